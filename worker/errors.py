@@ -1,0 +1,33 @@
+"""Every error that this package raises, in one tree. Each message tells its reader what to do."""
+
+
+class WorkerError(Exception):
+    """Base of everything below."""
+
+
+class ConfigError(WorkerError):
+    """The environment is incomplete or malformed; names every fault. The process exits with code 78."""
+
+
+class BadMessage(WorkerError):
+    """This row can never be sent as it stands. The text goes to the row's `error`, for its author."""
+
+
+class BadPattern(BadMessage):
+    """`recurrence_pattern` is neither a named pattern nor a rule that we accept."""
+
+
+class BadTimezone(BadMessage):
+    """The name is not in the IANA time zone database."""
+
+
+class BadRecipient(BadMessage):
+    """`contact_id` leads to no WhatsApp address."""
+
+
+class StoreError(WorkerError):
+    """Supabase did not answer, or answered nonsense; worth trying again."""
+
+
+class StoreRefused(WorkerError):
+    """Supabase understood the call and refused it: grants, migrations or the key are wrong."""

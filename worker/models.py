@@ -1,0 +1,104 @@
+"""The values that flow through the daemon. All frozen; times are aware datetimes in UTC unless said otherwise."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+Kind = Literal["text", "image", "video", "audio", "document", "template"]
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """One attachment. `mime_type` and `filename` are None where the author gave none."""
+
+    url: str | None
+    kind: Kind
+    mime_type: str | None = None
+    filename: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a gateway sends: one job, one recipient.
+
+    recipient: E.164 with its plus ("+919876543210"), or a WhatsApp id as the author wrote it ("…@c.us", "…@g.us").
+    sender: the gateway's session or instance name, or the Cloud API's phone number id.
+    job_id: a UUID, stable over all attempts of one revision.
+    text: the body of a text; for media the caption ("" where there is none).
+    """
+
+    job_id: str
+    connection_id: str
+    sender: str
+    recipient: str
+    kind: Kind
+    text: str
+    media: Media | None = None
+    template: dict[str, object] | None = None
+    asset_id: str | None = None
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The gateway took it and named it."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """It will never go out like this. `suppress` = the recipient opted out."""
+
+    reason: str
+    suppress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Nothing went out; the next try may work. `after` (seconds) overrides RETRY_DELAY_SECONDS."""
+
+    reason: str
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """Too fast, for this recipient or for the whole connection. Nothing went out; costs no attempt.
+
+    after: seconds to wait, where the gateway says; else the dispatcher's own back-off.
+    """
+
+    reason: str
+    scope: Literal["recipient", "connection"]
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The connection itself is unusable (credentials, banned, session down). Nothing went out; costs no attempt."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """It may have gone out and nobody can tell. Never sent again by itself."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The Node broadcast worker has it; its outcome arrives in `broadcast_messages`."""
+
+
+Outcome = Sent | Rejected | Retry | Throttled | Stopped | Unconfirmed | HandedOver
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a gateway says of a connection without sending anything."""
+
+    ok: bool
+    detail: str = field(default="")
