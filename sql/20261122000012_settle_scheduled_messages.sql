@@ -1,0 +1,32 @@
+-- Carries an outcome from broadcast_messages to the scheduled row, in the same transaction, whoever wrote it: our
+-- dispatcher or a Node worker. Acts only on a row's current job; a row deleted or cancelled meanwhile is simply not there.
+-- Definer, in a schema that the API does not expose, because the upstream worker writes as `anon`.
+-- Locks: `create trigger` takes `share row exclusive` for an instant.
+create or replace function private.settle_scheduled_messages()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    update public.scheduled_messages as s
+    set status = case n.status when 'sent' then 'sent' when 'unconfirmed' then 'unconfirmed' else 'failed' end,
+        sent_at = case when n.status = 'sent' then coalesce(n.sent_at, now()) end,
+        message_id = case when n.status = 'sent' then left(coalesce(n.message_id, n.message_ids[1], n.job_id::text), 512) end,
+        error = case when n.status <> 'sent' then left(coalesce(nullif(n.error, ''), 'The sender gave no reason.'), 2000) end,
+        waiting_reason = null,
+        waiting_until = null,
+        updated_at = now()
+    from changed as n
+    where n.scheduled_message_id = s.id
+        and n.status in ('sent', 'failed', 'skipped', 'unconfirmed')
+        and s.broadcast_job_id = n.job_id
+        and s.status in ('processing', 'unconfirmed');
+    return null;
+end
+$$;
+revoke all on function private.settle_scheduled_messages() from public;
+
+create or replace trigger settle_scheduled_messages after update on public.broadcast_messages
+referencing new table as changed
+for each statement execute function private.settle_scheduled_messages();

@@ -1,0 +1,73 @@
+-- Writes down what the gateway said. A job is settled only by the token of its last claim; the rows returned are those
+-- that were, the others were fenced out. An answer after the lease still settles what became `unconfirmed`.
+-- p_outcomes: sent | failed | unconfirmed | retry | released | handed_over. p_waits: seconds until a retry, or until a
+-- hand-over is added again. p_ages: seconds since the gateway answered. `released` was never dialled: it costs no attempt.
+create or replace function public.record_outcomes(
+    p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[],
+    p_waits double precision[], p_ages double precision[]
+)
+returns setof uuid
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+    v_job_ids uuid[];
+    v_waiting text[];
+    v_waiting_at timestamptz[];
+begin
+    with given as (
+        select g.job_id, g.token, g.message_id, g.error, g.wait, g.outcome, now() - make_interval(secs => coalesce(g.age, 0)) as answered_at
+        from unnest(p_job_ids, p_tokens, p_outcomes, p_message_ids, p_errors, p_waits, p_ages)
+            as g (job_id, token, outcome, message_id, error, wait, age)
+    ),
+    -- What is unconfirmed never goes back to the queue, also when a late answer says that it could.
+    settled as (
+        update public.broadcast_jobs as j
+        set status = case
+                when g.outcome = 'sent' then 'completed'
+                when g.outcome in ('unconfirmed', 'handed_over') then g.outcome
+                when g.outcome = 'failed' or j.status = 'unconfirmed' then 'failed'
+                else 'queued'
+            end,
+            available_at = case when g.outcome in ('retry', 'released') then now() + make_interval(secs => coalesce(g.wait, 0)) else j.available_at end,
+            attempts = j.attempts - (g.outcome = 'released')::integer,
+            lease_until = case when g.outcome = 'handed_over' then now() + make_interval(secs => g.wait) end,
+            sent_count = (g.outcome = 'sent')::integer,
+            failed_count = (g.outcome = 'failed')::integer,
+            progress = case when g.outcome in ('sent', 'failed') then 100 else j.progress end,
+            completed_at = case when g.outcome in ('sent', 'failed') then g.answered_at end,
+            updated_at = now()
+        from given as g
+        where j.id = g.job_id and j.lease_token = g.token and j.status in ('sending', 'unconfirmed')
+        returning j.id, j.scheduled_message_id, j.connection_id, j.status, j.available_at, g.outcome, g.message_id, g.error, g.answered_at
+    ),
+    told as (
+        update public.broadcast_messages as m
+        set status = case d.status when 'completed' then 'sent' else d.status end,
+            message_id = d.message_id, error = d.error, updated_at = now(),
+            sent_at = case when d.status = 'completed' then d.answered_at end
+        from settled as d
+        where m.job_id = d.id and d.status in ('completed', 'failed', 'unconfirmed')
+    ),
+    waits as (
+        update public.scheduled_messages as s
+        set error = coalesce(d.error, s.error), updated_at = now()
+        from settled as d
+        where d.outcome = 'retry' and d.status = 'queued' and s.id = d.scheduled_message_id and s.broadcast_job_id = d.id and s.status = 'processing'
+    )
+    select array_agg(d.id), array_agg(d.connection_id) filter (where d.status = 'queued'),
+        array_agg(d.available_at) filter (where d.status = 'queued')
+    into v_job_ids, v_waiting, v_waiting_at
+    from settled as d;
+
+    if v_waiting is not null then
+        perform private.announce_work(v_waiting, v_waiting_at);
+    end if;
+    return query select unnest(v_job_ids);
+end
+$$;
+revoke all on function public.record_outcomes(uuid[], uuid[], text[], text[], text[], double precision[], double precision[])
+from public, anon, authenticated;
+grant execute on function public.record_outcomes(uuid[], uuid[], text[], text[], text[], double precision[], double precision[])
+to service_role;

@@ -1,0 +1,46 @@
+-- What comes next: the database's clock, the next instants at which there is something to do, and the rows that fall due
+-- within p_horizon_seconds, so that the daemon can prepare them. Holds nothing.
+create or replace function public.get_agenda(p_horizon_seconds double precision, p_limit integer default 500)
+returns table (db_now timestamptz, next_due_at timestamptz, next_ready_at timestamptz, next_expiry_at timestamptz, upcoming jsonb)
+language sql
+stable
+set search_path = ''
+as $$
+    select clock_timestamp(),
+        (select min(s.scheduled_at) from public.scheduled_messages as s where s.status = 'pending'),
+        (select min(c.ready_at) from private.connection_state as c where c.ready_at < 'infinity'),
+        least(
+            (select min(j.lease_until) from public.broadcast_jobs as j where j.status in ('sending', 'handed_over')),
+            (select min(j.expires_at) from public.broadcast_jobs as j where j.status = 'queued')
+        ),
+        (
+            select jsonb_agg(to_jsonb(soon) order by soon.scheduled_at, soon.id)
+            from (
+                select s.* from public.scheduled_messages as s
+                where s.status = 'pending' and s.scheduled_at > now() and s.scheduled_at <= now() + make_interval(secs => p_horizon_seconds)
+                order by s.scheduled_at, s.id limit least(p_limit, 1000)
+            ) as soon
+        )
+$$;
+revoke all on function public.get_agenda(double precision, integer) from public, anon, authenticated;
+grant execute on function public.get_agenda(double precision, integer) to service_role;
+
+-- Whom the contact ids of some rows mean, and what is known of their connections: every look-up of a batch in one call.
+-- A contact counts only for its owner. Rows come back in the order of the arguments.
+create or replace function public.look_up_recipients(p_ids uuid[])
+returns table (id uuid, phone_number text, is_blocked boolean, connection_exists boolean)
+language sql
+stable
+set search_path = ''
+as $$
+    select s.id, c.phone_number::text, coalesce(c.is_blocked, false),
+        exists (select 1 from public.connections as k where k.id = s.connection_id)
+    from unnest(p_ids) with ordinality as given (id, position)
+    join public.scheduled_messages as s on s.id = given.id
+    left join public.contacts as c
+        on c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
+        and c.owner_id in (s.owner_id, s.created_by)
+    order by given.position
+$$;
+revoke all on function public.look_up_recipients(uuid[]) from public, anon, authenticated;
+grant execute on function public.look_up_recipients(uuid[]) to service_role;
