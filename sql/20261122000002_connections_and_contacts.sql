@@ -48,6 +48,7 @@ begin
         alter table public.contacts enable row level security;
         revoke all on public.contacts from anon, authenticated;
         grant select, insert, update, delete on public.contacts to authenticated, service_role;
+        grant usage, select on sequence public.contacts_id_seq to authenticated, service_role;
 
         create policy contacts_owner_policy on public.contacts for all to authenticated
         using (owner_id = (select auth.uid())) with check (owner_id = (select auth.uid()));

@@ -47,12 +47,17 @@ enable_confirmations = false
 """
 
 
-def prepare(url: str, database: str) -> None:
-    """Makes the roles (once a server) and a database that looks like a new Supabase project's."""
+def make_roles(url: str, database: str) -> None:
+    """The roles and the publication of a new Supabase project."""
     with psycopg.connect(url, autocommit=True) as db:
-        if not db.execute("select 1 from pg_roles where rolname = 'authenticator'").fetchone():
-            db.execute(ROLES)
+        db.execute(ROLES)
         db.execute(PER_DATABASE.format(database=database))
+
+
+def open_auth(url: str) -> None:
+    """In a real project the API's roles may call `auth.uid()`, also from functions."""
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute("grant usage on schema auth to anon, authenticated, service_role")
 
 
 class Api:
@@ -76,18 +81,15 @@ class Api:
             self.process = subprocess.Popen(
                 [str(NODE), str(LITE), "start", "--no-admin"],
                 cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, "LITE_TELEMETRY": "0", "NO_PROXY": "*"}, preexec_fn=dies_with_parent(),
+                env={**os.environ, "LITE_TELEMETRY": "0", "NO_PROXY": "*"}, preexec_fn=dies_with_parent(signal.SIGKILL),
             )  # fmt: skip
         self._await_ready()
 
-    def stop(self, sig: int = signal.SIGTERM) -> None:
+    def stop(self) -> None:
+        """At once: it keeps nothing, and on SIGTERM it waits for its clients."""
         if self.process and self.process.poll() is None:
-            self.process.send_signal(sig)
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            self.process.kill()
+            self.process.wait()
 
     def _await_ready(self) -> None:
         assert self.process

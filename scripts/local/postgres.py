@@ -39,7 +39,7 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def dies_with_parent(sig: int = signal.SIGTERM) -> Callable[[], None]:
+def dies_with_parent(sig: int) -> Callable[[], None]:
     """A preexec function: the child gets `sig` when we are killed without a chance to tidy up (Linux only)."""
 
     def ask_kernel() -> None:

@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from local import migrate
-from local.api import NODE, ROOT, Api, prepare
+from local import api, migrate
+from local.api import NODE, ROOT, Api
 from local.postgres import Postgres, free_port
 
 HOME = ROOT / ".local" / "stack"
@@ -39,9 +39,10 @@ class Stack:
         fresh = not (self.postgres.directory / "PG_VERSION").exists()
         self.postgres.start()
         if fresh:
-            prepare(self.postgres.url(), "postgres")
+            api.make_roles(self.postgres.url(), "postgres")
             self.api.start()  # makes the schema `auth`, which our tables refer to
             self.api.stop()
+            api.open_auth(self.postgres.url())
         if apply_migrations:
             migrate.migrate(self.postgres.url())
         self.api.start()
@@ -116,12 +117,13 @@ def keep() -> None:
     keys_file.touch(mode=0o600)
     keys_file.write_text(json.dumps(keys))
     stack = Stack(HOME, *UP_PORTS, keys=keys)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     (HOME / "pid").write_text(str(os.getpid()))
     try:
         stack.start()
         environment = {k: v for k, v in stack.environment.items() if k != "PATH"}
         (HOME / "ready").write_text("".join(f"{k}={v}\n" for k, v in environment.items()))
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        signal.pause()
     finally:
         (HOME / "ready").unlink(missing_ok=True)
         stack.stop()
