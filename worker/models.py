@@ -25,6 +25,9 @@ class Message:
     sender: the gateway's session or instance name, or the Cloud API's phone number id.
     job_id: a UUID, stable over all attempts of one revision.
     text: the body of a text; for media the caption ("" where there is none).
+    more: further attachments, each of which goes out as a WhatsApp message of its own, after the first.
+    throttled: how often a limit has already put this job off; the pair limit's wait grows with it.
+    scheduled_message_id, owner_id, api_key: what the Node broadcast worker expects beside the message.
     """
 
     job_id: str
@@ -37,6 +40,11 @@ class Message:
     template: dict[str, object] | None = None
     asset_id: str | None = None
     attempt: int = 1
+    more: tuple[Media, ...] = ()
+    throttled: int = 0
+    scheduled_message_id: str = ""
+    owner_id: str | None = None
+    api_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
