@@ -1,0 +1,118 @@
+"""Pure: from `contact_id` to the address that a gateway is given."""
+
+import re
+from functools import lru_cache
+
+from phonenumbers import (
+    NumberParseException,
+    PhoneNumber,
+    ValidationResult,
+    is_possible_number_with_reason,
+    is_valid_number,
+    national_significant_number,
+    parse,
+)
+
+from worker.errors import BadRecipient
+
+PERSON_ID = re.compile(r"\d{6,16}@(c\.us|s\.whatsapp\.net)|\d{6,20}@lid")
+GROUP_ID = re.compile(r"\d{6,20}(-\d{6,20})?@g\.us|\d{6,20}@newsletter")
+# What people write between digits; a letter means that it is no phone number, whatever a parser makes of it.
+LOOKS_LIKE_A_NUMBER = re.compile(r"[\d\s().\-/+\u2010-\u2015\u2060\u200e]+")
+SHORTEST_WITH_COUNTRY_CODE = 11
+SHORTEST_UNKNOWN_RANGE = 10
+
+
+def address(contact_id: str, contact_phone: str | None, region: str | None) -> str:
+    """E.164 with its plus, or a WhatsApp id as written.
+
+    Contains `@` or starts with `+`: itself. Else the phone number of the owner's contact with that id, else a
+    plausible number.
+    contact_phone: None where no such contact exists, "" where it has no number.
+    region: ISO 3166 code of the country that a number without one belongs to ("IN"), or None.
+    Raises BadRecipient, whose text tells the author what to change and never holds the whole number.
+    """
+    written = contact_id.strip()
+    if "@" in written or written.startswith("+") or contact_phone is None:
+        return resolve(written, region)
+    if not contact_phone.strip():
+        raise BadRecipient(f"Contact {mask(written)} has no phone number: add one, then schedule again.")
+    return resolve(contact_phone.strip(), region)
+
+
+def mask(address: str) -> str:
+    """For logs and errors: the last four characters of the number, and the kind of id ("…3210@c.us")."""
+    name, at, domain = address.strip().partition("@")
+    return (name if len(name) <= 6 else f"…{name[-4:]}") + at + re.sub(r"\d{5,}", "…", domain)[:20]
+
+
+@lru_cache(maxsize=65_536)
+def resolve(written: str, region: str | None) -> str:
+    """An address from what stands in one field: a WhatsApp id or a phone number in any common form."""
+    if "@" in written:
+        return whatsapp_id(written)
+    if not LOOKS_LIKE_A_NUMBER.fullmatch(written):
+        raise BadRecipient(
+            f"{mask(written)!r} is neither a contact nor a phone number: pick a contact or write the number."
+        )
+    if written.startswith("00"):
+        written = f"+{written[2:]}"
+    return international(written) if "+" in written else national(written, region)
+
+
+def whatsapp_id(written: str) -> str:
+    identifier = written.lower()
+    if PERSON_ID.fullmatch(identifier) or GROUP_ID.fullmatch(identifier):
+        return identifier
+    raise BadRecipient(
+        f"{mask(written)!r} is no WhatsApp id: it looks like 919876543210@c.us, a group's like 1203630@g.us."
+    )
+
+
+def international(written: str) -> str:
+    number = parsed(written, None)
+    if number is None:
+        raise BadRecipient(
+            f"The number {mask(written)} has no country code that exists: check what follows the plus."
+        )
+    if is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
+        raise BadRecipient(
+            f"The number {mask(written)} has too few or too many digits for its country: check it."
+        )
+    return e164(number)
+
+
+def national(written: str, region: str | None) -> str:
+    """Read as a number of `region`, then as one whose plus was forgotten.
+
+    Without a plus only ranges that exist are believed: a short number may be the id of a deleted contact, and
+    a wrong guess reaches a stranger.
+    """
+    digits = re.sub(r"\D", "", written)
+    local = parsed(written, region) if region else None
+    if local and is_valid_number(local):
+        return e164(local)
+    forgotten = parsed(f"+{digits}", None) if len(digits) >= SHORTEST_WITH_COUNTRY_CODE else None
+    if forgotten and is_valid_number(forgotten):
+        return e164(forgotten)
+    if (
+        local
+        and len(digits) >= SHORTEST_UNKNOWN_RANGE
+        and is_possible_number_with_reason(local) == ValidationResult.IS_POSSIBLE
+    ):
+        return e164(local)
+    raise BadRecipient(
+        f"{mask(written)} is neither a contact nor a full phone number: pick a contact, or write the number"
+        " with its country code (+91 …)."
+    )
+
+
+def parsed(written: str, region: str | None) -> PhoneNumber | None:
+    try:
+        return parse(written, region)
+    except NumberParseException:
+        return None
+
+
+def e164(number: PhoneNumber) -> str:
+    return f"+{number.country_code}{national_significant_number(number)}"
