@@ -9,12 +9,18 @@ Kind = Literal["text", "image", "video", "audio", "document", "template"]
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One attachment. `mime_type` and `filename` are None where the author gave none."""
+    """One attachment, passed on as a link.
+
+    url: None where only the asset library knows the file (Message.asset_id).
+    mime_type, filename: None where neither the author nor the link tells.
+    caption: of a further attachment; the first one's is Message.text.
+    """
 
     url: str | None
     kind: Kind
     mime_type: str | None = None
     filename: str | None = None
+    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True)
