@@ -30,8 +30,6 @@ from realtime import (
 from websockets.exceptions import InvalidStatus
 
 log = structlog.get_logger()
-# The library's own lines quote whole frames, message text included, and repeat what is said here once.
-logging.getLogger("realtime").setLevel(logging.CRITICAL)
 
 OnChange = Callable[[str | None, str | None], None]
 State = Literal["off", "deaf", "listening"]
@@ -183,6 +181,8 @@ class Wake:
         on_ready: Callable[[], None],
         timing: Timing | None = None,
     ) -> None:
+        # The library's own lines quote whole frames, message text included, and repeat what is said here.
+        logging.getLogger("realtime").setLevel(logging.CRITICAL)
         self._url, self._key = url.rstrip("/"), key
         self._on_change, self._on_ready = on_change, on_ready
         self._timing = timing or Timing()

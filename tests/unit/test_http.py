@@ -1,0 +1,374 @@
+"""The HTTP side, over real sockets."""
+
+import asyncio
+import hashlib
+import hmac
+import http.client
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.errors import ConfigError, StoreError
+from worker.http import MAX_BODY, HttpServer, Pages, Webhook
+from worker.metrics import Metrics
+from worker.models import Health
+from worker.vitals import Vitals
+from worker.webhook import Inbox, StatusUpdate, is_signed, parse_statuses
+
+SECRET, TOKEN = "app-secret", "verify-me"
+JOB = "0b7f9b3e-8f0e-5d0e-9d52-3f6d3a1b2c4d"
+
+
+class Site:
+    """A running server with the statuses that its main loop was given."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.vitals = Vitals(poll_interval=60, clock=lambda: self.now)
+        self.metrics = Metrics()
+        self.stored: list[list[StatusUpdate]] = []
+        self.store_fault: Exception | None = None
+        self.store_calls = 0
+        self.store_waits = asyncio.Event()
+        self.store_waits.set()
+        self.inbox = Inbox(self.store, limit=3, patience=1.0)
+        app = Pages(self.vitals, self.metrics, Webhook(SECRET, TOKEN, self.inbox)).app()
+        self.server = HttpServer(app, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self.server.port}"
+        self.client = httpx.AsyncClient(base_url=self.url, timeout=10, trust_env=False)
+
+    async def store(self, updates: list[StatusUpdate]) -> None:
+        self.store_calls += 1
+        await self.store_waits.wait()
+        if self.store_fault:
+            raise self.store_fault
+        self.stored.append(updates)
+
+    async def post(self, body: bytes, signature: str | None = None) -> httpx.Response:
+        headers = {"x-hub-signature-256": sign(body) if signature is None else signature}
+        return await self.client.post("/webhook", content=body, headers=headers)
+
+
+def sign(body: bytes, secret: str = SECRET) -> str:
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def envelope(*statuses: Any) -> bytes:
+    value = {"messaging_product": "whatsapp", "statuses": list(statuses)}
+    entry = {"id": "1", "changes": [{"field": "messages", "value": value}]}
+    return json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
+
+
+def status(kind: str = "delivered", **more: Any) -> dict[str, Any]:
+    known = {"id": "wamid.1", "status": kind, "timestamp": "1750030073", "recipient_id": "919876543210"}
+    return known | {"biz_opaque_callback_data": JOB} | more
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    site, stop = Site(), asyncio.Event()
+    pump = asyncio.create_task(site.inbox.run(stop))
+    site.server.start()
+    yield site
+    stop.set()
+    await asyncio.wait_for(pump, 1)
+    await site.client.aclose()
+    await asyncio.to_thread(site.server.stop)
+
+
+async def test_health_is_200_with_the_facts_while_all_is_well(site: Site) -> None:
+    site.vitals.realtime = lambda: "listening"
+    site.vitals.beat("scheduler")
+    site.now += 12.34
+    site.vitals.polled(oldest_overdue=1.5)
+    answer = await site.client.get("/healthz")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "ok": True,
+        "problems": [],
+        "seconds_since_poll": 0.0,
+        "oldest_overdue_seconds": 1.5,
+        "realtime": "listening",
+        "gateway": {"ok": True, "detail": ""},
+        "seconds_since_progress": {"scheduler": 12.3},
+    }
+
+
+async def test_health_is_503_with_the_reasons_when_it_is_not(site: Site) -> None:
+    site.vitals.gateway = Health(ok=False, detail="session down")
+    site.now += 181
+    answer = await site.client.get("/healthz")
+    assert answer.status_code == 503
+    assert answer.json()["problems"] == ["the last successful poll was 181 s ago", "gateway: session down"]
+
+
+async def test_deafness_alone_is_no_illness(site: Site) -> None:
+    site.vitals.realtime = lambda: "deaf"
+    answer = await site.client.get("/healthz")
+    assert (answer.status_code, answer.json()["realtime"]) == (200, "deaf")
+
+
+async def test_metrics_are_prometheus_text(site: Site) -> None:
+    site.metrics.sent.inc(20_000)
+    answer = await site.client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert "scheduled_messages_sent_total 20000.0" in answer.text.splitlines()
+
+
+async def test_it_answers_while_the_work_loop_is_stuck(site: Site) -> None:
+    def block() -> list[int]:
+        """Never yields to the loop that the test runs on, which is the work's here."""
+        return [httpx.get(f"{site.url}{path}", trust_env=False).status_code for path in paths]
+
+    paths = ["/healthz", "/metrics"]
+    assert block() == [200, 200]
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/healthz/x"])
+async def test_other_paths_are_404(site: Site, path: str) -> None:
+    assert (await site.client.get(path)).status_code == 404
+
+
+async def test_preview_lists_occurrences_in_their_zone(site: Site) -> None:
+    query = {"start": "2026-03-28T09:00", "pattern": "daily", "timezone": "Europe/Berlin", "count": "2"}
+    answer = await site.client.get("/preview", params=query)
+    assert answer.status_code == 200
+    assert answer.json() == {"occurrences": ["2026-03-28T09:00:00+01:00", "2026-03-29T09:00:00+02:00"]}
+
+
+async def test_preview_ends_at_end_and_never_exceeds_a_thousand(site: Site) -> None:
+    query = {"start": "2026-01-01T09:00", "pattern": "daily", "timezone": "UTC", "count": "999999"}
+    assert len((await site.client.get("/preview", params=query)).json()["occurrences"]) == 1000
+    answer = await site.client.get("/preview", params=query | {"end": "2026-01-03T09:00"})
+    assert len(answer.json()["occurrences"]) == 3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"start": ""},
+        {"start": "soon"},
+        {"pattern": "sometimes"},
+        {"timezone": "Mars/Olympus"},
+        {"count": "0"},
+        {"count": "-1"},
+        {"count": "many"},
+        {"count": "\u0663"},
+        {"end": "never"},
+    ],
+    ids=str,
+)
+async def test_preview_says_what_is_wrong(site: Site, wrong: dict[str, str]) -> None:
+    query = {"start": "2026-01-01T09:00", "pattern": "daily", "timezone": "UTC", "count": "2"}
+    answer = await site.client.get("/preview", params=query | wrong)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+
+
+async def test_meta_gets_its_challenge_back_for_the_right_token(site: Site) -> None:
+    asked = {"hub.mode": "subscribe", "hub.verify_token": TOKEN, "hub.challenge": "1158201444"}
+    answer = await site.client.get("/webhook", params=asked)
+    assert (answer.status_code, answer.text) == (200, "1158201444")
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"hub.verify_token": "guess"}, {"hub.verify_token": "ü"}, {"hub.mode": "x"}]
+)
+async def test_a_wrong_token_gets_nothing_back(site: Site, wrong: dict[str, str]) -> None:
+    asked = {"hub.mode": "subscribe", "hub.verify_token": TOKEN, "hub.challenge": "1158201444"} | wrong
+    answer = await site.client.get("/webhook", params=asked)
+    assert answer.status_code == 403
+    assert "1158201444" not in answer.text
+
+
+async def test_a_status_is_stored_before_it_is_answered(site: Site) -> None:
+    assert (await site.post(envelope(status()))).status_code == 200
+    moment = datetime(2025, 6, 15, 23, 27, 53, tzinfo=UTC)
+    assert site.stored == [[StatusUpdate(JOB, "wamid.1", "delivered", moment)]]
+
+
+async def one_stored_and_three_waiting(site: Site) -> list[asyncio.Task[httpx.Response]]:
+    """The store is held up with the first post while three more arrive."""
+    posts = [asyncio.create_task(site.post(envelope(status(id="wamid.0"))))]
+    await until(lambda: site.store_calls == 1)
+    posts += [asyncio.create_task(site.post(envelope(status(id=f"wamid.{n}")))) for n in (1, 2, 3)]
+    await until(lambda: site.inbox._posts.qsize() == 3)
+    return posts
+
+
+async def test_posts_that_wait_are_stored_in_one_call(site: Site) -> None:
+    site.store_waits.clear()
+    posts = await one_stored_and_three_waiting(site)
+    site.store_waits.set()
+    assert [answer.status_code for answer in await asyncio.gather(*posts)] == [200] * 4
+    assert [len(updates) for updates in site.stored] == [1, 3]
+
+
+async def test_a_full_inbox_asks_meta_to_come_again(site: Site) -> None:
+    site.store_waits.clear()
+    posts = await one_stored_and_three_waiting(site)
+    assert (await site.post(envelope(status(id="wamid.5")))).status_code == 503
+    site.store_waits.set()
+    await asyncio.gather(*posts)
+
+
+async def test_a_store_that_refuses_asks_meta_to_come_again(site: Site) -> None:
+    site.store_fault = StoreError("down")
+    assert (await site.post(envelope(status()))).status_code == 503
+    site.store_fault = None
+    assert (await site.post(envelope(status()))).status_code == 200
+    assert len(site.stored) == 1
+
+
+async def test_a_store_that_hangs_asks_meta_to_come_again(site: Site) -> None:
+    site.store_waits.clear()
+    began = time.monotonic()
+    assert (await site.post(envelope(status()))).status_code == 503
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("signature", ["", "sha256=", "sha256=00", "sha1=x", "ü", sign(b"{}", "other")])
+async def test_a_body_that_meta_did_not_sign_is_refused(site: Site, signature: str) -> None:
+    body = envelope(status())
+    url, headers = "/webhook", {b"x-hub-signature-256": signature.encode()}
+    assert (await site.client.post(url, content=body, headers=headers)).status_code == 403  # type: ignore[arg-type]
+    assert site.stored == []
+
+
+async def test_a_changed_body_is_refused(site: Site) -> None:
+    body = envelope(status())
+    assert (await site.post(body + b" ", sign(body))).status_code == 403
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000], ids=["empty", "cut", "bytes", "deep"])
+async def test_a_signed_body_that_is_not_json_is_400(site: Site, body: bytes) -> None:
+    assert (await site.post(body)).status_code == 400
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b'{"entry": 1}', envelope(1, None, {}), envelope()])
+async def test_signed_json_without_statuses_is_taken_and_dropped(site: Site, body: bytes) -> None:
+    assert (await site.post(body)).status_code == 200
+    assert site.stored == []
+
+
+async def test_a_body_of_more_than_a_megabyte_is_refused(site: Site) -> None:
+    body = b" " * (MAX_BODY + 1)
+    assert (await site.post(body)).status_code == 413
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(11):
+            yield b" " * 100_000
+
+    assert (await site.client.post("/webhook", content=chunks())).status_code == 413
+
+
+async def test_a_client_that_leaves_in_mid_body_does_no_harm(site: Site) -> None:
+    def leave() -> None:
+        with closing(socket.create_connection(("127.0.0.1", site.server.port))) as connection:
+            connection.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+
+    await asyncio.to_thread(leave)
+    assert (await site.client.get("/healthz")).status_code == 200
+
+
+async def test_bytes_that_are_not_http_do_no_harm(site: Site) -> None:
+    def send() -> bytes:
+        with closing(socket.create_connection(("127.0.0.1", site.server.port), 5)) as connection:
+            connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")
+            return connection.recv(100)
+
+    assert b" 400 " in await asyncio.to_thread(send)
+    assert (await site.client.get("/healthz")).status_code == 200
+
+
+async def test_without_its_secrets_the_webhook_is_not_there() -> None:
+    server = HttpServer(Pages(Vitals(poll_interval=60), Metrics()).app(), "127.0.0.1", 0)
+    server.start()
+    try:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.post(f"http://127.0.0.1:{server.port}/webhook")).status_code == 404
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+async def test_an_address_in_use_is_a_fault_of_the_configuration(site: Site) -> None:
+    with pytest.raises(ConfigError, match=r"HTTP_PORT.*127\.0\.0\.1"):
+        HttpServer(Pages(site.vitals, site.metrics).app(), "127.0.0.1", site.server.port)
+
+
+async def test_it_stops_while_a_client_keeps_its_connection(site: Site) -> None:
+    server = HttpServer(Pages(site.vitals, site.metrics).app(), "127.0.0.1", 0)
+    server.start()
+    idle = http.client.HTTPConnection("127.0.0.1", server.port)
+    await asyncio.to_thread(idle.request, "GET", "/healthz")
+    began = time.monotonic()
+    await asyncio.to_thread(server.stop)
+    assert time.monotonic() - began < 2
+    idle.close()
+
+
+def test_the_signature_is_that_of_rfc_4231_for_a_known_body() -> None:
+    known = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    assert is_signed(b"what do ya want for nothing?", known, "Jefe")
+
+
+@pytest.mark.parametrize("kind", ["sent", "delivered", "read", "failed"])
+def test_each_status_keeps_its_name(kind: str) -> None:
+    assert [update.status for update in parse_statuses(envelope(status(kind)))] == [kind]
+
+
+def test_a_voice_message_that_was_played_was_read() -> None:
+    assert parse_statuses(envelope(status("played")))[0].status == "read"
+
+
+def test_a_failed_status_says_why() -> None:
+    errors = [{"code": 131026, "title": "Undeliverable", "error_data": {"details": "not on WhatsApp"}}]
+    assert parse_statuses(envelope(status("failed", errors=errors)))[0].error == "131026: not on WhatsApp"
+    assert parse_statuses(envelope(status("failed", errors=errors[:0])))[0].error == "WhatsApp gave no reason"
+    assert parse_statuses(envelope(status("failed", errors=[{"title": "No"}])))[0].error == "No"
+
+
+def test_what_postgresql_cannot_hold_is_taken_out() -> None:
+    errors = [{"code": 1, "title": "a\0b\ud800c"}]
+    assert parse_statuses(envelope(status("failed", errors=errors)))[0].error == "1: ab?c"
+
+
+def test_a_message_of_somebody_else_has_no_job() -> None:
+    updates = parse_statuses(envelope(status(biz_opaque_callback_data="campaign 7"), status()))
+    assert [update.job_id for update in updates] == [None, JOB]
+
+
+@pytest.mark.parametrize("bad", [{"id": ""}, {"status": "warning"}, {"status": []}, {"timestamp": "1e9"}])
+def test_one_unreadable_status_does_not_hide_the_next(bad: dict[str, Any]) -> None:
+    assert len(parse_statuses(envelope(status() | bad, status()))) == 1
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["id", "code", "details", "x"]), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*status(), "errors"]), json_values), json_values)
+@settings(max_examples=100, deadline=None)
+def test_no_json_makes_the_parser_raise(strange: dict[str, Any], value: Any) -> None:
+    for update in parse_statuses(envelope(status() | strange, value)):
+        assert update.timestamp.tzinfo is UTC
+        assert update.message_id.encode()
+
+
+async def until(condition: Callable[[], bool], seconds: float = 3) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)

@@ -1,0 +1,63 @@
+"""What the loops say of themselves, read by other threads, so that it is told even when a loop is stuck."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from worker.models import Health
+
+PATIENCE = 3  # intervals without progress before it is a fault
+LEAST = 60.0  # seconds: no interval is so short that one slow call would make a loop look stuck
+
+
+class Beat(NamedTuple):
+    """One sign of life. `at`: the clock's seconds. `within`: the next must come within that many."""
+
+    at: float
+    within: float
+
+
+@dataclass(slots=True)
+class Vitals:
+    """Plain attributes, each written by one loop. Seconds throughout; instants are the clock's (monotonic).
+
+    oldest_overdue: how long the oldest due row had been waiting when the last poll was made.
+    realtime: asked whenever health is, e.g. `lambda: wake.state`.
+    """
+
+    poll_interval: float
+    clock: Callable[[], float] = time.monotonic
+    last_poll: float = 0.0
+    oldest_overdue: float = 0.0
+    gateway: Health = field(default_factory=lambda: Health(ok=True))
+    realtime: Callable[[], str] = lambda: "off"
+    beats: dict[str, Beat] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.last_poll = self.clock()  # a fresh start has as long as anybody for its first poll
+
+    def beat(self, loop: str, within: float | None = None) -> None:
+        """This loop goes round. `within`: for one whose rounds are not the poll's."""
+        self.beats[loop] = Beat(self.clock(), within or max(PATIENCE * self.poll_interval, LEAST))
+
+    def polled(self, oldest_overdue: float = 0.0) -> None:
+        """A poll was answered."""
+        self.oldest_overdue = oldest_overdue
+        self.last_poll = self.clock()
+
+    def problems(self) -> list[str]:
+        """Why the daemon is unwell, a sentence each; empty when it is well. Deafness alone is no illness."""
+        now, limit = self.clock(), PATIENCE * self.poll_interval
+        found = [
+            f"{loop} has made no progress for {now - beat.at:.0f} s"
+            for loop, beat in self.beats.copy().items()
+            if now - beat.at > beat.within
+        ]
+        if now - self.last_poll > limit:
+            found.append(f"the last successful poll was {now - self.last_poll:.0f} s ago")
+        if self.oldest_overdue > limit:
+            found.append(f"the oldest due message has waited {self.oldest_overdue:.0f} s")
+        if not self.gateway.ok:
+            found.append(f"gateway: {self.gateway.detail or 'not usable'}")
+        return found

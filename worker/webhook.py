@@ -1,0 +1,176 @@
+"""Status webhooks of the WhatsApp Cloud API: whose they are, what they say, and their way to the main loop.
+
+Source: Meta's "Webhooks" pages (Cloud API). Deliveries repeat and come out of order; one that is not answered
+with 200 comes again, for up to seven days.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+from uuid import UUID
+
+import structlog
+
+log = structlog.get_logger()
+
+Status = Literal["sent", "delivered", "read", "failed"]
+_STATUS: dict[object, Status] = {
+    "sent": "sent",
+    "delivered": "delivered",
+    "read": "read",
+    "played": "read",  # a voice message that was listened to
+    "failed": "failed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StatusUpdate:
+    """What became of one message. job_id: a UUID, None where the message was not ours. timestamp: aware, UTC.
+
+    error: "code: details" of a failed one.
+    """
+
+    job_id: str | None
+    message_id: str
+    status: Status
+    timestamp: datetime
+    error: str | None = None
+
+
+def is_signed(body: bytes, header: str, app_secret: str) -> bool:
+    """Whether `header` (X-Hub-Signature-256) is the app secret's HMAC-SHA256 of the raw body."""
+    digest = hmac.new(app_secret.encode(), body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(f"sha256={digest}".encode(), header.encode("utf-8", "replace"))
+
+
+def is_token(given: str, verify_token: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), verify_token.encode())
+
+
+def parse_statuses(body: bytes) -> list[StatusUpdate]:
+    """Every status in the body that can be read; [] for one that holds none, such as an incoming message.
+
+    Raises ValueError when the body is not JSON.
+    """
+    try:
+        payload = json.loads(body)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return [
+        update
+        for entry in _dicts(payload, "entry")
+        for change in _dicts(entry, "changes")
+        for status in _dicts(change.get("value"), "statuses")
+        if (update := _read(status))
+    ]
+
+
+def _dicts(parent: object, key: str) -> Iterator[dict[str, object]]:
+    found = parent.get(key) if isinstance(parent, dict) else None
+    return (item for item in found if isinstance(item, dict)) if isinstance(found, list) else iter(())
+
+
+def _read(status: dict[str, object]) -> StatusUpdate | None:
+    kind = status.get("status")
+    known = _STATUS.get(kind) if isinstance(kind, str) else None
+    message_id = _text(status.get("id"))
+    try:
+        timestamp = datetime.fromtimestamp(int(str(status.get("timestamp"))), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    if known is None or not message_id:
+        return None
+    error = _error(status) if known == "failed" else None
+    return StatusUpdate(_job_id(status.get("biz_opaque_callback_data")), message_id, known, timestamp, error)
+
+
+def _job_id(value: object) -> str | None:
+    with suppress(ValueError):
+        return str(UUID(str(value)))
+    return None
+
+
+def _error(status: dict[str, object]) -> str:
+    first = next(_dicts(status, "errors"), {})
+    data = first.get("error_data")
+    details = data.get("details") if isinstance(data, dict) else None
+    code, words = _text(first.get("code")), _text(details or first.get("title") or first.get("message"))
+    return ": ".join(filter(None, (code, words))) or "WhatsApp gave no reason"
+
+
+def _text(value: object) -> str:
+    """At most 500 characters, and none that PostgreSQL refuses (NUL, lone surrogates)."""
+    text = str(value) if isinstance(value, str | int) else ""
+    return text[:500].replace("\0", "").encode("utf-8", "replace").decode()
+
+
+class Inbox:
+    """Brings updates from the HTTP thread to the main loop; many posts become one call.
+
+    A post is answered with 200 only once its updates are stored, so none is lost with the process. Made on
+    the main loop, where on_statuses runs; if that raises, or takes more than `patience` seconds, Meta
+    delivers again.
+    """
+
+    def __init__(
+        self,
+        on_statuses: Callable[[list[StatusUpdate]], Awaitable[None]],
+        *,
+        limit: int = 500,
+        patience: float = 5.0,
+    ) -> None:
+        self._on_statuses, self._limit, self._patience = on_statuses, limit, patience
+        self._loop = asyncio.get_running_loop()
+        self._posts: asyncio.Queue[tuple[list[StatusUpdate], Future[bool]]] = asyncio.Queue()
+
+    async def deliver(self, updates: list[StatusUpdate]) -> bool:
+        """Called on the HTTP thread's loop. False: not stored (too many waiting, too slow, or refused)."""
+        if self._posts.qsize() >= self._limit:
+            return False
+        stored: Future[bool] = Future()
+        try:
+            self._loop.call_soon_threadsafe(self._posts.put_nowait, (updates, stored))
+            async with asyncio.timeout(self._patience):
+                return await asyncio.wrap_future(stored)
+        except (TimeoutError, RuntimeError):  # RuntimeError: the main loop is closed
+            return False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Stores what arrives until `stop` is set."""
+        async with asyncio.TaskGroup() as group:
+            pump = group.create_task(self._pump())
+            await stop.wait()
+            pump.cancel()
+
+    async def _pump(self) -> None:
+        while True:
+            posts = [await self._posts.get()]
+            while not self._posts.empty():
+                posts.append(self._posts.get_nowait())
+            # A post whose sender no longer waits will come again.
+            await self._store([post for post in posts if post[1].set_running_or_notify_cancel()])
+
+    async def _store(self, posts: list[tuple[list[StatusUpdate], Future[bool]]]) -> None:
+        updates = [update for post, _ in posts for update in post]
+        stored = False
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._on_statuses(updates)
+            stored = True
+        except Exception as error:
+            log.warning(
+                "status updates could not be stored; WhatsApp will deliver them again",
+                action="webhook_not_stored",
+                updates=len(updates),
+                error=type(error).__name__,
+            )
+        finally:
+            for _, answer in posts:
+                answer.set_result(stored)
