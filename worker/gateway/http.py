@@ -1,0 +1,280 @@
+"""One pooled HTTP/1.1 client, and the one place where transport faults and bare statuses become outcomes."""
+
+import asyncio
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from worker.gateway.base import parts
+from worker.models import Health, Kind, Message, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
+
+Answered = Sent | Rejected | Retry | Throttled | Stopped | Unconfirmed
+
+RESPONSE_LIMIT = 256 * 1024  # bytes; the longest documented answer has a few kilobytes
+# Node closes idle connections after 5 s; a request written at that moment could not be told from a lost one.
+KEEP_ALIVE = 3.0
+
+NOTHING_WRITTEN = (
+    httpx.ConnectError,  # refused, DNS, TLS
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+
+# What a status means where the gateway's own table is silent; the first digit stands for the rest of its class.
+# A proxy's 502 and 504 do not tell whether the gateway behind it had the request.
+STATUS: dict[int, Answered] = {
+    3: Stopped("The gateway's address redirects: set the final one."),
+    4: Rejected("The gateway refuses this message."),
+    5: Retry("The gateway had a fault."),
+    **dict.fromkeys((401, 403), Stopped("The gateway does not accept our credentials.")),
+    **dict.fromkeys((404, 405), Stopped("The gateway does not know this session or address.")),
+    413: Rejected("The message is too large for the gateway."),
+    429: Throttled("The gateway asks us to slow down.", "connection"),
+    501: Rejected("The gateway cannot do this."),
+    503: Retry("The gateway is not available."),
+    **dict.fromkeys((408, 502, 504, 520, 524), Unconfirmed("The gateway gave no answer of its own.")),
+}
+NO_ANSWER = Unconfirmed("The gateway gave no usable answer.")
+
+# A row of a gateway's fault table: status (None: any), words in its error text, what they mean.
+Fault = tuple[int | None, str, Answered]
+
+UNFIT_FOR_ERRORS = re.compile(r"\S{32,}|\+?\d[\d ().-]{5,}\d")  # tokens and links, phone numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response; `body` is None where it was not JSON, too long or cut off."""
+
+    status: int
+    headers: httpx.Headers
+    body: Any
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    path: str
+    body: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An attachment with a name and a type in any case; self-hosted gateways want both."""
+
+    kind: Kind
+    url: str
+    mime_type: str
+    name: str
+
+
+DEFAULTS: dict[Kind, tuple[str, str]] = {
+    "image": ("image/jpeg", "image.jpg"),
+    "video": ("video/mp4", "video.mp4"),
+    "audio": ("audio/ogg; codecs=opus", "audio.ogg"),
+    "document": ("application/octet-stream", "file"),
+}
+
+
+class Http:
+    """One gateway's client.
+
+    timeout: seconds for a whole send. Waiting for a connection, connecting and TLS get a sixth of it each, so
+    that when it runs out the request has been written: the outcome is then unconfirmed, and rightly so.
+    """
+
+    def __init__(self, base_url: str, headers: dict[str, str], *, timeout: float, connections: int) -> None:
+        self.timeout = timeout
+        phase = min(5.0, timeout / 6)
+        self.client = httpx.AsyncClient(
+            base_url=base_url,
+            # Uncompressed, so that the limit on the response holds for what we would keep in memory.
+            headers={"accept": "application/json", "accept-encoding": "identity", **headers},
+            timeout=httpx.Timeout(timeout, connect=phase, pool=phase),
+            limits=httpx.Limits(max_connections=connections, keepalive_expiry=KEEP_ALIVE),
+        )
+
+    async def call(
+        self, method: str, path: str, deadline: float, body: object = None
+    ) -> Answer | Retry | Unconfirmed:
+        """deadline: by the event loop's clock."""
+        try:
+            async with asyncio.timeout_at(deadline), self.client.stream(method, path, json=body) as response:
+                answer = Answer(response.status_code, response.headers, await json_of(response))
+        except NOTHING_WRITTEN as fault:
+            return Retry(f"The gateway cannot be reached ({clean(str(fault)) or type(fault).__name__}).")
+        except (httpx.HTTPError, OSError) as fault:
+            return Unconfirmed(f"The gateway did not answer ({type(fault).__name__}).")
+        if answer.ok and answer.body is None:
+            return Unconfirmed("The gateway accepted the request, but its answer cannot be read.")
+        return answer
+
+
+async def json_of(response: httpx.Response) -> Any:
+    held = bytearray()
+    async for chunk in response.aiter_raw():
+        held += chunk
+        if len(held) > RESPONSE_LIMIT:
+            return None
+    if "json" not in response.headers.get("content-type", ""):
+        return None
+    try:
+        return json.loads(held)
+    except (ValueError, RecursionError):
+        return None
+
+
+class HttpGateway(ABC):
+    """A gateway that is one POST for each message. What differs: the requests, the ids and the fault table."""
+
+    name: str
+    faults: Sequence[Fault] = ()
+
+    def __init__(self, http: Http) -> None:
+        self.http = http
+        self.timeout = http.timeout
+
+    async def send(self, message: Message) -> Answered:
+        deadline = asyncio.get_running_loop().time() + self.timeout
+        planned = parts(message)
+        first: Answered = NO_ANSWER
+        for done, part in enumerate(planned):
+            outcome = await self.send_part(part, deadline)
+            if not isinstance(outcome, Sent):
+                return outcome if done == 0 else interrupted(outcome, done, len(planned))
+            first = outcome if done == 0 else first
+        return first
+
+    async def send_part(self, message: Message, deadline: float) -> Answered:
+        request = self.request(message)
+        if isinstance(request, Rejected):
+            return request
+        answer = await self.http.call("POST", request.path, deadline, request.body)
+        outcome = answer if not isinstance(answer, Answer) else self.read(answer, message)
+        return (
+            replace(outcome, reason=f"It may have been sent. {outcome.reason}")
+            if isinstance(outcome, Unconfirmed)
+            else outcome
+        )
+
+    async def check(self, sender: str) -> Health:
+        deadline = asyncio.get_running_loop().time() + self.timeout
+        answer = await self.http.call("GET", self.health_path(sender), deadline)
+        if isinstance(answer, Answer) and answer.ok:
+            return self.health(answer.body)
+        refused = self.refused(answer) if isinstance(answer, Answer) else answer
+        return Health(False, getattr(refused, "reason", ""))
+
+    async def aclose(self) -> None:
+        await self.http.client.aclose()
+
+    def request(self, message: Message) -> Request | Rejected:
+        if message.kind == "text":
+            return self.text(message)
+        if message.kind == "template":
+            return self.template(message)
+        media = message.media
+        if media is None or media.url is None:
+            return Rejected("The attachment has no address: give one in media_url.")
+        mime_type, name = DEFAULTS[message.kind]
+        return self.file(
+            message, File(message.kind, media.url, media.mime_type or mime_type, media.filename or name)
+        )
+
+    @abstractmethod
+    def text(self, message: Message) -> Request | Rejected: ...
+
+    @abstractmethod
+    def file(self, message: Message, file: File) -> Request | Rejected: ...
+
+    def template(self, message: Message) -> Request | Rejected:
+        return Rejected("This gateway has no templates: write a text.")
+
+    def read(self, answer: Answer, message: Message) -> Answered:
+        return self.accepted(answer.body) if answer.ok else self.refused(answer)
+
+    @abstractmethod
+    def accepted(self, body: Any) -> Answered:
+        """A 2xx with JSON in it."""
+
+    def refused(self, answer: Answer) -> Answered:
+        words = self.words(answer.body)
+        known = (
+            outcome
+            for status, needle, outcome in self.faults
+            if status in (None, answer.status) and needle in words.lower()
+        )
+        return settled(next(known, None), answer, words)
+
+    @abstractmethod
+    def words(self, body: Any) -> str:
+        """The gateway's own error text, "" where there is none."""
+
+    @abstractmethod
+    def health_path(self, sender: str) -> str: ...
+
+    @abstractmethod
+    def health(self, body: Any) -> Health: ...
+
+
+def settled(known: Answered | None, answer: Answer, words: str) -> Answered:
+    """The outcome, with the gateway's words and its Retry-After."""
+    outcome = known or STATUS.get(answer.status) or STATUS.get(answer.status // 100, NO_ANSWER)
+    if isinstance(outcome, Sent):
+        return outcome
+    detail = clean(words)
+    outcome = replace(outcome, reason=f"{outcome.reason} ({detail})") if detail else outcome
+    if isinstance(outcome, Retry | Throttled) and outcome.after is None:
+        outcome = replace(outcome, after=retry_after(answer.headers.get("retry-after", "")))
+    return outcome
+
+
+def interrupted(outcome: Answered, done: int, planned: int) -> Answered:
+    """Something went out already, so nothing of this message is ever tried again by itself."""
+    reason = f"{done} of {planned} attachments went out, then: {getattr(outcome, 'reason', '')}"
+    return Unconfirmed(reason) if isinstance(outcome, Unconfirmed) else Rejected(reason)
+
+
+def retry_after(value: str) -> float | None:
+    """Seconds, from a number or a date (RFC 9110, section 10.2.3); at most a day, None where it says neither."""
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return min(max(seconds, 0.0), 86_400.0)
+
+
+def clean(words: str) -> str:
+    """A gateway's words, fit for the row: one short line without tokens, links and phone numbers."""
+    return UNFIT_FOR_ERRORS.sub("…", " ".join(words.split()))[:160]
+
+
+def dig(body: Any, *path: str | int) -> Any:
+    """What lies at this path of decoded JSON; None where the path ends early."""
+    for step in path:
+        try:
+            body = body[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return body
+
+
+def first_text(body: Any, *paths: tuple[str | int, ...]) -> str:
+    """The first of these places that holds a text; "" where none does."""
+    return next((found for path in paths if isinstance(found := dig(body, *path), str) and found.strip()), "")

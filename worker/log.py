@@ -1,0 +1,51 @@
+"""Structured logs: one JSON object a line, or readable text on a terminal. Never a key, a message's text or a whole number."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+PHONE = re.compile(r"\+?\d[\d ()-]{6,}\d")
+SECRET = re.compile(r"(sb_secret_|sb_publishable_|eyJ|Bearer |apikey=)[\w.~+/=-]+", re.I)
+KEEP = {"timestamp", "level", "event"}
+IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\d[T ]\d\d:\d\d", re.I)
+
+
+def redact(text: str) -> str:
+    """Hides secrets and shortens what looks like a phone number; identifiers and times stay."""
+    text = SECRET.sub("[hidden]", text)
+    if IDS.search(text):
+        return text
+    return PHONE.sub(lambda m: "…" + re.sub(r"\D", "", m.group())[-4:], text)
+
+
+def _redact_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str) and key not in KEEP:
+            event[key] = redact(value)
+    return event
+
+
+def configure(level: str = "info") -> None:
+    """Sends our logs, and warnings of the libraries, to standard output."""
+    terminal = sys.stdout.isatty()
+    processors: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _redact_values,
+        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
+    ]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    # At DEBUG these print headers and addresses with keys in them.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format='{"level": "%(levelname)s", "logger": "%(name)s", "event": "%(message)s"}')
+    for name in ("websockets", "httpcore", "httpx", "hpack", "h2", "realtime"):
+        logging.getLogger(name).setLevel(logging.ERROR if name in ("realtime", "websockets") else logging.WARNING)

@@ -1,0 +1,128 @@
+"""Decides what becomes of a due row: whom it goes to or why it fails, and when its series goes on. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+from worker import content, recipient, recurrence
+from worker.config import Settings
+from worker.errors import BadMessage
+from worker.store import Enqueue
+from worker.times import parse_time
+
+NAMESPACE = UUID("6d2f5c0e-8a41-4f0b-9f6e-2b7f0c1f4d55")
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a series stands. `missed` occurrences were passed over in favour of `occurrence`. Times are UTC."""
+
+    timezone: str | None = None
+    anchor: datetime | None = None
+    occurrence: datetime | None = None
+    missed: int = 0
+    next_at: datetime | None = None
+    next_after: datetime | None = None
+
+
+def plan(row: Row, known: Row | None, settings: Settings, now: datetime) -> Enqueue:
+    """`row` is a row of scheduled_messages, `known` what look_up_recipients says of it, `now` the database's clock."""
+    step, fault, address = Step(), None, None
+    try:
+        step = next_step(row, known, settings, now)
+        address = check(row, known or {}, settings)
+        refuse_lateness(row, step, settings, now)
+    except BadMessage as e:
+        fault = str(e)
+    due = step.occurrence if step.missed and step.occurrence else None
+    return Enqueue(
+        id=row["id"],
+        revision=row["revision"],
+        job_id=job_id(row),
+        recipient=address,
+        error=fault,
+        timezone=step.timezone,
+        anchor=step.anchor and step.anchor.isoformat(),
+        occurrence=iso(step.occurrence),
+        missed=step.missed,
+        next_at=iso(step.next_at),
+        next_after=iso(step.next_after),
+        expires_at=iso(expiry(due or row["scheduled_at"], settings)),
+        phone=(known or {}).get("phone_number") if address and not is_direct(row["contact_id"]) else None,
+    )
+
+
+def job_id(row: Row) -> str:
+    """The same for whoever enqueues this revision of this row: a job cannot be made twice."""
+    return str(uuid5(NAMESPACE, f"{row['id']}|{row['scheduled_at']}|{row['revision']}"))
+
+
+def check(row: Row, known: Row, settings: Settings) -> str:
+    """The recipient's address. Raises BadMessage for a row that can never be sent as it stands."""
+    content.content(row, allow_asset=settings.gateway == "bullmq", links=content.Links(settings.allow_http_media))
+    if known.get("connection_exists") is False:
+        raise BadMessage("The WhatsApp connection of this message does not exist any more. Choose another one.")
+    if known.get("is_blocked") and not is_direct(row["contact_id"]):
+        raise BadMessage("This contact is blocked. Unblock the contact to write to it.")
+    region = known.get("country_code") or settings.default_country_code
+    return recipient.address(row["contact_id"], known.get("phone_number"), region)
+
+
+def is_direct(contact_id: str) -> bool:
+    """Whether it is an address itself rather than a contact's id."""
+    return "@" in contact_id or contact_id.lstrip().startswith("+")
+
+
+def next_step(row: Row, known: Row | None, settings: Settings, now: datetime) -> Step:
+    """Coalesces what was missed into the latest occurrence and finds the one after it. Raises BadMessage."""
+    name = row["timezone"] or (known or {}).get("timezone") or settings.default_timezone
+    zone = recurrence.timezone(name)
+    if not row["is_recurring"]:
+        return Step()
+    rule = recurrence.parse(row["recurrence_pattern"] or "")
+    scheduled = parse_time(row["scheduled_at"])
+    anchor = datetime.fromisoformat(row["series_anchor"]) if row["series_anchor"] else recurrence.local_anchor(scheduled, zone)
+    start = parse_time(row["occurrence_at"]) if row["occurrence_at"] else scheduled
+    end = parse_time(row["recurrence_end_at"]) if row["recurrence_end_at"] else None
+    if row["next_id"]:  # a retry: the series has gone on without it
+        return Step(name, anchor, start, 0, recurrence.next_occurrence(rule, anchor, zone, start, end))
+    latest, missed = recurrence.missed(rule, anchor, zone, start, now, end)
+    next_at = recurrence.next_occurrence(rule, anchor, zone, max(now, start), end)
+    next_after = next_at and recurrence.next_occurrence(rule, anchor, zone, next_at, end)
+    return Step(name, anchor, latest or start, missed, next_at, next_after)
+
+
+def refuse_lateness(row: Row, step: Step, settings: Settings, now: datetime) -> None:
+    """Raises BadMessage for a message that is later than MAX_LATENESS_SECONDS."""
+    due = step.occurrence if step.missed and step.occurrence else row["scheduled_at"]
+    expires_at = expiry(due, settings)
+    if expires_at and now > expires_at:
+        late = now - expires_at + timedelta(seconds=settings.max_lateness_seconds)
+        limit = timedelta(seconds=settings.max_lateness_seconds)
+        raise BadMessage(f"Not sent: it was {spell(late)} late, and messages later than {spell(limit)} are not sent any more.")
+
+
+def expiry(due: datetime | str, settings: Settings) -> datetime | None:
+    if not settings.max_lateness_seconds:
+        return None
+    return (parse_time(due) if isinstance(due, str) else due) + timedelta(seconds=settings.max_lateness_seconds)
+
+
+def spell(duration: timedelta) -> str:
+    """A duration as a person would say it: its two largest units."""
+    seconds = int(duration.total_seconds())
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    parts = []
+    for unit, size in units:
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def iso(moment: datetime | None) -> str | None:
+    return moment and moment.isoformat()

@@ -1,0 +1,40 @@
+"""Decides what an outcome means for its job: settled, tried again and when, or left in doubt. Pure."""
+
+import random
+from datetime import datetime, timedelta
+
+from worker.config import Settings
+from worker.models import HandedOver, Outcome, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
+from worker.store import Settlement
+
+THROTTLED_SECONDS = 30.0
+STOPPED_SECONDS = 60.0
+
+
+def settle(job_id: str, token: str, attempt: int, outcome: Outcome, settings: Settings, now: datetime) -> Settlement:
+    """`attempt` counts from 1 and includes this one; `now` is the database's clock."""
+    match outcome:
+        case Sent(message_id):
+            return Settlement(job_id, token, "sent", message_id=message_id)
+        case HandedOver():
+            return Settlement(job_id, token, "handed_over", wait=settings.handover_seconds)
+        case Rejected(reason):
+            return Settlement(job_id, token, "failed", error=reason)
+        case Unconfirmed(reason):
+            return Settlement(job_id, token, "unconfirmed", error=f"It may have been sent: {reason}")
+        case Throttled(reason, _, after):
+            return Settlement(job_id, token, "deferred", error=reason, wait=after or THROTTLED_SECONDS)
+        case Stopped(reason):
+            return Settlement(job_id, token, "deferred", error=reason, wait=STOPPED_SECONDS)
+        case Retry(reason, after):
+            return _retry(job_id, token, attempt, reason, after, settings, now)
+
+
+def _retry(job_id: str, token: str, attempt: int, reason: str, after: float | None, settings: Settings, now: datetime) -> Settlement:
+    tries = settings.retry_attempts
+    if attempt >= tries:
+        return Settlement(job_id, token, "failed", error=f"{reason} (given up after {attempt} {'try' if attempt == 1 else 'tries'})")
+    wait = after if after is not None else settings.retry_delay_seconds * random.uniform(1, 1.25)
+    at = now + timedelta(seconds=wait)
+    when = f"{at:%H:%M} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"
+    return Settlement(job_id, token, "retry", error=f"try {attempt + 1} of {tries} at {when}: {reason}", wait=wait)

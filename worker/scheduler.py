@@ -1,0 +1,152 @@
+"""Turns due rows into jobs: on every poll, and for rows known in advance exactly when they fall due."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from worker import plan
+from worker.config import Settings
+from worker.dispatcher import Dispatcher, wait_for
+from worker.errors import StoreRefused, WorkerError
+from worker.metrics import Metrics
+from worker.store import Agenda, Enqueue, Store
+from worker.times import parse_time
+
+log = structlog.get_logger()
+
+EARLY_SECONDS = 0.002  # rows that fall due this close together go in one call
+
+
+class Scheduler:
+    """`poll` is the truth; `wake` only makes it sooner. Rows of the agenda are planned before they are due."""
+
+    def __init__(self, store: Store, dispatcher: Dispatcher, settings: Settings, metrics: Metrics) -> None:
+        self.store, self.dispatcher, self.settings, self.metrics = store, dispatcher, settings, metrics
+        self.clock = store.clock
+        self._woken = asyncio.Event()
+        self._prepared: list[tuple[datetime, Enqueue]] = []
+        self._poll_at: float = 0.0  # monotonic; a poll that the agenda asks for before the next interval
+        self.polled_at: float | None = None
+        self.on_agenda: Callable[[Agenda], None] = lambda _: None
+
+    def wake(self, reason: str = "timer") -> None:
+        """Polls as soon as possible."""
+        self.metrics.woke(reason)
+        self._woken.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`. What Supabase refuses is logged, and tried again at the next poll."""
+        self._woken.set()
+        while not stop.is_set():
+            try:
+                await self._turn()
+            except WorkerError as e:
+                log.error("a pass of the scheduler failed", reason=str(e))
+                self._poll_at = time.monotonic() + self.settings.poll_interval_seconds
+            await self._sleep(stop)
+
+    async def _turn(self) -> None:
+        if self._woken.is_set() or time.monotonic() >= self._poll_at:
+            self._woken.clear()
+            await self.poll()
+        elif due := self._take_due():
+            await self._release(due)
+
+    async def _sleep(self, stop: asyncio.Event) -> None:
+        waits = [self._poll_at - time.monotonic()]
+        if self._prepared:
+            waits.append(self.clock.until(self._prepared[0][0]))
+        if min(waits) > 0 and not stop.is_set():
+            await wait_for(self._woken, min(waits))
+
+    async def poll(self) -> int:
+        """Enqueues whatever is due until nothing is, then looks ahead. Returns how many rows it dealt with."""
+        dealt_with = 0
+        while rows := await self.store.get_pending():
+            won = 0
+            for start in range(0, len(rows), self.settings.batch_size):
+                won += await self._enqueue(await self._plan(rows[start : start + self.settings.batch_size]))
+                self.dispatcher.wake()
+            dealt_with += won
+            if not won:
+                break  # another daemon is at it, or an edit: the next poll sees
+        await self._look_ahead()
+        self.polled_at = time.monotonic()
+        return dealt_with
+
+    async def _look_ahead(self) -> None:
+        horizon = self.settings.poll_interval_seconds * 1.5
+        agenda = await self.store.get_agenda(horizon, self.settings.batch_size)
+        self._poll_at = time.monotonic() + self.settings.poll_interval_seconds * 1.25  # the interval's job comes first
+        if len(agenda.upcoming) >= self.settings.batch_size:  # more than we hold: come back when these are gone
+            self._poll_at = time.monotonic() + self.clock.until(parse_time(agenda.upcoming[-1]["scheduled_at"]))
+        plans = await self._plan(agenda.upcoming) if agenda.upcoming else []
+        due = {row["id"]: parse_time(row["scheduled_at"]) for row in agenda.upcoming}
+        self._prepared = [(due[p.id], p) for p in plans]
+        self.dispatcher.next_ready_at = agenda.next_ready_at
+        self.dispatcher.wake()
+        self.on_agenda(agenda)
+
+    async def _plan(self, rows: Sequence[dict[str, Any]]) -> list[Enqueue]:
+        known = await self.store.look_up_recipients([row["id"] for row in rows])
+        now = self.clock.now()
+        plans = []
+        for row in rows:
+            # A row that is planned ahead is planned for the instant at which it falls due.
+            plans.append(plan.plan(row, known.get(row["id"]), self.settings, max(now, parse_time(row["scheduled_at"]))))
+        return plans
+
+    def _take_due(self) -> list[Enqueue]:
+        count = 0
+        while count < len(self._prepared) and self.clock.until(self._prepared[count][0]) <= EARLY_SECONDS:
+            count += 1
+        due, self._prepared = self._prepared[:count], self._prepared[count:]
+        return [p for _, p in due]
+
+    async def _release(self, plans: list[Enqueue]) -> None:
+        """The fast path: enqueue, claim and dial with one call."""
+        claim = None
+        if not any(p.error for p in plans):
+            with contextlib.suppress(StoreRefused):
+                claim = await self.dispatcher.claim(plans)
+        if claim is None or len({job["scheduled_message_id"] for job in claim.jobs} & {p.id for p in plans}) < len(plans):
+            self._woken.set()  # no seat, an edit, a refusal: the poll sorts it out
+
+    async def _enqueue(self, plans: list[Enqueue]) -> int:
+        """Enqueues what it can: a row that the database refuses must not hold up its neighbours."""
+        try:
+            won = set(await self.store.enqueue(plans))
+        except StoreRefused as e:
+            if len(plans) == 1:
+                return await self._give_up(plans[0], e)
+            half = len(plans) // 2
+            return await self._enqueue(plans[:half]) + await self._enqueue(plans[half:])
+        for p in plans:
+            if p.id in won:
+                self._say(p)
+        return len(won)
+
+    async def _give_up(self, row: Enqueue, reason: StoreRefused) -> int:
+        log.error("a row cannot be enqueued", message=row.id, reason=str(reason))
+        failed = Enqueue(
+            id=row.id, revision=row.revision, job_id=row.job_id, recipient=None, timezone=None, anchor=None, occurrence=None,
+            error="The database refused to schedule this message. The operator's log says why.",
+            missed=0, next_at=None, next_after=None, expires_at=None, phone=None,
+        )  # fmt: skip
+        try:
+            return len(await self.store.enqueue([failed]))
+        except StoreRefused:
+            return 0
+
+    def _say(self, p: Enqueue) -> None:
+        if p.error:
+            self.metrics.failed.inc()
+            log.info("failed", message=p.id, reason=p.error)
+        if p.missed:
+            self.metrics.missed.inc(p.missed)
+            log.warning("occurrences were missed; only the latest counts", message=p.id, missed=p.missed, occurrence=p.occurrence)

@@ -1,0 +1,234 @@
+"""The only module that calls Supabase. One method an RPC; every one of them may be repeated, and is, until it answers."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+from uuid import uuid4
+
+import httpx
+import structlog
+from postgrest.exceptions import APIError
+from supabase import AsyncClient, AsyncClientOptions, acreate_client
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity.stop import stop_base, stop_never
+
+from worker.clock import Clock
+from worker.config import Settings
+from worker.errors import StoreError, StoreRefused
+from worker.metrics import Metrics
+from worker.times import parse_time
+
+log = structlog.get_logger()
+
+Row = dict[str, Any]
+
+TIMEOUT = httpx.Timeout(10, read=30)
+# PostgREST's and PostgreSQL's codes that a repetition cannot mend: data, constraints, privileges, unknown functions.
+REFUSALS = ("22", "23", "42", "P0", "PT", "PGRST1", "PGRST2", "PGRST3")
+PASSING = ("PGRST002", "PGRST202")  # the schema cache, just after a migration
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueue:
+    """One row as `enqueue_broadcast_jobs` wants it; the fields are its arguments, in the plural there.
+
+    `error` makes the row fail instead. `phone` is the contact's number as it was looked up, null where none was. `anchor` is a wall time in `timezone`; all other times are UTC.
+    """
+
+    id: str
+    revision: int
+    job_id: str
+    recipient: str | None
+    error: str | None
+    timezone: str | None
+    anchor: str | None
+    occurrence: str | None
+    missed: int
+    next_at: str | None
+    next_after: str | None
+    expires_at: str | None
+    phone: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """One job as `record_outcomes` wants it. `wait` and `age` in seconds; see the function's comment."""
+
+    job_id: str
+    token: str
+    outcome: str
+    message_id: str | None = None
+    error: str | None = None
+    wait: float | None = None
+    age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Agenda:
+    """What comes next, by the database's clock, which `Clock` has observed."""
+
+    next_due_at: datetime | None
+    next_ready_at: datetime | None
+    next_expiry_at: datetime | None
+    upcoming: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Jobs that are ours to send now. `asked_at` is monotonic: leases count from there."""
+
+    token: str
+    jobs: list[Row]
+    next_ready_at: datetime | None
+    asked_at: float
+
+
+class Reply(NamedTuple):
+    """What an RPC returned, and when it was asked (monotonic seconds)."""
+
+    data: Any
+    asked_at: float
+
+
+ENQUEUE_ARGUMENTS = {
+    "id": "p_ids", "revision": "p_revisions", "job_id": "p_job_ids", "recipient": "p_recipients", "error": "p_errors",
+    "timezone": "p_timezones", "anchor": "p_anchors", "occurrence": "p_occurrences", "missed": "p_missed",
+    "next_at": "p_next_at", "next_after": "p_next_after", "expires_at": "p_expires_at", "phone": "p_phones",
+}  # fmt: skip
+SETTLEMENT_ARGUMENTS = {
+    "job_id": "p_job_ids", "token": "p_tokens", "outcome": "p_outcomes", "message_id": "p_message_ids",
+    "error": "p_errors", "wait": "p_waits", "age": "p_ages",
+}  # fmt: skip
+
+
+def columns(values: Sequence[Any], names: dict[str, str]) -> dict[str, list[Any]]:
+    """Turns rows into the parallel arrays of an RPC."""
+    return {argument: [getattr(value, name) for value in values] for name, argument in names.items()}
+
+
+class Store:
+    """`attempts` bounds the repetitions (None: for ever), for commands that must not hang."""
+
+    def __init__(self, client: AsyncClient, http: httpx.AsyncClient, clock: Clock, metrics: Metrics, attempts: int | None = None) -> None:
+        self._client, self._http, self.clock, self._metrics = client, http, clock, metrics
+        self._stop: stop_base | Any = stop_after_attempt(attempts) if attempts else stop_never
+        self._down_since: float | None = None
+
+    @classmethod
+    async def connect(cls, settings: Settings, clock: Clock, metrics: Metrics, attempts: int | None = None) -> Self:
+        """Opens nothing yet: the first call does. HTTP/1.1, because a cancelled HTTP/2 request poisons httpx's pool."""
+        http = httpx.AsyncClient(http2=False, timeout=TIMEOUT, limits=httpx.Limits(max_connections=20, keepalive_expiry=120))
+        options = AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http)
+        client = await acreate_client(settings.supabase_url, settings.supabase_service_role_key.get_secret_value(), options)
+        return cls(client, http, clock, metrics, attempts)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def get_pending(self) -> list[Row]:
+        """What is due now, oldest first, at most 1000."""
+        return await self._rows("get_pending_scheduled_messages")
+
+    async def get_agenda(self, horizon: float, limit: int) -> Agenda:
+        """Looks `horizon` seconds ahead, for at most `limit` rows, and sets the clock."""
+        row, _ = await self._row("get_agenda", {"p_horizon_seconds": horizon, "p_limit": limit})
+        instants = [parse_time(row[name]) if row[name] else None for name in ("next_due_at", "next_ready_at", "next_expiry_at")]
+        return Agenda(*instants, upcoming=row["upcoming"] or [])
+
+    async def look_up_recipients(self, ids: list[str]) -> dict[str, Row]:
+        """What is known of the contacts and connections of these rows, by row id."""
+        return {row["id"]: row for row in await self._rows("look_up_recipients", {"p_ids": ids})}
+
+    async def enqueue(self, rows: Sequence[Enqueue]) -> list[str]:
+        """Returns the ids of the rows that were still as we read them."""
+        return await self._strings("enqueue_broadcast_jobs", columns(rows, ENQUEUE_ARGUMENTS))
+
+    async def claim(self, seats: int, gateway: str, lease: float, rows: Sequence[Enqueue] = ()) -> Claim:
+        """Up to `seats` jobs, marked as `sending`; enqueues `rows` first, in the same transaction.
+
+        The token makes a repetition harmless: asking again with it gives the same jobs.
+        """
+        token = str(uuid4())
+        arguments: Row = {"p_token": token, "p_seats": seats, "p_lease_seconds": lease, "p_gateway": gateway}
+        name = "claim_broadcast_jobs"
+        if rows:
+            name, arguments = "enqueue_and_claim_broadcast_jobs", arguments | columns(rows, ENQUEUE_ARGUMENTS)
+        row, asked_at = await self._row(name, arguments)
+        ready = row["next_ready_at"]
+        return Claim(token, row["jobs"] or [], parse_time(ready) if ready and ready != "infinity" else None, asked_at)
+
+    async def record(self, settlements: Sequence[Settlement]) -> list[str]:
+        """Returns the jobs that were ours to settle; the others had been fenced out."""
+        return await self._strings("record_outcomes", columns(settlements, SETTLEMENT_ARGUMENTS))
+
+    async def rescue(self) -> Row:
+        """Counts of what a dead daemon left behind: rescued, readded, expired."""
+        return (await self._row("rescue_broadcast_jobs", {}))[0]
+
+    async def _row(self, name: str, arguments: Row) -> tuple[Row, float]:
+        """The one row of an answer, and when it was asked for (monotonic). Its `db_now` sets the clock."""
+        reply = await self._rpc(name, arguments, lambda data: len(data) == 1 and isinstance(data[0], dict))
+        row = reply.data[0]
+        if "db_now" in row:
+            self.clock.observe(parse_time(row["db_now"]), reply.asked_at)
+        return row, reply.asked_at
+
+    async def _rows(self, name: str, arguments: Row | None = None) -> list[Row]:
+        return (await self._rpc(name, arguments or {}, lambda data: all(isinstance(row, dict) for row in data))).data
+
+    async def _strings(self, name: str, arguments: Row) -> list[str]:
+        return (await self._rpc(name, arguments, lambda data: all(isinstance(value, str) for value in data))).data
+
+    async def _rpc(self, name: str, arguments: Row, valid: Callable[[list[Any]], bool]) -> Reply:
+        """One call, repeated with jittered back-off while Supabase is down, slow or talks nonsense. Raises StoreRefused."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(StoreError), wait=wait_random_exponential(0.25, max=30), stop=self._stop,
+            before_sleep=self._say_down, reraise=True,
+        ):  # fmt: skip
+            with attempt:
+                reply = await self._once(name, arguments)
+                if not isinstance(reply.data, list) or not valid(reply.data):
+                    raise StoreError(f"{name} was answered with something that is not what it returns")
+        self._say_up()
+        return reply
+
+    async def _once(self, name: str, arguments: Row) -> Reply:
+        asked_at = time.monotonic()
+        try:
+            with self._metrics.rpc(name):
+                async with asyncio.timeout(45):
+                    return Reply((await self._client.rpc(name, arguments).execute()).data, asked_at)
+        except APIError as e:
+            raise classify(name, e) from e
+        except (httpx.HTTPError, TimeoutError, OSError, ValueError) as e:
+            raise StoreError(f"{name}: {type(e).__name__}") from e
+
+    def _say_down(self, state: RetryCallState) -> None:
+        if self._down_since is None:
+            self._down_since = time.monotonic()
+            reason = state.outcome.exception() if state.outcome else None
+            log.warning("Supabase does not answer; waiting for it", reason=str(reason))
+
+    def _say_up(self) -> None:
+        if self._down_since is not None:
+            log.info("Supabase answers again", after_seconds=round(time.monotonic() - self._down_since, 1))
+            self._down_since = None
+
+    @property
+    def down_for(self) -> float:
+        """Seconds since Supabase stopped answering; 0 while it answers."""
+        return time.monotonic() - self._down_since if self._down_since is not None else 0.0
+
+
+def classify(name: str, error: APIError) -> StoreError | StoreRefused:
+    """Whether the same call may succeed later."""
+    code = str(error.code or "")
+    text = f"{name}: {code} {str(error.message)[:300]}".strip()
+    refused = code.startswith(REFUSALS) and not code.startswith(PASSING) and len(code) >= 5
+    return StoreRefused(text) if refused else StoreError(text)
+
+
+assert {f.name for f in fields(Enqueue)} == set(ENQUEUE_ARGUMENTS)  # noqa: S101
