@@ -4,6 +4,7 @@ So they answer, and tell what is wrong, even when the loop that does the work is
 """
 
 import asyncio
+import contextlib
 import socket
 import threading
 
@@ -134,6 +135,25 @@ async def _body(request: Request) -> bytes | None:
     return bytes(body)
 
 
+class _Server(uvicorn.Server):
+    """uvicorn, without looking ten times a second whether to end, which takes 0.2 % of a core when idle."""
+
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        self._ended = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):  # which also renews the Date header
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), 1)
+
+    def end(self) -> None:
+        """From any thread."""
+        self.should_exit = True
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._ended.set)
+
+
 class HttpServer:
     """Listens from its making; answers from start() to stop(). `port` is the one in use if 0 was asked for.
 
@@ -157,7 +177,7 @@ class HttpServer:
             limit_concurrency=1000,
             timeout_graceful_shutdown=1,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
     def start(self) -> None:
@@ -165,8 +185,8 @@ class HttpServer:
 
     def stop(self, seconds: float = 2.0) -> None:
         """Lets requests under way finish, within `seconds`."""
-        self._server.should_exit = True
         if self._thread.is_alive():
+            self._server.end()
             self._thread.join(seconds)
         self._socket.close()
 

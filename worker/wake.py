@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 OnChange = Callable[[str | None, str | None], None]
 State = Literal["off", "deaf", "listening"]
-_NO_REALTIME = {404, 405, 426, 501}  # what a server without Realtime answers to the upgrade
+_NO_REALTIME = {200, 404, 405, 426, 501}  # what a server without Realtime answers to the upgrade
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Subscription:
         tasks = [task for task in self._tasks() if task]
         for task in tasks:
             task.cancel()
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(seconds):
                 await asyncio.gather(*tasks, return_exceptions=True)
                 if socket:

@@ -237,7 +237,7 @@ async def test_a_long_deafness_is_said_once_and_its_end_once(server: RealtimeDou
     assert lines[0]["reason"] == "HTTP 401"
 
 
-@pytest.mark.parametrize("status", [404, 426])
+@pytest.mark.parametrize("status", [200, 404, 426])
 async def test_a_server_without_realtime_is_said_once_and_asked_rarely(
     status: int, server: RealtimeDouble
 ) -> None:
