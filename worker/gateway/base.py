@@ -72,14 +72,13 @@ def timeout_within(lease_seconds: float) -> float:
 
 
 def person(recipient: str) -> str | None:
-    """The digits of a person's number; None where the recipient is a group, a channel or a hidden id (`@lid`)."""
+    """The digits of a person's number; None where it is a group, a channel or a hidden id (`@lid`)."""
     name, _, domain = recipient.lstrip("+").partition("@")
     return name if domain in ("", "c.us", "s.whatsapp.net") else None
 
 
 def parts(message: Message) -> list[Message]:
-    """One WhatsApp message for each attachment; the text beside audio, which has no caption, follows on its own."""
+    """One WhatsApp message for each attachment; audio shows no caption, so its text follows on its own."""
     files = [message, *(replace(message, kind=m.kind, media=m, text=m.caption) for m in message.more)]
-    spoken = [part for part in files if part.kind == "audio" and part.text]
-    silent = [replace(part, text="") if part in spoken else part for part in files] if spoken else files
-    return [*silent, *(replace(part, kind="text", media=None) for part in spoken)]
+    texts = [replace(part, kind="text", media=None) for part in files if part.kind == "audio" and part.text]
+    return [replace(part, text="") if part.kind == "audio" else part for part in files] + texts

@@ -3,8 +3,6 @@
 import asyncio
 import json
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -12,8 +10,7 @@ from typing import Any
 
 import httpx
 
-from worker.gateway.base import parts
-from worker.models import Health, Kind, Message, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
+from worker.models import Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
 
 Answered = Sent | Rejected | Retry | Throttled | Stopped | Unconfirmed
 
@@ -30,7 +27,7 @@ NOTHING_WRITTEN = (
     httpx.LocalProtocolError,
 )
 
-# What a status means where the gateway's own table is silent; the first digit stands for the rest of its class.
+# What a status means where the gateway's own table is silent; a single digit stands for the rest of a class.
 # A proxy's 502 and 504 do not tell whether the gateway behind it had the request.
 STATUS: dict[int, Answered] = {
     3: Stopped("The gateway's address redirects: set the final one."),
@@ -46,9 +43,6 @@ STATUS: dict[int, Answered] = {
 }
 NO_ANSWER = Unconfirmed("The gateway gave no usable answer.")
 
-# A row of a gateway's fault table: status (None: any), words in its error text, what they mean.
-Fault = tuple[int | None, str, Answered]
-
 UNFIT_FOR_ERRORS = re.compile(r"\S{32,}|\+?\d[\d ().-]{5,}\d")  # tokens and links, phone numbers
 
 
@@ -63,30 +57,6 @@ class Answer:
     @property
     def ok(self) -> bool:
         return 200 <= self.status < 300
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    path: str
-    body: dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """An attachment with a name and a type in any case; self-hosted gateways want both."""
-
-    kind: Kind
-    url: str
-    mime_type: str
-    name: str
-
-
-DEFAULTS: dict[Kind, tuple[str, str]] = {
-    "image": ("image/jpeg", "image.jpg"),
-    "video": ("video/mp4", "video.mp4"),
-    "audio": ("audio/ogg; codecs=opus", "audio.ogg"),
-    "document": ("application/octet-stream", "file"),
-}
 
 
 class Http:
@@ -112,7 +82,10 @@ class Http:
     ) -> Answer | Retry | Unconfirmed:
         """deadline: by the event loop's clock."""
         try:
-            async with asyncio.timeout_at(deadline), self.client.stream(method, path, json=body) as response:
+            async with (
+                asyncio.timeout_at(deadline),
+                self.client.stream(method, path, json=body) as response,
+            ):
                 answer = Answer(response.status_code, response.headers, await json_of(response))
         except NOTHING_WRITTEN as fault:
             return Retry(f"The gateway cannot be reached ({clean(str(fault)) or type(fault).__name__}).")
@@ -137,101 +110,8 @@ async def json_of(response: httpx.Response) -> Any:
         return None
 
 
-class HttpGateway(ABC):
-    """A gateway that is one POST for each message. What differs: the requests, the ids and the fault table."""
-
-    name: str
-    faults: Sequence[Fault] = ()
-
-    def __init__(self, http: Http) -> None:
-        self.http = http
-        self.timeout = http.timeout
-
-    async def send(self, message: Message) -> Answered:
-        deadline = asyncio.get_running_loop().time() + self.timeout
-        planned = parts(message)
-        first: Answered = NO_ANSWER
-        for done, part in enumerate(planned):
-            outcome = await self.send_part(part, deadline)
-            if not isinstance(outcome, Sent):
-                return outcome if done == 0 else interrupted(outcome, done, len(planned))
-            first = outcome if done == 0 else first
-        return first
-
-    async def send_part(self, message: Message, deadline: float) -> Answered:
-        request = self.request(message)
-        if isinstance(request, Rejected):
-            return request
-        answer = await self.http.call("POST", request.path, deadline, request.body)
-        outcome = answer if not isinstance(answer, Answer) else self.read(answer, message)
-        return (
-            replace(outcome, reason=f"It may have been sent. {outcome.reason}")
-            if isinstance(outcome, Unconfirmed)
-            else outcome
-        )
-
-    async def check(self, sender: str) -> Health:
-        deadline = asyncio.get_running_loop().time() + self.timeout
-        answer = await self.http.call("GET", self.health_path(sender), deadline)
-        if isinstance(answer, Answer) and answer.ok:
-            return self.health(answer.body)
-        refused = self.refused(answer) if isinstance(answer, Answer) else answer
-        return Health(False, getattr(refused, "reason", ""))
-
-    async def aclose(self) -> None:
-        await self.http.client.aclose()
-
-    def request(self, message: Message) -> Request | Rejected:
-        if message.kind == "text":
-            return self.text(message)
-        if message.kind == "template":
-            return self.template(message)
-        media = message.media
-        if media is None or media.url is None:
-            return Rejected("The attachment has no address: give one in media_url.")
-        mime_type, name = DEFAULTS[message.kind]
-        return self.file(
-            message, File(message.kind, media.url, media.mime_type or mime_type, media.filename or name)
-        )
-
-    @abstractmethod
-    def text(self, message: Message) -> Request | Rejected: ...
-
-    @abstractmethod
-    def file(self, message: Message, file: File) -> Request | Rejected: ...
-
-    def template(self, message: Message) -> Request | Rejected:
-        return Rejected("This gateway has no templates: write a text.")
-
-    def read(self, answer: Answer, message: Message) -> Answered:
-        return self.accepted(answer.body) if answer.ok else self.refused(answer)
-
-    @abstractmethod
-    def accepted(self, body: Any) -> Answered:
-        """A 2xx with JSON in it."""
-
-    def refused(self, answer: Answer) -> Answered:
-        words = self.words(answer.body)
-        known = (
-            outcome
-            for status, needle, outcome in self.faults
-            if status in (None, answer.status) and needle in words.lower()
-        )
-        return settled(next(known, None), answer, words)
-
-    @abstractmethod
-    def words(self, body: Any) -> str:
-        """The gateway's own error text, "" where there is none."""
-
-    @abstractmethod
-    def health_path(self, sender: str) -> str: ...
-
-    @abstractmethod
-    def health(self, body: Any) -> Health: ...
-
-
 def settled(known: Answered | None, answer: Answer, words: str) -> Answered:
-    """The outcome, with the gateway's words and its Retry-After."""
+    """A refusal: the table's outcome, else the status's, with the gateway's words and its Retry-After."""
     outcome = known or STATUS.get(answer.status) or STATUS.get(answer.status // 100, NO_ANSWER)
     if isinstance(outcome, Sent):
         return outcome
@@ -242,21 +122,14 @@ def settled(known: Answered | None, answer: Answer, words: str) -> Answered:
     return outcome
 
 
-def interrupted(outcome: Answered, done: int, planned: int) -> Answered:
-    """Something went out already, so nothing of this message is ever tried again by itself."""
-    reason = f"{done} of {planned} attachments went out, then: {getattr(outcome, 'reason', '')}"
-    return Unconfirmed(reason) if isinstance(outcome, Unconfirmed) else Rejected(reason)
-
-
 def retry_after(value: str) -> float | None:
-    """Seconds, from a number or a date (RFC 9110, section 10.2.3); at most a day, None where it says neither."""
+    """Seconds, at most a day, from a number or a date (RFC 9110, section 10.2.3); else None."""
+    if value.isdecimal():
+        return min(float(value), 86_400.0)
     try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            return None
+        seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):
+        return None
     return min(max(seconds, 0.0), 86_400.0)
 
 

@@ -1,0 +1,135 @@
+"""Hands jobs to the Node broadcast worker through its BullMQ queue on Redis.
+
+Adding the same job id again is harmless while the job waits, runs or is kept: a lost answer is a retry.
+"""
+
+import asyncio
+from typing import Any
+
+from bullmq import Queue
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry as RedisRetry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
+
+from worker.gateway.base import Settings, person
+from worker.models import HandedOver, Health, Media, Message, Outcome, Rejected, Retry, Stopped
+
+TIMEOUT = 10.0  # seconds for one hand-over, reconnecting included
+PRIORITY = 2  # ahead of the application's own broadcasts, as its scheduler sets it
+# Kept so long that a hand-over which expires is not run again: far longer than any hand-over is waited for.
+KEPT = {"age": 7 * 86_400, "count": 100_000}  # seconds, jobs
+
+NO_TEMPLATES = Rejected("The Node worker has no templates: write a text.")
+ONE_ATTACHMENT = Rejected("The Node worker sends one attachment with a message.")
+
+FAULTS: tuple[tuple[tuple[type[Exception], ...], str, type[Retry] | type[Stopped]], ...] = (
+    (
+        (AuthenticationError, AuthorizationError, NoPermissionError),
+        "Redis does not accept our credentials",
+        Stopped,
+    ),
+    ((RedisError, OSError), "Redis cannot be reached or refuses the job", Retry),
+)
+
+
+class BullMQ:
+    """timeout: seconds for a whole hand-over."""
+
+    name = "bullmq"
+
+    def __init__(
+        self, url: str, *, queue: str, prefix: str, job: str, timeout: float = TIMEOUT, connections: int = 20
+    ) -> None:
+        self.timeout = timeout
+        self.job = job
+        # Of our own: the library's client would go on trying for minutes, and on one connection.
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=connections,
+            timeout=timeout / 3,
+            decode_responses=True,
+            socket_connect_timeout=timeout / 3,
+            socket_timeout=timeout / 3,
+            retry=RedisRetry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+        )
+        self.redis = Redis.from_pool(pool)
+        self.queue = Queue(queue, {"connection": self.redis, "prefix": prefix})
+
+    async def send(self, message: Message) -> Outcome:
+        """Both rows of the job must be in the database already: the worker only updates them."""
+        if message.kind == "template":
+            return NO_TEMPLATES
+        if message.more:
+            return ONE_ATTACHMENT
+        try:
+            async with asyncio.timeout(self.timeout):
+                await self.queue.add(self.job, data(message), options(message))
+        except (RedisError, OSError) as fault:
+            return refused(fault)
+        return HandedOver()
+
+    async def check(self, sender: str) -> Health:  # noqa: ARG002
+        try:
+            async with asyncio.timeout(self.timeout):
+                memory = await self.redis.info("memory")
+        except (RedisError, OSError) as fault:
+            return Health(False, refused(fault).reason)
+        policy = memory.get("maxmemory_policy", "noeviction")
+        lossy = "" if policy == "noeviction" else f"; maxmemory-policy {policy} may drop jobs, set noeviction"
+        return Health(True, f"Redis answers{lossy}")
+
+    async def aclose(self) -> None:
+        await self.redis.aclose()
+
+
+def refused(fault: Exception) -> Retry | Stopped:
+    reason, outcome = next(
+        (reason, outcome) for faults, reason, outcome in FAULTS if isinstance(fault, faults)
+    )
+    return outcome(f"{reason} ({type(fault).__name__}).")
+
+
+def data(message: Message) -> dict[str, Any]:
+    """What the worker reads: any type but `media` is a text to it, and of the file it reads `mediaUrl`."""
+    media, attached = message.media, message.kind != "text"
+    return {
+        "contacts": [contact(message.recipient)],
+        "message": message.text,
+        "connectionId": message.connection_id,
+        "apiKey": message.api_key,
+        "type": "media" if attached else "text",
+        "mediaUrl": media.url if media else None,
+        "caption": message.text if attached else None,
+        "media": [described(media)] if media and media.url else None,
+        "dbJobId": message.job_id,
+        "deduplicationId": f"scheduled_{message.scheduled_message_id}",
+        "parentJobId": message.scheduled_message_id,
+        "userId": message.owner_id,
+        "ownerId": message.owner_id,
+        "asset_id": message.asset_id,
+    }
+
+
+def described(media: Media) -> dict[str, str | None]:
+    return {"url": media.url, "mimetype": media.mime_type, "filename": media.filename}
+
+
+def contact(recipient: str) -> str:
+    """Digits, by which the worker finds the recipient's row; a group or hidden id stays whole."""
+    return person(recipient) or recipient
+
+
+def options(message: Message) -> dict[str, Any]:
+    return {"jobId": message.job_id, "priority": PRIORITY, "removeOnComplete": KEPT, "removeOnFail": False}
+
+
+def build(settings: Settings) -> BullMQ:
+    return BullMQ(
+        settings.redis_url or "",
+        queue=settings.bullmq_queue,
+        prefix=settings.bullmq_prefix,
+        job=settings.bullmq_job,
+        timeout=min(TIMEOUT, settings.lease_seconds * 0.75),
+        connections=settings.concurrency,
+    )
