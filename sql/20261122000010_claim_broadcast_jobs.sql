@@ -8,6 +8,7 @@ returns table (db_now timestamptz, next_ready_at timestamptz, jobs jsonb)
 language plpgsql
 volatile
 set search_path = ''
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -37,7 +38,7 @@ begin
             from unnest(v_turn) as turn (connection_id)
             cross join lateral (
                 select j.id from public.broadcast_jobs as j
-                where j.connection_id = turn.connection_id and j.status = 'queued' and j.available_at <= v_now
+                where j.connection_id = turn.connection_id and j.status = 'queued' and j.scheduled_message_id is not null and j.available_at <= v_now
                 order by j.available_at, j.id
                 limit ceil(v_seats::numeric / cardinality(v_turn))
                 for update skip locked
@@ -53,7 +54,10 @@ begin
         -- To the back of the line, or to sleep until its next job.
         update private.connection_state as c
         set ready_at = greatest(coalesce(
-            (select min(j.available_at) from public.broadcast_jobs as j where j.connection_id = c.connection_id and j.status = 'queued'),
+            (
+                select min(j.available_at) from public.broadcast_jobs as j
+                where j.connection_id = c.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
+            ),
             'infinity'
         ), clock_timestamp())
         where c.connection_id = any(v_turn);

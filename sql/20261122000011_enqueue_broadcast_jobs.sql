@@ -1,6 +1,7 @@
 -- Turns due rows into jobs, in one transaction: row to `processing` (or `failed`, with the reason), one job with one
 -- recipient and its message, the next occurrence of a series. Only rows that are still pending at the revision that the
 -- caller read, whose contact still has the number that it saw: an edit in between wins and the row is read again.
+-- The `lateral … limit 1` finds each row by its key, whatever the statistics say of statuses; so does `enable_seqscan`.
 create or replace function public.enqueue_broadcast_jobs(
     p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[],
     p_timezones text[], p_anchors timestamp[], p_occurrences timestamptz[], p_missed integer[],
@@ -10,6 +11,7 @@ returns setof uuid
 language plpgsql
 volatile
 set search_path = ''
+set enable_seqscan = off
 as $$
 declare
     v_connections text[];
@@ -26,14 +28,13 @@ begin
             g.missed as missed_now, g.next_at, g.next_after, g.expires_at,
             case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id
         from given as g
-        join public.scheduled_messages as s on s.id = g.id
+        cross join lateral (select r.* from public.scheduled_messages as r where r.id = g.id limit 1 for update skip locked) as s
         where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= now()
             and (g.phone is null or exists (
                 select 1 from public.contacts as c
                 where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
                     and c.phone_number = g.phone and c.is_blocked is not true
             ))
-        for update of s skip locked
     ),
     job as (
         insert into public.broadcast_jobs (
@@ -65,7 +66,7 @@ begin
             w.next_after
         from won as w
         where w.new_id is not null
-        on conflict (series_id, occurrence_at) do nothing
+        on conflict (series_id, occurrence_at) where series_id is not null do nothing
     ),
     -- An earlier occurrence that still waits would go out together with this one.
     superseded as (

@@ -7,6 +7,7 @@ returns trigger
 language plpgsql
 security definer
 set search_path = ''
+set enable_seqscan = off
 as $$
 begin
     update public.scheduled_messages as s

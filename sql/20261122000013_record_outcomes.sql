@@ -10,6 +10,7 @@ returns setof uuid
 language plpgsql
 volatile
 set search_path = ''
+set enable_seqscan = off
 as $$
 declare
     v_job_ids uuid[];
@@ -20,6 +21,13 @@ begin
         select g.job_id, g.token, g.message_id, g.error, g.wait, g.outcome, now() - make_interval(secs => coalesce(g.age, 0)) as answered_at
         from unnest(p_job_ids, p_tokens, p_outcomes, p_message_ids, p_errors, p_waits, p_ages)
             as g (job_id, token, outcome, message_id, error, wait, age)
+    ),
+    -- Found by its key, whatever the statistics say of statuses.
+    held as materialized (
+        select g.*, j.status
+        from given as g
+        cross join lateral (select w.status, w.lease_token from public.broadcast_jobs as w where w.id = g.job_id limit 1 for update) as j
+        where j.lease_token = g.token and j.status in ('sending', 'unconfirmed')
     ),
     -- What is unconfirmed never goes back to the queue, also when a late answer says that it could.
     settled as (
@@ -38,8 +46,8 @@ begin
             progress = case when g.outcome in ('sent', 'failed') then 100 else j.progress end,
             completed_at = case when g.outcome in ('sent', 'failed') then g.answered_at end,
             updated_at = now()
-        from given as g
-        where j.id = g.job_id and j.lease_token = g.token and j.status in ('sending', 'unconfirmed')
+        from held as g
+        where j.id = g.job_id
         returning j.id, j.scheduled_message_id, j.connection_id, j.status, j.available_at, g.outcome, g.message_id, g.error, g.answered_at
     ),
     told as (

@@ -6,6 +6,7 @@ returns table (rescued integer, readded integer, expired integer)
 language plpgsql
 volatile
 set search_path = ''
+set enable_seqscan = off
 as $$
 declare
     v_readded text[];
@@ -42,7 +43,7 @@ begin
         set status = 'failed', completed_at = now(), updated_at = now()
         from (
             select w.id from public.broadcast_jobs as w
-            where w.status = 'queued' and w.expires_at < now() order by w.expires_at limit 1000 for update skip locked
+            where w.status = 'queued' and w.scheduled_message_id is not null and w.expires_at < now() order by w.expires_at limit 1000 for update skip locked
         ) as waiting
         where j.id = waiting.id
         returning j.id, j.scheduled_message_id

@@ -5,6 +5,7 @@ returns table (db_now timestamptz, next_due_at timestamptz, next_ready_at timest
 language sql
 stable
 set search_path = ''
+set enable_seqscan = off
 as $$
     select clock_timestamp(),
         (select min(s.scheduled_at) from public.scheduled_messages as s where s.status = 'pending'),
@@ -32,6 +33,7 @@ returns table (id uuid, phone_number text, is_blocked boolean, connection_exists
 language sql
 stable
 set search_path = ''
+set enable_seqscan = off
 as $$
     select s.id, c.phone_number::text, coalesce(c.is_blocked, false),
         exists (select 1 from public.connections as k where k.id = s.connection_id)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from phonenumbers import SUPPORTED_REGIONS
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker import recurrence
@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     supabase_url: str
-    supabase_service_role_key: SecretStr
+    supabase_service_role_key: str = Field(repr=False)
 
     poll_interval_seconds: float = Field(60, ge=1, le=3600)
     batch_size: int = Field(500, ge=1, le=1000)
@@ -52,17 +52,17 @@ class Settings(BaseSettings):
     mock_failure_rate: float = Field(0, ge=0, le=1)
     mock_delay_ms: float = Field(0, ge=0)
     whatsapp_phone_number_id: str | None = None
-    whatsapp_access_token: SecretStr | None = None
+    whatsapp_access_token: str | None = Field(None, repr=False)
     whatsapp_api_base: str = "https://graph.facebook.com/v25.0"
-    whatsapp_app_secret: SecretStr | None = None
-    whatsapp_verify_token: SecretStr | None = None
+    whatsapp_app_secret: str | None = Field(None, repr=False)
+    whatsapp_verify_token: str | None = Field(None, repr=False)
     waha_url: str | None = None
-    waha_api_key: SecretStr | None = None
+    waha_api_key: str | None = Field(None, repr=False)
     evolution_url: str | None = None
-    evolution_api_key: SecretStr | None = None
+    evolution_api_key: str | None = Field(None, repr=False)
     wppconnect_url: str | None = None
-    wppconnect_token: SecretStr | None = None
-    redis_url: SecretStr | None = None
+    wppconnect_token: str | None = Field(None, repr=False)
+    redis_url: str | None = Field(None, repr=False)
     bullmq_queue: str = "broadcast"
     bullmq_prefix: str = "bull"
     bullmq_job: str = "broadcast"

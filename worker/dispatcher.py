@@ -68,13 +68,14 @@ class Dispatcher:
     async def run(self, stop: asyncio.Event) -> None:
         """Claims until `stop`; then waits for what is in flight, at most DRAIN_SECONDS."""
         self._stop = stop
-        recorder = asyncio.create_task(self._record_for_ever())
+        helpers = [asyncio.create_task(self._record_for_ever()), asyncio.create_task(self._wake_to_stop())]
         try:
             while not stop.is_set():
                 await self._turn()
         finally:
             await self._drain()
-            recorder.cancel()
+            for task in helpers:
+                task.cancel()
 
     async def send_all(self) -> None:
         """Claims and sends until nothing is ready, and records it all."""
@@ -104,6 +105,11 @@ class Dispatcher:
         self.next_ready_at = claim.next_ready_at
         self._launch(claim)
         return claim
+
+    async def _wake_to_stop(self) -> None:
+        await self._stop.wait()
+        self._woken.set()
+        self._freed.set()
 
     async def _turn(self) -> None:
         self._woken.clear()

@@ -48,4 +48,4 @@ def configure(level: str = "info") -> None:
     # At DEBUG these print headers and addresses with keys in them.
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format='{"level": "%(levelname)s", "logger": "%(name)s", "event": "%(message)s"}')
     for name in ("websockets", "httpcore", "httpx", "hpack", "h2", "realtime"):
-        logging.getLogger(name).setLevel(logging.ERROR if name in ("realtime", "websockets") else logging.WARNING)
+        logging.getLogger(name).setLevel(logging.CRITICAL if name == "realtime" else logging.WARNING)

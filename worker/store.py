@@ -122,7 +122,7 @@ class Store:
         """Opens nothing yet: the first call does. HTTP/1.1, because a cancelled HTTP/2 request poisons httpx's pool."""
         http = httpx.AsyncClient(http2=False, timeout=TIMEOUT, limits=httpx.Limits(max_connections=20, keepalive_expiry=120))
         options = AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http)
-        client = await acreate_client(settings.supabase_url, settings.supabase_service_role_key.get_secret_value(), options)
+        client = await acreate_client(settings.supabase_url, settings.supabase_service_role_key, options)
         return cls(client, http, clock, metrics, attempts)
 
     async def aclose(self) -> None:
