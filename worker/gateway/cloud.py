@@ -117,7 +117,7 @@ class Cloud(PostingGateway):
     def words(self, body: Any) -> str:
         code = dig(body, "error", "code")
         said = first_text(body, ("error", "error_data", "details"), ("error", "message"))
-        return f"{code}: {said}" if isinstance(code, int) and f"#{code}" not in said else said
+        return f"{code}: {said.removeprefix(f'(#{code}) ')}" if isinstance(code, int) else said
 
     def health_path(self, sender: str) -> str:
         fields = "verified_name,quality_rating,status"

@@ -153,7 +153,7 @@ def dig(body: Any, *path: str | int) -> Any:
     """What lies at this path of decoded JSON; None where the path ends early."""
     for step in path:
         try:
-            body = body[step]
+            body = None if isinstance(body, str) else body[step]
         except (KeyError, IndexError, TypeError):
             return None
     return body

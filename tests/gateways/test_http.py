@@ -1,0 +1,279 @@
+"""What can happen on the way to any gateway, and what the dispatcher is told."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from tests.gateways import server as wire
+from tests.gateways.given import ACCEPTED, AUDIO, IMAGE, SHORT, Make, Serve
+from worker.gateway.http import clean, dig, first_text, retry_after
+from worker.models import Media, Message, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
+
+GATEWAYS = [*ACCEPTED]
+every_gateway = pytest.mark.parametrize("name", GATEWAYS)
+
+
+@every_gateway
+async def test_the_gateways_id_is_the_message_id(
+    name: str, make: Make, serve: Serve, message: Message
+) -> None:
+    server = await serve(wire.answer(201, ACCEPTED[name]))
+    assert await make(name, server.url).send(message) == Sent("id-1")
+    assert server.received[0].headers["x-secret"] == "s3cret"
+    assert server.received[0].headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        wire.slow_headers, wire.dribbling_body, wire.cut_off_body, wire.reset_before_reading,
+        wire.reset_after_reading, wire.no_http, wire.truncated(200), wire.truncated(201), wire.html(200),
+        wire.raw(201, b'{"id":"id-1"}', "text/plain"), wire.raw(200, b"", "application/json"),
+        wire.raw(200, b"null", "application/json"), wire.raw(200, b"[" * 100_000, "application/json"),
+        wire.answer(200, {}), wire.answer(200, []), wire.answer(201, "ok"), wire.nonsense(200),
+        wire.answer(504, {}),
+    ],
+    ids=lambda behaviour: behaviour.__qualname__.split(".")[0],
+)  # fmt: skip
+async def test_what_may_have_gone_out_is_unconfirmed_and_in_time(
+    behaviour: wire.Behaviour, make: Make, serve: Serve, message: Message
+) -> None:
+    server = await serve(behaviour)
+    started = time.perf_counter()
+    sending = (make(name, server.url, timeout=SHORT).send(message) for name in GATEWAYS)
+    outcomes = await asyncio.gather(*sending)
+    assert time.perf_counter() - started < SHORT + 0.5
+    for outcome in outcomes:
+        assert isinstance(outcome, Unconfirmed)
+        assert outcome.reason.startswith("It may have been sent. ")
+
+
+@every_gateway
+async def test_a_proxys_502_is_unconfirmed_unless_it_is_metas_own(
+    name: str, make: Make, serve: Serve, message: Message
+) -> None:
+    server = await serve(wire.html(502))
+    outcome = await make(name, server.url).send(message)
+    assert isinstance(outcome, Retry if name == "cloud" else Unconfirmed)
+
+
+@every_gateway
+async def test_a_refused_connection_is_tried_again(name: str, make: Make, message: Message) -> None:
+    outcome = await make(name, f"http://127.0.0.1:{wire.unused_port()}").send(message)
+    assert isinstance(outcome, Retry)
+    assert outcome.reason == "The gateway cannot be reached (All connection attempts failed)."
+
+
+@every_gateway
+async def test_a_name_that_does_not_resolve_is_tried_again(name: str, make: Make, message: Message) -> None:
+    outcome = await make(name, "http://no-such-host.invalid", timeout=SHORT).send(message)
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.startswith("The gateway cannot be reached")
+
+
+@every_gateway
+async def test_a_tls_fault_is_tried_again(name: str, make: Make, serve: Serve, message: Message) -> None:
+    server = await serve(wire.no_tls)
+    outcome = await make(name, server.url.replace("http:", "https:")).send(message)
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.startswith("The gateway cannot be reached ([SSL")
+
+
+@pytest.fixture
+async def deaf_port() -> AsyncIterator[int]:
+    """A port whose queue of connections is full, so that the kernel drops what comes."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        yield port
+        for one in waiting:
+            one.close()
+
+
+async def test_a_connection_that_nobody_accepts_is_tried_again(
+    deaf_port: int, make: Make, message: Message
+) -> None:
+    outcome = await make("waha", f"http://127.0.0.1:{deaf_port}", timeout=SHORT).send(message)
+    assert outcome == Retry("The gateway cannot be reached (ConnectTimeout).")
+
+
+async def test_waiting_for_a_free_connection_is_tried_again(
+    make: Make, serve: Serve, message: Message
+) -> None:
+    server = await serve(wire.slow_headers)
+    gateway = make("waha", server.url, timeout=SHORT, connections=1)
+    first, second = await asyncio.gather(gateway.send(message), gateway.send(message))
+    assert isinstance(first, Unconfirmed)
+    assert second == Retry("The gateway cannot be reached (PoolTimeout).")
+    assert len(server.received) == 1
+
+
+async def test_a_cancelled_send_stays_cancelled(make: Make, serve: Serve, message: Message) -> None:
+    server = await serve(wire.slow_headers)
+    sending = asyncio.create_task(make("waha", server.url).send(message))
+    await asyncio.wait_for(server.asked.wait(), 5)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+
+
+async def test_a_connection_is_used_again(make: Make, serve: Serve, message: Message) -> None:
+    server = await serve(wire.answer(201, ACCEPTED["waha"]))
+    gateway = make("waha", server.url)
+    for _ in range(3):
+        assert await gateway.send(message) == Sent("id-1")
+    assert server.connections == 1
+
+
+async def test_an_idle_connection_that_the_gateway_closed_is_not_used(
+    make: Make, serve: Serve, message: Message
+) -> None:
+    async def answer_and_close(reader, writer, server) -> None:  # type: ignore[no-untyped-def]
+        await wire.answer(201, ACCEPTED["waha"])(reader, writer, server)
+        writer.close()
+        await writer.wait_closed()
+        closed.set()
+
+    closed = asyncio.Event()
+    server = await serve(answer_and_close)
+    gateway = make("waha", server.url)
+    for _ in range(5):
+        assert await gateway.send(message) == Sent("id-1")
+        await closed.wait()
+        closed.clear()
+    assert server.connections == 5
+
+
+@every_gateway
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (301, Stopped("The gateway's address redirects: set the final one.")),
+        (400, Rejected("The gateway refuses this message.")),
+        (401, Stopped("The gateway does not accept our credentials.")),
+        (403, Stopped("The gateway does not accept our credentials.")),
+        (405, Stopped("The gateway does not know this session or address.")),
+        (413, Rejected("The message is too large for the gateway.")),
+        (429, Throttled("The gateway asks us to slow down.", "connection")),
+        (500, Retry("The gateway had a fault.")),
+        (501, Rejected("The gateway cannot do this.")),
+        (503, Retry("The gateway is not available.")),
+        (507, Retry("The gateway had a fault.")),
+    ],
+)
+async def test_a_bare_status_has_one_meaning_for_all(
+    name: str, status: int, outcome: object, make: Make, serve: Serve, message: Message
+) -> None:
+    for behaviour in (wire.html(status), wire.answer(status, {"unknown": "shape"}), wire.nonsense(status, 1)):
+        server = await serve(behaviour)
+        assert await make(name, server.url).send(message) == outcome
+
+
+@every_gateway
+async def test_retry_after_is_obeyed(name: str, make: Make, serve: Serve, message: Message) -> None:
+    server = await serve(
+        wire.answer(429, {}, {"Retry-After": "17"}),
+        wire.answer(503, {}, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+    )
+    gateway = make(name, server.url)
+    assert await gateway.send(message) == Throttled("The gateway asks us to slow down.", "connection", 17)
+    assert await gateway.send(message) == Retry("The gateway is not available.", 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("", None), ("soon", None), ("nan", None), ("-5", None), ("0", 0), ("999999999", 86_400)],
+)
+def test_a_retry_after_is_seconds_of_at_most_a_day(value: str, seconds: float | None) -> None:
+    assert retry_after(value) == seconds
+
+
+async def test_each_attachment_goes_out_as_a_message_of_its_own(
+    make: Make, serve: Serve, message: Message
+) -> None:
+    server = await serve(*(wire.answer(201, {"id": f"id-{n}"}) for n in (1, 2, 3)))
+    more = (
+        Media("https://e.com/b.pdf", "document", "application/pdf", "b.pdf", caption="second"),
+        Media("https://e.com/c.mp4", "video"),
+    )
+    several = replace(message, kind="image", media=IMAGE, more=more)
+    assert await make("waha", server.url).send(several) == Sent("id-1")
+    assert [(r.path, r.body["caption"]) for r in server.received] == [
+        ("/api/sendImage", "Hello 😀"), ("/api/sendFile", "second"), ("/api/sendVideo", ""),
+    ]  # fmt: skip
+
+
+async def test_the_text_beside_audio_follows_as_a_message(make: Make, serve: Serve, message: Message) -> None:
+    server = await serve(wire.answer(201, ACCEPTED["waha"]))
+    spoken = replace(message, kind="audio", media=AUDIO)
+    assert await make("waha", server.url).send(spoken) == Sent("id-1")
+    assert [r.path for r in server.received] == ["/api/sendVoice", "/api/sendText"]
+    assert server.received[1].body["text"] == "Hello 😀"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "outcome"),
+    [
+        (wire.answer(503, {}), Rejected("1 of 2 parts went out, then: The gateway is not available.")),
+        (wire.answer(429, {}), Rejected("1 of 2 parts went out, then: The gateway asks us to slow down.")),
+        (
+            wire.answer(201, {}),
+            Unconfirmed(
+                "1 of 2 parts went out, then: It may have been sent. WAHA accepted it, but named no message."
+            ),
+        ),
+    ],
+)
+async def test_once_a_part_went_out_the_rest_is_not_tried_again(
+    behaviour: wire.Behaviour, outcome: object, make: Make, serve: Serve, message: Message
+) -> None:
+    server = await serve(wire.answer(201, ACCEPTED["waha"]), behaviour)
+    several = replace(message, kind="image", media=IMAGE, more=(IMAGE,))
+    assert await make("waha", server.url).send(several) == outcome
+
+
+@every_gateway
+async def test_an_attachment_without_an_address_is_not_sent(
+    name: str, make: Make, serve: Serve, message: Message
+) -> None:
+    server = await serve(wire.answer(201, ACCEPTED[name]))
+    asset = replace(message, kind="document", media=Media(None, "document"), asset_id="5f7d")
+    assert await make(name, server.url).send(asset) == Rejected(
+        "The attachment has no address: give one in media_url."
+    )
+    assert server.received == []
+
+
+@every_gateway
+async def test_a_gateway_that_cannot_be_asked_is_not_healthy(name: str, make: Make, serve: Serve) -> None:
+    health = await make(name, f"http://127.0.0.1:{wire.unused_port()}").check("shop")
+    assert not health.ok
+    assert health.detail == "The gateway cannot be reached (All connection attempts failed)."
+    server = await serve(wire.answer(401, {}), wire.html(200), wire.reset_after_reading)
+    gateway = make(name, server.url)
+    assert (await gateway.check("shop")).detail == "The gateway does not accept our credentials."
+    assert not (await gateway.check("shop")).ok
+    assert (await gateway.check("shop")).detail.startswith("The gateway did not answer")
+    assert {r.method for r in server.received} == {"GET"}
+
+
+def test_a_gateways_words_lose_tokens_links_and_numbers() -> None:
+    words = "Malformed token EAAGm0PX4ZCpsBAKZCmdG34ZB1234 for\n +91 98765-43210\tat https://e.com/aaaaaaaaaaaaaaaaaaaaaaaaaaa"
+    assert clean(words) == "Malformed token … for … at …"
+    assert clean("(#131026) Message undeliverable") == "(#131026) Message undeliverable"
+    assert len(clean("word " * 100)) <= 160
+
+
+def test_digging_in_any_shape_ends_in_none() -> None:
+    assert dig({"a": [{"b": 1}]}, "a", 0, "b") == 1
+    assert [dig(body, "a", 0) for body in (None, 1, "text", [], {"a": {}}, {"a": None})] == [None] * 6
+    assert first_text({"a": 1, "b": " ", "c": "x"}, ("a",), ("b",), ("c",)) == "x"
