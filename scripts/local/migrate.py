@@ -34,7 +34,9 @@ def applied(db: psycopg.Connection[tuple[str]]) -> set[str]:
 def apply(db: psycopg.Connection[tuple[str]], path: Path) -> None:
     sql = path.read_text()
     version, name = NAME.match(path.name).groups()  # type: ignore[union-attr]
-    record = "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)"
+    record = (
+        "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)"
+    )
     if runs_alone(sql):
         db.execute(sql)
         db.execute(record, (version, name, [sql]))
@@ -58,7 +60,9 @@ def migrate(url: str, dry_run: bool = False, directory: Path = SQL) -> list[str]
 
 def main() -> None:
     if not (url := os.environ.get("DATABASE_URL")):
-        sys.exit("migrate: set DATABASE_URL to the database's libpq URL (Supabase: Project Settings → Database)")
+        sys.exit(
+            "migrate: set DATABASE_URL to the database's libpq URL (Supabase: Project Settings → Database)"
+        )
     dry_run = "--dry-run" in sys.argv[1:]
     try:
         names = migrate(url, dry_run)

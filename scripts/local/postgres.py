@@ -76,15 +76,36 @@ class Postgres:
             os.chown(self.directory, entry.pw_uid, entry.pw_gid)
             self.directory.chmod(0o700)
             if not reachable(self.directory.parent):
-                raise SystemExit(f"stack: {self.directory.parent} is closed to other users, and PostgreSQL does not run as root")
+                raise SystemExit(
+                    f"stack: {self.directory.parent} is closed to other users, and PostgreSQL does not run as root"
+                )
         if not (self.directory / "PG_VERSION").exists():
-            self._run("initdb", "-D", str(self.directory), "-U", "postgres", "-E", "UTF8", "-A", "trust", "-N", "--locale=C.UTF-8")
+            self._run(
+                "initdb",
+                "-D",
+                str(self.directory),
+                "-U",
+                "postgres",
+                "-E",
+                "UTF8",
+                "-A",
+                "trust",
+                "-N",
+                "--locale=C.UTF-8",
+            )
         self.spawn()
 
     def spawn(self) -> None:
         """Starts the server on an existing cluster."""
         options = [arg for item in SETTINGS.items() for arg in ("-c", "=".join(item))]
-        listen = ["-c", f"port={self.port}", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
+        listen = [
+            "-c",
+            f"port={self.port}",
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "unix_socket_directories=",
+        ]
         log = self._log()
         self.process = subprocess.Popen(
             [str(self._binary("postgres")), "-D", str(self.directory), *listen, *options],
@@ -119,7 +140,9 @@ class Postgres:
         return open(f"{self.directory}.log", "ab")  # noqa: SIM115 (the server keeps it)
 
     def _run(self, name: str, *args: str) -> None:
-        done = subprocess.run([str(self._binary(name)), *args], user=self.user, capture_output=True, text=True, cwd="/")
+        done = subprocess.run(
+            [str(self._binary(name)), *args], user=self.user, capture_output=True, text=True, cwd="/"
+        )
         if done.returncode:
             raise SystemExit(f"stack: {name} failed: {done.stderr.strip()}")
 

@@ -1,5 +1,6 @@
 """Puts the parts together: PostgreSQL, the roles, the API server, the migrations."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from local import api, migrate
@@ -30,7 +32,9 @@ def new_keys() -> dict[str, str]:
 class Stack:
     """A local Supabase in `directory`. `environment` is what clients need."""
 
-    def __init__(self, directory: Path, api_port: int, db_port: int, keys: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, api_port: int, db_port: int, keys: dict[str, str] | None = None
+    ) -> None:
         self.directory, self.keys = directory, keys or new_keys()
         self.postgres = Postgres(directory / "postgres", db_port)
         self.api = Api(directory / "api", api_port, self.postgres.url(user="authenticator"), self.keys)
@@ -63,24 +67,34 @@ class Stack:
         }
 
 
-def execute(command: list[str]) -> int:
-    """Runs `command` against a fresh stack and removes it, whatever happens."""
+@contextlib.contextmanager
+def fresh(apply_migrations: bool = True) -> Iterator[Stack]:
+    """An empty stack on free ports, removed whatever happens."""
     directory = Path(tempfile.mkdtemp(prefix="stack-"))
     directory.chmod(0o755)
     stack = Stack(directory, free_port(), free_port())
+    try:
+        stack.start(apply_migrations)
+        yield stack
+    finally:
+        stack.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def execute(command: list[str]) -> int:
+    """Runs `command` against a fresh stack. Returns its exit code."""
     for sig in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sig, lambda *_: sys.exit(143))
     child: subprocess.Popen[bytes] | None = None
     try:
-        stack.start()
-        child = subprocess.Popen(command, env={**os.environ, **stack.environment})
-        return child.wait()
+        with fresh() as stack:
+            try:
+                child = subprocess.Popen(command, env={**os.environ, **stack.environment})
+                return child.wait()
+            finally:
+                end(child)
     except KeyboardInterrupt:
         return 130
-    finally:
-        end(child)
-        stack.stop()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def end(child: subprocess.Popen[bytes] | None) -> None:
