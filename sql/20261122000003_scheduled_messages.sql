@@ -38,6 +38,8 @@ add column if not exists broadcast_job_id uuid,
 -- Why a message that is due still waits, and until when; null when it does not.
 add column if not exists waiting_reason text,
 add column if not exists waiting_until timestamptz,
+-- What WhatsApp told after it took the message: sent, delivered, read, failed.
+add column if not exists delivery_status text,
 -- Raised by every change that a user makes: the daemon enqueues the revision that it read, or nothing.
 add column if not exists revision integer not null default 0,
 add column if not exists updated_at timestamptz not null default now();

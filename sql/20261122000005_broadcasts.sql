@@ -70,6 +70,7 @@ add column if not exists series_id uuid,
 add column if not exists recipient text,
 add column if not exists gateway text,
 add column if not exists attempts integer not null default 0,
+add column if not exists throttled integer not null default 0,
 -- When it may be tried (again), and after which it is too late to send.
 add column if not exists available_at timestamptz,
 add column if not exists expires_at timestamptz,

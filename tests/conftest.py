@@ -78,9 +78,7 @@ def service(stack: dict[str, str], db: Database) -> Iterator[httpx.Client]:
     """The REST API with the service key."""
     key = stack["SUPABASE_SERVICE_ROLE_KEY"]
     headers = {"apikey": key, "authorization": f"Bearer {key}"}
-    with httpx.Client(
-        base_url=f"{stack['SUPABASE_URL']}/rest/v1", headers=headers, trust_env=False
-    ) as client:
+    with httpx.Client(base_url=f"{stack['SUPABASE_URL']}/rest/v1", headers=headers, trust_env=False) as client:
         yield client
 
 

@@ -76,9 +76,7 @@ class RealtimeDouble:
 
     # What the database does
 
-    async def publish(
-        self, kind: str, record: dict[str, Any], old_record: dict[str, Any] | None = None
-    ) -> None:
+    async def publish(self, kind: str, record: dict[str, Any], old_record: dict[str, Any] | None = None) -> None:
         """A committed INSERT, UPDATE or DELETE of public.scheduled_messages."""
         for channel in list(self.channels.values()):
             wanted = [b for b in channel.bindings if _matches(b, kind, record)]
@@ -201,15 +199,11 @@ def _matches(binding: dict[str, Any], kind: str, record: dict[str, Any]) -> bool
     return binding["event"] in (kind, "*") and (not column or str(record.get(column)) == value)
 
 
-async def _reply(
-    connection: ServerConnection, to: dict[str, Any], status: str, response: dict[str, Any]
-) -> None:
+async def _reply(connection: ServerConnection, to: dict[str, Any], status: str, response: dict[str, Any]) -> None:
     payload = {"status": status, "response": response}
     frame = {"topic": to["topic"], "event": "phx_reply", "payload": payload, "ref": to["ref"]}
     await connection.send(json.dumps(frame))
 
 
 async def _send(channel: Channel, event: str, payload: dict[str, Any]) -> None:
-    await channel.connection.send(
-        json.dumps({"topic": channel.topic, "event": event, "payload": payload, "ref": None})
-    )
+    await channel.connection.send(json.dumps({"topic": channel.topic, "event": event, "payload": payload, "ref": None}))

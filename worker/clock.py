@@ -20,7 +20,11 @@ class Clock:
         uncertainty = (answered_at - asked_at) / 2
         stale = answered_at - self._observed_at > 300  # clocks drift; a suspend stops the monotonic one
         offset = db_now.timestamp() - (asked_at + answered_at) / 2
-        if uncertainty <= self._uncertainty * 1.5 or stale or abs(offset - self._offset) > uncertainty + self._uncertainty:
+        if (
+            uncertainty <= self._uncertainty * 1.5
+            or stale
+            or abs(offset - self._offset) > uncertainty + self._uncertainty
+        ):
             self._offset, self._uncertainty, self._observed_at = offset, uncertainty, answered_at
 
     def now(self) -> datetime:

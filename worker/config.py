@@ -74,7 +74,11 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)  # `load` has merged the sources already
 
@@ -106,10 +110,14 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def gateway_is_complete(self) -> Self:
-        missing = [name.upper() for name in REQUIRED[self.gateway or "mock"] if not getattr(self, name)]
-        if missing:
+        if missing := missing_for(self.gateway or "mock", self):
             raise ValueError(f"GATEWAY={self.gateway} also needs {', '.join(missing)}")
         return self
+
+
+def missing_for(gateway: str, settings: Settings) -> list[str]:
+    """The variables that this gateway needs and that are not set."""
+    return [name.upper() for name in REQUIRED[gateway] if not getattr(settings, name)]
 
 
 def load(environ: Mapping[str, str] | None = None, dotenv: str | Path | None = ".env") -> Settings:
@@ -122,7 +130,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: str | Path | None = "
         faults += [fault] if fault else []
         known |= {"gateway": name} if name else {}
     try:
-        settings = Settings(**known)  # type: ignore[arg-type]
+        settings = Settings(**known)
     except ValidationError as e:
         faults += [_explain(error) for error in e.errors()]  # type: ignore[arg-type]
     if faults:
@@ -150,7 +158,10 @@ def _choose_gateway(values: Mapping[str, str]) -> tuple[str | None, str | None]:
     development = all(value == "" for value in credentials)
     if development or urlsplit(values.get("supabase_url", "")).hostname in ("127.0.0.1", "localhost", "::1"):
         return "mock", None
-    return None, "GATEWAY: name one of mock, cloud, waha, evolution, wppconnect, bullmq (mock sends nothing and marks rows as sent)"
+    return (
+        None,
+        "GATEWAY: name one of mock, cloud, waha, evolution, wppconnect, bullmq (mock only marks rows as sent)",
+    )
 
 
 def _explain(error: Mapping[str, object]) -> str:

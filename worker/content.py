@@ -100,9 +100,7 @@ def content(row: Mapping[str, Any], *, allow_asset: bool, links: Links = Links()
 def declared(row: Mapping[str, Any]) -> Kind | None:
     name = str(row.get("type") or "").strip().lower()
     if name not in TYPES:
-        raise BadMessage(
-            f"Type {name[:20]!r} cannot be scheduled: use text, image, video, audio or document."
-        )
+        raise BadMessage(f"Type {name[:20]!r} cannot be scheduled: use text, image, video, audio or document.")
     return TYPES[name]
 
 
@@ -206,18 +204,14 @@ def is_inside(host: str) -> bool:
 
 
 def asset(row: Mapping[str, Any]) -> str:
-    return first(row, ASSET) or next(
-        (found for e in entries(row.get("media")) if (found := first(e, ASSET))), ""
-    )
+    return first(row, ASSET) or next((found for e in entries(row.get("media")) if (found := first(e, ASSET))), "")
 
 
 def template(row: Mapping[str, Any]) -> dict[str, object]:
     """`template`, else `media`: `{"name", "language", "components"}` as WhatsApp's Cloud API has them."""
     (found,) = decoded(row.get("template") or row.get("media"))[:1] or [None]
     if not isinstance(found, Mapping) or not first(found, ("name",)) or not found.get("language"):
-        raise BadMessage(
-            'A template needs {"name": …, "language": …, "components": […]} in the media column.'
-        )
+        raise BadMessage('A template needs {"name": …, "language": …, "components": […]} in the media column.')
     language = found["language"]
     return {
         "name": first(found, ("name",)),

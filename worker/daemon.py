@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import schedule
 import structlog
@@ -15,11 +17,19 @@ from worker.clock import Clock
 from worker.config import Settings
 from worker.dispatcher import Dispatcher, wait_for
 from worker.errors import ConfigError
-from worker.gateway import Gateway, build
+from worker.gateway.routing import Gateways
 from worker.metrics import Metrics
+from worker.probe import Probe
 from worker.rescue import Rescue
 from worker.scheduler import Scheduler
 from worker.store import Store
+from worker.vitals import Vitals
+from worker.wake import Wake
+from worker.watchdog import Watchdog
+from worker.webhook import Inbox
+
+if TYPE_CHECKING:
+    from worker.http import HttpServer
 
 log = structlog.get_logger()
 
@@ -29,28 +39,37 @@ class Parts:
     """One daemon's components."""
 
     store: Store
-    gateway: Gateway
+    gateways: Gateways
     dispatcher: Dispatcher
     scheduler: Scheduler
     rescue: Rescue
+    probe: Probe
+    metrics: Metrics
+    vitals: Vitals
 
 
 @contextlib.asynccontextmanager
 async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIterator[Parts]:
     """Builds the parts; closes what they opened. `attempts`: see Store. Raises ConfigError."""
-    metrics = Metrics()
-    gateway = build(settings)
-    if gateway.timeout >= settings.lease_seconds:
-        raise ConfigError(f"LEASE_SECONDS must be longer than the gateway's time-out of {gateway.timeout:g} s")
+    metrics, vitals = Metrics(), Vitals(settings.poll_interval_seconds)
+    gateways = Gateways(settings)
     store = await Store.connect(settings, Clock(), metrics, attempts)
+
+    def waiting_is_not_being_stuck() -> None:
+        vitals.beat("scheduler")
+        vitals.beat("dispatcher")
+
+    store.on_try = waiting_is_not_being_stuck
     try:
-        dispatcher = Dispatcher(store, gateway, settings, metrics)
-        scheduler = Scheduler(store, dispatcher, settings, metrics)
-        rescue = Rescue(store, dispatcher, settings, metrics)
-        scheduler.on_agenda = rescue.plan
-        yield Parts(store, gateway, dispatcher, scheduler, rescue)
+        dispatcher = Dispatcher(store, gateways, settings, metrics, vitals)
+        scheduler = Scheduler(store, dispatcher, settings, metrics, vitals)
+        rescue = Rescue(store, dispatcher, settings, metrics, vitals)
+        probe = Probe(store, gateways, dispatcher, vitals)
+        scheduler.listeners += [rescue.plan, probe.plan]
+        dispatcher.on_stopped = probe.stopped
+        yield Parts(store, gateways, dispatcher, scheduler, rescue, probe, metrics, vitals)
     finally:
-        await gateway.aclose()
+        await gateways.aclose()
         await store.aclose()
 
 
@@ -69,14 +88,60 @@ async def run(settings: Settings) -> None:
     for sig in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sig, _on_signal, stop)
     async with assembled(settings) as parts:
-        log.info("started", version=__version__, gateway=parts.gateway.name, concurrency=settings.concurrency)
-        if parts.gateway.name == "mock":
+        log.info(
+            "started",
+            version=__version__,
+            gateway=parts.gateways.default.name,
+            concurrency=settings.concurrency,
+        )
+        if parts.gateways.default.name == "mock":
             log.warning("GATEWAY=mock: no message leaves this machine, and rows are marked as sent")
+        watchdog = Watchdog(parts.vitals)
+        watchdog.start()
         async with asyncio.TaskGroup() as group:
-            for part in (parts.scheduler, parts.dispatcher, parts.rescue):
-                group.create_task(_until_stopped(part, stop))
-            group.create_task(_tick(parts.scheduler, settings.poll_interval_seconds, stop))
+            http = _listen(parts, settings, stop, group) if settings.http_port else None
+            for work in _loops(parts, settings, stop):
+                group.create_task(until(stop, work))
+            await parts.dispatcher.run(stop)  # claims no more after `stop`, and drains
+            if http:
+                http.stop()
+        watchdog.stop()
     log.info("stopped")
+
+
+def _loops(parts: Parts, settings: Settings, stop: asyncio.Event) -> Iterator[Coroutine[Any, Any, None]]:
+    """Everything that runs beside the dispatcher and may be left where it stands."""
+    yield parts.scheduler.run(stop)
+    yield parts.rescue.run(stop)
+    yield parts.probe.run(stop)
+    yield tick(parts, settings.poll_interval_seconds, stop)
+    if settings.realtime == "auto":
+        yield _wake(parts, settings).run(stop)
+
+
+def _listen(parts: Parts, settings: Settings, stop: asyncio.Event, group: asyncio.TaskGroup) -> "HttpServer":
+    """Starts /healthz, /metrics, /preview and, where its secrets are set, the webhook."""
+    from worker.http import HttpServer, Pages, Webhook  # a daemon without them need not load a web server
+
+    webhook = None
+    if settings.whatsapp_app_secret and settings.whatsapp_verify_token:
+        inbox = Inbox(parts.store.record_deliveries)
+        group.create_task(inbox.run(stop))
+        webhook = Webhook(settings.whatsapp_app_secret, settings.whatsapp_verify_token, inbox)
+    server = HttpServer(Pages(parts.vitals, parts.metrics, webhook).app(), settings.http_host, settings.http_port)
+    server.start()
+    return server
+
+
+def _wake(parts: Parts, settings: Settings) -> Wake:
+    wake = Wake(
+        settings.supabase_url,
+        settings.supabase_service_role_key,
+        on_change=parts.scheduler.on_change,
+        on_ready=lambda: parts.scheduler.wake("realtime"),
+    )
+    parts.vitals.realtime = lambda: wake.state
+    return wake
 
 
 def _on_signal(stop: asyncio.Event) -> None:
@@ -86,23 +151,22 @@ def _on_signal(stop: asyncio.Event) -> None:
     stop.set()
 
 
-async def _until_stopped(part: Scheduler | Dispatcher | Rescue, stop: asyncio.Event) -> None:
-    """Runs a part; its await is abandoned when `stop` comes, but for the dispatcher, which drains."""
-    if isinstance(part, Dispatcher):
-        await part.run(stop)
-        return
-    work, stopped = asyncio.create_task(part.run(stop)), asyncio.create_task(stop.wait())
-    await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (work, stopped):
-        task.cancel()
+async def until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Runs `work`, whose await is abandoned when `stop` comes. What it raises ends the daemon."""
+    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not working.done():
+        working.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        await work
+        await working
 
 
-async def _tick(scheduler: Scheduler, seconds: float, stop: asyncio.Event) -> None:
-    """The interval. `schedule` keeps wall time, so it is asked once a second and only sets the wake."""
+async def tick(parts: Parts, seconds: float, stop: asyncio.Event) -> None:
+    """The interval. `schedule` goes by the wall clock, so it is asked once a second and only sets the wake."""
     jobs = schedule.Scheduler()
-    jobs.every(seconds).seconds.do(scheduler.wake, "interval")
+    jobs.every(math.ceil(seconds)).seconds.do(parts.scheduler.wake, "interval")
     while not stop.is_set():
         jobs.run_pending()
-        await wait_for(stop, min(1.0, max(0.05, jobs.idle_seconds or 1.0)))
+        parts.vitals.beat("ticker")
+        await wait_for(stop, 1.0)

@@ -1,8 +1,9 @@
-"""Claims jobs, sends them through the gateway, records what came of it. Never more in flight than there are seats."""
+"""Claims jobs, sends them through their gateways, records what came of it. Never more in flight than there are seats."""
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -11,44 +12,62 @@ import structlog
 
 from worker import content, result
 from worker.config import Settings
-from worker.errors import BadMessage, StoreRefused
+from worker.errors import BadMessage, ConfigError, StoreRefused
 from worker.gateway import Gateway
+from worker.gateway.routing import ONE_AT_A_TIME, Gateways
 from worker.metrics import Metrics
-from worker.models import Message, Outcome, Rejected, Unconfirmed
+from worker.models import Message, Outcome, Rejected, Stopped, Unconfirmed
 from worker.recipient import mask
 from worker.store import Claim, Enqueue, Settlement, Store
 from worker.times import parse_time
+from worker.vitals import Vitals
 
 log = structlog.get_logger()
 
 LINGER_SECONDS = 0.02  # how long freed seats wait for more of them, so that calls grow with batches
 RECORD_AT_ONCE = 1000
+STOPPED_SECONDS = 10  # how long what was claimed before a connection stopped is handed back undialled
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A claimed job. `dial_by` is monotonic: later than that the lease might end before the gateway's time-out."""
+    """A claimed job. `lease_ends` is monotonic; `row` is what the claim returned."""
 
     id: str
     token: str
     row: dict[str, Any]
     due: datetime
-    dial_by: float
+    lease_ends: float
+
+    @property
+    def connection(self) -> str:
+        return str(self.row["connection_id"])
 
 
 class Dispatcher:
     """One loop claims, one records, and one task a message sends. `run` until `stop` is set, then drain."""
 
-    def __init__(self, store: Store, gateway: Gateway, settings: Settings, metrics: Metrics) -> None:
-        self.store, self.gateway, self.settings, self.metrics = store, gateway, settings, metrics
+    def __init__(self, store: Store, gateways: Gateways, settings: Settings, metrics: Metrics, vitals: Vitals) -> None:
+        self.store, self.gateways, self.settings, self.metrics, self.vitals = (
+            store,
+            gateways,
+            settings,
+            metrics,
+            vitals,
+        )
         self.clock = store.clock
+        self.next_ready_at: datetime | None = None
+        self.on_stopped: Callable[[], None] = lambda: None
         self._woken, self._freed, self._answered = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._stop = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
+        self._in_flight: Counter[str] = Counter()  # by connection
+        self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._stopped: dict[str, float] = {}  # connections that a gateway stopped, and when
+        self._held_back: list[str] = []  # busy at the last claim
         self._reserved = 0
         self._recording = 0
         self._answers: list[Settlement] = []
-        self.next_ready_at: datetime | None = None
 
     def wake(self) -> None:
         """There may be something to claim."""
@@ -62,6 +81,13 @@ class Dispatcher:
         return max(0, min(self.settings.concurrency - unanswered, 2 * self.settings.concurrency - unrecorded))
 
     @property
+    def busy(self) -> list[str]:
+        """Connections that get no more seats now: a slow one must leave some to the others."""
+        share = max(1, self.settings.concurrency - self.settings.concurrency // 4)
+        serial = self.gateways.default.name in ONE_AT_A_TIME
+        return [connection for connection, count in self._in_flight.items() if count >= (4 if serial else share)]
+
+    @property
     def idle(self) -> bool:
         return not (self._sending or self._reserved or self._answers or self._recording)
 
@@ -71,7 +97,11 @@ class Dispatcher:
         helpers = [asyncio.create_task(self._record_for_ever()), asyncio.create_task(self._wake_to_stop())]
         try:
             while not stop.is_set():
-                await self._turn()
+                try:
+                    await self._turn()
+                except StoreRefused as e:
+                    log.error("jobs cannot be claimed", reason=str(e))
+                    await wait_for(stop, self.settings.poll_interval_seconds)
         finally:
             await self._drain()
             for task in helpers:
@@ -98,8 +128,11 @@ class Dispatcher:
         if not seats:
             return None
         self._reserved += seats
+        self._held_back = self.busy
         try:
-            claim = await self.store.claim(seats, self.gateway.name, self.settings.lease_seconds, rows)
+            claim = await self.store.claim(
+                seats, self.gateways.default.name, self.settings.lease_seconds, self._held_back, rows
+            )
         finally:
             self._reserved -= seats
         self.next_ready_at = claim.next_ready_at
@@ -112,9 +145,10 @@ class Dispatcher:
         self._freed.set()
 
     async def _turn(self) -> None:
+        self.vitals.beat("dispatcher")
         self._woken.clear()
         claim = await self.claim()
-        if claim is None or len(claim.jobs) > 0:
+        if claim is None or claim.jobs:
             await self._seats_worth_a_call()
         else:
             await self._until_ready()
@@ -123,26 +157,34 @@ class Dispatcher:
         """Waits for a quarter of the seats, or for a moment after the first."""
         enough = max(1, self.settings.concurrency // 4)
         while not self.seats and not self._stop.is_set():
-            await wait_for(self._freed, 1)
             self._freed.clear()
+            await wait_for(self._freed, 1)
+            self.vitals.beat("dispatcher")
         deadline = time.monotonic() + LINGER_SECONDS
         while self.seats < enough and (left := deadline - time.monotonic()) > 0:
-            await wait_for(self._freed, left)
             self._freed.clear()
+            await wait_for(self._freed, left)
 
     async def _until_ready(self) -> None:
-        """Sleeps until something is known to be ready, is announced, or a minute has passed."""
+        """Sleeps until something is known to be ready or is announced, at most an interval."""
         wait = self.settings.poll_interval_seconds
         if self.next_ready_at:
             wait = min(wait, max(0.005, self.clock.until(self.next_ready_at)))
         await wait_for(self._woken, wait)
 
     def _launch(self, claim: Claim) -> None:
-        self.metrics.claimed.inc(len(claim.jobs))
-        self.metrics.batch("claim", len(claim.jobs))
+        if claim.jobs:
+            self.metrics.claimed.inc(len(claim.jobs))
+            self.metrics.batch("claim", len(claim.jobs))
         for row in claim.jobs:
-            dial_by = claim.asked_at + float(row["lease_left"]) - self.gateway.timeout
-            job = Job(row["id"], claim.token, row, parse_time(row["scheduled_at"]), dial_by)
+            job = Job(
+                row["id"],
+                claim.token,
+                row,
+                parse_time(row["scheduled_at"]),
+                claim.asked_at + float(row["lease_left"]),
+            )
+            self._in_flight[job.connection] += 1
             task = asyncio.create_task(self._send(job))
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
@@ -153,31 +195,62 @@ class Dispatcher:
         except asyncio.CancelledError:
             settlement = self._settle(job, Unconfirmed("the worker was stopped before the gateway answered."))
         except Exception:
-            log.exception("a gateway raised instead of answering", gateway=self.gateway.name, job=job.id)
+            log.exception("a gateway raised instead of answering", gateway=job.row["gateway"], job=job.id)
             settlement = self._settle(job, Unconfirmed("the worker failed while it was sending; its log says how."))
+        self._leave(job)
         self._answers.append(replace(settlement, age=time.monotonic()))
         self._answered.set()
+
+    def _leave(self, job: Job) -> None:
+        self._in_flight[job.connection] -= 1
+        if not self._in_flight[job.connection]:
+            del self._in_flight[job.connection]
+            self._turns.pop((job.row["gateway"], job.row["sender"] or job.connection), None)
         self._freed.set()
+        if self._held_back:
+            self._woken.set()
 
     async def _attempt(self, job: Job) -> Settlement:
-        released = Settlement(job.id, job.token, "released", wait=0)
-        wait = self.clock.until(parse_time(job.row["send_at"]))
-        if wait > 0 and await wait_for(self._stop, wait):
-            return released
-        if time.monotonic() > job.dial_by:
-            return released
         try:
+            gateway = self.gateways.of(job.row["gateway"])
             message = to_message(job.row, self.settings)
         except BadMessage as e:
             return self._settle(job, Rejected(str(e)))
-        return self._settle(job, await self.gateway.send(message))
+        except ConfigError as e:
+            return self._settle(job, Stopped(str(e)))
+        if gateway.name not in ONE_AT_A_TIME:
+            return await self._dial(job, gateway, message)
+        async with self._turns[gateway.name, message.sender]:
+            return await self._dial(job, gateway, message)
+
+    async def _dial(self, job: Job, gateway: Gateway, message: Message) -> Settlement:
+        """Sends it on its slot, or hands it back untouched when that can no longer be."""
+        wait = self.clock.until(parse_time(job.row["send_at"]))
+        if (wait > 0 and await wait_for(self._stop, wait)) or not self._may_dial(job, gateway):
+            return Settlement(job.id, job.token, "released", wait=0)
+        outcome = await gateway.send(message)
+        if isinstance(outcome, Stopped):
+            self._stopped[job.connection] = time.monotonic()
+            self.on_stopped()
+        return self._settle(job, outcome)
+
+    def _may_dial(self, job: Job, gateway: Gateway) -> bool:
+        now = time.monotonic()
+        if (
+            now + gateway.timeout > job.lease_ends
+            or now - self._stopped.get(job.connection, -STOPPED_SECONDS) < STOPPED_SECONDS
+        ):
+            return False
+        # A paced message that missed its slot would come too close to the next one.
+        tolerance = job.row["slot_tolerance"]
+        return tolerance is None or -self.clock.until(parse_time(job.row["send_at"])) < max(0.01, tolerance)
 
     def _settle(self, job: Job, outcome: Outcome) -> Settlement:
         settlement = result.settle(job.id, job.token, job.row["attempts"], outcome, self.settings, self.clock.now())
         log.info(
             settlement.outcome,
             message=job.row["scheduled_message_id"],
-            connection=job.row["connection_id"],
+            connection=job.connection,
             to=mask(job.row["recipient"]),
             late_ms=round(-self.clock.until(job.due) * 1000),
             **({"reason": settlement.error} if settlement.error else {}),
@@ -200,9 +273,13 @@ class Dispatcher:
             ours = await self.store.record([replace(s, age=now - s.age) for s in batch])
             if fenced := len(batch) - len(ours):
                 self.metrics.fenced_out.inc(fenced)
-                log.warning("answers came after their jobs had been settled by somebody else", count=fenced)
+                log.warning("answers came after their jobs had been settled otherwise", count=fenced)
         except StoreRefused as e:
-            log.error("outcomes could not be recorded; their jobs become unconfirmed", count=len(batch), reason=str(e))
+            log.error(
+                "outcomes could not be recorded; their jobs become unconfirmed",
+                count=len(batch),
+                reason=str(e),
+            )
         finally:
             self._recording -= len(batch)
             self._freed.set()
@@ -211,8 +288,9 @@ class Dispatcher:
 
     async def _drain(self) -> None:
         deadline = time.monotonic() + self.settings.drain_seconds
-        while self._sending and time.monotonic() < deadline:
-            await asyncio.wait(self._sending, timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED)
+        while (self._sending or self._reserved) and (left := deadline - time.monotonic()) > 0:
+            self._freed.clear()
+            await wait_for(self._freed, min(left, 0.1))
         for task in list(self._sending):
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
@@ -223,11 +301,11 @@ class Dispatcher:
 
 def to_message(row: dict[str, Any], settings: Settings) -> Message:
     """A claimed row as the gateways want it. Raises BadMessage."""
-    what = content.content(row, allow_asset=settings.gateway == "bullmq", links=content.Links(settings.allow_http_media))
+    what = content.content(row, allow_asset=row["gateway"] == "bullmq", links=content.Links(settings.allow_http_media))
     return Message(
         job_id=row["id"],
         connection_id=row["connection_id"],
-        sender=row.get("sender") or row["connection_id"],
+        sender=row["sender"] or ("" if row["gateway"] == "cloud" else row["connection_id"]),
         recipient=row["recipient"],
         kind=what.kind,
         text=what.text,
@@ -236,6 +314,7 @@ def to_message(row: dict[str, Any], settings: Settings) -> Message:
         asset_id=what.asset_id,
         attempt=row["attempts"],
         more=what.more,
+        throttled=row["throttled"],
         scheduled_message_id=row["scheduled_message_id"],
         owner_id=row["owner_id"],
         api_key=row["api_key"],

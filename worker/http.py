@@ -199,6 +199,4 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise ConfigError(
-            f"HTTP_HOST and HTTP_PORT: cannot listen on {host}:{port}: {error.strerror}"
-        ) from error
+        raise ConfigError(f"HTTP_HOST and HTTP_PORT: cannot listen on {host}:{port}: {error.strerror}") from error

@@ -46,6 +46,10 @@ def configure(level: str = "info") -> None:
         cache_logger_on_first_use=True,
     )
     # At DEBUG these print headers and addresses with keys in them.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format='{"level": "%(levelname)s", "logger": "%(name)s", "event": "%(message)s"}')
+    logging.basicConfig(
+        level=logging.WARNING,
+        stream=sys.stdout,
+        format='{"level": "%(levelname)s", "logger": "%(name)s", "event": "%(message)s"}',
+    )
     for name in ("websockets", "httpcore", "httpx", "hpack", "h2", "realtime"):
         logging.getLogger(name).setLevel(logging.CRITICAL if name == "realtime" else logging.WARNING)

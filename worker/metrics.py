@@ -62,7 +62,8 @@ class Metrics:
         """Counts a batch of settlements by what they say."""
         counters = {
             "sent": self.sent, "failed": self.failed, "unconfirmed": self.unconfirmed, "retry": self.retried,
-            "deferred": self.deferred, "handed_over": self.handed_over,
+            "throttled_recipient": self.deferred, "throttled_connection": self.deferred, "stopped": self.deferred,
+            "handed_over": self.handed_over,
         }  # fmt: skip
         for outcome, number in TallyOf(outcomes).items():
             if outcome in counters:

@@ -116,3 +116,20 @@ class Health:
 
     ok: bool
     detail: str = field(default="")
+
+
+DeliveryStatus = Literal["sent", "delivered", "read", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusUpdate:
+    """What became of one message, told by a webhook. job_id: a UUID, None where it is not one of ours.
+
+    error: "code: details" of a failed one.
+    """
+
+    job_id: str | None
+    message_id: str
+    status: DeliveryStatus
+    timestamp: datetime
+    error: str | None = None

@@ -111,9 +111,7 @@ def _numbers(largest: int, *, signed: bool = True) -> Callable[[str], tuple[int,
             if not re.fullmatch("[+-]?[0-9]{1,3}" if signed else "[0-9]{1,2}", number):
                 raise ValueError(f"{_shown(number)} is not a {'' if signed else 'positive '}number")
             if not 1 <= abs(int(number)) <= largest:
-                raise ValueError(
-                    f"{number} is not between 1 and {largest}{', or negative' if signed else ''}"
-                )
+                raise ValueError(f"{number} is not between 1 and {largest}{', or negative' if signed else ''}")
         return tuple({int(number): None for number in numbers})
 
     return read

@@ -46,7 +46,7 @@ def plan(row: Row, known: Row | None, settings: Settings, now: datetime) -> Enqu
         recipient=address,
         error=fault,
         timezone=step.timezone,
-        anchor=step.anchor and step.anchor.isoformat(),
+        anchor=iso(step.anchor),
         occurrence=iso(step.occurrence),
         missed=step.missed,
         next_at=iso(step.next_at),
@@ -85,7 +85,11 @@ def next_step(row: Row, known: Row | None, settings: Settings, now: datetime) ->
         return Step()
     rule = recurrence.parse(row["recurrence_pattern"] or "")
     scheduled = parse_time(row["scheduled_at"])
-    anchor = datetime.fromisoformat(row["series_anchor"]) if row["series_anchor"] else recurrence.local_anchor(scheduled, zone)
+    anchor = (
+        datetime.fromisoformat(row["series_anchor"])
+        if row["series_anchor"]
+        else recurrence.local_anchor(scheduled, zone)
+    )
     start = parse_time(row["occurrence_at"]) if row["occurrence_at"] else scheduled
     end = parse_time(row["recurrence_end_at"]) if row["recurrence_end_at"] else None
     if row["next_id"]:  # a retry: the series has gone on without it
@@ -103,7 +107,9 @@ def refuse_lateness(row: Row, step: Step, settings: Settings, now: datetime) -> 
     if expires_at and now > expires_at:
         late = now - expires_at + timedelta(seconds=settings.max_lateness_seconds)
         limit = timedelta(seconds=settings.max_lateness_seconds)
-        raise BadMessage(f"Not sent: it was {spell(late)} late, and messages later than {spell(limit)} are not sent any more.")
+        raise BadMessage(
+            f"Not sent: it was {spell(late)} late, and messages later than {spell(limit)} are not sent any more."
+        )
 
 
 def expiry(due: datetime | str, settings: Settings) -> datetime | None:
@@ -125,4 +131,4 @@ def spell(duration: timedelta) -> str:
 
 
 def iso(moment: datetime | None) -> str | None:
-    return moment and moment.isoformat()
+    return moment.isoformat() if moment else None

@@ -72,13 +72,9 @@ def whatsapp_id(written: str) -> str:
 def international(written: str) -> str:
     number = parsed(written, None)
     if number is None:
-        raise BadRecipient(
-            f"The number {mask(written)} has no country code that exists: check what follows the plus."
-        )
+        raise BadRecipient(f"The number {mask(written)} has no country code that exists: check what follows the plus.")
     if is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
-        raise BadRecipient(
-            f"The number {mask(written)} has too few or too many digits for its country: check it."
-        )
+        raise BadRecipient(f"The number {mask(written)} has too few or too many digits for its country: check it.")
     return e164(number)
 
 

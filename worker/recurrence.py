@@ -65,9 +65,7 @@ def missed(
     return (series.instant(latest), number) if number > 0 else (None, 0)
 
 
-def occurrences(
-    rule: Rule, anchor: datetime, zone: ZoneInfo, end: datetime | None = None
-) -> Iterator[datetime]:
+def occurrences(rule: Rule, anchor: datetime, zone: ZoneInfo, end: datetime | None = None) -> Iterator[datetime]:
     """All occurrences in order, in UTC; the first is the anchor itself. Arguments and errors as above."""
     series = _Series(rule, anchor, zone, end)
     for day in series.days_from(series.first):

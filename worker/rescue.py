@@ -10,6 +10,7 @@ from worker.dispatcher import Dispatcher, wait_for
 from worker.errors import WorkerError
 from worker.metrics import Metrics
 from worker.store import Agenda, Store
+from worker.vitals import Vitals
 
 log = structlog.get_logger()
 
@@ -19,8 +20,10 @@ MARGIN_SECONDS = 0.05
 class Rescue:
     """Sleeps until the agenda's next expiry; where leases are shorter than polls, looks once a lease."""
 
-    def __init__(self, store: Store, dispatcher: Dispatcher, settings: Settings, metrics: Metrics) -> None:
-        self.store, self.dispatcher, self.metrics = store, dispatcher, metrics
+    def __init__(
+        self, store: Store, dispatcher: Dispatcher, settings: Settings, metrics: Metrics, vitals: Vitals
+    ) -> None:
+        self.store, self.dispatcher, self.metrics, self.vitals = store, dispatcher, metrics, vitals
         self._changed = asyncio.Event()
         self._longest = settings.lease_seconds if settings.lease_seconds < settings.poll_interval_seconds else 3600.0
         self._due_at = time.monotonic() + self._longest
@@ -34,6 +37,7 @@ class Rescue:
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             self._changed.clear()
+            self.vitals.beat("rescue", within=2 * self._longest + 120)
             if (wait := self._due_at - time.monotonic()) > 0:
                 await wait_for(self._changed, wait)
                 continue

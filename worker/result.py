@@ -7,8 +7,7 @@ from worker.config import Settings
 from worker.models import HandedOver, Outcome, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
 from worker.store import Settlement
 
-THROTTLED_SECONDS = 30.0
-STOPPED_SECONDS = 60.0
+THROTTLED_SECONDS = 10.0  # where the gateway does not say how long
 
 
 def settle(job_id: str, token: str, attempt: int, outcome: Outcome, settings: Settings, now: datetime) -> Settlement:
@@ -22,18 +21,31 @@ def settle(job_id: str, token: str, attempt: int, outcome: Outcome, settings: Se
             return Settlement(job_id, token, "failed", error=reason)
         case Unconfirmed(reason):
             return Settlement(job_id, token, "unconfirmed", error=f"It may have been sent: {reason}")
-        case Throttled(reason, _, after):
-            return Settlement(job_id, token, "deferred", error=reason, wait=after or THROTTLED_SECONDS)
+        case Throttled(reason, scope, after):
+            return Settlement(
+                job_id,
+                token,
+                f"throttled_{scope}",
+                error=reason,
+                wait=THROTTLED_SECONDS if after is None else after,
+            )
         case Stopped(reason):
-            return Settlement(job_id, token, "deferred", error=reason, wait=STOPPED_SECONDS)
+            return Settlement(job_id, token, "stopped", error=reason, wait=0)
         case Retry(reason, after):
             return _retry(job_id, token, attempt, reason, after, settings, now)
 
 
-def _retry(job_id: str, token: str, attempt: int, reason: str, after: float | None, settings: Settings, now: datetime) -> Settlement:
+def _retry(
+    job_id: str, token: str, attempt: int, reason: str, after: float | None, settings: Settings, now: datetime
+) -> Settlement:
     tries = settings.retry_attempts
     if attempt >= tries:
-        return Settlement(job_id, token, "failed", error=f"{reason} (given up after {attempt} {'try' if attempt == 1 else 'tries'})")
+        return Settlement(
+            job_id,
+            token,
+            "failed",
+            error=f"{reason} (given up after {attempt} {'try' if attempt == 1 else 'tries'})",
+        )
     wait = after if after is not None else settings.retry_delay_seconds * random.uniform(1, 1.25)
     at = now + timedelta(seconds=wait)
     when = f"{at:%H:%M} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"

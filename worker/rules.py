@@ -1,28 +1,21 @@
 """What a recurrence rule means in days: which days of a year it names, before any clock or time zone.
 
-A year is an integer with one bit a day (bit 0 = 1 January), so that "the next", "the last" and "how many"
-are arithmetic. python-dateutil expands one year at a time, without INTERVAL; what it names is the same in all
-years that begin on the same weekday with the same leap days around (21 kinds), so it is asked once for each.
+A year is an integer with one bit a day (bit 0 = 1 January), so that the parts of a rule are masks, and "the
+next", "the last" and "how many" are arithmetic. Without INTERVAL a rule names the same days in all years that
+begin on the same weekday with the same leap years around (28 kinds), so each kind is worked out once.
 """
 
+from calendar import isleap, monthrange
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
-from functools import lru_cache
+from datetime import date, datetime
+from functools import lru_cache, reduce
+from itertools import accumulate
+from operator import or_
 from typing import Literal
-
-from dateutil import rrule
 
 Freq = Literal["DAILY", "WEEKLY", "MONTHLY", "YEARLY"]
 Skip = Literal["OMIT", "BACKWARD", "FORWARD"]
-
-EVERY_DAY = (1 << 366) - 1
-_FREQUENCIES = {
-    "DAILY": rrule.DAILY,
-    "WEEKLY": rrule.WEEKLY,
-    "MONTHLY": rrule.MONTHLY,
-    "YEARLY": rrule.YEARLY,
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +63,7 @@ def _on_day(rule: Rule, month: int | None, day: int) -> Rule:
 
 def days_of(rule: Rule, start: date, year: int) -> int:
     """The days of a year that a rule (complete: see starting_on) names when INTERVAL counts from `start`."""
-    days, too_short = _days_of_any(rule, _LIKE[year % 400])
+    days, too_short = _days_without_interval(rule, _LIKE[year % 400])
     if rule.interval > 1:
         kept = _kept_by_interval(rule, start, year)
         days, too_short = days & kept, too_short & kept
@@ -81,87 +74,132 @@ def has_no_day(rule: Rule) -> bool:
     """Whether the rule names no day of any year, whatever its start fills in."""
     if starting_on(rule, date.min) is not rule:
         return False
-    return not any(any(_days_of_any(rule, year)) for year in set(_LIKE))
+    return not any(any(_days_without_interval(rule, year)) for year in set(_LIKE))
 
 
 @lru_cache(maxsize=1 << 14)
-def _days_of_any(rule: Rule, year: int) -> tuple[int, int]:
-    """The days that the rule names without INTERVAL, and the ends of months too short for a day it names."""
-    if rule.skip == "OMIT":
-        return _bits(day for day in _expand(rule, year) if day.year == year), 0
-    return _days_of_months(rule, year)
+def _days_without_interval(rule: Rule, year: int) -> tuple[int, int]:
+    """The days that the rule names, and the last days of the months that SKIP finds too short."""
+    days = _named(rule, year)
+    if rule.skip != "OMIT":
+        months = _months(year)
+        asked = [months[month - 1] for month in rule.bymonth or range(1, 13)]
+        short = (month for month in asked if month.bit_count() < max(rule.bymonthday))
+        return days, _union(_pick(month, (-1,)) for month in short)
+    return (_chosen(rule, year, days) if rule.bysetpos else days), 0
 
 
-def _expand(rule: Rule, year: int) -> rrule.rrule:
-    freq, first = rule.freq, date(year, 1, 1)
-    byday = [rrule.weekday(day, ordinal or None) for day, ordinal in rule.byday]
-    if freq in ("DAILY", "WEEKLY") and not rule.bysetpos:
-        # These only filter days then, and dateutil filters a year faster than it steps through it.
-        freq, byday = "YEARLY", byday or [rrule.weekday(day) for day in range(7)]
-    elif freq == "WEEKLY":
-        # BYSETPOS looks at whole weeks, also at the one that New Year cuts.
-        first -= timedelta(days=(first.weekday() - rule.wkst) % 7)
-    return rrule.rrule(
-        getattr(rrule, freq),
-        dtstart=datetime.combine(first, time.min),
-        until=datetime.combine(date(year, 12, 31), time.min),
-        wkst=rule.wkst,
-        bysetpos=rule.bysetpos or None,
-        bymonth=rule.bymonth or None,
-        bymonthday=rule.bymonthday or None,
-        byyearday=rule.byyearday or None,
-        byweekno=rule.byweekno or None,
-        byweekday=byday or None,
-    )
+def _named(rule: Rule, year: int) -> int:
+    """Every BY part but BYSETPOS. On whole days, to expand a period by a part is to filter its days by it."""
+    days, months = _whole(year), _months(year)
+    if rule.bymonth:
+        days &= _union(months[month - 1] for month in rule.bymonth)
+    if rule.bymonthday:
+        days &= _union(_pick(month, rule.bymonthday) for month in months)
+    if rule.byyearday:
+        days &= _pick(_whole(year), rule.byyearday)
+    if rule.byweekno:
+        days &= _weeks(rule, year)
+    if rule.byday:
+        days &= _weekdays(rule, year)
+    return days
 
 
-def _days_of_months(rule: Rule, year: int) -> tuple[int, int]:
-    days: set[date] = set()
-    too_short: set[date] = set()
-    for month in rule.bymonth or range(1, 13):
-        last = _last_day(year, month)
-        for day in rule.bymonthday:
-            if day > last.day:
-                too_short.add(last)
-            else:
-                days.add(last.replace(day=day if day > 0 else last.day + 1 + day))
-    return _bits(days), _bits(too_short)
+def _chosen(rule: Rule, year: int, days: int) -> int:
+    """BYSETPOS: of each period's days, those at its positions."""
+    if rule.freq == "MONTHLY":
+        return _union(_pick(days & month, rule.bysetpos) for month in _months(year))
+    if rule.freq == "YEARLY":
+        return _pick(days, rule.bysetpos)
+    if rule.freq == "DAILY":
+        return days
+    # New Year cuts weeks; so a week of the years around is laid on either side.
+    around = _named(rule, year - 1) >> _length(year - 1) - 7 | days << 7
+    around |= _named(rule, year + 1) << 7 + _length(year)
+    first = 7 - (date(year, 1, 1).weekday() - rule.wkst) % 7
+    chosen = _union(_pick(around & _span(week, 7), rule.bysetpos) for week in range(first, 7 + 366, 7))
+    return chosen >> 7 & _whole(year)
 
 
-def _last_day(year: int, month: int) -> date:
-    return (date(year, month, 28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+def _weekdays(rule: Rule, year: int) -> int:
+    """BYDAY; ordinals count within the month where there is one, else within the year."""
+    scopes = _months(year) if rule.freq == "MONTHLY" or rule.bymonth else [_whole(year)]
+    days = 0
+    for weekday in {weekday for weekday, _ in rule.byday}:
+        ordinals = tuple(ordinal for day, ordinal in rule.byday if day == weekday)
+        first = (weekday - date(year, 1, 1).weekday()) % 7
+        every = _union(1 << day for day in range(first, _length(year), 7))
+        days |= every if 0 in ordinals else _union(_pick(every & scope, ordinals) for scope in scopes)
+    return days
 
 
-def _bits(days: Iterable[date]) -> int:
-    bits = 0
-    for day in days:
-        bits |= 1 << day.timetuple().tm_yday - 1
-    return bits
+def _weeks(rule: Rule, year: int) -> int:
+    """BYWEEKNO; the first days of a year may be in the last week of the year before, and so at its end."""
+    days = 0
+    for of, new_year in ((year - 1, -_length(year - 1)), (year, 0), (year + 1, _length(year))):
+        end = new_year + _length(of) + _first_week(of + 1, rule.wkst)
+        starts = range(new_year + _first_week(of, rule.wkst), end, 7)
+        for number in rule.byweekno:
+            if abs(number) <= len(starts):
+                days |= _span(starts[number - (number > 0)], 7)
+    return days
+
+
+def _first_week(year: int, wkst: int) -> int:
+    """Where week 1, the first with four days in the year, begins: days from 1 January, -3 to 3."""
+    return 3 - (date(year, 1, 1).weekday() - wkst + 3) % 7
+
+
+def _pick(days: int, numbers: tuple[int, ...]) -> int:
+    """The n-th of these days, for each n; from the end where n is negative."""
+    each = []
+    while days:
+        each.append(days & -days)
+        days &= days - 1
+    return _union(each[number - (number > 0)] for number in numbers if abs(number) <= len(each))
+
+
+def _union(masks: Iterable[int]) -> int:
+    return reduce(or_, masks, 0)
+
+
+def _span(start: int, length: int) -> int:
+    days = (1 << length) - 1
+    return days << start if start >= 0 else days >> -start
+
+
+def _length(year: int) -> int:
+    return 366 if isleap(year) else 365
+
+
+def _whole(year: int) -> int:
+    return _span(0, _length(year))
+
+
+@lru_cache(maxsize=512)
+def _months(year: int) -> list[int]:
+    lengths = [monthrange(year, month)[1] for month in range(1, 13)]
+    return [_span(end - length, length) for length, end in zip(lengths, accumulate(lengths), strict=True)]
 
 
 def _kept_by_interval(rule: Rule, start: date, year: int) -> int:
     """The days of `year` in every INTERVAL-th period, counted from the one that holds `start`."""
     if rule.freq == "YEARLY":
-        return 0 if (year - start.year) % rule.interval else EVERY_DAY
+        return 0 if (year - start.year) % rule.interval else _whole(year)
     if rule.freq == "MONTHLY":
-        months = 12 * (year - start.year) - start.month
-        kept = [month for month in range(1, 13) if (months + month) % rule.interval == 0]
-        return sum(
-            ((1 << _last_day(year, m).day) - 1) << date(year, m, 1).timetuple().tm_yday - 1 for m in kept
-        )
+        since = 12 * (year - start.year) - start.month + 1
+        return _union(days for month, days in enumerate(_months(year)) if (since + month) % rule.interval == 0)
     length = 7 if rule.freq == "WEEKLY" else 1
     origin = start.toordinal() - (start.weekday() - rule.wkst) % length
     step, new_year = length * rule.interval, date(year, 1, 1).toordinal()
     first = (origin - new_year + length - 1) % step - length + 1
-    period = (1 << length) - 1
-    return sum(period << 7 + day for day in range(first, 366, step)) >> 7
+    return _union(_span(day, length) for day in range(first, 366, step))
 
 
-def _kind(year: int) -> tuple[int, bool, bool]:
-    new_year = date(year, 1, 1)
-    return new_year.weekday(), _last_day(year, 2).day == 29, _last_day(year - 1, 2).day == 29
+def _kind(year: int) -> tuple[int, bool, bool, bool]:
+    return date(year, 1, 1).weekday(), isleap(year - 1), isleap(year), isleap(year + 1)
 
 
-_FIRST_OF_KIND: dict[tuple[int, bool, bool], int] = {}
 # The calendar repeats after 400 years (146,097 days, 20,871 weeks): year % 400 → the first year like it.
+_FIRST_OF_KIND: dict[tuple[int, bool, bool, bool], int] = {}
 _LIKE = [_FIRST_OF_KIND.setdefault(_kind(year), year) for year in range(2000, 2400)]

@@ -16,6 +16,7 @@ from worker.errors import StoreRefused, WorkerError
 from worker.metrics import Metrics
 from worker.store import Agenda, Enqueue, Store
 from worker.times import parse_time
+from worker.vitals import Vitals
 
 log = structlog.get_logger()
 
@@ -25,19 +26,37 @@ EARLY_SECONDS = 0.002  # rows that fall due this close together go in one call
 class Scheduler:
     """`poll` is the truth; `wake` only makes it sooner. Rows of the agenda are planned before they are due."""
 
-    def __init__(self, store: Store, dispatcher: Dispatcher, settings: Settings, metrics: Metrics) -> None:
-        self.store, self.dispatcher, self.settings, self.metrics = store, dispatcher, settings, metrics
+    def __init__(
+        self, store: Store, dispatcher: Dispatcher, settings: Settings, metrics: Metrics, vitals: Vitals
+    ) -> None:
+        self.store, self.dispatcher, self.settings, self.metrics, self.vitals = (
+            store,
+            dispatcher,
+            settings,
+            metrics,
+            vitals,
+        )
         self.clock = store.clock
         self._woken = asyncio.Event()
         self._prepared: list[tuple[datetime, Enqueue]] = []
         self._poll_at: float = 0.0  # monotonic; a poll that the agenda asks for before the next interval
-        self.polled_at: float | None = None
-        self.on_agenda: Callable[[Agenda], None] = lambda _: None
+        self.listeners: list[Callable[[Agenda], None]] = []
 
     def wake(self, reason: str = "timer") -> None:
         """Polls as soon as possible."""
         self.metrics.woke(reason)
         self._woken.set()
+
+    def on_change(self, scheduled_at: str | None, status: str | None) -> None:
+        """What Realtime tells of a row: polls now if it is due before the next poll, and for any pending row it may know."""
+        if status not in (None, "pending"):
+            return
+        try:
+            soon = scheduled_at is None or self.clock.until(parse_time(scheduled_at)) < self._poll_at - time.monotonic()
+        except WorkerError:
+            soon = True
+        if soon:
+            self.wake("realtime")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. What Supabase refuses is logged, and tried again at the next poll."""
@@ -51,6 +70,7 @@ class Scheduler:
             await self._sleep(stop)
 
     async def _turn(self) -> None:
+        self.vitals.beat("scheduler")
         if self._woken.is_set() or time.monotonic() >= self._poll_at:
             self._woken.clear()
             await self.poll()
@@ -69,6 +89,7 @@ class Scheduler:
         dealt_with = 0
         while rows := await self.store.get_pending():
             won = 0
+            self.vitals.beat("scheduler")
             for start in range(0, len(rows), self.settings.batch_size):
                 won += await self._enqueue(await self._plan(rows[start : start + self.settings.batch_size]))
                 self.dispatcher.wake()
@@ -76,7 +97,6 @@ class Scheduler:
             if not won:
                 break  # another daemon is at it, or an edit: the next poll sees
         await self._look_ahead()
-        self.polled_at = time.monotonic()
         return dealt_with
 
     async def _look_ahead(self) -> None:
@@ -90,7 +110,9 @@ class Scheduler:
         self._prepared = [(due[p.id], p) for p in plans]
         self.dispatcher.next_ready_at = agenda.next_ready_at
         self.dispatcher.wake()
-        self.on_agenda(agenda)
+        self.vitals.polled(max(0.0, -self.clock.until(agenda.next_due_at)) if agenda.next_due_at else 0.0)
+        for listener in self.listeners:
+            listener(agenda)
 
     async def _plan(self, rows: Sequence[dict[str, Any]]) -> list[Enqueue]:
         known = await self.store.look_up_recipients([row["id"] for row in rows])
@@ -113,8 +135,11 @@ class Scheduler:
         claim = None
         if not any(p.error for p in plans):
             with contextlib.suppress(StoreRefused):
-                claim = await self.dispatcher.claim(plans)
-        if claim is None or len({job["scheduled_message_id"] for job in claim.jobs} & {p.id for p in plans}) < len(plans):
+                # Shielded: what a claim brings must be sent or handed back, also when we are told to stop.
+                claim = await asyncio.shield(self.dispatcher.claim(plans))
+        if claim is None or len({job["scheduled_message_id"] for job in claim.jobs} & {p.id for p in plans}) < len(
+            plans
+        ):
             self._woken.set()  # no seat, an edit, a refusal: the poll sorts it out
 
     async def _enqueue(self, plans: list[Enqueue]) -> int:
@@ -149,4 +174,9 @@ class Scheduler:
             log.info("failed", message=p.id, reason=p.error)
         if p.missed:
             self.metrics.missed.inc(p.missed)
-            log.warning("occurrences were missed; only the latest counts", message=p.id, missed=p.missed, occurrence=p.occurrence)
+            log.warning(
+                "occurrences were missed; only the latest counts",
+                message=p.id,
+                missed=p.missed,
+                occurrence=p.occurrence,
+            )

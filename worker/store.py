@@ -12,13 +12,20 @@ import httpx
 import structlog
 from postgrest.exceptions import APIError
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 from tenacity.stop import stop_base, stop_never
 
 from worker.clock import Clock
 from worker.config import Settings
 from worker.errors import StoreError, StoreRefused
 from worker.metrics import Metrics
+from worker.models import StatusUpdate
 from worker.times import parse_time
 
 log = structlog.get_logger()
@@ -70,10 +77,11 @@ class Settlement:
 class Agenda:
     """What comes next, by the database's clock, which `Clock` has observed."""
 
+    upcoming: list[Row]
     next_due_at: datetime | None
     next_ready_at: datetime | None
     next_expiry_at: datetime | None
-    upcoming: list[Row]
+    next_probe_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,7 @@ class Claim:
 class Reply(NamedTuple):
     """What an RPC returned, and when it was asked (monotonic seconds)."""
 
-    data: Any
+    data: list[Any]
     asked_at: float
 
 
@@ -104,6 +112,10 @@ SETTLEMENT_ARGUMENTS = {
 }  # fmt: skip
 
 
+def instant_or_none(text: str | None) -> datetime | None:
+    return parse_time(text) if text and text != "infinity" else None
+
+
 def columns(values: Sequence[Any], names: dict[str, str]) -> dict[str, list[Any]]:
     """Turns rows into the parallel arrays of an RPC."""
     return {argument: [getattr(value, name) for value in values] for name, argument in names.items()}
@@ -112,15 +124,25 @@ def columns(values: Sequence[Any], names: dict[str, str]) -> dict[str, list[Any]
 class Store:
     """`attempts` bounds the repetitions (None: for ever), for commands that must not hang."""
 
-    def __init__(self, client: AsyncClient, http: httpx.AsyncClient, clock: Clock, metrics: Metrics, attempts: int | None = None) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        http: httpx.AsyncClient,
+        clock: Clock,
+        metrics: Metrics,
+        attempts: int | None = None,
+    ) -> None:
         self._client, self._http, self.clock, self._metrics = client, http, clock, metrics
         self._stop: stop_base | Any = stop_after_attempt(attempts) if attempts else stop_never
         self._down_since: float | None = None
+        self.on_try: Callable[[], object] = lambda: None
 
     @classmethod
     async def connect(cls, settings: Settings, clock: Clock, metrics: Metrics, attempts: int | None = None) -> Self:
-        """Opens nothing yet: the first call does. HTTP/1.1, because a cancelled HTTP/2 request poisons httpx's pool."""
-        http = httpx.AsyncClient(http2=False, timeout=TIMEOUT, limits=httpx.Limits(max_connections=20, keepalive_expiry=120))
+        """Opens nothing yet. HTTP/1.1, because a cancelled HTTP/2 request poisons httpx's pool."""
+        http = httpx.AsyncClient(
+            http2=False, timeout=TIMEOUT, limits=httpx.Limits(max_connections=20, keepalive_expiry=120)
+        )
         options = AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http)
         client = await acreate_client(settings.supabase_url, settings.supabase_service_role_key, options)
         return cls(client, http, clock, metrics, attempts)
@@ -135,8 +157,8 @@ class Store:
     async def get_agenda(self, horizon: float, limit: int) -> Agenda:
         """Looks `horizon` seconds ahead, for at most `limit` rows, and sets the clock."""
         row, _ = await self._row("get_agenda", {"p_horizon_seconds": horizon, "p_limit": limit})
-        instants = [parse_time(row[name]) if row[name] else None for name in ("next_due_at", "next_ready_at", "next_expiry_at")]
-        return Agenda(*instants, upcoming=row["upcoming"] or [])
+        names = ("next_due_at", "next_ready_at", "next_expiry_at", "next_probe_at")
+        return Agenda(row["upcoming"] or [], *(instant_or_none(row[name]) for name in names))
 
     async def look_up_recipients(self, ids: list[str]) -> dict[str, Row]:
         """What is known of the contacts and connections of these rows, by row id."""
@@ -146,19 +168,26 @@ class Store:
         """Returns the ids of the rows that were still as we read them."""
         return await self._strings("enqueue_broadcast_jobs", columns(rows, ENQUEUE_ARGUMENTS))
 
-    async def claim(self, seats: int, gateway: str, lease: float, rows: Sequence[Enqueue] = ()) -> Claim:
-        """Up to `seats` jobs, marked as `sending`; enqueues `rows` first, in the same transaction.
+    async def claim(
+        self, seats: int, gateway: str, lease: float, busy: Sequence[str] = (), rows: Sequence[Enqueue] = ()
+    ) -> Claim:
+        """Up to `seats` jobs, none of `busy` connections, marked as `sending`. Enqueues `rows` first.
 
         The token makes a repetition harmless: asking again with it gives the same jobs.
         """
         token = str(uuid4())
-        arguments: Row = {"p_token": token, "p_seats": seats, "p_lease_seconds": lease, "p_gateway": gateway}
+        arguments: Row = {
+            "p_token": token,
+            "p_seats": seats,
+            "p_lease_seconds": lease,
+            "p_gateway": gateway,
+            "p_busy": list(busy),
+        }
         name = "claim_broadcast_jobs"
         if rows:
             name, arguments = "enqueue_and_claim_broadcast_jobs", arguments | columns(rows, ENQUEUE_ARGUMENTS)
         row, asked_at = await self._row(name, arguments)
-        ready = row["next_ready_at"]
-        return Claim(token, row["jobs"] or [], parse_time(ready) if ready and ready != "infinity" else None, asked_at)
+        return Claim(token, row["jobs"] or [], instant_or_none(row["next_ready_at"]), asked_at)
 
     async def record(self, settlements: Sequence[Settlement]) -> list[str]:
         """Returns the jobs that were ours to settle; the others had been fenced out."""
@@ -167,6 +196,35 @@ class Store:
     async def rescue(self) -> Row:
         """Counts of what a dead daemon left behind: rescued, readded, expired."""
         return (await self._row("rescue_broadcast_jobs", {}))[0]
+
+    async def take_probes(self) -> list[Row]:
+        """Paused connections that it is our turn to look at."""
+        return await self._rows("take_probes")
+
+    async def resume(self, connection_id: str) -> None:
+        await self._rpc("resume_connection", {"p_connection_id": connection_id}, lambda _: True)
+
+    async def record_deliveries(self, updates: Sequence[StatusUpdate]) -> None:
+        """What a webhook told. Updates of messages that are not ours are left out."""
+        ours = [u for u in updates if u.job_id]
+        arguments = columns(
+            ours,
+            {
+                "job_id": "p_job_ids",
+                "message_id": "p_message_ids",
+                "status": "p_statuses",
+                "error": "p_errors",
+            },
+        )
+        await self._strings("record_deliveries", arguments)
+
+    async def resolve(self, message_id: str, outcome: str) -> Row | None:
+        """Settles an unconfirmed row; what was known of its attempt, or None where it was not unconfirmed."""
+        rows = await self._rows("resolve_scheduled_message", {"p_id": message_id, "p_outcome": outcome})
+        return rows[0] if rows else None
+
+    async def get_status(self, stale_seconds: float) -> Row:
+        return (await self._row("get_status", {"p_stale_seconds": stale_seconds}))[0]
 
     async def _row(self, name: str, arguments: Row) -> tuple[Row, float]:
         """The one row of an answer, and when it was asked for (monotonic). Its `db_now` sets the clock."""
@@ -183,7 +241,7 @@ class Store:
         return (await self._rpc(name, arguments, lambda data: all(isinstance(value, str) for value in data))).data
 
     async def _rpc(self, name: str, arguments: Row, valid: Callable[[list[Any]], bool]) -> Reply:
-        """One call, repeated with jittered back-off while Supabase is down, slow or talks nonsense. Raises StoreRefused."""
+        """One call, repeated while Supabase is down, slow or talks nonsense. Raises StoreRefused."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(StoreError), wait=wait_random_exponential(0.25, max=30), stop=self._stop,
             before_sleep=self._say_down, reraise=True,
@@ -197,6 +255,7 @@ class Store:
 
     async def _once(self, name: str, arguments: Row) -> Reply:
         asked_at = time.monotonic()
+        self.on_try()
         try:
             with self._metrics.rpc(name):
                 async with asyncio.timeout(45):

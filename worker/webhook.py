@@ -11,37 +11,22 @@ import json
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 from uuid import UUID
 
 import structlog
 
+from worker.models import DeliveryStatus, StatusUpdate
+
 log = structlog.get_logger()
 
-Status = Literal["sent", "delivered", "read", "failed"]
-_STATUS: dict[object, Status] = {
+_STATUS: dict[object, DeliveryStatus] = {
     "sent": "sent",
     "delivered": "delivered",
     "read": "read",
     "played": "read",  # a voice message that was listened to
     "failed": "failed",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class StatusUpdate:
-    """What became of one message. job_id: a UUID, None where the message was not ours. timestamp: aware, UTC.
-
-    error: "code: details" of a failed one.
-    """
-
-    job_id: str | None
-    message_id: str
-    status: Status
-    timestamp: datetime
-    error: str | None = None
 
 
 def is_signed(body: bytes, header: str, app_secret: str) -> bool:

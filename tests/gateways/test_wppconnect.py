@@ -41,10 +41,8 @@ async def test_each_kind_is_posted_as_documented(
 
 async def test_there_are_no_templates(make: Make, serve: Serve, message: Message) -> None:
     server = await serve(answer(201, ACCEPTED["wppconnect"]))
-    outcome = await make("wppconnect", server.url).send(
-        replace(message, kind="template", template={"name": "t"})
-    )
-    assert outcome == Rejected("This gateway has no templates: write a text.")
+    outcome = await make("wppconnect", server.url).send(replace(message, kind="template", template={"name": "t"}))
+    assert outcome == Rejected("This gateway has no templates: write a text")
     assert server.received == []
 
 
@@ -71,9 +69,9 @@ async def test_the_kind_of_recipient_is_a_flag(
     [
         ({"id": "true_91@c.us_3EB0", "ack": 1}, Sent("true_91@c.us_3EB0")),
         ({"id": {"_serialized": "true_91@c.us_3EB0"}, "ack": 0}, Sent("true_91@c.us_3EB0")),
-        ({"id": "x", "ack": -1}, Retry("WhatsApp Web could not send it.")),
-        ({"id": "x", "ack": 0, "isSendFailure": True}, Retry("WhatsApp Web could not send it.")),
-        ({"ack": 0}, Unconfirmed("It may have been sent. wppconnect accepted it, but named no message.")),
+        ({"id": "x", "ack": -1}, Retry("WhatsApp Web could not send it")),
+        ({"id": "x", "ack": 0, "isSendFailure": True}, Retry("WhatsApp Web could not send it")),
+        ({"ack": 0}, Unconfirmed("wppconnect accepted it, but named no message")),
     ],
 )
 async def test_a_201_is_read_to_the_end(
@@ -85,12 +83,12 @@ async def test_a_201_is_read_to_the_end(
 
 async def test_an_error_in_a_200_is_tried_again(make: Make, serve: Serve, message: Message) -> None:
     server = await serve(answer(200, {"status": "Error", "message": "Erro ao enviar a mensagem."}))
-    assert await make("wppconnect", server.url).send(message) == Retry("wppconnect could not send it.")
+    assert await make("wppconnect", server.url).send(message) == Retry("wppconnect could not send it")
 
 
-DOWN = "The wppconnect session is not connected to WhatsApp. (A sessão do WhatsApp não está ativa.)"
-NOBODY = "No WhatsApp account has this number. (O número … não existe.)"
-LOST = "It may have been sent. wppconnect lost WhatsApp's answer. (Call timed out Error sending.)"
+DOWN = "The wppconnect session is not connected to WhatsApp (A sessão do WhatsApp não está ativa.)"
+NOBODY = "No WhatsApp account has this number (O número … não existe.)"
+LOST = "wppconnect lost WhatsApp's answer (Call timed out Error sending.)"
 
 
 @pytest.mark.parametrize(
@@ -101,19 +99,19 @@ LOST = "It may have been sent. wppconnect lost WhatsApp's answer. (Call timed ou
             {"response": None, "status": "Disconnected", "message": "A sessão do WhatsApp não está ativa."},
             Stopped(DOWN),
         ),
-        (401, {"error": "No"}, Stopped("The gateway does not accept our credentials. (No)")),
+        (401, {"error": "No"}, Stopped("The gateway does not accept our credentials (No)")),
         (400, {"status": "Connected", "message": "O número 919876543210 não existe."}, Rejected(NOBODY)),
         (
             500,
             {"status": "Error", "message": "Erro ao enviar a mensagem.", "error": {}},
-            Retry("The gateway had a fault. (Erro ao enviar a mensagem.)"),
+            Retry("The gateway had a fault (Erro ao enviar a mensagem.)"),
         ),
         (
             500,
             {"status": "Error", "message": "Error sending.", "error": {"message": "Call timed out"}},
             Unconfirmed(LOST),
         ),
-        (400, {"message": "Bad body"}, Rejected("The gateway refuses this message. (Bad body)")),
+        (400, {"message": "Bad body"}, Rejected("The gateway refuses this message (Bad body)")),
     ],
 )
 async def test_each_refusal_is_told_apart(
@@ -131,9 +129,7 @@ async def test_each_refusal_is_told_apart(
         ({}, Health(False, "session unknown")),
     ],
 )
-async def test_a_check_reads_the_sessions_state(
-    body: dict[str, Any], health: Health, make: Make, serve: Serve
-) -> None:
+async def test_a_check_reads_the_sessions_state(body: dict[str, Any], health: Health, make: Make, serve: Serve) -> None:
     server = await serve(answer(200, body))
     assert await make("wppconnect", server.url).check("my shop") == health
     assert server.received[0].path == "/api/my%20shop/check-connection-session"

@@ -66,7 +66,5 @@ def sign_up(stack: dict[str, str]) -> User:
         headers=anonymous | {"authorization": f"Bearer {token}"},
         trust_env=False,
     )
-    connection = only(
-        http.post("/connections", json={"name": "shop"}, headers={"prefer": "return=representation"})
-    )
+    connection = only(http.post("/connections", json={"name": "shop"}, headers={"prefer": "return=representation"}))
     return User(answer.json()["user"]["id"], token, http, connection["id"])

@@ -30,9 +30,7 @@ class CountingGateway(HttpServer):
     behaviour: what the n-th send (from 0) is answered; None means: accepted.
     """
 
-    def __init__(
-        self, delay: float = 0.0, behaviour: Callable[[int, Received], Reply | None] | None = None
-    ) -> None:
+    def __init__(self, delay: float = 0.0, behaviour: Callable[[int, Received], Reply | None] | None = None) -> None:
         super().__init__()
         self.delay, self.behaviour = delay, behaviour
         self.received: list[Received] = []

@@ -14,9 +14,7 @@ def until(condition: Callable[[], T], seconds: float = 10.0, of: str = "") -> T:
     """The first true value of `condition`. Fails the test after `seconds`, naming `of` and the last value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, (
-            f"not within {seconds:g} s: {of or 'the condition'} (last: {value!r})"
-        )
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {of or 'the condition'} (last: {value!r})"
         time.sleep(EVERY)
     return value
 
@@ -25,8 +23,6 @@ async def auntil(condition: Callable[[], T], seconds: float = 10.0, of: str = ""
     """The same where what is waited for runs on this event loop."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, (
-            f"not within {seconds:g} s: {of or 'the condition'} (last: {value!r})"
-        )
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {of or 'the condition'} (last: {value!r})"
         await asyncio.sleep(EVERY)
     return value

@@ -45,9 +45,7 @@ class Proxy(HttpServer):
         self._client = self._client or httpx.AsyncClient(base_url=self.target, timeout=60, trust_env=False)
         headers = {k: v for k, v in request.headers.items() if k not in HOP_BY_HOP}
         try:
-            answer = await self._client.request(
-                request.method, request.path, headers=headers, content=request.body
-            )
+            answer = await self._client.request(request.method, request.path, headers=headers, content=request.body)
         except httpx.TransportError:
             return Reply(cut=0)  # as a proxy does whose server has gone
         kept = {k: v for k, v in answer.headers.items() if k not in HOP_BY_HOP}

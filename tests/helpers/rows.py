@@ -60,6 +60,4 @@ def statuses(db: Database) -> dict[str, int]:
 
 def settled(db: Database) -> bool:
     """Whether nothing is pending or on its way."""
-    return not one(
-        db, "select exists (select from scheduled_messages where status in ('pending', 'processing'))"
-    )
+    return not one(db, "select exists (select from scheduled_messages where status in ('pending', 'processing'))")

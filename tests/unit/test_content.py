@@ -20,9 +20,7 @@ def read(**row: Any) -> Content:
 
 
 def test_a_text_is_taken_verbatim() -> None:
-    assert read(message="  Hello {name},\n see you 😀 \n") == Content(
-        "text", "  Hello {name},\n see you 😀 \n"
-    )
+    assert read(message="  Hello {name},\n see you 😀 \n") == Content("text", "  Hello {name},\n see you 😀 \n")
 
 
 @pytest.mark.parametrize("kind", [None, "", "text", "TEXT", "chat"])
@@ -38,9 +36,7 @@ def test_an_empty_text_is_refused(message: str | None) -> None:
 
 def test_what_the_dialog_writes_for_an_asset_becomes_a_captioned_attachment() -> None:
     row = {"type": "media", "message": "Your report", "media_url": PDF, "caption": "Your report"}
-    assert read(**row) == Content(
-        "document", "Your report", Media(PDF, "document", "application/pdf", "report.pdf")
-    )
+    assert read(**row) == Content("document", "Your report", Media(PDF, "document", "application/pdf", "report.pdf"))
 
 
 def test_media_without_any_text_has_an_empty_caption() -> None:
@@ -204,9 +200,7 @@ def test_addresses_of_the_open_internet_are_not_inside(host: str) -> None:
 
 def test_an_asset_goes_to_the_gateway_that_can_look_it_up() -> None:
     row = {"type": "media", "message": "Hi", "asset_id": "5f7d"}
-    assert content(row, allow_asset=True) == Content(
-        "document", "Hi", Media(None, "document"), asset_id="5f7d"
-    )
+    assert content(row, allow_asset=True) == Content("document", "Hi", Media(None, "document"), asset_id="5f7d")
     assert content({**row, "type": "image"}, allow_asset=True).kind == "image"
 
 
@@ -258,9 +252,7 @@ JSON = st.recursive(
     st.fixed_dictionaries(
         {},
         optional={
-            "type": st.sampled_from(["text", "media", "image", "audio", "template"])
-            | st.text(max_size=6)
-            | st.none(),
+            "type": st.sampled_from(["text", "media", "image", "audio", "template"]) | st.text(max_size=6) | st.none(),
             "message": st.text(max_size=20) | st.none(),
             "media_url": st.text(max_size=20) | st.none(),
             "media": JSON,

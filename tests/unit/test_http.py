@@ -181,9 +181,7 @@ async def test_meta_gets_its_challenge_back_for_the_right_token(site: Site) -> N
     assert answer.headers["content-type"].startswith("text/plain")
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"hub.verify_token": "guess"}, {"hub.verify_token": "ü"}, {"hub.mode": "x"}]
-)
+@pytest.mark.parametrize("wrong", [{"hub.verify_token": "guess"}, {"hub.verify_token": "ü"}, {"hub.mode": "x"}])
 async def test_a_wrong_token_gets_nothing_back(site: Site, wrong: dict[str, str]) -> None:
     asked = {"hub.mode": "subscribe", "hub.verify_token": TOKEN, "hub.challenge": "1158201444"} | wrong
     answer = await site.client.get("/webhook", params=asked)

@@ -55,16 +55,12 @@ def test_anything_else_with_an_at_sign_is_refused(identifier: str) -> None:
         ("+39 02 3661 8300", "+390236618300"),
     ],
 )
-def test_a_number_with_a_plus_is_itself_whatever_the_region_and_the_contact(
-    written: str, expected: str
-) -> None:
+def test_a_number_with_a_plus_is_itself_whatever_the_region_and_the_contact(written: str, expected: str) -> None:
     assert address(written, None, "US") == expected
     assert address(written, "+919999999999", None) == expected
 
 
-@pytest.mark.parametrize(
-    "written", ["+12", "+9990000000001", "+91987654321012345", "+", "+abc", "+91 98765 4321O"]
-)
+@pytest.mark.parametrize("written", ["+12", "+9990000000001", "+91987654321012345", "+", "+abc", "+91 98765 4321O"])
 def test_a_number_with_a_plus_that_cannot_exist_is_refused(written: str) -> None:
     with pytest.raises(BadRecipient):
         address(written, None, "IN")

@@ -238,9 +238,7 @@ async def test_a_long_deafness_is_said_once_and_its_end_once(server: RealtimeDou
 
 
 @pytest.mark.parametrize("status", [200, 404, 426])
-async def test_a_server_without_realtime_is_said_once_and_asked_rarely(
-    status: int, server: RealtimeDouble
-) -> None:
+async def test_a_server_without_realtime_is_said_once_and_asked_rarely(status: int, server: RealtimeDouble) -> None:
     server.refuse = HTTPStatus(status)
     with capture_logs() as lines:
         async with listening(server.url, replace(QUICK, absent=(0.2, 0.2))):

@@ -87,9 +87,7 @@ def test_a_suspended_process_is_not_stuck(vitals: Vitals, clock: Clock) -> None:
     assert ended == []
 
 
-def test_a_log_that_blocks_does_not_keep_the_process_alive(
-    vitals: Vitals, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_log_that_blocks_does_not_keep_the_process_alive(vitals: Vitals, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
     released = threading.Event()
     monkeypatch.setattr("worker.watchdog.log.critical", lambda *_, **__: released.wait(10), raising=False)

@@ -19,7 +19,7 @@ GATEWAYS = {
 def build(settings: Settings) -> Gateway:
     """The gateway that `settings.gateway` names; only its own module is loaded. Raises ConfigError."""
     if settings.gateway not in GATEWAYS:
-        raise ConfigError(f"GATEWAY must be one of {', '.join(GATEWAYS)}, not {settings.gateway!r}.")
+        raise ConfigError(f"GATEWAY must be one of {', '.join(GATEWAYS)}, not {settings.gateway!r}")
     return cast(Gateway, import_module(GATEWAYS[settings.gateway]).build(settings))
 
 

@@ -20,8 +20,8 @@ PRIORITY = 2  # ahead of the application's own broadcasts, as its scheduler sets
 # Kept so long that a hand-over which expires is not run again: far longer than any hand-over is waited for.
 KEPT = {"age": 7 * 86_400, "count": 100_000}  # seconds, jobs
 
-NO_TEMPLATES = Rejected("The Node worker has no templates: write a text.")
-ONE_ATTACHMENT = Rejected("The Node worker sends one attachment with a message.")
+NO_TEMPLATES = Rejected("The Node worker has no templates: write a text")
+ONE_ATTACHMENT = Rejected("The Node worker sends one attachment with a message")
 
 FAULTS: tuple[tuple[tuple[type[Exception], ...], str, type[Retry] | type[Stopped]], ...] = (
     (
@@ -84,10 +84,8 @@ class BullMQ:
 
 
 def refused(fault: Exception) -> Retry | Stopped:
-    reason, outcome = next(
-        (reason, outcome) for faults, reason, outcome in FAULTS if isinstance(fault, faults)
-    )
-    return outcome(f"{reason} ({type(fault).__name__}).")
+    reason, outcome = next((reason, outcome) for faults, reason, outcome in FAULTS if isinstance(fault, faults))
+    return outcome(f"{reason} ({type(fault).__name__})")
 
 
 def data(message: Message) -> dict[str, Any]:

@@ -16,40 +16,38 @@ PICTURES = ("image/jpeg", "image/png")  # others are accepted and then fail unse
 DAY = 86_400.0
 LONGEST_BACK_OFF = 7  # 4^7 s are four and a half hours
 
-PASSING = Retry("WhatsApp had a passing fault.")
-NO_ACCESS = Stopped("WhatsApp does not accept our credentials: check the access token and its permissions.")
-CLOSED = Stopped("WhatsApp has restricted this business account.")
-SLOW_DOWN = Throttled("This number sends faster than WhatsApp allows.", "connection")
-NO_TEMPLATE = Rejected("WhatsApp does not offer this template: check its name, language and status.")
-BAD_PARAMETERS = Rejected("The template's parameters do not fit it.")
-BAD_REQUEST = Rejected("WhatsApp refuses the request.")
-BAD_MEDIA = Rejected("WhatsApp cannot use the attachment: check its address, type and size.")
+PASSING = Retry("WhatsApp had a passing fault")
+NO_ACCESS = Stopped("WhatsApp does not accept our credentials: check the access token and its permissions")
+CLOSED = Stopped("WhatsApp has restricted this business account")
+SLOW_DOWN = Throttled("This number sends faster than WhatsApp allows", "connection")
+NO_TEMPLATE = Rejected("WhatsApp does not offer this template: check its name, language and status")
+BAD_PARAMETERS = Rejected("The template's parameters do not fit it")
+BAD_REQUEST = Rejected("WhatsApp refuses the request")
+BAD_MEDIA = Rejected("WhatsApp cannot use the attachment: check its address, type and size")
 
 CODES: dict[int, Answered] = {
     **dict.fromkeys((1, 2, 131000, 131016, 133004, 131057), PASSING),
     **dict.fromkeys((4, 80007, 130429), SLOW_DOWN),
-    131056: Throttled("Too many messages to this recipient in a short time.", "recipient"),
-    131049: Retry("WhatsApp holds marketing back from this recipient for now.", after=DAY),
-    131064: Retry("This number has reached WhatsApp's messaging limit.", after=DAY),
-    132015: Retry("WhatsApp has paused this template for low quality.", after=DAY),
-    132069: Retry("WhatsApp throttles this flow.", after=DAY),
-    130472: Rejected(
-        "WhatsApp keeps this recipient out of marketing by an experiment: do not send it again."
-    ),
+    131056: Throttled("Too many messages to this recipient in a short time", "recipient"),
+    131049: Retry("WhatsApp holds marketing back from this recipient for now", after=DAY),
+    131064: Retry("This number has reached WhatsApp's messaging limit", after=DAY),
+    132015: Retry("WhatsApp has paused this template for low quality", after=DAY),
+    132069: Retry("WhatsApp throttles this flow", after=DAY),
+    130472: Rejected("WhatsApp keeps this recipient out of marketing by an experiment: do not send it again."),
     **dict.fromkeys((0, 190, 3, 10, 131005, *range(200, 300)), NO_ACCESS),
     **dict.fromkeys((368, 131031), CLOSED),
-    131042: Stopped("WhatsApp has a payment problem with this business account."),
-    **dict.fromkeys((131045, 133010, 133016), Stopped("This phone number is not registered with WhatsApp.")),
-    131048: Stopped("WhatsApp restricts this number because messages were reported as spam."),
-    131047: Rejected("More than 24 hours since the recipient's last message: only a template may be sent."),
+    131042: Stopped("WhatsApp has a payment problem with this business account"),
+    **dict.fromkeys((131045, 133010, 133016), Stopped("This phone number is not registered with WhatsApp")),
+    131048: Stopped("WhatsApp restricts this number because messages were reported as spam"),
+    131047: Rejected("More than 24 hours since the recipient's last message: only a template may be sent"),
     **dict.fromkeys((132001, 132007, 132016), NO_TEMPLATE),
     **dict.fromkeys((132000, 132005, 132008, 132012, 132068), BAD_PARAMETERS),
-    131026: Rejected("WhatsApp cannot deliver to this number: it may have no WhatsApp account."),
-    131050: Rejected("The recipient has opted out of these messages.", suppress=True),
-    131021: Rejected("The recipient is the sending number itself."),
-    131030: Rejected("The recipient is not in the test number's list."),
-    131037: Rejected("The sending number needs an approved display name."),
-    130497: Rejected("WhatsApp does not let this business write to the recipient's country."),
+    131026: Rejected("WhatsApp cannot deliver to this number: it may have no WhatsApp account"),
+    131050: Rejected("The recipient has opted out of these messages", suppress=True),
+    131021: Rejected("The recipient is the sending number itself"),
+    131030: Rejected("The recipient is not in the test number's list"),
+    131037: Rejected("The sending number needs an approved display name"),
+    130497: Rejected("WhatsApp does not let this business write to the recipient's country"),
     **dict.fromkeys((131051, 131052, 131053), BAD_MEDIA),
     **dict.fromkeys((33, 100, 131008, 131009, 131062, 131063, 135000, 137000), BAD_REQUEST),
 }
@@ -75,7 +73,7 @@ class Cloud(PostingGateway):
 
     def file(self, message: Message, file: File) -> Request | Rejected:
         if file.kind == "image" and file.mime_type.partition(";")[0] not in PICTURES:
-            return Rejected("WhatsApp takes JPEG and PNG pictures: convert it, or send it as a document.")
+            return Rejected("WhatsApp takes JPEG and PNG pictures: convert it, or send it as a document")
         body: dict[str, object] = {"link": file.url}
         if message.text:
             body["caption"] = message.text
@@ -89,7 +87,7 @@ class Cloud(PostingGateway):
     def posted(self, message: Message, body: dict[str, object]) -> Request | Rejected:
         digits = person(message.recipient)
         if not digits:
-            return Rejected("The WhatsApp Cloud API writes to people's numbers alone.")
+            return Rejected("The WhatsApp Cloud API writes to people's numbers alone")
         sender = quote(message.sender or self.phone_number_id, safe="")
         return Request(
             f"/{sender}/messages",
@@ -105,7 +103,7 @@ class Cloud(PostingGateway):
 
     def accepted(self, body: Any) -> Answered:
         found = first_text(body, ("messages", 0, "id"))
-        return Sent(found) if found else Unconfirmed("WhatsApp accepted it, but named no message.")
+        return Sent(found) if found else Unconfirmed("WhatsApp accepted it, but named no message")
 
     def refused(self, answer: Answer) -> Answered:
         error = dig(answer.body, "error")

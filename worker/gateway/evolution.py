@@ -8,16 +8,16 @@ from worker.gateway.http import Answered, Http, dig, first_text
 from worker.gateway.posting import Fault, File, PostingGateway, Request
 from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
 
-UNKNOWN = Rejected("No WhatsApp account has this number.")
-INSTANCE_DOWN = Stopped("The Evolution instance is not connected to WhatsApp.")
+UNKNOWN = Rejected("No WhatsApp account has this number")
+INSTANCE_DOWN = Stopped("The Evolution instance is not connected to WhatsApp")
 FAULTS: tuple[Fault, ...] = (
     (None, "exists: false", UNKNOWN),
     (None, "no lid", UNKNOWN),
     (None, "connection closed", INSTANCE_DOWN),
     (None, "session closed", INSTANCE_DOWN),
     (None, "no sessions", INSTANCE_DOWN),
-    (None, "timed out", Unconfirmed("Evolution lost WhatsApp's answer.")),
-    (404, "", Stopped("Evolution does not know this instance.")),
+    (None, "timed out", Unconfirmed("Evolution lost WhatsApp's answer")),
+    (404, "", Stopped("Evolution does not know this instance")),
 )
 
 
@@ -57,9 +57,9 @@ class Evolution(PostingGateway):
 
     def accepted(self, body: Any) -> Answered:
         if dig(body, "status") == "ERROR":
-            return Retry("WhatsApp Web could not send it.")
+            return Retry("WhatsApp Web could not send it")
         found = first_text(body, ("key", "id"), ("messages", 0, "id"))
-        return Sent(found) if found else Unconfirmed("Evolution accepted it, but named no message.")
+        return Sent(found) if found else Unconfirmed("Evolution accepted it, but named no message")
 
     def words(self, body: Any) -> str:
         """`response.message` is a text, a list of texts, or a list of `{jid, exists, number}`."""
@@ -86,6 +86,4 @@ def number(message: Message) -> str:
 def build(settings: Settings) -> Evolution:
     headers = {"apikey": settings.evolution_api_key or ""}
     timeout = timeout_within(settings.lease_seconds)
-    return Evolution(
-        Http(settings.evolution_url or "", headers, timeout=timeout, connections=settings.concurrency)
-    )
+    return Evolution(Http(settings.evolution_url or "", headers, timeout=timeout, connections=settings.concurrency))

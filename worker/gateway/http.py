@@ -32,22 +32,20 @@ NOTHING_WRITTEN = (
 # What a status means where the gateway's own table is silent; a single digit stands for the rest of a class.
 # A proxy's 502 and 504 do not tell whether the gateway behind it had the request.
 STATUS: dict[int, Answered] = {
-    3: Stopped("The gateway's address redirects: set the final one."),
-    4: Rejected("The gateway refuses this message."),
-    5: Retry("The gateway had a fault."),
-    **dict.fromkeys((401, 403), Stopped("The gateway does not accept our credentials.")),
-    **dict.fromkeys((404, 405), Stopped("The gateway does not know this session or address.")),
-    413: Rejected("The message is too large for the gateway."),
-    429: Throttled("The gateway asks us to slow down.", "connection"),
-    501: Rejected("The gateway cannot do this."),
-    503: Retry("The gateway is not available."),
-    **dict.fromkeys((408, 502, 504, 520, 524), Unconfirmed("The gateway gave no answer of its own.")),
+    3: Stopped("The gateway's address redirects: set the final one"),
+    4: Rejected("The gateway refuses this message"),
+    5: Retry("The gateway had a fault"),
+    **dict.fromkeys((401, 403), Stopped("The gateway does not accept our credentials")),
+    **dict.fromkeys((404, 405), Stopped("The gateway does not know this session or address")),
+    413: Rejected("The message is too large for the gateway"),
+    429: Throttled("The gateway asks us to slow down", "connection"),
+    501: Rejected("The gateway cannot do this"),
+    503: Retry("The gateway is not available"),
+    **dict.fromkeys((408, 502, 504, 520, 524), Unconfirmed("The gateway gave no answer of its own")),
 }
-NO_ANSWER = Unconfirmed("The gateway gave no usable answer.")
+NO_ANSWER = Unconfirmed("The gateway gave no usable answer")
 
-UNFIT_FOR_ERRORS = re.compile(
-    r"(?=\S*\d)\S{20,}|\S{40,}|\+?\d[\d ().-]{5,}\d"
-)  # tokens, links, phone numbers
+UNFIT_FOR_ERRORS = re.compile(r"(?=\S*\d)\S{20,}|\S{40,}|\+?\d[\d ().-]{5,}\d")  # tokens, links, phone numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +80,7 @@ class Http:
             limits=httpx.Limits(max_connections=connections, keepalive_expiry=KEEP_ALIVE),
         )
 
-    async def call(
-        self, method: str, path: str, deadline: float, body: object = None
-    ) -> Answer | Retry | Unconfirmed:
+    async def call(self, method: str, path: str, deadline: float, body: object = None) -> Answer | Retry | Unconfirmed:
         """deadline: by the event loop's clock."""
         try:
             async with (
@@ -93,11 +89,11 @@ class Http:
             ):
                 answer = Answer(response.status_code, response.headers, await json_of(response))
         except NOTHING_WRITTEN as fault:
-            return Retry(f"The gateway cannot be reached ({clean(str(fault)) or type(fault).__name__}).")
+            return Retry(f"The gateway cannot be reached ({clean(str(fault)) or type(fault).__name__})")
         except (httpx.HTTPError, OSError) as fault:
-            return Unconfirmed(f"The gateway did not answer ({type(fault).__name__}).")
+            return Unconfirmed(f"The gateway did not answer ({type(fault).__name__})")
         if answer.ok and answer.body is None:
-            return Unconfirmed("The gateway accepted the request, but its answer cannot be read.")
+            return Unconfirmed("The gateway accepted the request, but its answer cannot be read")
         return answer
 
 

@@ -7,8 +7,8 @@ from uuid import uuid4
 from worker.gateway.base import Settings
 from worker.models import Health, Message, Outcome, Rejected, Sent
 
-FAILED = Rejected("The mock gateway fails some messages on purpose (MOCK_FAILURE_RATE).")
-MARGIN = 5.0  # seconds beyond the delay, for a busy event loop
+FAILED = Rejected("The mock gateway fails some messages on purpose (MOCK_FAILURE_RATE)")
+MARGIN = 1.0  # seconds beyond the delay, for a busy event loop
 
 
 class Mock:

@@ -65,10 +65,7 @@ class PostingGateway(ABC):
         if isinstance(request, Rejected):
             return request
         answer = await self.http.call("POST", request.path, deadline, request.body)
-        outcome = self.outcome(answer) if isinstance(answer, Answer) else answer
-        if isinstance(outcome, Unconfirmed):
-            return Unconfirmed(f"It may have been sent. {outcome.reason}")
-        return outcome
+        return self.outcome(answer) if isinstance(answer, Answer) else answer
 
     async def check(self, sender: str) -> Health:
         deadline = asyncio.get_running_loop().time() + self.timeout
@@ -88,11 +85,9 @@ class PostingGateway(ABC):
             return self.template(message)
         media = message.media
         if media is None or media.url is None:
-            return Rejected("The attachment has no address: give one in media_url.")
+            return Rejected("The attachment has no address: give one in media_url")
         mime_type, name = DEFAULTS[message.kind]
-        return self.file(
-            message, File(message.kind, media.url, media.mime_type or mime_type, media.filename or name)
-        )
+        return self.file(message, File(message.kind, media.url, media.mime_type or mime_type, media.filename or name))
 
     def outcome(self, answer: Answer) -> Answered:
         return self.accepted(answer.body) if answer.ok else self.refused(answer)
@@ -113,7 +108,7 @@ class PostingGateway(ABC):
     def file(self, message: Message, file: File) -> Request | Rejected: ...
 
     def template(self, message: Message) -> Request | Rejected:  # noqa: ARG002
-        return Rejected("This gateway has no templates: write a text.")
+        return Rejected("This gateway has no templates: write a text")
 
     @abstractmethod
     def accepted(self, body: Any) -> Answered:

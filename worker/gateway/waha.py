@@ -16,17 +16,17 @@ ROUTES: dict[Kind, str] = {
 }
 ACK_ERROR = -1
 
-UNKNOWN = Rejected("No WhatsApp account has this number.")
-SESSION_DOWN = Stopped("The WAHA session is not connected to WhatsApp.")
+UNKNOWN = Rejected("No WhatsApp account has this number")
+SESSION_DOWN = Stopped("The WAHA session is not connected to WhatsApp")
 FAULTS: tuple[Fault, ...] = (
-    (None, "plus version", Rejected("This edition of WAHA cannot send this kind.")),
+    (None, "plus version", Rejected("This edition of WAHA cannot send this kind")),
     (None, "no lid", UNKNOWN),
     (None, "not registered", UNKNOWN),
     (None, "number does not exist", UNKNOWN),
     (None, "connection closed", SESSION_DOWN),
-    (None, "timed out", Unconfirmed("WAHA lost WhatsApp's answer.")),
+    (None, "timed out", Unconfirmed("WAHA lost WhatsApp's answer")),
     (422, "", SESSION_DOWN),
-    (404, "", Stopped("WAHA does not know this session.")),
+    (404, "", Stopped("WAHA does not know this session")),
 )
 
 
@@ -47,10 +47,10 @@ class Waha(PostingGateway):
     def accepted(self, body: Any) -> Answered:
         """The id is a string, an object, or a raw Baileys key, by WAHA's engine."""
         if ACK_ERROR in (dig(body, "ack"), dig(body, "_data", "ack")):
-            return Retry("WhatsApp Web could not send it.")
+            return Retry("WhatsApp Web could not send it")
         paths = (("id",), ("id", "_serialized"), ("key", "id"), ("id", "id"), ("_data", "id", "_serialized"))
         found = first_text(body, *paths)
-        return Sent(found) if found else Unconfirmed("WAHA accepted it, but named no message.")
+        return Sent(found) if found else Unconfirmed("WAHA accepted it, but named no message")
 
     def words(self, body: Any) -> str:
         return first_text(body, ("exception", "message"), ("message",), ("error",))

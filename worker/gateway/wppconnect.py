@@ -16,15 +16,15 @@ ROUTES: dict[Kind, str] = {
 }
 ACK_ERROR = -1
 
-UNKNOWN = Rejected("No WhatsApp account has this number.")
-SESSION_DOWN = Stopped("The wppconnect session is not connected to WhatsApp.")
+UNKNOWN = Rejected("No WhatsApp account has this number")
+SESSION_DOWN = Stopped("The wppconnect session is not connected to WhatsApp")
 FAULTS: tuple[Fault, ...] = (
     (400, "não existe", UNKNOWN),
     (400, "not exist", UNKNOWN),
     (None, "no lid", UNKNOWN),
     (None, "não está ativa", SESSION_DOWN),
     (None, "disconnected", SESSION_DOWN),
-    (None, "timed out", Unconfirmed("wppconnect lost WhatsApp's answer.")),
+    (None, "timed out", Unconfirmed("wppconnect lost WhatsApp's answer")),
     (404, "", SESSION_DOWN),
 )
 
@@ -45,11 +45,11 @@ class Wppconnect(PostingGateway):
         """A 201 also comes for what WhatsApp Web gave up at once; the message tells (its issue 2517)."""
         sent = dig(body, "response", 0)
         if dig(sent, "ack") == ACK_ERROR or dig(sent, "isSendFailure") is True:
-            return Retry("WhatsApp Web could not send it.")
+            return Retry("WhatsApp Web could not send it")
         if str(dig(body, "status")).lower() == "error":
-            return Retry("wppconnect could not send it.")
+            return Retry("wppconnect could not send it")
         found = first_text(sent, ("id",), ("id", "_serialized"), ("key", "id"), ("id", "id"))
-        return Sent(found) if found else Unconfirmed("wppconnect accepted it, but named no message.")
+        return Sent(found) if found else Unconfirmed("wppconnect accepted it, but named no message")
 
     def words(self, body: Any) -> str:
         said = (
@@ -83,6 +83,4 @@ def addressed(message: Message) -> dict[str, object]:
 def build(settings: Settings) -> Wppconnect:
     headers = {"authorization": f"Bearer {settings.wppconnect_token or ''}"}
     timeout = timeout_within(settings.lease_seconds)
-    return Wppconnect(
-        Http(settings.wppconnect_url or "", headers, timeout=timeout, connections=settings.concurrency)
-    )
+    return Wppconnect(Http(settings.wppconnect_url or "", headers, timeout=timeout, connections=settings.concurrency))

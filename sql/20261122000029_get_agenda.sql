@@ -1,7 +1,7 @@
 -- What comes next: the database's clock, the next instants at which there is something to do, and the rows that fall due
 -- within p_horizon_seconds, so that the daemon can prepare them. Holds nothing.
 create or replace function public.get_agenda(p_horizon_seconds double precision, p_limit integer default 500)
-returns table (db_now timestamptz, next_due_at timestamptz, next_ready_at timestamptz, next_expiry_at timestamptz, upcoming jsonb)
+returns table (db_now timestamptz, next_due_at timestamptz, next_ready_at timestamptz, next_expiry_at timestamptz, next_probe_at timestamptz, upcoming jsonb)
 language sql
 stable
 set search_path = ''
@@ -14,6 +14,7 @@ as $$
             (select min(j.lease_until) from public.broadcast_jobs as j where j.status in ('sending', 'handed_over')),
             (select min(j.expires_at) from public.broadcast_jobs as j where j.status = 'queued')
         ),
+        (select min(c.probe_at) from private.connection_state as c where c.probe_at is not null),
         (
             select jsonb_agg(to_jsonb(soon) order by soon.scheduled_at, soon.id)
             from (
@@ -29,19 +30,20 @@ grant execute on function public.get_agenda(double precision, integer) to servic
 -- Whom the contact ids of some rows mean, and what is known of their connections: every look-up of a batch in one call.
 -- A contact counts only for its owner. Rows come back in the order of the arguments.
 create or replace function public.look_up_recipients(p_ids uuid[])
-returns table (id uuid, phone_number text, is_blocked boolean, connection_exists boolean)
+returns table (id uuid, phone_number text, is_blocked boolean, connection_exists boolean, timezone text, country_code text, gateway text)
 language sql
 stable
 set search_path = ''
 set enable_seqscan = off
 as $$
     select s.id, c.phone_number::text, coalesce(c.is_blocked, false),
-        exists (select 1 from public.connections as k where k.id = s.connection_id)
+        exists (select 1 from public.connections as k where k.id = s.connection_id), se.timezone, se.country_code, se.gateway
     from unnest(p_ids) with ordinality as given (id, position)
     join public.scheduled_messages as s on s.id = given.id
     left join public.contacts as c
         on c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
         and c.owner_id in (s.owner_id, s.created_by)
+    left join public.connection_settings as se on se.connection_id = s.connection_id
     order by given.position
 $$;
 revoke all on function public.look_up_recipients(uuid[]) from public, anon, authenticated;

@@ -1,7 +1,8 @@
 -- Writes down what the gateway said. A job is settled only by the token of its last claim; the rows returned are those
 -- that were, the others were fenced out. An answer after the lease still settles what became `unconfirmed`.
--- p_outcomes: sent | failed | unconfirmed | retry | deferred | released | handed_over. p_waits: seconds until a retry, or until a
--- hand-over is added again. p_ages: seconds since the gateway answered. `deferred` and `released` cost no attempt; the latter was never dialled.
+-- p_outcomes: sent | failed | unconfirmed | retry | throttled_recipient | throttled_connection | stopped | released | handed_over. p_waits: seconds until a retry, or until a
+-- hand-over is added again. p_ages: seconds since the gateway answered. The four before `handed_over` cost no attempt;
+-- `released` was never dialled. `stopped` pauses the connection until a probe succeeds, `throttled_connection` slows it down.
 create or replace function public.record_outcomes(
     p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[],
     p_waits double precision[], p_ages double precision[]
@@ -38,8 +39,9 @@ begin
                 when g.outcome = 'failed' or j.status = 'unconfirmed' then 'failed'
                 else 'queued'
             end,
-            available_at = case when g.outcome in ('retry', 'deferred', 'released') then now() + make_interval(secs => coalesce(g.wait, 0)) else j.available_at end,
-            attempts = j.attempts - (g.outcome in ('deferred', 'released'))::integer,
+            available_at = case when g.wait is not null and g.outcome <> 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) else j.available_at end,
+            attempts = j.attempts - (g.outcome in ('throttled_recipient', 'throttled_connection', 'stopped', 'released'))::integer,
+            throttled = j.throttled + (g.outcome = 'throttled_recipient')::integer,
             lease_until = case when g.outcome = 'handed_over' then now() + make_interval(secs => g.wait) end,
             sent_count = (g.outcome = 'sent')::integer,
             failed_count = (g.outcome = 'failed')::integer,
@@ -48,7 +50,7 @@ begin
             updated_at = now()
         from held as g
         where j.id = g.job_id
-        returning j.id, j.scheduled_message_id, j.connection_id, j.status, j.available_at, g.outcome, g.message_id, g.error, g.answered_at
+        returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, g.outcome, g.message_id, g.error, g.answered_at
     ),
     told as (
         update public.broadcast_messages as m
@@ -61,14 +63,41 @@ begin
     waits as (
         update public.scheduled_messages as s
         set error = case when d.outcome = 'retry' then d.error end,
-            waiting_reason = case when d.outcome = 'deferred' then left(d.error, 500) end,
-            waiting_until = case when d.outcome = 'deferred' then d.available_at end,
+            waiting_reason = case when d.outcome <> 'retry' then left(d.error, 500) end,
+            waiting_until = case when d.outcome <> 'retry' then d.available_at end,
             updated_at = now()
         from settled as d
-        where d.outcome in ('retry', 'deferred') and d.status = 'queued' and s.id = d.scheduled_message_id and s.broadcast_job_id = d.id and s.status = 'processing'
+        where d.error is not null and d.status = 'queued' and s.id = d.scheduled_message_id and s.broadcast_job_id = d.id and s.status = 'processing'
+    ),
+    left_alone as (
+        insert into private.recipient_state as r (connection_id, recipient, free_at)
+        select d.connection_id, d.recipient, max(d.available_at)
+        from settled as d
+        where d.outcome = 'throttled_recipient' and d.status = 'queued'
+        group by d.connection_id, d.recipient
+        on conflict (connection_id, recipient) do update set free_at = greatest(r.free_at, excluded.free_at)
+    ),
+    -- What did not go out does not count; what was too fast is spaced twice as far; what is unusable pauses.
+    changed as (
+        update private.connection_state as c
+        set sent_today = greatest(0, c.sent_today - what.unsent),
+            throttle_seconds = case when what.throttled_until is not null then least(60, greatest(0.1, c.throttle_seconds * 2)) else c.throttle_seconds end,
+            arrival_at = greatest(c.arrival_at, what.throttled_until),
+            paused_reason = coalesce(what.stopped, c.paused_reason),
+            probe_at = case when what.stopped is not null and c.paused_reason is null then now() + interval '10 seconds' else c.probe_at end,
+            failed_probes = case when what.stopped is not null and c.paused_reason is null then 0 else c.failed_probes end,
+            ready_at = case when what.stopped is not null then 'infinity' else c.ready_at end
+        from (
+            select d.connection_id, count(*) as unsent, max(left(d.error, 300)) filter (where d.outcome = 'stopped') as stopped,
+                max(d.available_at) filter (where d.outcome = 'throttled_connection') as throttled_until
+            from settled as d
+            where d.outcome in ('throttled_recipient', 'throttled_connection', 'stopped', 'released')
+            group by d.connection_id
+        ) as what
+        where c.connection_id = what.connection_id
     )
-    select array_agg(d.id), array_agg(d.connection_id) filter (where d.status = 'queued'),
-        array_agg(d.available_at) filter (where d.status = 'queued')
+    select array_agg(d.id), array_agg(d.connection_id) filter (where d.status = 'queued' and d.outcome <> 'stopped'),
+        array_agg(d.available_at) filter (where d.status = 'queued' and d.outcome <> 'stopped')
     into v_job_ids, v_waiting, v_waiting_at
     from settled as d;
 

@@ -26,7 +26,8 @@ begin
     won as materialized (
         select s.*, g.job_id, g.recipient, g.error as refusal, g.timezone as zone, g.anchor, g.occurrence_at as occurrence,
             g.missed as missed_now, g.next_at, g.next_after, g.expires_at,
-            case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id
+            case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id,
+            row_number() over (partition by s.connection_id order by s.scheduled_at, s.id) as place
         from given as g
         cross join lateral (select r.* from public.scheduled_messages as r where r.id = g.id limit 1 for update skip locked) as s
         where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= now()
@@ -35,6 +36,20 @@ begin
                 where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
                     and c.phone_number = g.phone and c.is_blocked is not true
             ))
+    ),
+    -- What waits there already: why, and until about when.
+    line as materialized (
+        select c.connection_id, st.blocked_reason, st.blocked_until, se.messages, se.period_seconds / se.messages as step,
+            greatest(st.arrival_at, now()) as arrival_at,
+            case when se.messages is not null then (
+                select count(*) from (
+                    select 1 from public.broadcast_jobs as j
+                    where j.connection_id = c.connection_id and j.status = 'queued' and j.scheduled_message_id is not null limit 10000
+                ) as waiting
+            ) end as waiting
+        from (select distinct w.connection_id from won as w) as c
+        left join private.connection_state as st on st.connection_id = c.connection_id and st.ready_at > now()
+        left join public.connection_settings as se on se.connection_id = c.connection_id
     ),
     job as (
         insert into public.broadcast_jobs (
@@ -90,6 +105,16 @@ begin
     update public.scheduled_messages as s
     set status = case when w.refusal is null then 'processing' else 'failed' end,
         error = w.refusal,
+        waiting_reason = case
+            when w.refusal is not null then null
+            when l.blocked_until > now() then l.blocked_reason
+            when l.waiting + w.place > 1 then 'its turn: this connection sends one message every ' || round(l.step::numeric, 2) || ' s'
+        end,
+        waiting_until = case
+            when w.refusal is not null then null
+            when l.blocked_until > now() then nullif(l.blocked_until, 'infinity')
+            when l.waiting + w.place > 1 then l.arrival_at + make_interval(secs => l.step * (l.waiting + w.place - 1))
+        end,
         broadcast_job_id = case when w.refusal is null then w.job_id end,
         timezone = coalesce(w.zone, s.timezone),
         series_id = case when w.anchor is not null then coalesce(s.series_id, s.id) else s.series_id end,
@@ -101,6 +126,7 @@ begin
         next_scheduled_at = w.next_at,
         updated_at = now()
     from won as w
+    join line as l on l.connection_id = w.connection_id
     where s.id = w.id
     returning s.id;
 
@@ -126,7 +152,7 @@ create or replace function public.enqueue_and_claim_broadcast_jobs(
     p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[],
     p_timezones text[], p_anchors timestamp[], p_occurrences timestamptz[], p_missed integer[],
     p_next_at timestamptz[], p_next_after timestamptz[], p_expires_at timestamptz[], p_phones text[],
-    p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text default null
+    p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text default 'mock', p_busy text[] default '{}'
 )
 returns table (db_now timestamptz, next_ready_at timestamptz, jobs jsonb)
 language plpgsql
@@ -138,14 +164,14 @@ begin
         p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
         p_next_at, p_next_after, p_expires_at, p_phones
     );
-    return query select * from public.claim_broadcast_jobs(p_token, p_seats, p_lease_seconds, p_gateway);
+    return query select * from public.claim_broadcast_jobs(p_token, p_seats, p_lease_seconds, p_gateway, p_busy);
 end
 $$;
 revoke all on function public.enqueue_and_claim_broadcast_jobs(
     uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
-    text[], uuid, integer, double precision, text
+    text[], uuid, integer, double precision, text, text[]
 ) from public, anon, authenticated;
 grant execute on function public.enqueue_and_claim_broadcast_jobs(
     uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
-    text[], uuid, integer, double precision, text
+    text[], uuid, integer, double precision, text, text[]
 ) to service_role;

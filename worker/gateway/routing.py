@@ -1,0 +1,38 @@
+"""Which gateway a connection goes through: the environment's, or the one that its settings name."""
+
+from typing import Any
+
+from worker.config import Settings, missing_for
+from worker.errors import ConfigError
+from worker.gateway import Gateway, build
+
+# A phone's session sends one message after the other; several at a time get numbers banned (and it tells what stopped it).
+ONE_AT_A_TIME = frozenset({"waha", "evolution", "wppconnect"})
+
+
+class Gateways:
+    """Builds each gateway when it is first asked for. Raises ConfigError for the environment's own at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._built: dict[str, Gateway] = {}
+        self.default = self.of(settings.gateway or "mock")
+
+    def of(self, name: str) -> Gateway:
+        """Raises ConfigError when the environment lacks what this gateway needs, or a lease is too short for it."""
+        if name not in self._built:
+            self._built[name] = self._build(name)
+        return self._built[name]
+
+    async def aclose(self) -> None:
+        for gateway in self._built.values():
+            await gateway.aclose()
+
+    def _build(self, name: str) -> Gateway:
+        if missing := missing_for(name, self._settings):
+            raise ConfigError(f"The gateway {name} also needs {', '.join(missing)}")
+        update: dict[str, Any] = {"gateway": name}
+        gateway = build(self._settings.model_copy(update=update))
+        if gateway.timeout >= self._settings.lease_seconds:
+            raise ConfigError(f"LEASE_SECONDS must be longer than the {gateway.timeout:g} s that {name} may take")
+        return gateway
