@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -124,7 +124,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: str | Path | None = "
     """The settings from `.env` and the process environment, which wins. Raises ConfigError naming every fault."""
     raw = {**(dotenv_values(dotenv) if dotenv else {}), **(os.environ if environ is None else environ)}
     values, faults = _with_files({k.lower(): v for k, v in raw.items() if v is not None})
-    known = {name: values[name] for name in Settings.model_fields if values.get(name, "").strip()}
+    known: dict[str, Any] = {name: values[name] for name in Settings.model_fields if values.get(name, "").strip()}
     if "gateway" not in known:
         name, fault = _choose_gateway(values)
         faults += [fault] if fault else []
@@ -132,7 +132,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: str | Path | None = "
     try:
         settings = Settings(**known)
     except ValidationError as e:
-        faults += [_explain(error) for error in e.errors()]  # type: ignore[arg-type]
+        faults += [_explain(error) for error in e.errors()]
     if faults:
         raise ConfigError("The configuration is not usable:\n" + "\n".join(f"  - {fault}" for fault in faults))
     return settings

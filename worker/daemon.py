@@ -16,7 +16,6 @@ from worker import __version__
 from worker.clock import Clock
 from worker.config import Settings
 from worker.dispatcher import Dispatcher, wait_for
-from worker.errors import ConfigError
 from worker.gateway.routing import Gateways
 from worker.metrics import Metrics
 from worker.probe import Probe

@@ -1,4 +1,4 @@
-"""Claims jobs, sends them through their gateways, records what came of it. Never more in flight than there are seats."""
+"""Claims jobs, sends them through their gateways, records what came of it. Never more in flight than seats."""
 
 import asyncio
 import time
@@ -270,21 +270,29 @@ class Dispatcher:
         self._recording += len(batch)
         now = time.monotonic()
         try:
-            ours = await self.store.record([replace(s, age=now - s.age) for s in batch])
-            if fenced := len(batch) - len(ours):
-                self.metrics.fenced_out.inc(fenced)
-                log.warning("answers came after their jobs had been settled otherwise", count=fenced)
-        except StoreRefused as e:
-            log.error(
-                "outcomes could not be recorded; their jobs become unconfirmed",
-                count=len(batch),
-                reason=str(e),
-            )
+            await self._write([replace(settlement, age=now - settlement.age) for settlement in batch])
         finally:
             self._recording -= len(batch)
             self._freed.set()
             if any(s.wait is not None for s in batch):
                 self._woken.set()
+
+    async def _write(self, batch: list[Settlement]) -> None:
+        """An outcome that the database refuses must not take its neighbours with it."""
+        try:
+            ours = await self.store.record(batch)
+        except StoreRefused as e:
+            if len(batch) == 1:
+                log.error(
+                    "an outcome cannot be recorded; its job becomes unconfirmed", job=batch[0].job_id, reason=str(e)
+                )
+                return
+            await self._write(batch[: len(batch) // 2])
+            await self._write(batch[len(batch) // 2 :])
+            return
+        if fenced := len(batch) - len(ours):
+            self.metrics.fenced_out.inc(fenced)
+            log.warning("answers came after their jobs had been settled otherwise", count=fenced)
 
     async def _drain(self) -> None:
         deadline = time.monotonic() + self.settings.drain_seconds

@@ -56,6 +56,11 @@ def plan(row: Row, known: Row | None, settings: Settings, now: datetime) -> Enqu
     )
 
 
+def failed(planned: Enqueue, error: str) -> Enqueue:
+    """The same row, failing and taking its series no further."""
+    return Enqueue(planned.id, planned.revision, planned.job_id, error=error)
+
+
 def job_id(row: Row) -> str:
     """The same for whoever enqueues this revision of this row: a job cannot be made twice."""
     return str(uuid5(NAMESPACE, f"{row['id']}|{row['scheduled_at']}|{row['revision']}"))

@@ -158,11 +158,7 @@ class Scheduler:
 
     async def _give_up(self, row: Enqueue, reason: StoreRefused) -> int:
         log.error("a row cannot be enqueued", message=row.id, reason=str(reason))
-        failed = Enqueue(
-            id=row.id, revision=row.revision, job_id=row.job_id, recipient=None, timezone=None, anchor=None, occurrence=None,
-            error="The database refused to schedule this message. The operator's log says why.",
-            missed=0, next_at=None, next_after=None, expires_at=None, phone=None,
-        )  # fmt: skip
+        failed = plan.failed(row, "The database refused to schedule this message. The operator's log says why.")
         try:
             return len(await self.store.enqueue([failed]))
         except StoreRefused:

@@ -1,4 +1,4 @@
-"""The only module that calls Supabase. One method an RPC; every one of them may be repeated, and is, until it answers."""
+"""The only module that calls Supabase. One method an RPC; each may be repeated, and is, until it answers."""
 
 import asyncio
 import time
@@ -42,22 +42,23 @@ PASSING = ("PGRST002", "PGRST202")  # the schema cache, just after a migration
 class Enqueue:
     """One row as `enqueue_broadcast_jobs` wants it; the fields are its arguments, in the plural there.
 
-    `error` makes the row fail instead. `phone` is the contact's number as it was looked up, null where none was. `anchor` is a wall time in `timezone`; all other times are UTC.
+    `error` makes the row fail instead. `phone` is the contact's number as it was looked up, None where none was.
+    `anchor` is a wall time in `timezone`; all other times are UTC.
     """
 
     id: str
     revision: int
     job_id: str
-    recipient: str | None
-    error: str | None
-    timezone: str | None
-    anchor: str | None
-    occurrence: str | None
-    missed: int
-    next_at: str | None
-    next_after: str | None
-    expires_at: str | None
-    phone: str | None
+    recipient: str | None = None
+    error: str | None = None
+    timezone: str | None = None
+    anchor: str | None = None
+    occurrence: str | None = None
+    missed: int = 0
+    next_at: str | None = None
+    next_after: str | None = None
+    expires_at: str | None = None
+    phone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Claim:
 class Reply(NamedTuple):
     """What an RPC returned, and when it was asked (monotonic seconds)."""
 
-    data: list[Any]
+    data: Any
     asked_at: float
 
 
@@ -235,10 +236,16 @@ class Store:
         return row, reply.asked_at
 
     async def _rows(self, name: str, arguments: Row | None = None) -> list[Row]:
-        return (await self._rpc(name, arguments or {}, lambda data: all(isinstance(row, dict) for row in data))).data
+        rows: list[Row] = (
+            await self._rpc(name, arguments or {}, lambda data: all(isinstance(row, dict) for row in data))
+        ).data
+        return rows
 
     async def _strings(self, name: str, arguments: Row) -> list[str]:
-        return (await self._rpc(name, arguments, lambda data: all(isinstance(value, str) for value in data))).data
+        ids: list[str] = (
+            await self._rpc(name, arguments, lambda data: all(isinstance(value, str) for value in data))
+        ).data
+        return ids
 
     async def _rpc(self, name: str, arguments: Row, valid: Callable[[list[Any]], bool]) -> Reply:
         """One call, repeated while Supabase is down, slow or talks nonsense. Raises StoreRefused."""
