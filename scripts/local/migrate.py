@@ -11,7 +11,9 @@ SQL = Path(__file__).resolve().parents[2] / "sql"
 NAME = re.compile(r"^(\d{14})_(\w+)\.sql$")
 HISTORY = """
 create schema if not exists supabase_migrations;
-create table if not exists supabase_migrations.schema_migrations (version text primary key, statements text[], name text);
+create table if not exists supabase_migrations.schema_migrations (
+    version text primary key, statements text[], name text
+);
 """
 
 
@@ -34,9 +36,7 @@ def applied(db: psycopg.Connection[tuple[str]]) -> set[str]:
 def apply(db: psycopg.Connection[tuple[str]], path: Path) -> None:
     sql = path.read_text()
     version, name = NAME.match(path.name).groups()  # type: ignore[union-attr]
-    record = (
-        "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)"
-    )
+    record = "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)"
     if runs_alone(sql):
         db.execute(sql)
         db.execute(record, (version, name, [sql]))
@@ -60,9 +60,7 @@ def migrate(url: str, dry_run: bool = False, directory: Path = SQL) -> list[str]
 
 def main() -> None:
     if not (url := os.environ.get("DATABASE_URL")):
-        sys.exit(
-            "migrate: set DATABASE_URL to the database's libpq URL (Supabase: Project Settings → Database)"
-        )
+        sys.exit("migrate: set DATABASE_URL to the database's libpq URL (Supabase: Project Settings → Database)")
     dry_run = "--dry-run" in sys.argv[1:]
     try:
         names = migrate(url, dry_run)

