@@ -61,7 +61,7 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_id text := case tg_table_name when 'connections' then new.id else new.connection_id end;
+    v_id text := new.connection_id;
 begin
     update private.connection_state as c
     set ready_at = now()

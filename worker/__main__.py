@@ -2,15 +2,22 @@
 
 import asyncio
 import sys
+from enum import StrEnum
 from typing import Annotated
 
-import click
 import typer
 
 from worker import config, log
 from worker.errors import ConfigError, WorkerError
 
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
+
+
+class Outcome(StrEnum):
+    sent = "sent"
+    failed = "failed"
+    resend = "resend"
+
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -38,6 +45,42 @@ def once() -> None:
 
 
 @app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False) -> None:
+    """Counts by status, what is next, what is late, what waits and why, connections that may not send."""
+    from worker import operate
+
+    settings = config.load()
+    asyncio.run(operate.status(settings, as_json))
+
+
+@app.command()
+def resolve(message_id: Annotated[str, typer.Argument(metavar="ID")], outcome: Outcome) -> None:
+    """Settles an unconfirmed message by hand: it was sent, it was not, or send it again."""
+    from worker import operate
+
+    asyncio.run(operate.resolve(config.load(), message_id, outcome.value))
+
+
+@app.command()
+def connection(
+    connection_id: Annotated[str, typer.Argument(metavar="ID")],
+    changes: Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]…")] = None,
+) -> None:
+    """Shows a connection's settings, or changes them: `messages=15 period_seconds=60`. Empty: the default."""
+    from worker import operate
+
+    asyncio.run(operate.connection(config.load(), connection_id, changes or []))
+
+
+@app.command()
+def doctor() -> None:
+    """Checks configuration, database, Realtime, clock and gateway; exit 1 if any fails. Sends nothing."""
+    from worker import operate
+
+    asyncio.run(operate.doctor(config.load()))
+
+
+@app.command()
 def preview(
     start: Annotated[str, typer.Option(help="A local time in the zone, or one with an offset")],
     pattern: Annotated[str, typer.Option(help="daily, weekly, monthly, yearly, weekdays, or an RFC 5545 rule")],
@@ -53,21 +96,15 @@ def preview(
 
 
 def main() -> int:
+    """Exit codes: 0, 1 for what went wrong, 2 for wrong usage, 78 for an unusable configuration."""
     try:
-        app(standalone_mode=False)
+        app()
     except ConfigError as e:
         print(e, file=sys.stderr)  # noqa: T201
         return EXIT_CONFIG
     except WorkerError as e:
         print(f"error: {e}", file=sys.stderr)  # noqa: T201
         return 1
-    except click.ClickException as e:
-        e.show()
-        return e.exit_code
-    except (click.exceptions.Exit, SystemExit):
-        return 0
-    except (typer.Abort, KeyboardInterrupt):
-        return 130
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, or readable text on a terminal. Never a key, a message's text or a whole number."""
+"""Logs: one JSON object a line, or readable text on a terminal. Never a key, a text or a whole number."""
 
 import logging
 import re

@@ -48,7 +48,7 @@ class Scheduler:
         self._woken.set()
 
     def on_change(self, scheduled_at: str | None, status: str | None) -> None:
-        """What Realtime tells of a row: polls now if it is due before the next poll, and for any pending row it may know."""
+        """What Realtime tells of a row: polls now if it falls due before the next poll."""
         if status not in (None, "pending"):
             return
         try:
@@ -117,11 +117,11 @@ class Scheduler:
     async def _plan(self, rows: Sequence[dict[str, Any]]) -> list[Enqueue]:
         known = await self.store.look_up_recipients([row["id"] for row in rows])
         now = self.clock.now()
-        plans = []
-        for row in rows:
-            # A row that is planned ahead is planned for the instant at which it falls due.
-            plans.append(plan.plan(row, known.get(row["id"]), self.settings, max(now, parse_time(row["scheduled_at"]))))
-        return plans
+        # A row that is planned ahead is planned for the instant at which it falls due.
+        return [
+            plan.plan(row, known.get(row["id"]), self.settings, max(now, parse_time(row["scheduled_at"])))
+            for row in rows
+        ]
 
     def _take_due(self) -> list[Enqueue]:
         count = 0

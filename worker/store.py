@@ -224,6 +224,20 @@ class Store:
         rows = await self._rows("resolve_scheduled_message", {"p_id": message_id, "p_outcome": outcome})
         return rows[0] if rows else None
 
+    async def get_connection_settings(self, connection_id: str) -> Row | None:
+        """The row of connection_settings, None where there is none."""
+        table = self._client.table("connection_settings").select("*").eq("connection_id", connection_id)
+        rows = await self._once_on_table(table)
+        return rows[0] if rows else None
+
+    async def put_connection_settings(self, values: Row) -> None:
+        """Makes or changes the row of `values["connection_id"]`; other columns keep what they have."""
+        await self._once_on_table(self._client.table("connection_settings").upsert(values, on_conflict="connection_id"))
+
+    async def diagnose(self) -> list[Row]:
+        """Findings about the database: level, what, remedy."""
+        return await self._rows("diagnose")
+
     async def get_status(self, stale_seconds: float) -> Row:
         return (await self._row("get_status", {"p_stale_seconds": stale_seconds}))[0]
 
@@ -271,6 +285,15 @@ class Store:
             raise classify(name, e) from e
         except (httpx.HTTPError, TimeoutError, OSError, ValueError) as e:
             raise StoreError(f"{name}: {type(e).__name__}") from e
+
+    async def _once_on_table(self, request: Any) -> list[Row]:
+        try:
+            rows: list[Row] = (await request.execute()).data
+        except APIError as e:
+            raise classify("connection_settings", e) from e
+        except httpx.HTTPError as e:
+            raise StoreError(f"connection_settings: {type(e).__name__}") from e
+        return rows
 
     def _say_down(self, state: RetryCallState) -> None:
         if self._down_since is None:

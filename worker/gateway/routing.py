@@ -6,7 +6,7 @@ from worker.config import Settings, missing_for
 from worker.errors import ConfigError
 from worker.gateway import Gateway, build
 
-# A phone's session sends one message after the other; several at a time get numbers banned (and it tells what stopped it).
+# A phone's session sends one message after the other; several at a time get numbers banned.
 ONE_AT_A_TIME = frozenset({"waha", "evolution", "wppconnect"})
 
 

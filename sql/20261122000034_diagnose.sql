@@ -1,0 +1,68 @@
+-- What `python -m worker doctor` asks of the database.
+create or replace function public.diagnose()
+returns table (level text, what text, remedy text)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_name text;
+begin
+    return query
+    select case when count(*) = 0 then 'ok' else 'failure' end,
+        case when count(*) = 0 then 'all indexes are there and valid' else 'indexes are missing or invalid: ' || string_agg(needed.name, ', ') end,
+        case when count(*) > 0 then 'Run ./scripts/migrate again.' end
+    from unnest(array[
+        'scheduled_messages_due_idx', 'scheduled_messages_occurrence_key', 'broadcast_jobs_queued_idx', 'broadcast_jobs_sending_idx',
+        'broadcast_jobs_lease_idx', 'broadcast_messages_job_id_idx'
+    ]) as needed (name)
+    where not exists (
+        select 1 from pg_catalog.pg_class as c
+        join pg_catalog.pg_index as i on i.indexrelid = c.oid
+        where c.relname = needed.name and i.indisvalid
+    );
+
+    return query
+    select case when count(*) = 0 then 'ok' else 'failure' end,
+        case when count(*) = 0 then 'the service key may use every table' else 'the service key may not use: ' || string_agg(t.name, ', ') end,
+        case when count(*) > 0 then 'Run ./scripts/migrate again; it states every grant.' end
+    from unnest(array[
+        'public.scheduled_messages', 'public.connections', 'public.contacts', 'public.broadcast_jobs', 'public.broadcast_messages',
+        'public.connection_settings'
+    ]) as t (name)
+    where not pg_catalog.has_table_privilege('service_role', t.name, 'select, insert, update, delete');
+
+    return query
+    select case when count(*) = 0 then 'ok' else 'failure' end,
+        case when count(*) = 0 then 'scheduled_messages has our policies and no other' else 'other policies add up with ours: ' || string_agg(p.polname, ', ') end,
+        case when count(*) > 0 then 'Drop them: permissive policies widen what ours allow.' end
+    from pg_catalog.pg_policy as p
+    where p.polrelid = 'public.scheduled_messages'::regclass and p.polname not in (
+        'scheduled_messages_select_policy', 'scheduled_messages_insert_policy', 'scheduled_messages_update_policy', 'scheduled_messages_delete_policy'
+    );
+
+    for v_name in
+        select c.relname from pg_catalog.pg_class as c
+        where c.oid in ('public.scheduled_messages'::regclass, 'public.connections'::regclass, 'public.contacts'::regclass) and not c.relrowsecurity
+    loop
+        return query select 'warning', 'row level security is off on ' || v_name,
+            'Everybody can see all of it, so everybody can send through any connection: enable it and write policies.';
+    end loop;
+
+    return query
+    select case when exists (
+            select 1 from pg_catalog.pg_publication_tables as p
+            where p.pubname = 'supabase_realtime' and p.schemaname = 'public' and p.tablename = 'scheduled_messages'
+        ) then 'ok' else 'warning' end,
+        'scheduled_messages in the publication supabase_realtime', 'Where this is a warning, Realtime tells nothing of changes; polls carry on.';
+
+    return query
+    select 'warning', count(*) || ' constraint(s) of scheduled_messages do not cover rows that were there before',
+        'Validate them when it suits: see docs/upgrading.md.'
+    from pg_catalog.pg_constraint as c
+    where c.conrelid = 'public.scheduled_messages'::regclass and not c.convalidated
+    having count(*) > 0;
+end
+$$;
+revoke all on function public.diagnose() from public, anon, authenticated;
+grant execute on function public.diagnose() to service_role;

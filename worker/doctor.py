@@ -1,0 +1,125 @@
+"""Checks everything that the daemon depends on, without sending anything: one line each, with the remedy."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from worker.config import Settings
+from worker.errors import ConfigError, StoreError, StoreRefused, WorkerError
+from worker.gateway.routing import Gateways
+from worker.store import Store
+
+SKEW_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`level`: ok, warning (the daemon works) or failure."""
+
+    level: str
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        line = f"{self.level:7}  {self.what}"
+        return f"{line}\n         → {self.remedy}" if self.remedy else line
+
+
+def ok(what: str) -> Finding:
+    return Finding("ok", what)
+
+
+def warning(what: str, remedy: str) -> Finding:
+    return Finding("warning", what, remedy)
+
+
+def failure(what: str, remedy: str) -> Finding:
+    return Finding("failure", what, remedy)
+
+
+async def examine(settings: Settings, store: Store) -> AsyncIterator[Finding]:
+    """Every finding, as it is made."""
+    yield ok(f"configuration read; gateway {settings.gateway}")
+    if settings.gateway == "mock":
+        yield warning("the mock gateway sends nothing and marks rows as sent", "Set GATEWAY for production.")
+    try:
+        await store.get_agenda(0, 1)
+    except StoreError as e:
+        yield failure(f"Supabase does not answer: {e}", "Check SUPABASE_URL, the network and the project's state.")
+        return
+    except StoreRefused as e:
+        yield failure(
+            f"Supabase refuses the daemon's calls: {e}", "Check SUPABASE_SERVICE_ROLE_KEY; run ./scripts/migrate."
+        )
+        return
+    yield ok("Supabase answers, and the daemon's functions are there")
+    yield clock(store)
+    async for finding in database(store):
+        yield finding
+    async for finding in gateway(settings):
+        yield finding
+    yield await realtime(settings)
+
+
+def clock(store: Store) -> Finding:
+    seconds = store.clock.skew.total_seconds()
+    if abs(seconds) < SKEW_SECONDS:
+        return ok(f"this machine's clock agrees with the database's ({seconds:+.1f} s)")
+    return warning(
+        f"this machine's clock is {seconds:+.0f} s off the database's",
+        "Messages still go out on time; logs will mislead: run NTP.",
+    )
+
+
+async def database(store: Store) -> AsyncIterator[Finding]:
+    """What the function `diagnose` finds: missing migrations, grants, policies, indexes, the publication."""
+    try:
+        rows = await store.diagnose()
+    except WorkerError as e:
+        yield failure(f"the database cannot be examined: {e}", "Run ./scripts/migrate.")
+        return
+    for row in rows:
+        yield Finding(row["level"], row["what"], row["remedy"] or "")
+
+
+async def gateway(settings: Settings) -> AsyncIterator[Finding]:
+    try:
+        gateways = Gateways(settings)
+    except ConfigError as e:
+        yield failure(str(e), "Complete the environment.")
+        return
+    try:
+        health = await gateways.default.check("")
+    finally:
+        await gateways.aclose()
+    name = gateways.default.name
+    if health.ok:
+        yield ok(f"gateway {name}: {health.detail or 'answers'}")
+    else:
+        yield failure(f"gateway {name}: {health.detail}", "Check its address, its credentials and the session's state.")
+
+
+async def realtime(settings: Settings) -> Finding:
+    if settings.realtime == "off":
+        return ok("Realtime is switched off; polls and timers do the work")
+    headers: dict[str, Any] = {
+        "apikey": settings.supabase_service_role_key,
+        "connection": "upgrade",
+        "upgrade": "websocket",
+    }
+    headers |= {"sec-websocket-version": "13", "sec-websocket-key": "ZG9jdG9yIGRvY3RvciBkbw=="}
+    try:
+        async with (
+            httpx.AsyncClient(timeout=5) as client,
+            client.stream("GET", f"{settings.supabase_url}/realtime/v1/websocket?vsn=1.0.0", headers=headers) as answer,
+        ):
+            status = answer.status_code
+    except httpx.HTTPError as e:
+        status = 0 if not isinstance(e, httpx.RemoteProtocolError) else 101
+    if status == 101:
+        return ok("Realtime answers")
+    return warning(
+        "this server has no Realtime", "New messages that are due at once wait for the next poll; nothing else changes."
+    )
