@@ -62,8 +62,11 @@ def failed(planned: Enqueue, error: str) -> Enqueue:
 
 
 def job_id(row: Row) -> str:
-    """The same for whoever enqueues this revision of this row: a job cannot be made twice."""
-    return str(uuid5(NAMESPACE, f"{row['id']}|{row['scheduled_at']}|{row['revision']}"))
+    """The same for whoever enqueues this revision of this row: a job cannot be made twice.
+
+    `created_at`: a row that was deleted and inserted again under its old id is another one.
+    """
+    return str(uuid5(NAMESPACE, f"{row['id']}|{row['created_at']}|{row['scheduled_at']}|{row['revision']}"))
 
 
 def check(row: Row, known: Row, settings: Settings) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, NamedTuple, Self
@@ -33,9 +34,17 @@ log = structlog.get_logger()
 Row = dict[str, Any]
 
 TIMEOUT = httpx.Timeout(10, read=30)
-# PostgREST's and PostgreSQL's codes that a repetition cannot mend: data, constraints, privileges, unknown functions.
-REFUSALS = ("22", "23", "42", "P0", "PT", "PGRST1", "PGRST2", "PGRST3")
-PASSING = ("PGRST002", "PGRST202")  # the schema cache, just after a migration
+# 4xx that a repetition may mend all the same.
+PASSING_STATUS = (408, 425, 429)
+PASSING_CODE = ("PGRST002", "PGRST202")  # the schema cache, just after a migration
+
+# APIError does not tell the HTTP status, and the code alone is not enough: proxies and servers make up their own.
+_status: ContextVar[int] = ContextVar("status", default=0)
+
+
+async def _note_status(response: httpx.Response) -> None:
+    _status.set(response.status_code)
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +151,10 @@ class Store:
     async def connect(cls, settings: Settings, clock: Clock, metrics: Metrics, attempts: int | None = None) -> Self:
         """Opens nothing yet. HTTP/1.1, because a cancelled HTTP/2 request poisons httpx's pool."""
         http = httpx.AsyncClient(
-            http2=False, timeout=TIMEOUT, limits=httpx.Limits(max_connections=20, keepalive_expiry=120)
+            http2=False,
+            timeout=TIMEOUT,
+            limits=httpx.Limits(max_connections=20, keepalive_expiry=120),
+            event_hooks={"response": [_note_status]},
         )
         options = AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http)
         client = await acreate_client(settings.supabase_url, settings.supabase_service_role_key, options)
@@ -282,7 +294,7 @@ class Store:
                 async with asyncio.timeout(45):
                     return Reply((await self._client.rpc(name, arguments).execute()).data, asked_at)
         except APIError as e:
-            raise classify(name, e) from e
+            raise classify(name, e, _status.get()) from e
         except (httpx.HTTPError, TimeoutError, OSError, ValueError) as e:
             raise StoreError(f"{name}: {type(e).__name__}") from e
 
@@ -290,7 +302,7 @@ class Store:
         try:
             rows: list[Row] = (await request.execute()).data
         except APIError as e:
-            raise classify("connection_settings", e) from e
+            raise classify("connection_settings", e, _status.get()) from e
         except httpx.HTTPError as e:
             raise StoreError(f"connection_settings: {type(e).__name__}") from e
         return rows
@@ -312,11 +324,11 @@ class Store:
         return time.monotonic() - self._down_since if self._down_since is not None else 0.0
 
 
-def classify(name: str, error: APIError) -> StoreError | StoreRefused:
-    """Whether the same call may succeed later."""
+def classify(name: str, error: APIError, status: int) -> StoreError | StoreRefused:
+    """Whether the same call may succeed later. `status` is the HTTP status of the answer."""
     code = str(error.code or "")
-    text = f"{name}: {code} {str(error.message)[:300]}".strip()
-    refused = code.startswith(REFUSALS) and not code.startswith(PASSING) and len(code) >= 5
+    text = f"{name}: {status} {code} {str(error.message)[:300]}".strip()
+    refused = 400 <= status < 500 and status not in PASSING_STATUS and code not in PASSING_CODE
     return StoreRefused(text) if refused else StoreError(text)
 
 

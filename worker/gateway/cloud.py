@@ -33,7 +33,7 @@ CODES: dict[int, Answered] = {
     131064: Retry("This number has reached WhatsApp's messaging limit", after=DAY),
     132015: Retry("WhatsApp has paused this template for low quality", after=DAY),
     132069: Retry("WhatsApp throttles this flow", after=DAY),
-    130472: Rejected("WhatsApp keeps this recipient out of marketing by an experiment: do not send it again."),
+    130472: Rejected("WhatsApp keeps this recipient out of marketing by an experiment: do not send it again"),
     **dict.fromkeys((0, 190, 3, 10, 131005, *range(200, 300)), NO_ACCESS),
     **dict.fromkeys((368, 131031), CLOSED),
     131042: Stopped("WhatsApp has a payment problem with this business account"),
