@@ -1,6 +1,7 @@
 """The only module that calls Supabase. One method an RPC; each may be repeated, and is, until it answers."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -329,6 +330,8 @@ def classify(name: str, error: APIError, status: int) -> StoreError | StoreRefus
     code = str(error.code or "")
     text = f"{name}: {status} {code} {str(error.message)[:300]}".strip()
     refused = 400 <= status < 500 and status not in PASSING_STATUS and code not in PASSING_CODE
+    if code == "SUP":  # @supabase/lite answers 500 where PostgREST answers 400 or 403
+        refused = re.search(r"violates|invalid|permission denied|out of range|does not exist", text) is not None
     return StoreRefused(text) if refused else StoreError(text)
 
 
