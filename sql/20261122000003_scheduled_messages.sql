@@ -1,6 +1,9 @@
 -- The table that front ends write. One row is one occurrence of one message.
--- Locks: `add column` with a constant default or none takes `access exclusive` for an instant and rewrites nothing;
--- the constraints come `not valid` (20261122000004), so no row is read.
+-- Locks: `add column` with a constant default or none, `set default` and `drop constraint` take `access exclusive` (the
+-- last on the table referred to, too) for an instant, rewrite nothing and read no row. `lock_timeout`: while a statement
+-- waits for its lock, writers queue behind it; better to give up and be run again.
+set local lock_timeout = '3s';
+
 create table if not exists public.scheduled_messages (
     id uuid primary key default gen_random_uuid(),
     connection_id text not null,
@@ -48,14 +51,16 @@ alter table public.scheduled_messages
 alter column created_by set default auth.uid(),
 alter column owner_id set default auth.uid();
 
--- The document's foreign key deletes the history together with a connection; 20261122000008 cancels what waits instead.
+-- A connection or a user that is deleted takes no history with it and is not held back: 20261122000008 cancels what still
+-- waits (docs/adr/0005). So foreign keys that delete rows or refuse go, on a database that has them.
 do $$
 declare
     v_name text;
 begin
     for v_name in
-        select conname from pg_constraint
-        where conrelid = 'public.scheduled_messages'::regclass and confrelid = 'public.connections'::regclass
+        select c.conname from pg_constraint as c
+        where c.conrelid = 'public.scheduled_messages'::regclass and c.contype = 'f'
+            and (c.confrelid = 'public.connections'::regclass or (c.confrelid = 'auth.users'::regclass and c.confdeltype <> 'n'))
     loop
         execute format('alter table public.scheduled_messages drop constraint %I', v_name);
     end loop;

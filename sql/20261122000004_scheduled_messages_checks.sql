@@ -1,6 +1,9 @@
--- A state that makes no sense cannot be stored, by the daemon either. `in_queue` is the upstream worker's, for its rows.
--- Locks: `access exclusive` for an instant each; `not valid` reads no row. To check old rows too, when it suits:
---   alter table public.scheduled_messages validate constraint <name>;   (`share update exclusive`: writers go on)
+-- A state that makes no sense cannot be stored, by the daemon either. What is still to be sent must look sendable; what is
+-- over may look as it did, so that a row which was let in before these checks can still fail, be cancelled or lose its user.
+-- `in_queue` is the upstream worker's. The types are those of worker/content.py.
+-- Locks: `access exclusive` for an instant; `not valid` reads no row. docs/upgrading.md tells how to validate them.
+set local lock_timeout = '3s';
+
 alter table public.scheduled_messages
 drop constraint if exists scheduled_messages_status_known,
 drop constraint if exists scheduled_messages_sent_is_complete,
@@ -22,27 +25,67 @@ add constraint scheduled_messages_sent_is_complete check (
 add constraint scheduled_messages_failed_says_why check (
     status not in ('failed', 'unconfirmed') or error is not null
 ) not valid,
+add constraint scheduled_messages_series_complete check (
+    (series_anchor is null) = (occurrence_at is null) and (series_anchor is null or series_id is not null)
+) not valid,
 add constraint scheduled_messages_type_known check (
-    type in ('text', 'media', 'image', 'video', 'audio', 'voice', 'document', 'file', 'template')
+    status not in ('pending', 'processing', 'in_queue')
+    or lower(btrim(type)) in (
+        '', 'text', 'chat', 'media', 'file', 'image', 'photo', 'picture', 'video', 'gif', 'audio', 'voice', 'ptt', 'document', 'pdf',
+        'template'
+    )
 ) not valid,
 add constraint scheduled_messages_sane_times check (
-    scheduled_at >= '2000-01-01 00:00+00' and scheduled_at < '2200-01-01 00:00+00'
-    and (recurrence_end_at is null or (recurrence_end_at >= '2000-01-01 00:00+00' and recurrence_end_at < '2200-01-01 00:00+00'))
-    and (next_scheduled_at is null or (next_scheduled_at >= '2000-01-01 00:00+00' and next_scheduled_at < '2201-01-01 00:00+00'))
+    status not in ('pending', 'processing', 'in_queue')
+    or (
+        scheduled_at >= '2000-01-01 00:00+00' and scheduled_at < '2200-01-01 00:00+00'
+        and (recurrence_end_at is null or (recurrence_end_at >= '2000-01-01 00:00+00' and recurrence_end_at < '2200-01-01 00:00+00'))
+        and (next_scheduled_at is null or (next_scheduled_at >= '2000-01-01 00:00+00' and next_scheduled_at < '2201-01-01 00:00+00'))
+    )
 ) not valid,
 add constraint scheduled_messages_recurring_has_pattern check (
-    is_recurring is not true or recurrence_pattern is not null
+    status not in ('pending', 'processing', 'in_queue') or is_recurring is not true or recurrence_pattern is not null
 ) not valid,
 add constraint scheduled_messages_pattern_shape check (
-    recurrence_pattern is null
+    status not in ('pending', 'processing', 'in_queue')
+    or recurrence_pattern is null
     or recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'
     or recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'
 ) not valid,
 add constraint scheduled_messages_lengths check (
-    length(message) <= 65536 and length(caption) <= 65536 and length(contact_id) <= 256 and length(connection_id) <= 256
-    and length(media_url) <= 4096 and length(recurrence_pattern) <= 1024 and length(timezone) <= 64
-    and length(error) <= 2000 and length(message_id) <= 512 and length(media::text) <= 65536
-) not valid,
-add constraint scheduled_messages_series_complete check (
-    (series_anchor is null) = (occurrence_at is null) and (series_anchor is null or series_id is not null)
+    status not in ('pending', 'processing', 'in_queue')
+    or (
+        length(message) <= 65536 and length(caption) <= 65536 and length(contact_id) <= 256 and length(connection_id) <= 256
+        and length(media_url) <= 4096 and length(recurrence_pattern) <= 1024 and length(timezone) <= 64 and length(media::text) <= 65536
+    )
 ) not valid;
+
+-- Rows that are older than these checks are completed when something touches them, so that none of them stands in the way
+-- of, say, the deletion of its user. Fires for no row that was written under the checks.
+create or replace function private.complete_old_row()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if old.status = 'sent' and new.status = 'sent' then
+        new.sent_at := coalesce(new.sent_at, new.scheduled_at);
+        new.message_id := coalesce(new.message_id, new.id::text);
+    elsif old.status in ('failed', 'unconfirmed') and new.status = old.status then
+        new.error := coalesce(new.error, 'No reason was recorded.');
+    elsif new.status = old.status then
+        new.status := 'failed';
+        new.error := coalesce(new.error, format('Its status was %L, which is none that is sent.', left(old.status, 40)));
+    end if;
+    return new;
+end
+$$;
+revoke all on function private.complete_old_row() from public;
+
+create or replace trigger complete_old_row before update on public.scheduled_messages
+for each row when (
+    (old.status = 'sent' and (old.sent_at is null or old.message_id is null))
+    or (old.status in ('failed', 'unconfirmed') and old.error is null)
+    or old.status not in ('pending', 'processing', 'sent', 'failed', 'unconfirmed', 'cancelled', 'in_queue')
+) execute function private.complete_old_row();

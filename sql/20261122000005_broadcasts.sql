@@ -1,6 +1,8 @@
 -- Who sends a message meets us here: one job with one recipient, one message of that job. The tables are the upstream
 -- application's; where they exist, only our columns are added.
--- Locks: `add column` without a volatile default takes `access exclusive` for an instant.
+-- Locks: `add column` without a volatile default takes `access exclusive` for an instant, `create trigger` `share row exclusive`.
+set local lock_timeout = '3s';
+
 do $$
 begin
     if to_regclass('public.broadcast_jobs') is null then
@@ -87,3 +89,48 @@ alter table public.broadcast_jobs set (fillfactor = 70, autovacuum_vacuum_scale_
 alter table public.broadcast_messages set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 
 grant select, insert, update, delete on public.broadcast_jobs, public.broadcast_messages to service_role;
+
+-- An application may let its users write these tables; what the daemon keeps in them is not theirs all the same. The Node
+-- worker may be such a user: it tells what became of the jobs that were handed over to it, and nothing else.
+create or replace function private.guard_broadcasts()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_told constant text[] := array[
+        'status', 'progress', 'total_contacts', 'sent_count', 'failed_count', 'skipped_count', 'completed_at', 'updated_at',
+        'message_id', 'message_ids', 'error', 'error_message', 'sent_at', 'data'
+    ];
+    v_old constant jsonb := to_jsonb(old);
+    v_new constant jsonb := to_jsonb(new);
+    v_job public.broadcast_jobs;
+begin
+    if coalesce(v_old ->> 'scheduled_message_id', v_new ->> 'scheduled_message_id') is not null then
+        select * into v_job from public.broadcast_jobs as j where j.id = coalesce(v_old ->> 'job_id', v_old ->> 'id')::uuid;
+        if tg_op = 'INSERT'
+            or v_job.status in ('queued', 'sending')
+            or (tg_op = 'DELETE' and v_job.status in ('handed_over', 'active'))
+            or (tg_op = 'UPDATE' and (
+                v_job.gateway is distinct from 'bullmq'
+                or v_new ->> 'status' in ('queued', 'sending', 'handed_over')
+                or v_new - v_told is distinct from v_old - v_told
+            ))
+        then
+            raise exception 'The jobs of scheduled messages are written by their worker alone.' using errcode = '42501';
+        end if;
+    end if;
+    if tg_op = 'DELETE' then
+        return old;
+    end if;
+    return new;
+end
+$$;
+revoke all on function private.guard_broadcasts() from public;
+
+create or replace trigger guard_broadcasts before insert or update or delete on public.broadcast_jobs
+for each row when (current_user in ('anon', 'authenticated')) execute function private.guard_broadcasts();
+
+create or replace trigger guard_broadcasts before insert or update or delete on public.broadcast_messages
+for each row when (current_user in ('anon', 'authenticated')) execute function private.guard_broadcasts();

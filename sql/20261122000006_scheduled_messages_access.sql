@@ -1,6 +1,9 @@
 -- Who may do what with scheduled_messages. Column privileges say which columns are the author's, policies whose rows,
--- and the guard which changes of state. It binds everybody where it keeps a revision honest, and users where it refuses.
--- Locks: `create trigger` and `create policy` take `share row exclusive` / `access exclusive` for an instant.
+-- and the guard which changes of state: sql/README.md draws them. It refuses users alone, but counts everybody's edits.
+-- Locks: `enable row level security` and `create policy` take `access exclusive`, `create trigger` `share row exclusive`, for
+-- an instant.
+set local lock_timeout = '3s';
+
 alter table public.scheduled_messages enable row level security;
 
 revoke all on public.scheduled_messages from public, anon, authenticated;
@@ -29,18 +32,25 @@ $$;
 create policy scheduled_messages_select_policy on public.scheduled_messages for select to authenticated
 using (owner_id = (select auth.uid()) or created_by = (select auth.uid()));
 
--- The connection must be one that the caller can see: its own policies decide, whatever its columns are.
+-- The connection must be one that the caller can see: its own policies decide, whatever its columns are. One that is
+-- another's and one that does not exist are refused alike.
 create policy scheduled_messages_insert_policy on public.scheduled_messages for insert to authenticated
 with check (
     owner_id = (select auth.uid()) and created_by = (select auth.uid())
-    and exists (select 1 from public.connections as c where c.id = connection_id)
+    and exists (
+        select 1 from public.connections as c
+        where c.id = scheduled_messages.connection_id
+    )
 );
 
 create policy scheduled_messages_update_policy on public.scheduled_messages for update to authenticated
 using (owner_id = (select auth.uid()) or created_by = (select auth.uid()))
 with check (
     (owner_id = (select auth.uid()) or created_by = (select auth.uid()))
-    and exists (select 1 from public.connections as c where c.id = connection_id)
+    and exists (
+        select 1 from public.connections as c
+        where c.id = scheduled_messages.connection_id
+    )
 );
 
 create policy scheduled_messages_delete_policy on public.scheduled_messages for delete to authenticated
@@ -51,51 +61,51 @@ using (owner_id = (select auth.uid()) or created_by = (select auth.uid()));
 create or replace function private.withdraw_job(p_job_id uuid)
 returns boolean
 language plpgsql
-security definer
 set search_path = ''
 as $$
 begin
-    if not exists (select 1 from public.broadcast_jobs as j where j.id = p_job_id and j.scheduled_message_id is not null) then
-        return true;
-    end if;
     update public.broadcast_jobs as j
     set status = 'cancelled', completed_at = now(), updated_at = now()
-    from (select w.id from public.broadcast_jobs as w where w.id = p_job_id and w.status = 'queued' for update skip locked) as waiting
+    from (
+        select w.id from public.broadcast_jobs as w
+        where w.id = p_job_id and w.status = 'queued' and w.scheduled_message_id is not null
+        for update skip locked
+    ) as waiting
     where j.id = waiting.id;
     if found then
         update public.broadcast_messages as m set status = 'cancelled', updated_at = now() where m.job_id = p_job_id;
         return true;
     end if;
-    return exists (select 1 from public.broadcast_jobs as j where j.id = p_job_id and j.status = 'cancelled');
+    return not exists (
+        select 1 from public.broadcast_jobs as j
+        where j.id = p_job_id and j.status not in ('cancelled', 'completed', 'failed', 'unconfirmed')
+    );
 end
 $$;
 revoke all on function private.withdraw_job(uuid) from public;
-grant execute on function private.withdraw_job(uuid) to authenticated, service_role;
 
-create or replace function private.is_user()
-returns boolean
-language sql
-stable
-set search_path = ''
-as $$ select current_user in ('anon', 'authenticated') $$;
-grant execute on function private.is_user() to public;
-
+-- A bulk insert through the API writes null where an object of it lacks a column that another has.
 create or replace function private.guard_insert()
 returns trigger
 language plpgsql
+security definer
 set search_path = ''
 as $$
 begin
+    new.id := coalesce(new.id, gen_random_uuid());
+    new.type := coalesce(new.type, 'text');
+    new.status := coalesce(new.status, 'pending');
+    new.created_by := coalesce(new.created_by, auth.uid());
+    new.owner_id := coalesce(new.owner_id, auth.uid());
     if new.status <> 'pending' then
         raise exception 'A new message starts as pending, not as %.', new.status using errcode = 'PT409';
     end if;
-    new.created_by := coalesce(new.created_by, auth.uid());
-    new.owner_id := coalesce(new.owner_id, auth.uid());
     return new;
 end
 $$;
+revoke all on function private.guard_insert() from public;
 
--- Raises for a user what the state machine of sql/README.md does not draw for an owner.
+-- Raises for a user what the state machine does not draw for an owner.
 create or replace function private.refuse_transition(p_old text, p_new text)
 returns void
 language plpgsql
@@ -110,31 +120,44 @@ begin
         (p_new = 'pending' and p_old in ('processing', 'failed', 'cancelled', 'in_queue'))
         or (p_new = 'cancelled' and p_old in ('pending', 'processing', 'in_queue'))
     ) then
-        raise exception 'A message that is % cannot be made %.', p_old, p_new using errcode = 'PT409';
+        raise exception 'This message is % and cannot be made %.', p_old, p_new using errcode = 'PT409';
     end if;
 end
 $$;
+revoke all on function private.refuse_transition(text, text) from public;
 
+-- Called with 'user' for users. What is being sent nobody takes back: a user is told so, and for others it stays what it
+-- was when they want it pending, since it would go out twice. They may still cancel it: then it is not tried again.
 create or replace function private.guard_update()
 returns trigger
 language plpgsql
+security definer
 set search_path = ''
 as $$
+declare
+    v_by_user constant boolean := tg_nargs > 0;
 begin
-    if private.is_user() then
+    if v_by_user then
         perform private.refuse_transition(old.status, new.status);
-    end if;
-    if old.status in ('processing', 'in_queue') and new.status in ('processing', 'in_queue', 'pending', 'cancelled') then
-        if not private.withdraw_job(old.broadcast_job_id) and private.is_user() then
-            raise exception 'This message is being sent right now and can no longer be changed.' using errcode = 'PT409';
-        end if;
-        if new.status <> 'cancelled' then
+        if new.status in ('processing', 'in_queue') then
             new.status := 'pending';
         end if;
     end if;
+    if old.broadcast_job_id is not null and not private.withdraw_job(old.broadcast_job_id) then
+        if v_by_user then
+            raise exception 'This message is being sent right now and can no longer be changed.' using errcode = 'PT409';
+        elsif new.status = 'pending' then
+            new.status := old.status;
+        end if;
+    end if;
     if new.status = 'pending' then
-        new.error := null;
         new.broadcast_job_id := null;
+        new.sent_at := null;
+        new.message_id := null;
+        new.delivery_status := null;
+    end if;
+    if new.status = 'pending' or (new.status = 'cancelled' and v_by_user) then
+        new.error := null;
     end if;
     new.waiting_reason := null;
     new.waiting_until := null;
@@ -150,27 +173,38 @@ begin
     return new;
 end
 $$;
+revoke all on function private.guard_update() from public;
 
 create or replace function private.guard_delete()
 returns trigger
 language plpgsql
+security definer
 set search_path = ''
 as $$
 begin
-    if not private.withdraw_job(old.broadcast_job_id) and private.is_user() then
+    if not private.withdraw_job(old.broadcast_job_id) and tg_nargs > 0 then
         raise exception 'This message is being sent right now and cannot be deleted.' using errcode = 'PT409';
     end if;
     return old;
 end
 $$;
-grant execute on function private.guard_insert(), private.guard_update(), private.guard_delete(), private.refuse_transition(text, text) to public;
+revoke all on function private.guard_delete() from public;
 
 create or replace trigger guard_insert before insert on public.scheduled_messages
 for each row when (current_user in ('anon', 'authenticated')) execute function private.guard_insert();
 
--- A row that ends up pending or cancelled was edited by somebody, never by the daemon.
 create or replace trigger guard_update before update on public.scheduled_messages
-for each row when (current_user in ('anon', 'authenticated') or new.status in ('pending', 'cancelled')) execute function private.guard_update();
+for each row when (current_user in ('anon', 'authenticated')) execute function private.guard_update('user');
+
+-- A row that ends up pending or cancelled was edited by somebody, never by the daemon.
+create or replace trigger guard_update_by_service before update on public.scheduled_messages
+for each row when (current_user not in ('anon', 'authenticated') and new.status in ('pending', 'cancelled'))
+execute function private.guard_update();
 
 create or replace trigger guard_delete before delete on public.scheduled_messages
-for each row when (old.status in ('processing', 'in_queue')) execute function private.guard_delete();
+for each row when (current_user in ('anon', 'authenticated') and old.broadcast_job_id is not null)
+execute function private.guard_delete('user');
+
+create or replace trigger guard_delete_by_service before delete on public.scheduled_messages
+for each row when (current_user not in ('anon', 'authenticated') and old.broadcast_job_id is not null)
+execute function private.guard_delete();

@@ -34,7 +34,7 @@ begin
             and (g.phone is null or exists (
                 select 1 from public.contacts as c
                 where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
-                    and c.phone_number = g.phone and c.is_blocked is not true
+                    and c.owner_id in (s.owner_id, s.created_by) and c.phone_number = g.phone and c.is_blocked is not true
             ))
     ),
     -- What waits there already: why, and until about when.

@@ -22,7 +22,8 @@ begin
     where n.scheduled_message_id = s.id
         and n.status in ('sent', 'failed', 'skipped', 'unconfirmed')
         and s.broadcast_job_id = n.job_id
-        and s.status in ('processing', 'unconfirmed');
+        -- Cancelled while it was being sent, it may have gone out: then that is what the row says.
+        and (s.status in ('processing', 'unconfirmed') or (s.status = 'cancelled' and n.status in ('sent', 'unconfirmed')));
     return null;
 end
 $$;

@@ -25,18 +25,26 @@ begin
     ),
     -- Found by its key, whatever the statistics say of statuses.
     held as materialized (
-        select g.*, j.status
+        select g.*, j.status, j.wanted
         from given as g
-        cross join lateral (select w.status, w.lease_token from public.broadcast_jobs as w where w.id = g.job_id limit 1 for update) as j
+        cross join lateral (
+            select w.status, w.lease_token, exists (
+                select 1 from public.scheduled_messages as s
+                where s.id = w.scheduled_message_id and s.broadcast_job_id = w.id and s.status = 'processing'
+            ) as wanted
+            from public.broadcast_jobs as w where w.id = g.job_id limit 1 for update
+        ) as j
         where j.lease_token = g.token and j.status in ('sending', 'unconfirmed')
     ),
-    -- What is unconfirmed never goes back to the queue, also when a late answer says that it could.
+    -- What is unconfirmed never goes back to the queue, also when a late answer says that it could; nor does what was
+    -- cancelled or deleted meanwhile.
     settled as (
         update public.broadcast_jobs as j
         set status = case
                 when g.outcome = 'sent' then 'completed'
                 when g.outcome in ('unconfirmed', 'handed_over') then g.outcome
                 when g.outcome = 'failed' or j.status = 'unconfirmed' then 'failed'
+                when not g.wanted then 'cancelled'
                 else 'queued'
             end,
             available_at = case when g.wait is not null and g.outcome <> 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) else j.available_at end,
@@ -58,11 +66,11 @@ begin
             message_id = d.message_id, error = d.error, updated_at = now(),
             sent_at = case when d.status = 'completed' then d.answered_at end
         from settled as d
-        where m.job_id = d.id and d.status in ('completed', 'failed', 'unconfirmed')
+        where m.job_id = d.id and d.status in ('completed', 'failed', 'unconfirmed', 'cancelled')
     ),
     waits as (
         update public.scheduled_messages as s
-        set error = case when d.outcome = 'retry' then d.error end,
+        set error = case when d.outcome = 'retry' then left(d.error, 2000) end,
             waiting_reason = case when d.outcome <> 'retry' then left(d.error, 500) end,
             waiting_until = case when d.outcome <> 'retry' then d.available_at end,
             updated_at = now()

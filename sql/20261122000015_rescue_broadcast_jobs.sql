@@ -33,7 +33,11 @@ begin
     ),
     again as (
         update public.broadcast_jobs as j
-        set status = 'queued', available_at = now(), updated_at = now()
+        set available_at = now(), updated_at = now(),
+            status = case when exists (
+                select 1 from public.scheduled_messages as s
+                where s.id = j.scheduled_message_id and s.broadcast_job_id = j.id and s.status = 'processing'
+            ) then 'queued' else 'cancelled' end
         from late
         where j.id = late.id and (late.status = 'handed_over' or late.gateway = 'bullmq')
         returning j.connection_id
