@@ -247,7 +247,7 @@ async def test_a_gateway_that_cannot_be_asked_is_not_healthy(name: str, make: Ma
     assert health.detail == "The gateway cannot be reached (All connection attempts failed)"
     server = await serve(wire.answer(401, {}), wire.html(200), wire.reset_after_reading)
     gateway = make(name, server.url)
-    assert (await gateway.check("shop")).detail == "The gateway does not accept our credentials."
+    assert (await gateway.check("shop")).detail == "The gateway does not accept our credentials"
     assert not (await gateway.check("shop")).ok
     assert (await gateway.check("shop")).detail.startswith("The gateway did not answer")
     assert {r.method for r in server.received} == {"GET"}
