@@ -3,12 +3,14 @@
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import psycopg
 
 SQL = Path(__file__).resolve().parents[2] / "sql"
 NAME = re.compile(r"^(\d{14})_(\w+)\.sql$")
+ATTEMPTS, PAUSE = 20, 0.2  # seconds between them
 HISTORY = """
 create schema if not exists supabase_migrations;
 create table if not exists supabase_migrations.schema_migrations (
@@ -33,11 +35,20 @@ def applied(db: psycopg.Connection[tuple[str]]) -> set[str]:
     return {row[0] for row in db.execute("select version from supabase_migrations.schema_migrations")}
 
 
+def drop_invalid(db: psycopg.Connection[tuple[str]], sql: str) -> None:
+    """An interrupted `create index concurrently` leaves an index that `if not exists` takes for the whole thing."""
+    for name in re.findall(r"\bindex\s+concurrently\s+if\s+not\s+exists\s+(\w+)", sql, re.I):
+        broken = "select from pg_index where indexrelid = to_regclass(%s) and not indisvalid"
+        if db.execute(broken, (f"public.{name}",)).fetchone() is not None:
+            db.execute(f"drop index concurrently public.{name}")
+
+
 def apply(db: psycopg.Connection[tuple[str]], path: Path) -> None:
     sql = path.read_text()
     version, name = NAME.match(path.name).groups()  # type: ignore[union-attr]
     record = "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)"
     if runs_alone(sql):
+        drop_invalid(db, sql)
         db.execute(sql)
         db.execute(record, (version, name, [sql]))
         return
@@ -46,15 +57,31 @@ def apply(db: psycopg.Connection[tuple[str]], path: Path) -> None:
         db.execute(record, (version, name, [sql]))
 
 
+def apply_patiently(db: psycopg.Connection[tuple[str]], path: Path) -> None:
+    """Again where a file gave up waiting for a lock (its `lock_timeout`): the writers behind it have had their turn."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return apply(db, path)
+        except psycopg.errors.LockNotAvailable:
+            time.sleep(PAUSE)
+    return apply(db, path)
+
+
+def lock(db: psycopg.Connection[tuple[str]]) -> None:
+    """One migration at a time. Asks again and again: a statement that waits holds up `create index concurrently`."""
+    while not db.execute("select pg_try_advisory_lock(hashtext('scheduled_messages migrations'))").fetchone()[0]:  # type: ignore[index]
+        time.sleep(PAUSE)
+
+
 def migrate(url: str, dry_run: bool = False, directory: Path = SQL) -> list[str]:
     """Returns the names of the files that ran (or would run)."""
     with psycopg.connect(url, autocommit=True) as db:
-        db.execute("select pg_advisory_lock(hashtext('scheduled_messages migrations'))")
+        lock(db)
         todo = [path for path in migrations(directory) if NAME.match(path.name).group(1) not in applied(db)]  # type: ignore[union-attr]
         if not dry_run:
             db.execute(HISTORY)
             for path in todo:
-                apply(db, path)
+                apply_patiently(db, path)
         return [path.name for path in todo]
 
 
