@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { RRuleTemporal } from 'rrule-temporal';
 
 const occurrences = ([zone, start, rule, number]) =>
-  new RRuleTemporal({ rruleString: `DTSTART;TZID=${zone}:${start}\nRRULE:${rule}` })
+  new RRuleTemporal({ rruleString: `DTSTART;TZID=${zone}:${start}\nRRULE:${rule}`, maxIterations: 1e6 })
     .all((_, index) => index < number)
     .map((time) => time.toString({ timeZoneName: 'never' }));
 
