@@ -30,13 +30,15 @@ grant execute on function public.get_agenda(double precision, integer) to servic
 -- Whom the contact ids of some rows mean, and what is known of their connections: every look-up of a batch in one call.
 -- A contact counts only for its owner. Rows come back in the order of the arguments.
 create or replace function public.look_up_recipients(p_ids uuid[])
-returns table (id uuid, phone_number text, is_blocked boolean, connection_exists boolean, timezone text, country_code text, gateway text)
+returns table (
+    id uuid, db_now timestamptz, phone_number text, is_blocked boolean, connection_exists boolean, timezone text, country_code text, gateway text
+)
 language sql
 stable
 set search_path = ''
 set enable_seqscan = off
 as $$
-    select s.id, c.phone_number::text, coalesce(c.is_blocked, false),
+    select s.id, clock_timestamp(), c.phone_number::text, coalesce(c.is_blocked, false),
         exists (select 1 from public.connections as k where k.id = s.connection_id), se.timezone, se.country_code, se.gateway
     from unnest(p_ids) with ordinality as given (id, position)
     join public.scheduled_messages as s on s.id = given.id

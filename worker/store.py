@@ -175,8 +175,11 @@ class Store:
         return Agenda(row["upcoming"] or [], *(instant_or_none(row[name]) for name in names))
 
     async def look_up_recipients(self, ids: list[str]) -> dict[str, Row]:
-        """What is known of the contacts and connections of these rows, by row id."""
-        return {row["id"]: row for row in await self._rows("look_up_recipients", {"p_ids": ids})}
+        """What is known of the contacts and connections of these rows, by row id. Sets the clock."""
+        reply = await self._rpc("look_up_recipients", {"p_ids": ids}, lambda data: all(isinstance(r, dict) for r in data))
+        if reply.data:
+            self.clock.observe(parse_time(reply.data[0]["db_now"]), reply.asked_at)
+        return {row["id"]: row for row in reply.data}
 
     async def enqueue(self, rows: Sequence[Enqueue]) -> list[str]:
         """Returns the ids of the rows that were still as we read them."""
