@@ -7,12 +7,14 @@ from tests.helpers.rows import Database
 
 OURS = """
 select pg_get_functiondef(p.oid) as definition from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
-where n.nspname in ('public', 'private') and p.prokind = 'f' and p.prosrc ~ '(now|clock_timestamp)\\(\\)' and p.proname <> 'test_now'
+where n.nspname in ('public', 'private') and p.prokind = 'f' and p.prosrc ~ '(now|clock_timestamp)\\(\\)'
+    and p.proname <> 'test_now'
 """
 CLOCK = """
 create table if not exists public.test_clock (instant timestamptz);
 grant select on public.test_clock to service_role;
-create or replace function public.test_now() returns timestamptz language sql stable as 'select instant from public.test_clock';
+create or replace function public.test_now() returns timestamptz language sql stable
+as 'select instant from public.test_clock';
 """
 
 
