@@ -49,7 +49,8 @@ add column if not exists updated_at timestamptz not null default now();
 
 alter table public.scheduled_messages
 alter column created_by set default auth.uid(),
-alter column owner_id set default auth.uid();
+alter column owner_id set default auth.uid(),
+alter column updated_at set default now();
 
 -- A connection or a user that is deleted takes no history with it and is not held back: 20261122000008 cancels what still
 -- waits (docs/adr/0005). So foreign keys that delete rows or refuse go, on a database that has them.

@@ -60,6 +60,22 @@ add constraint scheduled_messages_lengths check (
     )
 ) not valid;
 
+-- Without rows there is nothing to wait for.
+do $$
+declare
+    v_name text;
+begin
+    if not exists (select 1 from public.scheduled_messages) then
+        for v_name in
+            select c.conname from pg_constraint as c
+            where c.conrelid = 'public.scheduled_messages'::regclass and not c.convalidated
+        loop
+            execute format('alter table public.scheduled_messages validate constraint %I', v_name);
+        end loop;
+    end if;
+end
+$$;
+
 -- Rows that are older than these checks are completed when something touches them, so that none of them stands in the way
 -- of, say, the deletion of its user. Fires for no row that was written under the checks.
 create or replace function private.complete_old_row()

@@ -14,7 +14,7 @@ begin
         case when count(*) > 0 then 'Run ./scripts/migrate again.' end
     from unnest(array[
         'scheduled_messages_due_idx', 'scheduled_messages_occurrence_key', 'broadcast_jobs_queued_idx', 'broadcast_jobs_sending_idx',
-        'broadcast_jobs_lease_idx', 'broadcast_messages_job_id_idx'
+        'broadcast_jobs_lease_idx', 'idx_broadcast_messages_job_id'
     ]) as needed (name)
     where not exists (
         select 1 from pg_catalog.pg_class as c
