@@ -47,6 +47,11 @@ class Scheduler:
         self.metrics.woke(reason)
         self._woken.set()
 
+    @property
+    def idle(self) -> bool:
+        """Whether a poll has been made and none is wanted now."""
+        return self._poll_at > time.monotonic() and not self._woken.is_set()
+
     def on_change(self, scheduled_at: str | None, status: str | None) -> None:
         """What Realtime tells of a row: polls now if it falls due before the next poll."""
         if status not in (None, "pending"):
