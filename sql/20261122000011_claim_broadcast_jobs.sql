@@ -115,7 +115,7 @@ create or replace function public.claim_broadcast_jobs(
     p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text default 'mock',
     p_busy text[] default '{}', p_now timestamptz default null
 )
-returns table (db_now timestamptz, next_ready_at timestamptz, jobs jsonb)
+returns table (db_now timestamptz, next_ready_at timestamptz, jobs json)
 language plpgsql
 volatile
 set search_path = ''
@@ -142,7 +142,7 @@ begin
     return query
     select clock_timestamp(), (
             select min(c.ready_at) from private.connection_state as c where c.connection_id <> all(p_busy)
-        ), jsonb_agg(to_jsonb(claimed))
+        ), json_agg(claimed)
     from (
         select j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.type, j.message, j.media_url, j.caption, j.media,
             j.asset_id, j.user_id as owner_id, j.attempts, j.throttled, j.schedule as scheduled_at, j.send_at, j.gateway, se.sender,

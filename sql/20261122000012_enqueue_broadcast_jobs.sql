@@ -14,9 +14,9 @@ set search_path = ''
 set enable_seqscan = off
 as $$
 declare
+    v_ids uuid[];
     v_connections text[];
 begin
-    return query
     with given as (
         select * from unnest(
             p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
@@ -50,6 +50,7 @@ begin
         from (select distinct w.connection_id from won as w) as c
         left join private.connection_state as st on st.connection_id = c.connection_id and st.ready_at > now()
         left join public.connection_settings as se on se.connection_id = c.connection_id
+        where st.blocked_until > now() or se.messages is not null
     ),
     job as (
         insert into public.broadcast_jobs (
@@ -65,7 +66,8 @@ begin
     ),
     message as (
         insert into public.broadcast_messages (id, job_id, scheduled_message_id, contact, message, type, media_url, caption, status)
-        select w.job_id, w.job_id, w.id, case when w.recipient like '+%' then ltrim(w.recipient, '+') else w.recipient end,
+        -- Digits alone, also of a WhatsApp id: by them the Node worker finds the row.
+        select w.job_id, w.job_id, w.id, regexp_replace(split_part(w.recipient, '@', 1), '\D', '', 'g'),
             w.message, w.type, w.media_url, w.caption, 'waiting'
         from won as w
         where w.refusal is null
@@ -101,41 +103,44 @@ begin
         set status = 'failed', error = 'Superseded: it still waited when the next occurrence of its series fell due.', updated_at = now()
         from superseded
         where m.job_id = superseded.id
+    ),
+    changed as (
+        update public.scheduled_messages as s
+        set status = case when w.refusal is null then 'processing' else 'failed' end,
+            error = w.refusal,
+            waiting_reason = case
+                when w.refusal is not null then null
+                when l.blocked_until > now() then l.blocked_reason
+                when l.waiting + w.place > 1 then 'its turn: this connection sends one message every ' || round(l.step::numeric, 2) || ' s'
+            end,
+            waiting_until = case
+                when w.refusal is not null then null
+                when l.blocked_until > now() then nullif(l.blocked_until, 'infinity')
+                when l.waiting + w.place > 1 then l.arrival_at + make_interval(secs => l.step * (l.waiting + w.place - 1))
+            end,
+            broadcast_job_id = case when w.refusal is null then w.job_id end,
+            timezone = coalesce(w.zone, s.timezone),
+            series_id = case when w.anchor is not null then coalesce(s.series_id, s.id) else s.series_id end,
+            series_anchor = w.anchor,
+            occurrence_at = w.occurrence,
+            scheduled_at = case when w.missed_now > 0 then w.occurrence else s.scheduled_at end,
+            missed = w.missed_now,
+            next_id = coalesce(s.next_id, w.new_id),
+            next_scheduled_at = w.next_at,
+            updated_at = now()
+        from won as w
+        left join line as l on l.connection_id = w.connection_id
+        where s.id = w.id
+        returning s.id, s.connection_id, s.status
     )
-    update public.scheduled_messages as s
-    set status = case when w.refusal is null then 'processing' else 'failed' end,
-        error = w.refusal,
-        waiting_reason = case
-            when w.refusal is not null then null
-            when l.blocked_until > now() then l.blocked_reason
-            when l.waiting + w.place > 1 then 'its turn: this connection sends one message every ' || round(l.step::numeric, 2) || ' s'
-        end,
-        waiting_until = case
-            when w.refusal is not null then null
-            when l.blocked_until > now() then nullif(l.blocked_until, 'infinity')
-            when l.waiting + w.place > 1 then l.arrival_at + make_interval(secs => l.step * (l.waiting + w.place - 1))
-        end,
-        broadcast_job_id = case when w.refusal is null then w.job_id end,
-        timezone = coalesce(w.zone, s.timezone),
-        series_id = case when w.anchor is not null then coalesce(s.series_id, s.id) else s.series_id end,
-        series_anchor = w.anchor,
-        occurrence_at = w.occurrence,
-        scheduled_at = case when w.missed_now > 0 then w.occurrence else s.scheduled_at end,
-        missed = w.missed_now,
-        next_id = coalesce(s.next_id, w.new_id),
-        next_scheduled_at = w.next_at,
-        updated_at = now()
-    from won as w
-    join line as l on l.connection_id = w.connection_id
-    where s.id = w.id
-    returning s.id;
+    select array_agg(c.id), array_agg(distinct c.connection_id) filter (where c.status = 'processing')
+    into v_ids, v_connections
+    from changed as c;
 
-    select array_agg(distinct j.connection_id) into v_connections
-    from public.broadcast_jobs as j
-    where j.id = any(p_job_ids) and j.status = 'queued';
     if v_connections is not null then
         perform private.announce_work(v_connections, array_fill(now(), array[cardinality(v_connections)]));
     end if;
+    return query select unnest(v_ids);
 end
 $$;
 revoke all on function public.enqueue_broadcast_jobs(
@@ -154,7 +159,7 @@ create or replace function public.enqueue_and_claim_broadcast_jobs(
     p_next_at timestamptz[], p_next_after timestamptz[], p_expires_at timestamptz[], p_phones text[],
     p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text default 'mock', p_busy text[] default '{}'
 )
-returns table (db_now timestamptz, next_ready_at timestamptz, jobs jsonb)
+returns table (db_now timestamptz, next_ready_at timestamptz, jobs json)
 language plpgsql
 volatile
 set search_path = ''
