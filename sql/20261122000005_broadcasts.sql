@@ -66,6 +66,8 @@ $$;
 alter table public.broadcast_jobs
 add column if not exists media text,
 add column if not exists asset_id uuid,
+-- The upstream worker writes it beside `status`, and loses both where it does not exist.
+add column if not exists error_message text,
 -- Null in the application's own broadcasts, which the daemon never touches.
 add column if not exists scheduled_message_id uuid,
 add column if not exists series_id uuid,

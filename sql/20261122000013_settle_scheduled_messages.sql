@@ -15,6 +15,7 @@ begin
         sent_at = case when n.status = 'sent' then coalesce(n.sent_at, now()) end,
         message_id = case when n.status = 'sent' then left(coalesce(n.message_id, n.message_ids[1], n.job_id::text), 512) end,
         error = case when n.status <> 'sent' then left(coalesce(nullif(n.error, ''), 'The sender gave no reason.'), 2000) end,
+        delivery_status = coalesce(n.delivery_status, s.delivery_status),
         waiting_reason = null,
         waiting_until = null,
         updated_at = now()
@@ -32,3 +33,26 @@ revoke all on function private.settle_scheduled_messages() from public;
 create or replace trigger settle_scheduled_messages after update on public.broadcast_messages
 referencing new table as changed
 for each statement execute function private.settle_scheduled_messages();
+
+-- A Node worker that ends a job without a word on its message has said it all the same: upstream's ends so when it fails
+-- before it sends.
+create or replace function private.settle_job_of_node_worker()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    update public.broadcast_messages as m
+    set status = case new.status when 'completed' then 'sent' else 'failed' end,
+        error = case when new.status = 'failed' then left(coalesce(nullif(new.error_message, ''), 'The broadcast worker gave no reason.'), 2000) end,
+        updated_at = now()
+    where m.job_id = new.id and m.status = 'waiting';
+    return null;
+end
+$$;
+revoke all on function private.settle_job_of_node_worker() from public;
+
+create or replace trigger settle_job_of_node_worker after update of status on public.broadcast_jobs
+for each row when (new.gateway = 'bullmq' and old.status in ('sending', 'handed_over', 'active') and new.status in ('completed', 'failed'))
+execute function private.settle_job_of_node_worker();

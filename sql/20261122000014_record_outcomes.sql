@@ -3,6 +3,8 @@
 -- p_outcomes: sent | failed | unconfirmed | retry | throttled_recipient | throttled_connection | stopped | released | handed_over. p_waits: seconds until a retry, or until a
 -- hand-over is added again. p_ages: seconds since the gateway answered. The four before `handed_over` cost no attempt;
 -- `released` was never dialled. `stopped` pauses the connection until a probe succeeds, `throttled_connection` slows it down.
+-- What is in doubt on its way to the Node worker's queue is handed over: adding it again is harmless. That worker may have
+-- begun, or even finished, before we write that it has the job; then there is nothing left to write.
 create or replace function public.record_outcomes(
     p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[],
     p_waits double precision[], p_ages double precision[]
@@ -25,16 +27,19 @@ begin
     ),
     -- Found by its key, whatever the statistics say of statuses.
     held as materialized (
-        select g.*, j.status, j.wanted
+        select g.*, j.status, j.wanted, case when j.gateway = 'bullmq' and g.outcome = 'unconfirmed' then 'handed_over' else g.outcome end as meaning
         from given as g
         cross join lateral (
-            select w.status, w.lease_token, exists (
+            select w.status, w.lease_token, w.gateway, exists (
                 select 1 from public.scheduled_messages as s
                 where s.id = w.scheduled_message_id and s.broadcast_job_id = w.id and s.status = 'processing'
             ) as wanted
             from public.broadcast_jobs as w where w.id = g.job_id limit 1 for update
         ) as j
-        where j.lease_token = g.token and j.status in ('sending', 'unconfirmed')
+        where j.lease_token = g.token and (
+            j.status in ('sending', 'unconfirmed')
+            or (j.gateway = 'bullmq' and g.outcome in ('handed_over', 'unconfirmed') and j.status in ('handed_over', 'active', 'completed', 'failed'))
+        )
     ),
     -- What is unconfirmed never goes back to the queue, also when a late answer says that it could; nor does what was
     -- cancelled or deleted meanwhile.
@@ -42,22 +47,22 @@ begin
         update public.broadcast_jobs as j
         set status = case
                 when g.outcome = 'sent' then 'completed'
-                when g.outcome in ('unconfirmed', 'handed_over') then g.outcome
+                when g.meaning in ('unconfirmed', 'handed_over') then g.meaning
                 when g.outcome = 'failed' or j.status = 'unconfirmed' then 'failed'
                 when not g.wanted then 'cancelled'
                 else 'queued'
             end,
-            available_at = case when g.wait is not null and g.outcome <> 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) else j.available_at end,
+            available_at = case when g.wait is not null and g.meaning <> 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) else j.available_at end,
             attempts = j.attempts - (g.outcome in ('throttled_recipient', 'throttled_connection', 'stopped', 'released'))::integer,
             throttled = j.throttled + (g.outcome = 'throttled_recipient')::integer,
-            lease_until = case when g.outcome = 'handed_over' then now() + make_interval(secs => g.wait) end,
+            lease_until = case when g.meaning = 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) end,
             sent_count = (g.outcome = 'sent')::integer,
             failed_count = (g.outcome = 'failed')::integer,
             progress = case when g.outcome in ('sent', 'failed') then 100 else j.progress end,
             completed_at = case when g.outcome in ('sent', 'failed') then g.answered_at end,
             updated_at = now()
         from held as g
-        where j.id = g.job_id
+        where j.id = g.job_id and g.status in ('sending', 'unconfirmed')
         returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, g.outcome, g.message_id, g.error, g.answered_at
     ),
     told as (
@@ -104,7 +109,7 @@ begin
         ) as what
         where c.connection_id = what.connection_id
     )
-    select array_agg(d.id), array_agg(d.connection_id) filter (where d.status = 'queued' and d.outcome <> 'stopped'),
+    select (select array_agg(h.job_id) from held as h), array_agg(d.connection_id) filter (where d.status = 'queued' and d.outcome <> 'stopped'),
         array_agg(d.available_at) filter (where d.status = 'queued' and d.outcome <> 'stopped')
     into v_job_ids, v_waiting, v_waiting_at
     from settled as d;

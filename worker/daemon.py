@@ -62,7 +62,7 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
     try:
         dispatcher = Dispatcher(store, gateways, settings, metrics, vitals)
         scheduler = Scheduler(store, dispatcher, settings, metrics, vitals)
-        rescue = Rescue(store, dispatcher, settings, metrics, vitals)
+        rescue = Rescue(store, gateways, settings, metrics, vitals)
         probe = Probe(store, gateways, dispatcher, vitals)
         scheduler.listeners += [rescue.plan, probe.plan]
         dispatcher.on_stopped = probe.stopped

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from worker import content, result
+from worker import plan, result
 from worker.config import Settings
 from worker.errors import BadMessage, ConfigError, StoreRefused
 from worker.gateway import Gateway
@@ -309,7 +309,7 @@ class Dispatcher:
 
 def to_message(row: dict[str, Any], settings: Settings) -> Message:
     """A claimed row as the gateways want it. Raises BadMessage."""
-    what = content.content(row, allow_asset=row["gateway"] == "bullmq", links=content.Links(settings.allow_http_media))
+    what = plan.read(row, row["gateway"], settings)
     return Message(
         job_id=row["id"],
         connection_id=row["connection_id"],

@@ -13,6 +13,8 @@ from worker.store import Enqueue
 from worker.times import parse_time
 
 NAMESPACE = UUID("6d2f5c0e-8a41-4f0b-9f6e-2b7f0c1f4d55")
+# They run beside us and fetch attachments from inside our network; WhatsApp's own servers fetch them for the Cloud API.
+FETCH_FROM_INSIDE = frozenset({"waha", "evolution", "wppconnect", "bullmq"})
 
 Row = Mapping[str, Any]
 
@@ -71,13 +73,19 @@ def job_id(row: Row) -> str:
 
 def check(row: Row, known: Row, settings: Settings) -> str:
     """The recipient's address. Raises BadMessage for a row that can never be sent as it stands."""
-    content.content(row, allow_asset=settings.gateway == "bullmq", links=content.Links(settings.allow_http_media))
+    read(row, known.get("gateway") or settings.gateway, settings)
     if known.get("connection_exists") is False:
         raise BadMessage("The WhatsApp connection of this message does not exist any more. Choose another one.")
     if known.get("is_blocked") and not is_direct(row["contact_id"]):
         raise BadMessage("This contact is blocked. Unblock the contact to write to it.")
     region = known.get("country_code") or settings.default_country_code
     return recipient.address(row["contact_id"], known.get("phone_number"), region)
+
+
+def read(row: Row, gateway: str | None, settings: Settings) -> content.Content:
+    """What is to be sent through this gateway. Raises BadMessage."""
+    links = content.Links(settings.allow_http_media, we_fetch=gateway in FETCH_FROM_INSIDE)
+    return content.content(row, allow_asset=gateway == "bullmq", links=links)
 
 
 def is_direct(contact_id: str) -> bool:

@@ -6,10 +6,12 @@ import time
 import structlog
 
 from worker.config import Settings
-from worker.dispatcher import Dispatcher, wait_for
+from worker.dispatcher import to_message, wait_for
 from worker.errors import WorkerError
+from worker.gateway.routing import Gateways
 from worker.metrics import Metrics
-from worker.store import Agenda, Store
+from worker.models import HandedOver, Rejected
+from worker.store import Agenda, Row, Store
 from worker.vitals import Vitals
 
 log = structlog.get_logger()
@@ -20,16 +22,15 @@ MARGIN_SECONDS = 0.05
 class Rescue:
     """Sleeps until the agenda's next expiry; where leases are shorter than polls, looks once a lease."""
 
-    def __init__(
-        self, store: Store, dispatcher: Dispatcher, settings: Settings, metrics: Metrics, vitals: Vitals
-    ) -> None:
-        self.store, self.dispatcher, self.metrics, self.vitals = store, dispatcher, metrics, vitals
+    def __init__(self, store: Store, gateways: Gateways, settings: Settings, metrics: Metrics, vitals: Vitals) -> None:
+        self.store, self.gateways, self.settings, self.metrics, self.vitals = store, gateways, settings, metrics, vitals
         self._changed = asyncio.Event()
         self._longest = settings.lease_seconds if settings.lease_seconds < settings.poll_interval_seconds else 3600.0
         self._due_at = time.monotonic() + self._longest
 
     def plan(self, agenda: Agenda) -> None:
         """Takes note of the next instant at which a lease or a job's usefulness ends."""
+        self.metrics.stale_hand_overs.set(agenda.stale_hand_overs)
         if agenda.next_expiry_at:
             self._due_at = time.monotonic() + max(0.0, self.store.clock.until(agenda.next_expiry_at)) + MARGIN_SECONDS
             self._changed.set()
@@ -49,13 +50,28 @@ class Rescue:
 
     async def rescue(self) -> None:
         """One pass."""
-        counts = await self.store.rescue()
-        if counts["rescued"]:
-            self.metrics.rescued.inc(counts["rescued"])
-            log.warning("leases ended while messages were being sent; they are unconfirmed", count=counts["rescued"])
-        if counts["expired"]:
-            self.metrics.failed.inc(counts["expired"])
-            log.warning("messages waited until it was too late to send them", count=counts["expired"])
-        if counts["readded"]:
-            log.info("handed over again", count=counts["readded"])
-            self.dispatcher.wake()
+        found = await self.store.rescue(self.settings.handover_seconds)
+        if found["rescued"]:
+            self.metrics.rescued.inc(found["rescued"])
+            log.warning("leases ended while messages were being sent; they are unconfirmed", count=found["rescued"])
+        if found["expired"]:
+            self.metrics.failed.inc(found["expired"])
+            log.warning("messages waited until it was too late to send them", count=found["expired"])
+        await self._hand_over_again(found["hand_overs"] or [])
+
+    async def _hand_over_again(self, rows: list[Row]) -> None:
+        """Nothing is written down of it: what is not in Redis now comes round again."""
+        added = 0
+        for row in rows:
+            try:
+                outcome = await self.gateways.of(row["gateway"]).send(to_message(row, self.settings))
+            except WorkerError as e:
+                outcome = Rejected(str(e))
+            if isinstance(outcome, HandedOver):
+                added += 1
+                continue
+            log.warning("a job cannot be handed over again", job=row["id"], reason=getattr(outcome, "reason", ""))
+            if not isinstance(outcome, Rejected):
+                break  # Redis does not answer, and will not for the next
+        if added:
+            log.info("handed over again", count=added)

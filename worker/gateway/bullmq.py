@@ -1,6 +1,6 @@
 """Hands jobs to the Node broadcast worker through its BullMQ queue on Redis.
 
-Adding the same job id again is harmless while the job waits, runs or is kept: a lost answer is a retry.
+Adding the same job id again is harmless while the job waits, runs or is kept: what may have been lost is added again.
 """
 
 import asyncio
@@ -10,27 +10,22 @@ from bullmq import Queue
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry as RedisRetry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError, ResponseError
 
 from worker.gateway.base import Settings, person
-from worker.models import HandedOver, Health, Media, Message, Outcome, Rejected, Retry, Stopped
+from worker.models import HandedOver, Health, Media, Message, Outcome, Rejected, Stopped, Unconfirmed
 
 TIMEOUT = 10.0  # seconds for one hand-over, reconnecting included
 PRIORITY = 2  # ahead of the application's own broadcasts, as its scheduler sets it
-# Kept so long that a hand-over which expires is not run again: far longer than any hand-over is waited for.
-KEPT = {"age": 7 * 86_400, "count": 100_000}  # seconds, jobs
+# A finished job that Redis has forgotten would run once more if it were added again. The rescue adds nothing again
+# later than a day after it was first added (sql/20261122000015), so twice that is enough. There is no `count` beside
+# the age: a busy day could push a job out before its time.
+KEPT = {"age": 2 * 86_400}  # seconds
 
 NO_TEMPLATES = Rejected("The Node worker has no templates: write a text")
 ONE_ATTACHMENT = Rejected("The Node worker sends one attachment with a message")
 
-FAULTS: tuple[tuple[tuple[type[Exception], ...], str, type[Retry] | type[Stopped]], ...] = (
-    (
-        (AuthenticationError, AuthorizationError, NoPermissionError),
-        "Redis does not accept our credentials",
-        Stopped,
-    ),
-    ((RedisError, OSError), "Redis cannot be reached or refuses the job", Retry),
-)
+CREDENTIALS = (AuthenticationError, AuthorizationError, NoPermissionError)
 
 
 class BullMQ:
@@ -62,11 +57,16 @@ class BullMQ:
             return NO_TEMPLATES
         if message.more:
             return ONE_ATTACHMENT
+        reached = False
         try:
             async with asyncio.timeout(self.timeout):
+                await self.redis.ping()  # what fails here was certainly not added, and its author may still cancel it
+                reached = True
                 await self.queue.add(self.job, data(message), options(message))
         except (RedisError, OSError) as fault:
-            return refused(fault)
+            if reached and not isinstance(fault, ResponseError):
+                return Unconfirmed(f"Redis did not answer ({type(fault).__name__})")
+            return stopped(fault)
         return HandedOver()
 
     async def check(self, sender: str) -> Health:  # noqa: ARG002
@@ -74,7 +74,7 @@ class BullMQ:
             async with asyncio.timeout(self.timeout):
                 memory = await self.redis.info("memory")
         except (RedisError, OSError) as fault:
-            return Health(False, refused(fault).reason)
+            return Health(False, stopped(fault).reason)
         policy = memory.get("maxmemory_policy", "noeviction")
         lossy = "" if policy == "noeviction" else f"; maxmemory-policy {policy} may drop jobs, set noeviction"
         return Health(True, f"Redis answers{lossy}")
@@ -83,9 +83,11 @@ class BullMQ:
         await self.redis.aclose()
 
 
-def refused(fault: Exception) -> Retry | Stopped:
-    reason, outcome = next((reason, outcome) for faults, reason, outcome in FAULTS if isinstance(fault, faults))
-    return outcome(f"{reason} ({type(fault).__name__})")
+def stopped(fault: Exception) -> Stopped:
+    """Jobs wait in the table until a probe finds Redis well again; that costs them no attempt."""
+    known = isinstance(fault, CREDENTIALS)
+    reason = "Redis does not accept our credentials" if known else "Redis cannot be reached or refuses jobs"
+    return Stopped(f"{reason} ({type(fault).__name__})")
 
 
 def data(message: Message) -> dict[str, Any]:
