@@ -82,6 +82,8 @@ def content(row: Mapping[str, Any], *, allow_asset: bool, links: Links = Links()
     Raises BadMessage with a text for the author.
     """
     kind = declared(row)
+    if kind == "text" and not (row.get("media_url") or row.get("media") or row.get("asset_id")):
+        return Content("text", body(row))  # nearly all of them: nothing else to look at
     if kind == "template":
         return Content("template", "", template=template(row))
     items = [*attachments(row, kind, links)]

