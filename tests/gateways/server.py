@@ -37,11 +37,16 @@ class Server:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.released.set()
         self.server.close()
+        await self.release()
+
+    async def release(self) -> None:
+        """Gives up on every connection that is open."""
+        self.released.set()
         for writer in self.open:
             writer.transport.abort()
         await asyncio.gather(*self.open.values())
+        self.released.clear()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -110,6 +110,20 @@ async def test_waiting_for_a_free_connection_is_tried_again(make: Make, serve: S
     assert len(server.received) == 1
 
 
+async def test_all_connections_can_be_busy_at_once(make: Make, serve: Serve, message: Message) -> None:
+    server = await serve(wire.slow_headers)
+    gateway = make("waha", server.url, connections=20)
+    sending = [asyncio.create_task(gateway.send(message)) for _ in range(20)]
+    async with asyncio.timeout(5):
+        while len(server.received) < 20:
+            server.asked.clear()
+            await server.asked.wait()
+    server.script[:] = [wire.answer(201, ACCEPTED["waha"])]
+    await server.release()
+    assert {type(outcome) for outcome in await asyncio.gather(*sending)} == {Unconfirmed}
+    assert await gateway.send(message) == Sent("id-1")
+
+
 async def test_a_cancelled_send_stays_cancelled(make: Make, serve: Serve, message: Message) -> None:
     server = await serve(wire.slow_headers)
     sending = asyncio.create_task(make("waha", server.url).send(message))

@@ -76,7 +76,7 @@ class PostingGateway(ABC):
         return Health(False, getattr(refused, "reason", ""))
 
     async def aclose(self) -> None:
-        await self.http.client.aclose()
+        await self.http.aclose()
 
     def request(self, message: Message) -> Request | Rejected:
         if message.kind == "text":
