@@ -93,7 +93,8 @@ alter table public.broadcast_messages set (fillfactor = 70, autovacuum_vacuum_sc
 grant select, insert, update, delete on public.broadcast_jobs, public.broadcast_messages to service_role;
 
 -- An application may let its users write these tables; what the daemon keeps in them is not theirs all the same. The Node
--- worker may be such a user: it tells what became of the jobs that were handed over to it, and nothing else.
+-- worker may be such a user: it tells what became of the jobs that were handed over to it, and nothing else. It may be quicker
+-- than our writing down that it has the job, which is `sending` till then.
 create or replace function private.guard_broadcasts()
 returns trigger
 language plpgsql
@@ -112,8 +113,8 @@ begin
     if coalesce(v_old ->> 'scheduled_message_id', v_new ->> 'scheduled_message_id') is not null then
         select * into v_job from public.broadcast_jobs as j where j.id = coalesce(v_old ->> 'job_id', v_old ->> 'id')::uuid;
         if tg_op = 'INSERT'
-            or v_job.status in ('queued', 'sending')
-            or (tg_op = 'DELETE' and v_job.status in ('handed_over', 'active'))
+            or v_job.status = 'queued'
+            or (tg_op = 'DELETE' and v_job.status in ('sending', 'handed_over', 'active'))
             or (tg_op = 'UPDATE' and (
                 v_job.gateway is distinct from 'bullmq'
                 or v_new ->> 'status' in ('queued', 'sending', 'handed_over')
