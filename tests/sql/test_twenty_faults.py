@@ -299,7 +299,7 @@ def test_17_as_the_daemon_what_is_due_is_found_by_reading_much_that_is_not(world
     world.db.execute(
         """
         insert into scheduled_messages (connection_id, contact_id, message, scheduled_at, status, sent_at, message_id)
-        select %s, n::text, 'Hello', '2026-01-01', case n %% 100 when 0 then 'pending' else 'sent' end, '2026-01-01', 'm'
+        select %s, n, 'Hello', '2026-01-01', case n %% 100 when 0 then 'pending' else 'sent' end, '2026-01-01', 'm'
         from generate_series(1, 5000) as n
         """,
         (str(world.a),),
