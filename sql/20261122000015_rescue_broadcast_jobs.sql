@@ -1,3 +1,19 @@
+-- The next end of a lease or of a waiting job's usefulness; null where there is none.
+create or replace function private.next_expiry()
+returns timestamptz
+language sql
+stable
+set search_path = ''
+set enable_seqscan = off
+as $$
+    select least(
+        (select min(j.lease_until) from public.broadcast_jobs as j where j.status in ('sending', 'handed_over')),
+        (select min(j.expires_at) from public.broadcast_jobs as j where j.status = 'queued')
+    )
+$$;
+revoke all on function private.next_expiry() from public;
+grant execute on function private.next_expiry() to service_role;
+
 -- Puts right what a dead daemon left behind. A lease that ends on a job that was `sending` leaves it unconfirmed: it may
 -- have gone out. A job that waited past its last useful moment fails.
 -- A hand-over to the Node worker whose time is over is given to the caller to add again, whether it was written down as
@@ -6,8 +22,9 @@
 -- A worker may have finished the job and failed to tell us. So nothing is added again later than a day after `send_at`,
 -- when it was first added: Redis forgets a finished job two days after its end at the earliest (worker/gateway/bullmq.py), and
 -- only what it has forgotten could run twice. After that day the job is shown as stale and left to the operator.
+-- Tells when the next of all these ends, so that nobody has to look before.
 create or replace function public.rescue_broadcast_jobs(p_handover_seconds double precision default 600)
-returns table (rescued integer, expired integer, hand_overs jsonb)
+returns table (rescued integer, expired integer, hand_overs jsonb, db_now timestamptz, next_expiry_at timestamptz)
 language plpgsql
 volatile
 set search_path = ''
@@ -88,6 +105,8 @@ begin
             ) as again
         )
     into rescued, expired, hand_overs;
+    db_now := clock_timestamp();
+    next_expiry_at := private.next_expiry();
     return next;
 end
 $$;

@@ -16,10 +16,7 @@ as $$
     select clock_timestamp(),
         (select min(s.scheduled_at) from public.scheduled_messages as s where s.status = 'pending'),
         (select min(c.ready_at) from private.connection_state as c where c.ready_at < 'infinity'),
-        least(
-            (select min(j.lease_until) from public.broadcast_jobs as j where j.status in ('sending', 'handed_over')),
-            (select min(j.expires_at) from public.broadcast_jobs as j where j.status = 'queued')
-        ),
+        private.next_expiry(),
         (select min(c.probe_at) from private.connection_state as c where c.probe_at is not null),
         (
             select jsonb_agg(to_jsonb(soon) order by soon.scheduled_at, soon.id)

@@ -65,6 +65,7 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
         rescue = Rescue(store, gateways, settings, metrics, vitals)
         probe = Probe(store, gateways, dispatcher, vitals)
         scheduler.listeners += [rescue.plan, probe.plan]
+        rescue.on_rescued = dispatcher.wake
         dispatcher.on_stopped = probe.stopped
         yield Parts(store, gateways, dispatcher, scheduler, rescue, probe, metrics, vitals)
     finally:

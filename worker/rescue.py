@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Callable
+from datetime import datetime
 
 import structlog
 
@@ -11,7 +13,7 @@ from worker.errors import WorkerError
 from worker.gateway.routing import Gateways
 from worker.metrics import Metrics
 from worker.models import HandedOver, Rejected
-from worker.store import Agenda, Row, Store
+from worker.store import Agenda, Row, Store, instant_or_none
 from worker.vitals import Vitals
 
 log = structlog.get_logger()
@@ -20,20 +22,25 @@ MARGIN_SECONDS = 0.05
 
 
 class Rescue:
-    """Sleeps until the agenda's next expiry; where leases are shorter than polls, looks once a lease."""
+    """Sleeps until the next expiry that it knows of; where leases are shorter than polls, looks once a lease."""
 
     def __init__(self, store: Store, gateways: Gateways, settings: Settings, metrics: Metrics, vitals: Vitals) -> None:
         self.store, self.gateways, self.settings, self.metrics, self.vitals = store, gateways, settings, metrics, vitals
         self._changed = asyncio.Event()
+        # A lease made after the last poll ends after the next one, which tells of it, or within one lease.
         self._longest = settings.lease_seconds if settings.lease_seconds < settings.poll_interval_seconds else 3600.0
         self._due_at = time.monotonic() + self._longest
+        self.on_rescued: Callable[[], object] = lambda: None
 
     def plan(self, agenda: Agenda) -> None:
         """Takes note of the next instant at which a lease or a job's usefulness ends."""
         self.metrics.stale_hand_overs.set(agenda.stale_hand_overs)
-        if agenda.next_expiry_at:
-            self._due_at = time.monotonic() + max(0.0, self.store.clock.until(agenda.next_expiry_at)) + MARGIN_SECONDS
-            self._changed.set()
+        self._expect(agenda.next_expiry_at)
+        self._changed.set()
+
+    def _expect(self, expiry: datetime | None) -> None:
+        known = max(0.0, self.store.clock.until(expiry)) + MARGIN_SECONDS if expiry else self._longest
+        self._due_at = time.monotonic() + min(known, self._longest)
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -54,9 +61,11 @@ class Rescue:
         if found["rescued"]:
             self.metrics.rescued.inc(found["rescued"])
             log.warning("leases ended while messages were being sent; they are unconfirmed", count=found["rescued"])
+            self.on_rescued()  # who died in the middle of sending has hardly left nothing else
         if found["expired"]:
             self.metrics.failed.inc(found["expired"])
             log.warning("messages waited until it was too late to send them", count=found["expired"])
+        self._expect(instant_or_none(found["next_expiry_at"]))
         await self._hand_over_again(found["hand_overs"] or [])
 
     async def _hand_over_again(self, rows: list[Row]) -> None:
