@@ -1,0 +1,78 @@
+"""A row that can never be sent fails with advice to its author; the others go on."""
+
+from contextlib import contextmanager
+
+from tests.helpers.rows import add_connections, message, one, schedule
+
+TEXT = "A confidential text"
+WHOLE_NUMBER = "+99987654321012"
+# What is wrong with a row, and words that its author must read.
+BAD = {
+    "no such contact": ({"contact_id": "77"}, "pick a contact"),
+    "a name for a number": ({"contact_id": "Asha"}, "pick a contact or write the number"),
+    "too few digits": ({"contact_id": "+1234"}, "too few or too many digits"),
+    "no country": ({"contact_id": WHOLE_NUMBER}, "country code"),
+    "no WhatsApp id": ({"contact_id": "asha@example.com"}, "WhatsApp id"),
+    "no text": ({"message": "  "}, "text"),
+    "media without a file": ({"type": "image", "media_url": None}, "media"),
+    "a link that is none": ({"type": "image", "media_url": "file:///etc/passwd"}, "http"),
+    "an unknown zone": ({"timezone": "Mars/Olympus", "is_recurring": True, "recurrence_pattern": "daily"}, "time zone"),
+    "a rule for every second": ({"is_recurring": True, "recurrence_pattern": "FREQ=SECONDLY"}, "must be one of DAILY"),
+    "a connection that is gone": ({"connection_id": "gone"}, "connection"),
+}
+
+
+async def test_each_bad_row_fails_with_advice_and_the_good_ones_between_them_are_sent(db, parts):
+    add_connections(db, "shop")
+    rows = {}
+    for name, (columns, _) in BAD.items():
+        rows[name] = schedule(db, **{"message": TEXT, **columns})
+        schedule(db, message="Good")
+    daemon = await parts()
+
+    await daemon.scheduler.poll()
+    await daemon.dispatcher.send_all()
+
+    assert one(db, "select count(*) from scheduled_messages where message = 'Good' and status = 'sent'") == len(BAD)
+    for name, (_, advice) in BAD.items():
+        row = message(db, rows[name])
+        assert row["status"] == "failed", name
+        assert advice in row["error"], name
+        assert TEXT not in row["error"]
+        assert WHOLE_NUMBER not in row["error"], name
+
+
+async def test_a_row_from_before_our_constraints_fails_with_advice_too(db, parts):
+    """The constraints are `not valid`, so that an existing project keeps such rows; they bind every later write."""
+    add_connections(db, "shop")
+    with without_constraints(db, "scheduled_messages_type_known", "scheduled_messages_pattern_shape"):
+        old = {
+            schedule(db, type="banana"): "banana",
+            schedule(db, is_recurring=True, recurrence_pattern="every blue moon"): "unknown recurrence pattern",
+        }
+    good = schedule(db)
+    daemon = await parts()
+
+    await daemon.scheduler.poll()
+    await daemon.dispatcher.send_all()
+
+    assert message(db, good)["status"] == "sent"
+    for row, advice in old.items():
+        assert message(db, row)["status"] == "failed"
+        assert advice in message(db, row)["error"]
+
+
+@contextmanager
+def without_constraints(db, *names):
+    """Drops them for a moment and puts them back as they were."""
+    kept = {
+        name: one(db, "select pg_get_constraintdef(oid) from pg_constraint where conname = %s", name) for name in names
+    }
+    for name in names:
+        db.execute(f"alter table scheduled_messages drop constraint {name}")
+    try:
+        yield
+    finally:
+        for name, definition in kept.items():
+            not_valid = "" if definition.endswith("NOT VALID") else "not valid"
+            db.execute(f"alter table scheduled_messages add constraint {name} {definition} {not_valid}")
