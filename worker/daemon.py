@@ -53,12 +53,7 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
     metrics, vitals = Metrics(), Vitals(settings.poll_interval_seconds)
     gateways = Gateways(settings)
     store = await Store.connect(settings, Clock(), metrics, attempts)
-
-    def waiting_is_not_being_stuck() -> None:
-        vitals.beat("scheduler")
-        vitals.beat("dispatcher")
-
-    store.on_try = waiting_is_not_being_stuck
+    store.on_try = vitals.waiting
     try:
         dispatcher = Dispatcher(store, gateways, settings, metrics, vitals)
         scheduler = Scheduler(store, dispatcher, settings, metrics, vitals)
@@ -163,10 +158,10 @@ async def until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
 
 
 async def tick(parts: Parts, seconds: float, stop: asyncio.Event) -> None:
-    """The interval. `schedule` goes by the wall clock, so it is asked once a second and only sets the wake."""
+    """The interval. `schedule` goes by the wall clock, so it is asked every second at least and only sets the wake."""
     jobs = schedule.Scheduler()
     jobs.every(math.ceil(seconds)).seconds.do(parts.scheduler.wake, "interval")
     while not stop.is_set():
         jobs.run_pending()
         parts.vitals.beat("ticker")
-        await wait_for(stop, 1.0)
+        await wait_for(stop, min(max(0.01, jobs.idle_seconds or 0.0), 1.0))

@@ -1,10 +1,12 @@
 """Logs: one JSON object a line, or readable text on a terminal. Never a key, a text or a whole number."""
 
+import contextlib
+import io
 import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -29,9 +31,25 @@ def _redact_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableM
     return event
 
 
+class _Lossy(io.TextIOBase):
+    """A full disk or a closed pipe costs lines of the log, never a message."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
 def configure(level: str = "info") -> None:
     """Sends our logs, and warnings of the libraries, to standard output."""
-    terminal = sys.stdout.isatty()
+    terminal, stream = sys.stdout.isatty(), cast("TextIO", _Lossy(sys.stdout))
     processors: list[Any] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -42,13 +60,13 @@ def configure(level: str = "info") -> None:
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
     # At DEBUG these print headers and addresses with keys in them.
     logging.basicConfig(
         level=logging.WARNING,
-        stream=sys.stdout,
+        stream=stream,
         format='{"level": "%(levelname)s", "logger": "%(name)s", "event": "%(message)s"}',
     )
     for name in ("websockets", "httpcore", "httpx", "hpack", "h2", "realtime"):

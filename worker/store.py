@@ -47,7 +47,6 @@ async def _note_status(response: httpx.Response) -> None:
     _status.set(response.status_code)
 
 
-
 @dataclass(frozen=True, slots=True)
 class Enqueue:
     """One row as `enqueue_broadcast_jobs` wants it; the fields are its arguments, in the plural there.
@@ -181,7 +180,9 @@ class Store:
 
     async def look_up_recipients(self, ids: list[str]) -> dict[str, Row]:
         """What is known of the contacts and connections of these rows, by row id. Sets the clock."""
-        reply = await self._rpc("look_up_recipients", {"p_ids": ids}, lambda data: all(isinstance(r, dict) for r in data))
+        reply = await self._rpc(
+            "look_up_recipients", {"p_ids": ids}, lambda data: all(isinstance(r, dict) for r in data)
+        )
         if reply.data:
             self.clock.observe(parse_time(reply.data[0]["db_now"]), reply.asked_at)
         return {row["id"]: row for row in reply.data}
@@ -320,6 +321,7 @@ class Store:
         return rows
 
     def _say_down(self, state: RetryCallState) -> None:
+        self.on_try()
         if self._down_since is None:
             self._down_since = time.monotonic()
             reason = state.outcome.exception() if state.outcome else None

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,6 +10,9 @@ from worker.models import Health
 
 PATIENCE = 3  # intervals without progress before it is a fault
 LEAST = 60.0  # seconds: no interval is so short that one slow call would make a loop look stuck
+
+# Whose beat it was, and how long it holds: each loop is a task, so each has its own.
+_last: ContextVar[tuple[str, float | None] | None] = ContextVar("last", default=None)
 
 
 class Beat(NamedTuple):
@@ -40,6 +44,12 @@ class Vitals:
     def beat(self, loop: str, within: float | None = None) -> None:
         """This loop goes round. `within`: for one whose rounds are not the poll's."""
         self.beats[loop] = Beat(self.clock(), within or max(PATIENCE * self.poll_interval, LEAST))
+        _last.set((loop, within))
+
+    def waiting(self) -> None:
+        """The loop that calls this waits for somebody else, who is away or slow: that is not being stuck."""
+        if last := _last.get():
+            self.beat(*last)
 
     def polled(self, oldest_overdue: float = 0.0) -> None:
         """A poll was answered."""
