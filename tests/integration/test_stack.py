@@ -1,0 +1,74 @@
+"""./scripts/stack exec: an environment for a command, and nothing left of it afterwards."""
+
+import os
+import signal
+import socket
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+import pytest
+
+from local.api import ROOT
+from tests.helpers.polling import until
+
+ASK = 'echo "$SUPABASE_URL $DATABASE_URL"; '
+
+
+def start(directory, command):
+    """A stack for `command`, its own temporary directory in `directory`."""
+    return subprocess.Popen(
+        [ROOT / "scripts" / "stack", "exec", "--", "sh", "-c", command],
+        env={**os.environ, "TMPDIR": str(directory)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def ports(stack):
+    """The API's and the database's, as the command printed them."""
+    return [urlsplit(url).port for url in stack.stdout.readline().split()]
+
+
+def answers(port):
+    with closing(socket.socket()) as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def open_tmp():
+    """PostgreSQL runs as another user where we are root, and pytest's own directories are closed to others."""
+    with TemporaryDirectory() as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
+
+
+def test_two_at_a_time_have_their_own_ports_pass_the_exit_code_on_and_leave_nothing(open_tmp):
+    stacks = [start(open_tmp, ASK + f"exit {code}") for code in (0, 3)]
+    used = [port for stack in stacks for port in ports(stack)]
+
+    assert [stack.wait(60) for stack in stacks] == [0, 3]
+    assert len(set(used)) == 4
+    assert not [port for port in used if answers(port)]
+    assert not list(open_tmp.glob("stack-*"))
+
+
+def test_a_command_that_is_interrupted_leaves_nothing(open_tmp):
+    stack = start(open_tmp, ASK + "sleep 60")
+    used = ports(stack)
+    assert all(answers(port) for port in used)
+
+    stack.send_signal(signal.SIGTERM)
+
+    assert stack.wait(60) == 143
+    assert not [port for port in used if answers(port)]
+    assert not list(open_tmp.glob("stack-*"))
+
+
+def test_a_stack_that_is_killed_takes_its_servers_with_it(open_tmp):
+    stack = start(open_tmp, ASK + "sleep 60")
+    used = ports(stack)
+
+    stack.kill()
+
+    until(lambda: not [port for port in used if answers(port)], 20, "the servers being gone")
