@@ -168,6 +168,15 @@ def test_kathmandu_once_moved_by_a_quarter_of_an_hour():
     assert instant(datetime(2026, 1, 1, 9), timezone("Asia/Kathmandu")).minute == 15
 
 
+def test_a_date_that_st_johns_entered_twice_is_not_missed():
+    """At 00:01 on 7 November 2010 the clock went back to 23:01 on the 6th."""
+    zone, anchor = timezone("America/St_Johns"), datetime(2010, 11, 1, 0, 0, 30)
+    first_minute = instant(datetime(2010, 11, 7, 0, 0, 30), zone)
+    before, on_the_6th_again = first_minute - timedelta(seconds=1), first_minute + timedelta(minutes=10)
+    assert local_anchor(on_the_6th_again, zone).day == 6
+    assert missed(parse("daily"), anchor, zone, before, on_the_6th_again) == (first_minute, 1)
+
+
 def test_the_day_that_apia_never_had_is_one_with_the_next():
     found = walls("FREQ=DAILY;COUNT=5", "2011-12-28 09:00", "Pacific/Apia", 9)
     expected = ["2011-12-28", "2011-12-29", "2011-12-31", "2012-01-01", "2012-01-02"]
@@ -180,6 +189,7 @@ def test_the_day_that_apia_never_had_is_one_with_the_next():
 def test_a_friday_that_apia_never_had_comes_on_saturday():
     found = walls("weekly", "2011-12-23 09:00", "Pacific/Apia", 3)
     assert found == ["2011-12-23 09:00", "2011-12-31 09:00", "2012-01-06 09:00"]
+    assert step("weekly", "2011-12-23 09:00", "Pacific/Apia", "2011-12-31 05:00") == "2011-12-31 09:00"
 
 
 def test_a_start_on_the_day_that_apia_never_had_is_one_with_the_next_day():
@@ -212,6 +222,8 @@ def test_new_years_eve_that_kiritimati_never_had_is_one_with_new_year():
         ("FREQ=MONTHLY;SKIP=FORWARD", "2026-01-31", ["2026-01-31", "2026-03-01", "2026-03-31"]),
         ("FREQ=MONTHLY;BYMONTHDAY=30,31;SKIP=BACKWARD", "2026-01-31", ["2026-01-31", "2026-02-28", "2026-03-30"]),
         ("FREQ=MONTHLY;INTERVAL=2;SKIP=FORWARD", "2025-12-31", ["2025-12-31", "2026-03-01", "2026-05-01"]),
+        ("FREQ=MONTHLY;INTERVAL=2;SKIP=BACKWARD", "2026-07-31", ["2026-07-31", "2026-09-30", "2026-11-30"]),
+        ("FREQ=MONTHLY;INTERVAL=2;SKIP=BACKWARD", "2026-01-31", ["2026-01-31", "2026-03-31", "2026-05-31"]),
         ("FREQ=YEARLY;BYDAY=20MO", "2026-05-18", ["2026-05-18", "2027-05-17", "2028-05-15"]),
         ("FREQ=YEARLY;BYMONTH=11;BYDAY=4TH", "2026-11-26", ["2026-11-26", "2027-11-25", "2028-11-23"]),
         ("FREQ=YEARLY;BYYEARDAY=-1,100", "2026-04-10", ["2026-04-10", "2026-12-31", "2027-04-10"]),
@@ -302,6 +314,10 @@ def test_a_count_that_is_never_reached_does_not_end_a_series():
     rule, after = parse("FREQ=DAILY;COUNT=999999999"), datetime(2100, 1, 1, tzinfo=UTC)
     found = next_occurrence(rule, datetime(1970, 1, 1), timezone("UTC"), after)
     assert found == datetime(2100, 1, 2, tzinfo=UTC)
+
+
+def test_a_series_outlives_the_patience_for_a_day_that_does_not_come():
+    assert days("yearly", "2026-01-01", 1000)[-1] == "3025-01-01"
 
 
 def test_the_calendar_ends_before_its_last_year():

@@ -108,13 +108,20 @@ def test_until_ends_a_series_where_dateutil_ends_it():
         assert [wall for wall in ours(ended, start, datetime.max, 9999) if wall > after] == theirs, ended
 
 
-@pytest.mark.parametrize("number", [1, 2, 20, 51, 52, 53])
+@pytest.mark.parametrize("number", [1, 2, 20, 51, 52, 53, -1, -2, -52, -53])
 def test_the_days_of_a_week_number_are_those_of_the_iso_calendar(number):
     start, until = datetime(1969, 12, 31), datetime(2100, 12, 31)
     text = f"FREQ=YEARLY;BYWEEKNO={number};BYDAY=MO,TU,WE,TH,FR,SA,SU"
-    days = range(start.toordinal() + 1, until.toordinal() + 1)
-    expected = [day for day in map(date.fromordinal, days) if day.isocalendar().week == number]
+    days = map(date.fromordinal, range(start.toordinal() + 1, until.toordinal() + 1))
+    expected = [day for day in days if number in week_numbers(day)]
     assert [wall.date() for wall in ours(text, start, until, 9999)[1:]] == expected
+
+
+def week_numbers(day: date) -> tuple[int, int]:
+    """The number of its ISO week, from the start and from the end of the year that has the week."""
+    year, week, _ = day.isocalendar()
+    weeks_in_year = date(year, 12, 28).isocalendar().week
+    return week, week - weeks_in_year - 1
 
 
 def node() -> str:
