@@ -56,4 +56,7 @@ grant select, insert, update, delete on public.connection_settings to service_ro
 
 drop policy if exists connection_settings_select_policy on public.connection_settings;
 create policy connection_settings_select_policy on public.connection_settings for select to authenticated
-using (exists (select 1 from public.connections as c where c.id = connection_settings.connection_id));
+using (exists (
+    select 1 from public.connections as c
+    where c.id = connection_settings.connection_id
+));

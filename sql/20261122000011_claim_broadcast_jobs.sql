@@ -289,8 +289,10 @@ begin
     where c.connection_id = t.connection_id;
 end
 $$;
-revoke all on function private.take_turn(integer, text[], timestamptz), private.take_jobs(text[], uuid, integer, double precision, text, timestamptz) from public;
-grant execute on function private.take_turn(integer, text[], timestamptz), private.take_jobs(text[], uuid, integer, double precision, text, timestamptz) to service_role;
+revoke all on function private.take_turn(integer, text[], timestamptz),
+private.take_jobs(text[], uuid, integer, double precision, text, timestamptz) from public;
+grant execute on function private.take_turn(integer, text[], timestamptz),
+private.take_jobs(text[], uuid, integer, double precision, text, timestamptz) to service_role;
 
 revoke all on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz) from public, anon, authenticated;
 grant execute on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz) to service_role;

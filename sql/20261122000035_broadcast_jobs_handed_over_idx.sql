@@ -1,3 +1,4 @@
 -- What a Node worker was given and has not finished.
 -- Locks: `share update exclusive`: readers and writers go on.
-create index concurrently if not exists broadcast_jobs_handed_over_idx on public.broadcast_jobs (send_at) where status in ('handed_over', 'active') and scheduled_message_id is not null;
+create index concurrently if not exists broadcast_jobs_handed_over_idx on public.broadcast_jobs (send_at)
+where status in ('handed_over', 'active') and scheduled_message_id is not null;
