@@ -1,0 +1,1647 @@
+-- Generated from the migrations by ./scripts/dump-schema; not applied by anything.
+
+CREATE SCHEMA private;
+
+CREATE FUNCTION private.announce_connection() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_id text := new.connection_id;
+begin
+    update private.connection_state as c
+    set ready_at = now()
+    where c.connection_id = v_id and c.paused_reason is null and exists (
+        select 1 from public.broadcast_jobs as j
+        where j.connection_id = v_id and j.status = 'queued' and j.scheduled_message_id is not null
+    );
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.announce_work(p_connections text[], p_at timestamp with time zone[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    insert into private.connection_state as c (connection_id, ready_at)
+    select given.connection_id, min(given.at)
+    from unnest(p_connections, p_at) as given (connection_id, at)
+    group by given.connection_id
+    order by given.connection_id
+    on conflict (connection_id) do update set ready_at = excluded.ready_at
+    where c.ready_at > excluded.ready_at
+$$;
+
+CREATE FUNCTION private.cancel_messages_of_connection() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    update public.scheduled_messages as s
+    set status = 'cancelled', error = 'The WhatsApp connection of this message was deleted.'
+    where s.connection_id = old.id and s.status in ('pending', 'processing', 'in_queue');
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.cancel_messages_of_user() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    update public.scheduled_messages as s
+    set status = 'cancelled', error = 'The account that scheduled this message was deleted.'
+    where (s.created_by = old.id or s.owner_id = old.id)
+        and s.status in ('pending', 'processing', 'in_queue')
+        and not exists (select 1 from auth.users as u where u.id in (s.created_by, s.owner_id) and u.id <> old.id);
+    return old;
+end
+$$;
+
+CREATE FUNCTION private.complete_old_row() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    if old.status = 'sent' and new.status = 'sent' then
+        new.sent_at := coalesce(new.sent_at, new.scheduled_at);
+        new.message_id := coalesce(new.message_id, new.id::text);
+    elsif old.status in ('failed', 'unconfirmed') and new.status = old.status then
+        new.error := coalesce(new.error, 'No reason was recorded.');
+    elsif new.status = old.status then
+        new.status := 'failed';
+        new.error := coalesce(new.error, format('Its status was %L, which is none that is sent.', left(old.status, 40)));
+    end if;
+    return new;
+end
+$$;
+
+CREATE FUNCTION private.guard_broadcasts() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_told constant text[] := array[
+        'status', 'progress', 'total_contacts', 'sent_count', 'failed_count', 'skipped_count', 'completed_at', 'updated_at',
+        'message_id', 'message_ids', 'error', 'error_message', 'sent_at', 'data'
+    ];
+    v_old constant jsonb := to_jsonb(old);
+    v_new constant jsonb := to_jsonb(new);
+    v_job public.broadcast_jobs;
+begin
+    if coalesce(v_old ->> 'scheduled_message_id', v_new ->> 'scheduled_message_id') is not null then
+        select * into v_job from public.broadcast_jobs as j where j.id = coalesce(v_old ->> 'job_id', v_old ->> 'id')::uuid;
+        if tg_op = 'INSERT'
+            or v_job.status = 'queued'
+            or (tg_op = 'DELETE' and v_job.status in ('sending', 'handed_over', 'active'))
+            or (tg_op = 'UPDATE' and (
+                v_job.gateway is distinct from 'bullmq'
+                or v_new ->> 'status' in ('queued', 'sending', 'handed_over')
+                or v_new - v_told is distinct from v_old - v_told
+            ))
+        then
+            raise exception 'The jobs of scheduled messages are written by their worker alone.' using errcode = '42501';
+        end if;
+    end if;
+    if tg_op = 'DELETE' then
+        return old;
+    end if;
+    return new;
+end
+$$;
+
+CREATE FUNCTION private.guard_delete() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    if not private.withdraw_job(old.broadcast_job_id) and tg_nargs > 0 then
+        raise exception 'This message is being sent right now and cannot be deleted.' using errcode = 'PT409';
+    end if;
+    return old;
+end
+$$;
+
+CREATE FUNCTION private.guard_insert() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    new.id := coalesce(new.id, gen_random_uuid());
+    new.type := coalesce(new.type, 'text');
+    new.status := coalesce(new.status, 'pending');
+    new.created_by := coalesce(new.created_by, auth.uid());
+    new.owner_id := coalesce(new.owner_id, auth.uid());
+    if new.status <> 'pending' then
+        raise exception 'A new message starts as pending, not as %.', new.status using errcode = 'PT409';
+    end if;
+    return new;
+end
+$$;
+
+CREATE FUNCTION private.guard_update() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_by_user constant boolean := tg_nargs > 0;
+begin
+    if v_by_user then
+        perform private.refuse_transition(old.status, new.status);
+        if new.status in ('processing', 'in_queue') then
+            new.status := 'pending';
+        end if;
+    end if;
+    if old.broadcast_job_id is not null and not private.withdraw_job(old.broadcast_job_id) then
+        if v_by_user then
+            raise exception 'This message is being sent right now and can no longer be changed.' using errcode = 'PT409';
+        elsif new.status = 'pending' then
+            new.status := old.status;
+        end if;
+    end if;
+    if new.status = 'pending' then
+        new.broadcast_job_id := null;
+        new.sent_at := null;
+        new.message_id := null;
+        new.delivery_status := null;
+    end if;
+    if new.status = 'pending' or (new.status = 'cancelled' and v_by_user) then
+        new.error := null;
+    end if;
+    new.waiting_reason := null;
+    new.waiting_until := null;
+    -- A new time, rule or zone starts the wall time anew, unless the series has already gone on without this row.
+    if new.next_id is null and (new.scheduled_at, new.recurrence_pattern, new.timezone, new.is_recurring)
+        is distinct from (old.scheduled_at, old.recurrence_pattern, old.timezone, old.is_recurring)
+    then
+        new.series_anchor := null;
+        new.occurrence_at := null;
+    end if;
+    new.revision := old.revision + 1;
+    new.updated_at := now();
+    return new;
+end
+$$;
+
+CREATE FUNCTION private.is_timezone(p_name text) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    perform now() at time zone p_name;
+    return true;
+exception when invalid_parameter_value then
+    return false;
+end
+$$;
+
+CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+    select least(
+        (select min(j.lease_until) from public.broadcast_jobs as j where j.status in ('sending', 'handed_over')),
+        (select min(j.expires_at) from public.broadcast_jobs as j where j.status = 'queued')
+    )
+$$;
+
+CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text) RETURNS TABLE(connection_id text, gateway text, sender text, today date, sent_today integer, step double precision, slack double precision, jitter double precision, first_at timestamp with time zone, slots integer, recipient_step double precision, blocked_reason text, blocked_until timestamp with time zone, fails boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    with effective as (
+        select st.*, se.enabled, coalesce(se.gateway, p_gateway) as gateway, se.sender, coalesce(se.timezone, 'UTC') as zone, se.burst,
+            coalesce(se.jitter_seconds, 0) as jitter, se.at_daily_limit, se.window_start, se.window_end,
+            p_now at time zone coalesce(se.timezone, 'UTC') as wall,
+            -- 3 % slower than allowed: what is dialled on its slot still arrives a little earlier or later.
+            greatest(se.period_seconds / se.messages * 1.03, nullif(st.throttle_seconds, 0)) as step,
+            coalesce(se.recipient_interval_seconds, case when coalesce(se.gateway, p_gateway) = 'cloud' then 6 end) as recipient_step,
+            case
+                when (p_now at time zone coalesce(se.timezone, 'UTC'))::date - se.warm_up_from < se.warm_up_days then greatest(
+                    se.warm_up_limit, se.warm_up_limit + (se.daily_limit - se.warm_up_limit)
+                    * ((p_now at time zone coalesce(se.timezone, 'UTC'))::date - se.warm_up_from) / se.warm_up_days
+                )
+                else se.daily_limit
+            end as day_limit,
+            (to_jsonb(co) ->> 'connected')::boolean is false as is_disconnected
+        from private.connection_state as st
+        left join public.connection_settings as se on se.connection_id = st.connection_id
+        left join public.connections as co on co.id = st.connection_id
+        where st.connection_id = any(p_connections)
+    ),
+    today as (
+        select e.*, e.wall::date as today_is, case when e.day = e.wall::date then e.sent_today else 0 end as used,
+            e.window_start is not null and not case
+                when e.window_start < e.window_end then e.wall::time >= e.window_start and e.wall::time < e.window_end
+                else e.wall::time >= e.window_start or e.wall::time < e.window_end
+            end as is_closed,
+            (e.wall::date + 1 + case when e.window_start < e.window_end then e.window_start else time '00:00' end) at time zone e.zone as tomorrow,
+            (e.wall::date + case when e.wall::time < e.window_start then 0 else 1 end + e.window_start) at time zone e.zone as opens_at,
+            greatest(e.arrival_at, p_now) as arrival, coalesce(e.burst - 1, 0) * e.step as slack
+        from effective as e
+    )
+    select t.connection_id, t.gateway, t.sender, t.today_is, t.used, t.step, coalesce(t.slack, 0), t.jitter, t.arrival,
+        least(
+            t.day_limit - t.used,
+            -- A quarter of a second is looked ahead, so that a fast connection's rate does not hang on the polling.
+            case when t.step is not null then greatest(0, floor((extract(epoch from p_now - t.arrival) + 0.25 + t.slack) / t.step) + 1) end
+        )::integer,
+        nullif(t.recipient_step, 0),
+        case
+            when t.enabled is false then 'this connection is switched off'
+            when t.paused_reason is not null then 'the connection is paused: ' || t.paused_reason
+            when t.is_disconnected then 'the WhatsApp connection is not connected'
+            when t.is_closed then 'outside the sending hours ' || to_char(t.window_start, 'HH24:MI') || '–' || to_char(t.window_end, 'HH24:MI')
+            when t.used >= t.day_limit then 'the daily limit of ' || t.day_limit || ' messages is reached'
+        end,
+        case
+            when t.enabled is false then 'infinity'
+            when t.paused_reason is not null then coalesce(t.probe_at, 'infinity')
+            when t.is_disconnected then p_now + interval '1 minute'
+            when t.is_closed then t.opens_at
+            when t.used >= t.day_limit then t.tomorrow
+        end,
+        not t.is_closed and t.used >= t.day_limit and t.at_daily_limit = 'fail'
+    from today as t
+$$;
+
+CREATE FUNCTION private.refuse_transition(p_old text, p_new text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    if p_old = 'sent' then
+        raise exception 'This message was already sent and can no longer be changed.' using errcode = 'PT409';
+    elsif p_old = 'unconfirmed' then
+        raise exception 'This message may have been sent. Ask the operator to settle it before you change it.' using errcode = 'PT409';
+    elsif p_new <> p_old and not (
+        (p_new = 'pending' and p_old in ('processing', 'failed', 'cancelled', 'in_queue'))
+        or (p_new = 'cancelled' and p_old in ('pending', 'processing', 'in_queue'))
+    ) then
+        raise exception 'This message is % and cannot be made %.', p_old, p_new using errcode = 'PT409';
+    end if;
+end
+$$;
+
+CREATE FUNCTION private.settle_job_of_node_worker() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    update public.broadcast_messages as m
+    set status = case new.status when 'completed' then 'sent' else 'failed' end,
+        error = case when new.status = 'failed' then left(coalesce(nullif(new.error_message, ''), 'The broadcast worker gave no reason.'), 2000) end,
+        updated_at = now()
+    where m.job_id = new.id and m.status = 'waiting';
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.settle_scheduled_messages() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    update public.scheduled_messages as s
+    set status = case n.status when 'sent' then 'sent' when 'unconfirmed' then 'unconfirmed' else 'failed' end,
+        sent_at = case when n.status = 'sent' then coalesce(n.sent_at, now()) end,
+        message_id = case when n.status = 'sent' then left(coalesce(n.message_id, n.message_ids[1], n.job_id::text), 512) end,
+        error = case when n.status <> 'sent' then left(coalesce(nullif(n.error, ''), 'The sender gave no reason.'), 2000) end,
+        delivery_status = coalesce(n.delivery_status, s.delivery_status),
+        waiting_reason = null,
+        waiting_until = null,
+        updated_at = now()
+    from changed as n
+    where n.scheduled_message_id = s.id
+        and n.status in ('sent', 'failed', 'skipped', 'unconfirmed')
+        and s.broadcast_job_id = n.job_id
+        -- Cancelled while it was being sent, it may have gone out: then that is what the row says.
+        and (s.status in ('processing', 'unconfirmed') or (s.status = 'cancelled' and n.status in ('sent', 'unconfirmed')));
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    v_taken jsonb;
+begin
+    with turn as materialized (
+        select * from private.pace(p_turn, p_now, p_gateway)
+    ),
+    candidate as materialized (
+        select job.*, t.gateway as way, t.step, t.slack, t.jitter, t.first_at, t.recipient_step
+        from turn as t
+        cross join lateral (
+            select j.id, j.connection_id, j.recipient, j.available_at from public.broadcast_jobs as j
+            where j.connection_id = t.connection_id and j.status = 'queued' and j.scheduled_message_id is not null and j.available_at <= p_now
+            order by j.available_at, j.id
+            limit least(ceil(p_seats::numeric / cardinality(p_turn)), t.slots, case when t.gateway in ('waha', 'evolution', 'wppconnect') then 4 end)
+            for update skip locked
+        ) as job
+        where t.blocked_reason is null
+        limit p_seats
+    ),
+    -- Whom a connection wrote to a moment ago has to wait; so has the second message to the same recipient.
+    spaced as (
+        select c.*, greatest(r.free_at, p_now) + make_interval(secs => c.recipient_step * (
+            row_number() over (partition by c.connection_id, c.recipient order by c.available_at, c.id) - 1
+        )) as free_at
+        from candidate as c
+        left join private.recipient_state as r
+            on c.recipient_step is not null and r.connection_id = c.connection_id and r.recipient = c.recipient
+    ),
+    slotted as (
+        select s.*, s.first_at + make_interval(secs => s.step * (s.nth - 1) + s.jitter_sum) as arrival_at,
+            greatest(p_now, s.first_at + make_interval(secs => s.step * (s.nth - 1) + s.jitter_sum - s.slack)) as send_at
+        from (
+            select f.*, row_number() over slots as nth,
+                coalesce(sum(random() * f.jitter) over (slots rows between unbounded preceding and 1 preceding), 0) as jitter_sum
+            from spaced as f
+            where f.recipient_step is null or f.free_at <= p_now
+            window slots as (partition by f.connection_id order by f.available_at, f.id)
+        ) as s
+    ),
+    sending as (
+        update public.broadcast_jobs as j
+        set status = 'sending', lease_token = p_token, lease_until = now() + make_interval(secs => p_lease_seconds), gateway = s.way,
+            attempts = j.attempts + 1, send_at = coalesce(s.send_at, p_now), updated_at = now()
+        from slotted as s
+        where j.id = s.id
+    ),
+    postponed as (
+        update public.broadcast_jobs as j
+        set available_at = s.free_at, updated_at = now()
+        from spaced as s
+        where j.id = s.id and s.recipient_step is not null and s.free_at > p_now
+    ),
+    remembered as (
+        insert into private.recipient_state as r (connection_id, recipient, free_at)
+        select s.connection_id, s.recipient, max(coalesce(s.send_at, p_now) + make_interval(secs => s.recipient_step))
+        from slotted as s
+        where s.recipient_step is not null
+        group by s.connection_id, s.recipient
+        on conflict (connection_id, recipient) do update set free_at = excluded.free_at
+    )
+    select jsonb_object_agg(taken.connection_id, taken.what) into v_taken
+    from (
+        select s.connection_id, jsonb_build_object('number', count(*), 'last_at', max(s.arrival_at), 'jitter', random() * max(s.jitter)) as what
+        from slotted as s
+        group by s.connection_id
+    ) as taken;
+
+    -- To the back of the line, or to sleep: until the next slot, the next job, the end of the block.
+    update private.connection_state as c
+    set arrival_at = case
+            when t.step is not null then coalesce((v_taken -> c.connection_id ->> 'last_at')::timestamptz
+                + make_interval(secs => t.step + (v_taken -> c.connection_id ->> 'jitter')::double precision), c.arrival_at)
+            else c.arrival_at
+        end,
+        day = t.today,
+        sent_today = t.sent_today + coalesce((v_taken -> c.connection_id ->> 'number')::integer, 0),
+        blocked_reason = t.blocked_reason,
+        blocked_until = t.blocked_until,
+        throttle_seconds = case when c.throttle_seconds > 0.02 then c.throttle_seconds * 0.95 else 0 end,
+        ready_at = case
+            when t.blocked_reason like 'the connection is paused%' then 'infinity'
+            when t.blocked_reason is not null and not t.fails then t.blocked_until
+            else greatest(
+                p_now,
+                coalesce((
+                    select min(j.available_at) from public.broadcast_jobs as j
+                    where j.connection_id = c.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
+                ), 'infinity'),
+                case when t.step is not null then coalesce((v_taken -> c.connection_id ->> 'last_at')::timestamptz
+                    + make_interval(secs => t.step + (v_taken -> c.connection_id ->> 'jitter')::double precision), c.arrival_at)
+                    - make_interval(secs => t.slack + 0.2) end
+            )
+        end
+    from private.pace(p_turn, p_now, p_gateway) as t
+    where c.connection_id = t.connection_id;
+end
+$$;
+
+CREATE FUNCTION private.take_turn(p_seats integer, p_busy text[], p_now timestamp with time zone) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    v_turn text[];
+begin
+    select array_agg(turn.connection_id) into v_turn
+    from (
+        select c.connection_id from private.connection_state as c
+        where c.ready_at <= p_now and c.connection_id <> all(p_busy) order by c.ready_at, c.connection_id limit p_seats for update skip locked
+    ) as turn;
+    if v_turn is null then
+        select array_agg(turn.connection_id) into v_turn
+        from (
+            select c.connection_id from private.connection_state as c
+            where c.ready_at <= p_now and c.connection_id <> all(p_busy) order by c.ready_at, c.connection_id limit 1 for update
+        ) as turn;
+    end if;
+    return v_turn;
+end
+$$;
+
+CREATE FUNCTION private.tell_waiting(p_connection text, p_reason text, p_until timestamp with time zone, p_fails boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    with waiting as materialized (
+        select j.id, j.scheduled_message_id from public.broadcast_jobs as j
+        where j.connection_id = p_connection and j.status = 'queued' and j.scheduled_message_id is not null
+        order by j.available_at, j.id limit 1000 for update skip locked
+    ),
+    failed as (
+        update public.broadcast_jobs as j
+        set status = 'failed', completed_at = now(), updated_at = now()
+        from waiting
+        where p_fails and j.id = waiting.id
+        returning j.id
+    ),
+    told as (
+        update public.broadcast_messages as m
+        set status = 'failed', error = 'Not sent: ' || p_reason || '.', updated_at = now()
+        from failed
+        where m.job_id = failed.id
+    )
+    update public.scheduled_messages as s
+    set waiting_reason = p_reason, waiting_until = p_until, updated_at = now()
+    from waiting
+    where not p_fails and s.id = waiting.scheduled_message_id and s.status = 'processing'
+        and (s.waiting_reason, s.waiting_until) is distinct from (p_reason, p_until);
+end
+$$;
+
+CREATE FUNCTION private.withdraw_job(p_job_id uuid) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    update public.broadcast_jobs as j
+    set status = 'cancelled', completed_at = now(), updated_at = now()
+    from (
+        select w.id from public.broadcast_jobs as w
+        where w.id = p_job_id and w.status = 'queued' and w.scheduled_message_id is not null
+        for update skip locked
+    ) as waiting
+    where j.id = waiting.id;
+    if found then
+        update public.broadcast_messages as m set status = 'cancelled', updated_at = now() where m.job_id = p_job_id;
+        return true;
+    end if;
+    return not exists (
+        select 1 from public.broadcast_jobs as j
+        where j.id = p_job_id and j.status not in ('cancelled', 'completed', 'failed', 'unconfirmed')
+    );
+end
+$$;
+
+CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_now timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    v_now timestamptz := coalesce(p_now, now());
+    v_seats integer := least(p_seats, 1000);
+    v_turn text[];
+    v_blocked record;
+begin
+    perform pg_advisory_xact_lock(hashtextextended(p_token::text, 0));
+    if v_seats > 0 and not exists (select 1 from public.broadcast_jobs as j where j.lease_token = p_token and j.status = 'sending') then
+        v_turn := private.take_turn(v_seats, p_busy, v_now);
+    end if;
+
+    if v_turn is not null then
+        for v_blocked in select p.* from private.pace(v_turn, v_now, p_gateway) as p where p.blocked_reason is not null loop
+            perform private.tell_waiting(v_blocked.connection_id, v_blocked.blocked_reason, nullif(v_blocked.blocked_until, 'infinity'), v_blocked.fails);
+        end loop;
+        perform private.take_jobs(v_turn, p_token, v_seats, p_lease_seconds, p_gateway, v_now);
+    end if;
+
+    return query
+    select clock_timestamp(), (
+            select min(c.ready_at) from private.connection_state as c where c.connection_id <> all(p_busy)
+        ), json_agg(claimed)
+    from (
+        select j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.type, j.message, j.media_url, j.caption, j.media,
+            j.asset_id, j.user_id as owner_id, j.attempts, j.throttled, j.schedule as scheduled_at, j.send_at, j.gateway, se.sender,
+            se.period_seconds * 0.02 as slot_tolerance,
+            extract(epoch from j.lease_until - clock_timestamp()) as lease_left,
+            case when j.gateway = 'bullmq' then (select to_jsonb(c) ->> 'api_key' from public.connections as c where c.id = j.connection_id) end as api_key
+        from public.broadcast_jobs as j
+        left join public.connection_settings as se on se.connection_id = j.connection_id
+        where j.lease_token = p_token and j.status = 'sending'
+        order by j.send_at, j.schedule, j.id
+    ) as claimed;
+end
+$$;
+
+CREATE FUNCTION public.diagnose() RETURNS TABLE(level text, what text, remedy text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_name text;
+begin
+    return query
+    select case when count(*) = 0 then 'ok' else 'failure' end,
+        case when count(*) = 0 then 'all indexes are there and valid' else 'indexes are missing or invalid: ' || string_agg(needed.name, ', ') end,
+        case when count(*) > 0 then 'Run ./scripts/migrate again.' end
+    from unnest(array[
+        'scheduled_messages_due_idx', 'scheduled_messages_occurrence_key', 'broadcast_jobs_queued_idx', 'broadcast_jobs_sending_idx',
+        'broadcast_jobs_lease_idx', 'idx_broadcast_messages_job_id'
+    ]) as needed (name)
+    where not exists (
+        select 1 from pg_catalog.pg_class as c
+        join pg_catalog.pg_index as i on i.indexrelid = c.oid
+        where c.relname = needed.name and i.indisvalid
+    );
+
+    return query
+    select case when count(*) = 0 then 'ok' else 'failure' end,
+        case when count(*) = 0 then 'the service key may use every table' else 'the service key may not use: ' || string_agg(t.name, ', ') end,
+        case when count(*) > 0 then 'Run ./scripts/migrate again; it states every grant.' end
+    from unnest(array[
+        'public.scheduled_messages', 'public.connections', 'public.contacts', 'public.broadcast_jobs', 'public.broadcast_messages',
+        'public.connection_settings'
+    ]) as t (name)
+    where not pg_catalog.has_table_privilege('service_role', t.name, 'select, insert, update, delete');
+
+    return query
+    select case when count(*) = 0 then 'ok' else 'failure' end,
+        case when count(*) = 0 then 'scheduled_messages has our policies and no other' else 'other policies add up with ours: ' || string_agg(p.polname, ', ') end,
+        case when count(*) > 0 then 'Drop them: permissive policies widen what ours allow.' end
+    from pg_catalog.pg_policy as p
+    where p.polrelid = 'public.scheduled_messages'::regclass and p.polname not in (
+        'scheduled_messages_select_policy', 'scheduled_messages_insert_policy', 'scheduled_messages_update_policy', 'scheduled_messages_delete_policy'
+    );
+
+    for v_name in
+        select c.relname from pg_catalog.pg_class as c
+        where c.oid in ('public.scheduled_messages'::regclass, 'public.connections'::regclass, 'public.contacts'::regclass) and not c.relrowsecurity
+    loop
+        return query select 'warning', 'row level security is off on ' || v_name,
+            'Everybody can see all of it, so everybody can send through any connection: enable it and write policies.';
+    end loop;
+
+    return query
+    select case when exists (
+            select 1 from pg_catalog.pg_publication_tables as p
+            where p.pubname = 'supabase_realtime' and p.schemaname = 'public' and p.tablename = 'scheduled_messages'
+        ) then 'ok' else 'warning' end,
+        'scheduled_messages in the publication supabase_realtime', 'Where this is a warning, Realtime tells nothing of changes; polls carry on.';
+
+    return query
+    select 'warning', count(*) || ' constraint(s) of scheduled_messages do not cover rows that were there before',
+        'Validate them when it suits: see docs/upgrading.md.'
+    from pg_catalog.pg_constraint as c
+    where c.conrelid = 'public.scheduled_messages'::regclass and not c.convalidated
+    having count(*) > 0;
+end
+$$;
+
+CREATE FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[]) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    perform public.enqueue_broadcast_jobs(
+        p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
+        p_next_at, p_next_after, p_expires_at, p_phones
+    );
+    return query select * from public.claim_broadcast_jobs(p_token, p_seats, p_lease_seconds, p_gateway, p_busy);
+end
+$$;
+
+CREATE FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $_$
+declare
+    v_ids uuid[];
+    v_connections text[];
+begin
+    with given as (
+        select * from unnest(
+            p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
+            p_next_at, p_next_after, p_expires_at, p_phones
+        ) as g (id, revision, job_id, recipient, error, timezone, anchor, occurrence_at, missed, next_at, next_after, expires_at, phone)
+    ),
+    won as materialized (
+        select s.*, g.job_id, g.recipient, g.error as refusal, g.timezone as zone, g.anchor, g.occurrence_at as occurrence,
+            g.missed as missed_now, g.next_at, g.next_after, g.expires_at,
+            case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id,
+            row_number() over (partition by s.connection_id order by s.scheduled_at, s.id) as place
+        from given as g
+        cross join lateral (select r.* from public.scheduled_messages as r where r.id = g.id limit 1 for update skip locked) as s
+        where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= now()
+            and (g.phone is null or exists (
+                select 1 from public.contacts as c
+                where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
+                    and c.owner_id in (s.owner_id, s.created_by) and c.phone_number = g.phone and c.is_blocked is not true
+            ))
+    ),
+    -- What waits there already: why, and until about when.
+    line as materialized (
+        select c.connection_id, st.blocked_reason, st.blocked_until, se.messages, se.period_seconds / se.messages as step,
+            greatest(st.arrival_at, now()) as arrival_at,
+            case when se.messages is not null then (
+                select count(*) from (
+                    select 1 from public.broadcast_jobs as j
+                    where j.connection_id = c.connection_id and j.status = 'queued' and j.scheduled_message_id is not null limit 10000
+                ) as waiting
+            ) end as waiting
+        from (select distinct w.connection_id from won as w) as c
+        left join private.connection_state as st on st.connection_id = c.connection_id and st.ready_at > now()
+        left join public.connection_settings as se on se.connection_id = c.connection_id
+        where st.blocked_until > now() or se.messages is not null
+    ),
+    job as (
+        insert into public.broadcast_jobs (
+            id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id, type, message, media_url, caption, media,
+            asset_id, user_id, schedule, status, total_contacts, available_at, expires_at, broadcast_name
+        )
+        select w.job_id, w.id, case when w.is_recurring then coalesce(w.series_id, w.id) end, w.connection_id, w.recipient,
+            array[w.recipient], w.contact_id, w.type, w.message, w.media_url, w.caption, w.media::text,
+            w.asset_id, coalesce(w.owner_id, w.created_by), w.scheduled_at, 'queued', 1, now(), w.expires_at, 'scheduled message'
+        from won as w
+        where w.refusal is null
+        on conflict (id) do nothing
+    ),
+    message as (
+        insert into public.broadcast_messages (id, job_id, scheduled_message_id, contact, message, type, media_url, caption, status)
+        -- Digits alone, also of a WhatsApp id: by them the Node worker finds the row.
+        select w.job_id, w.job_id, w.id, regexp_replace(split_part(w.recipient, '@', 1), '\D', '', 'g'),
+            w.message, w.type, w.media_url, w.caption, 'waiting'
+        from won as w
+        where w.refusal is null
+        on conflict (id) do nothing
+    ),
+    successor as (
+        insert into public.scheduled_messages (
+            id, connection_id, contact_id, message, type, media_url, caption, media, asset_id, created_by, owner_id, is_recurring,
+            recurrence_pattern, recurrence_end_at, timezone, series_id, series_anchor, occurrence_at, scheduled_at, next_scheduled_at
+        )
+        select w.new_id, w.connection_id, w.contact_id, w.message, w.type, w.media_url, w.caption, w.media, w.asset_id, w.created_by,
+            w.owner_id, true, w.recurrence_pattern, w.recurrence_end_at, w.zone, coalesce(w.series_id, w.id), w.anchor, w.next_at, w.next_at,
+            w.next_after
+        from won as w
+        where w.new_id is not null
+        on conflict (series_id, occurrence_at) where series_id is not null do nothing
+    ),
+    -- An earlier occurrence that still waits would go out together with this one.
+    superseded as (
+        update public.broadcast_jobs as j
+        set status = 'cancelled', completed_at = now(), updated_at = now()
+        from (
+            select e.id from public.broadcast_jobs as e
+            join won as w on e.series_id = w.series_id and e.id <> w.job_id
+            where e.status = 'queued' and w.series_id is not null
+            for update of e skip locked
+        ) as earlier
+        where j.id = earlier.id
+        returning j.id
+    ),
+    told as (
+        update public.broadcast_messages as m
+        set status = 'failed', error = 'Superseded: it still waited when the next occurrence of its series fell due.', updated_at = now()
+        from superseded
+        where m.job_id = superseded.id
+    ),
+    changed as (
+        update public.scheduled_messages as s
+        set status = case when w.refusal is null then 'processing' else 'failed' end,
+            error = w.refusal,
+            waiting_reason = case
+                when w.refusal is not null then null
+                when l.blocked_until > now() then l.blocked_reason
+                when l.waiting + w.place > 1 then 'its turn: this connection sends one message every ' || round(l.step::numeric, 2) || ' s'
+            end,
+            waiting_until = case
+                when w.refusal is not null then null
+                when l.blocked_until > now() then nullif(l.blocked_until, 'infinity')
+                when l.waiting + w.place > 1 then l.arrival_at + make_interval(secs => l.step * (l.waiting + w.place - 1))
+            end,
+            broadcast_job_id = case when w.refusal is null then w.job_id end,
+            timezone = coalesce(w.zone, s.timezone),
+            series_id = case when w.anchor is not null then coalesce(s.series_id, s.id) else s.series_id end,
+            series_anchor = w.anchor,
+            occurrence_at = w.occurrence,
+            scheduled_at = case when w.missed_now > 0 then w.occurrence else s.scheduled_at end,
+            missed = w.missed_now,
+            next_id = coalesce(s.next_id, w.new_id),
+            next_scheduled_at = w.next_at,
+            updated_at = now()
+        from won as w
+        left join line as l on l.connection_id = w.connection_id
+        where s.id = w.id
+        returning s.id, s.connection_id, s.status
+    )
+    select array_agg(c.id), array_agg(distinct c.connection_id) filter (where c.status = 'processing')
+    into v_ids, v_connections
+    from changed as c;
+
+    if v_connections is not null then
+        perform private.announce_work(v_connections, array_fill(now(), array[cardinality(v_connections)]));
+    end if;
+    return query select unnest(v_ids);
+end
+$_$;
+
+CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer DEFAULT 500, p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, next_due_at timestamp with time zone, next_ready_at timestamp with time zone, next_expiry_at timestamp with time zone, next_probe_at timestamp with time zone, upcoming jsonb, stale_hand_overs integer)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+    select clock_timestamp(),
+        (select min(s.scheduled_at) from public.scheduled_messages as s where s.status = 'pending'),
+        (select min(c.ready_at) from private.connection_state as c where c.ready_at < 'infinity'),
+        private.next_expiry(),
+        (select min(c.probe_at) from private.connection_state as c where c.probe_at is not null),
+        (
+            select jsonb_agg(to_jsonb(soon) order by soon.scheduled_at, soon.id)
+            from (
+                select s.* from public.scheduled_messages as s
+                where s.status = 'pending' and s.scheduled_at > now() and s.scheduled_at <= now() + make_interval(secs => p_horizon_seconds)
+                order by s.scheduled_at, s.id limit least(p_limit, 1000)
+            ) as soon
+        ),
+        (
+            select count(*) from public.broadcast_jobs as j
+            where j.status in ('handed_over', 'active') and j.scheduled_message_id is not null and j.send_at < now() - make_interval(secs => p_stale_seconds)
+        )
+$$;
+
+CREATE TABLE public.scheduled_messages (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    connection_id text NOT NULL,
+    contact_id text NOT NULL,
+    message text NOT NULL,
+    type text DEFAULT 'text'::text NOT NULL,
+    media_url text,
+    caption text,
+    scheduled_at timestamp with time zone NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_by uuid DEFAULT auth.uid(),
+    sent_at timestamp with time zone,
+    message_id text,
+    error text,
+    is_recurring boolean DEFAULT false,
+    recurrence_pattern text,
+    next_scheduled_at timestamp with time zone,
+    media json,
+    owner_id uuid DEFAULT auth.uid(),
+    asset_id uuid,
+    timezone text,
+    recurrence_end_at timestamp with time zone,
+    series_id uuid,
+    series_anchor timestamp without time zone,
+    occurrence_at timestamp with time zone,
+    missed integer DEFAULT 0 NOT NULL,
+    next_id uuid,
+    broadcast_job_id uuid,
+    waiting_reason text,
+    waiting_until timestamp with time zone,
+    delivery_status text,
+    revision integer DEFAULT 0 NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT scheduled_messages_failed_says_why CHECK (((status <> ALL (ARRAY['failed'::text, 'unconfirmed'::text])) OR (error IS NOT NULL))),
+    CONSTRAINT scheduled_messages_lengths CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((length(message) <= 65536) AND (length(caption) <= 65536) AND (length(contact_id) <= 256) AND (length(connection_id) <= 256) AND (length(media_url) <= 4096) AND (length(recurrence_pattern) <= 1024) AND (length(timezone) <= 64) AND (length((media)::text) <= 65536)))),
+    CONSTRAINT scheduled_messages_pattern_shape CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (recurrence_pattern IS NULL) OR (recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'::text) OR (recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'::text))),
+    CONSTRAINT scheduled_messages_recurring_has_pattern CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NOT NULL))),
+    CONSTRAINT scheduled_messages_sane_times CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (scheduled_at < '2200-01-01 00:00:00+00'::timestamp with time zone) AND ((recurrence_end_at IS NULL) OR ((recurrence_end_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (recurrence_end_at < '2200-01-01 00:00:00+00'::timestamp with time zone))) AND ((next_scheduled_at IS NULL) OR ((next_scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (next_scheduled_at < '2201-01-01 00:00:00+00'::timestamp with time zone)))))),
+    CONSTRAINT scheduled_messages_sent_is_complete CHECK (((status <> 'sent'::text) OR ((sent_at IS NOT NULL) AND (message_id IS NOT NULL)))),
+    CONSTRAINT scheduled_messages_series_complete CHECK ((((series_anchor IS NULL) = (occurrence_at IS NULL)) AND ((series_anchor IS NULL) OR (series_id IS NOT NULL)))),
+    CONSTRAINT scheduled_messages_status_known CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'sent'::text, 'failed'::text, 'unconfirmed'::text, 'cancelled'::text, 'in_queue'::text]))),
+    CONSTRAINT scheduled_messages_type_known CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (lower(btrim(type)) = ANY (ARRAY[''::text, 'text'::text, 'chat'::text, 'media'::text, 'file'::text, 'image'::text, 'photo'::text, 'picture'::text, 'video'::text, 'gif'::text, 'audio'::text, 'voice'::text, 'ptt'::text, 'document'::text, 'pdf'::text, 'template'::text]))))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
+
+CREATE FUNCTION public.get_pending_scheduled_messages() RETURNS SETOF public.scheduled_messages
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select s.*
+    from public.scheduled_messages as s
+    where s.status = 'pending' and s.scheduled_at <= now()
+    order by s.scheduled_at, s.id
+    limit 1000
+$$;
+
+CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, counts jsonb, next_due_at timestamp with time zone, oldest_overdue_at timestamp with time zone, waiting jsonb, connections jsonb, unconfirmed jsonb, stale_hand_overs integer)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select clock_timestamp(),
+        (select jsonb_object_agg(c.status, c.number) from (select s.status, count(*) as number from public.scheduled_messages as s group by s.status) as c),
+        (select min(s.scheduled_at) from public.scheduled_messages as s where s.status = 'pending' and s.scheduled_at > now()),
+        (select min(s.scheduled_at) from public.scheduled_messages as s where s.status = 'pending' and s.scheduled_at <= now()),
+        (
+            select jsonb_agg(to_jsonb(w) order by w.number desc) from (
+                select j.connection_id, coalesce(s.waiting_reason, s.error, 'its turn') as reason, count(*) as number, min(s.waiting_until) as until
+                from public.broadcast_jobs as j
+                join public.scheduled_messages as s on s.id = j.scheduled_message_id
+                where j.status = 'queued' and j.scheduled_message_id is not null
+                group by 1, 2 order by 3 desc limit 50
+            ) as w
+        ),
+        (
+            select jsonb_agg(to_jsonb(c) order by c.connection_id) from (
+                select st.connection_id, coalesce('paused: ' || st.paused_reason, st.blocked_reason) as state,
+                    coalesce(st.probe_at, nullif(st.blocked_until, 'infinity')) as until, st.sent_today, se.daily_limit
+                from private.connection_state as st
+                left join public.connection_settings as se on se.connection_id = st.connection_id
+                where st.paused_reason is not null or st.blocked_until > now() limit 100
+            ) as c
+        ),
+        (
+            select jsonb_agg(to_jsonb(u) order by u.send_at) from (
+                select s.id, s.connection_id, s.error, j.gateway, j.attempts, j.send_at, j.lease_until
+                from public.scheduled_messages as s
+                left join public.broadcast_jobs as j on j.id = s.broadcast_job_id
+                where s.status = 'unconfirmed' limit 100
+            ) as u
+        ),
+        (
+            select count(*) from public.broadcast_jobs as j
+            where j.status in ('handed_over', 'active') and j.scheduled_message_id is not null and j.send_at < now() - make_interval(secs => p_stale_seconds)
+        )
+$$;
+
+CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(id uuid, db_now timestamp with time zone, phone_number text, is_blocked boolean, connection_exists boolean, timezone text, country_code text, gateway text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $_$
+    select s.id, clock_timestamp(), c.phone_number::text, coalesce(c.is_blocked, false),
+        exists (select 1 from public.connections as k where k.id = s.connection_id), se.timezone, se.country_code, se.gateway
+    from unnest(p_ids) with ordinality as given (id, position)
+    join public.scheduled_messages as s on s.id = given.id
+    left join public.contacts as c
+        on c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
+        and c.owner_id in (s.owner_id, s.created_by)
+    left join public.connection_settings as se on se.connection_id = s.connection_id
+    order by given.position
+$_$;
+
+CREATE FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    return query
+    with given as materialized (
+        select distinct on (g.job_id) g.job_id, g.message_id, g.status, g.error
+        from unnest(p_job_ids, p_message_ids, p_statuses, p_errors) as g (job_id, message_id, status, error)
+        where g.status in ('sent', 'delivered', 'read', 'failed')
+        order by g.job_id, array_position(array['read', 'delivered', 'failed', 'sent'], g.status)
+    ),
+    held as materialized (
+        select g.*, j.status as job_status, j.scheduled_message_id
+        from given as g
+        cross join lateral (select w.status, w.scheduled_message_id from public.broadcast_jobs as w where w.id = g.job_id limit 1 for update) as j
+    ),
+    settled as (
+        update public.broadcast_jobs as j
+        set status = case when h.status = 'failed' then 'failed' else 'completed' end, progress = 100, completed_at = now(), updated_at = now()
+        from held as h
+        where j.id = h.job_id and h.job_status in ('sending', 'unconfirmed')
+        returning j.id
+    ),
+    told as (
+        update public.broadcast_messages as m
+        set delivery_status = h.status,
+            status = case when d.id is null then m.status when h.status = 'failed' then 'failed' else 'sent' end,
+            message_id = coalesce(m.message_id, h.message_id),
+            error = case when h.status = 'failed' then coalesce(h.error, 'WhatsApp gave no reason.') end,
+            sent_at = case when d.id is not null and h.status <> 'failed' then now() else m.sent_at end,
+            updated_at = now()
+        from held as h
+        left join settled as d on d.id = h.job_id
+        where m.job_id = h.job_id
+            and coalesce(array_position(array['sent', 'failed', 'delivered', 'read'], m.delivery_status), 0)
+            < array_position(array['sent', 'failed', 'delivered', 'read'], h.status)
+    ),
+    shown as (
+        update public.scheduled_messages as s
+        set delivery_status = h.status, updated_at = now(),
+            error = case when h.status = 'failed' then left('Accepted, but not delivered: ' || coalesce(h.error, 'WhatsApp gave no reason.'), 2000) end
+        from held as h
+        where s.id = h.scheduled_message_id and s.broadcast_job_id = h.job_id and h.job_status = 'completed' and s.status = 'sent'
+            and coalesce(array_position(array['sent', 'failed', 'delivered', 'read'], s.delivery_status), 0)
+            < array_position(array['sent', 'failed', 'delivered', 'read'], h.status)
+    )
+    select h.job_id from held as h;
+end
+$$;
+
+CREATE FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    v_job_ids uuid[];
+    v_waiting text[];
+    v_waiting_at timestamptz[];
+begin
+    with given as (
+        select g.job_id, g.token, g.message_id, g.error, g.wait, g.outcome, now() - make_interval(secs => coalesce(g.age, 0)) as answered_at
+        from unnest(p_job_ids, p_tokens, p_outcomes, p_message_ids, p_errors, p_waits, p_ages)
+            as g (job_id, token, outcome, message_id, error, wait, age)
+    ),
+    -- Found by its key, whatever the statistics say of statuses.
+    held as materialized (
+        select g.*, j.status, j.wanted, case when j.gateway = 'bullmq' and g.outcome = 'unconfirmed' then 'handed_over' else g.outcome end as meaning
+        from given as g
+        cross join lateral (
+            select w.status, w.lease_token, w.gateway, exists (
+                select 1 from public.scheduled_messages as s
+                where s.id = w.scheduled_message_id and s.broadcast_job_id = w.id and s.status = 'processing'
+            ) as wanted
+            from public.broadcast_jobs as w where w.id = g.job_id limit 1 for update
+        ) as j
+        where j.lease_token = g.token and (
+            j.status in ('sending', 'unconfirmed')
+            or (j.gateway = 'bullmq' and g.outcome in ('handed_over', 'unconfirmed') and j.status in ('handed_over', 'active', 'completed', 'failed'))
+        )
+    ),
+    -- What is unconfirmed never goes back to the queue, also when a late answer says that it could; nor does what was
+    -- cancelled or deleted meanwhile.
+    settled as (
+        update public.broadcast_jobs as j
+        set status = case
+                when g.outcome = 'sent' then 'completed'
+                when g.meaning in ('unconfirmed', 'handed_over') then g.meaning
+                when g.outcome = 'failed' or j.status = 'unconfirmed' then 'failed'
+                when not g.wanted then 'cancelled'
+                else 'queued'
+            end,
+            available_at = case when g.wait is not null and g.meaning <> 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) else j.available_at end,
+            attempts = j.attempts - (g.outcome in ('throttled_recipient', 'throttled_connection', 'stopped', 'released'))::integer,
+            throttled = j.throttled + (g.outcome = 'throttled_recipient')::integer,
+            lease_until = case when g.meaning = 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) end,
+            sent_count = (g.outcome = 'sent')::integer,
+            failed_count = (g.outcome = 'failed')::integer,
+            progress = case when g.outcome in ('sent', 'failed') then 100 else j.progress end,
+            completed_at = case when g.outcome in ('sent', 'failed') then g.answered_at end,
+            updated_at = now()
+        from held as g
+        where j.id = g.job_id and g.status in ('sending', 'unconfirmed')
+        returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, g.outcome, g.message_id, g.error, g.answered_at
+    ),
+    told as (
+        update public.broadcast_messages as m
+        set status = case d.status when 'completed' then 'sent' else d.status end,
+            message_id = d.message_id, error = d.error, updated_at = now(),
+            sent_at = case when d.status = 'completed' then d.answered_at end
+        from settled as d
+        where m.job_id = d.id and d.status in ('completed', 'failed', 'unconfirmed', 'cancelled')
+    ),
+    waits as (
+        update public.scheduled_messages as s
+        set error = case when d.outcome = 'retry' then left(d.error, 2000) end,
+            waiting_reason = case when d.outcome <> 'retry' then left(d.error, 500) end,
+            waiting_until = case when d.outcome <> 'retry' then d.available_at end,
+            updated_at = now()
+        from settled as d
+        where d.error is not null and d.status = 'queued' and s.id = d.scheduled_message_id and s.broadcast_job_id = d.id and s.status = 'processing'
+    ),
+    left_alone as (
+        insert into private.recipient_state as r (connection_id, recipient, free_at)
+        select d.connection_id, d.recipient, max(d.available_at)
+        from settled as d
+        where d.outcome = 'throttled_recipient' and d.status = 'queued'
+        group by d.connection_id, d.recipient
+        on conflict (connection_id, recipient) do update set free_at = greatest(r.free_at, excluded.free_at)
+    ),
+    -- What did not go out does not count; what was too fast is spaced twice as far; what is unusable pauses.
+    changed as (
+        update private.connection_state as c
+        set sent_today = greatest(0, c.sent_today - what.unsent),
+            throttle_seconds = case when what.throttled_until is not null then least(60, greatest(0.1, c.throttle_seconds * 2)) else c.throttle_seconds end,
+            arrival_at = greatest(c.arrival_at, what.throttled_until),
+            paused_reason = coalesce(what.stopped, c.paused_reason),
+            probe_at = case when what.stopped is not null and c.paused_reason is null then now() + interval '10 seconds' else c.probe_at end,
+            failed_probes = case when what.stopped is not null and c.paused_reason is null then 0 else c.failed_probes end,
+            ready_at = case when what.stopped is not null then 'infinity' else c.ready_at end
+        from (
+            select d.connection_id, count(*) as unsent, max(left(d.error, 300)) filter (where d.outcome = 'stopped') as stopped,
+                max(d.available_at) filter (where d.outcome = 'throttled_connection') as throttled_until
+            from settled as d
+            where d.outcome in ('throttled_recipient', 'throttled_connection', 'stopped', 'released')
+            group by d.connection_id
+        ) as what
+        where c.connection_id = what.connection_id
+    )
+    select (select array_agg(h.job_id) from held as h), array_agg(d.connection_id) filter (where d.status = 'queued' and d.outcome <> 'stopped'),
+        array_agg(d.available_at) filter (where d.status = 'queued' and d.outcome <> 'stopped')
+    into v_job_ids, v_waiting, v_waiting_at
+    from settled as d;
+
+    if v_waiting is not null then
+        perform private.announce_work(v_waiting, v_waiting_at);
+    end if;
+    return query select unnest(v_job_ids);
+end
+$$;
+
+CREATE FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double precision DEFAULT 600) RETURNS TABLE(rescued integer, expired integer, hand_overs jsonb, db_now timestamp with time zone, next_expiry_at timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    with late as (
+        select j.id, j.scheduled_message_id, j.gateway, j.status, j.lease_until from public.broadcast_jobs as j
+        where j.status in ('sending', 'handed_over') and j.lease_until < now()
+        order by j.lease_until limit 1000 for update skip locked
+    ),
+    unconfirmed as (
+        update public.broadcast_jobs as j
+        set status = 'unconfirmed', updated_at = now()
+        from late
+        where j.id = late.id and late.status = 'sending' and late.gateway is distinct from 'bullmq'
+        returning j.id, late.lease_until
+    ),
+    told_unconfirmed as (
+        update public.broadcast_messages as m
+        set status = 'unconfirmed', updated_at = now(),
+            error = 'It may have been sent: the sender stopped while it was sending, at about '
+                || to_char(unconfirmed.lease_until at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS') || ' UTC at the latest.'
+        from unconfirmed
+        where m.job_id = unconfirmed.id
+    ),
+    handed_over as (
+        update public.broadcast_jobs as j
+        set status = case when l.wanted then 'handed_over' else 'cancelled' end,
+            -- What may never have reached Redis is looked at once more, soon.
+            lease_until = case when j.send_at > now() - interval '1 day' then now()
+                + make_interval(secs => case when l.status = 'sending' then least(60, p_handover_seconds) else p_handover_seconds end) end,
+            updated_at = now()
+        from (
+            select late.*, exists (
+                select 1 from public.scheduled_messages as s
+                where s.id = late.scheduled_message_id and s.broadcast_job_id = late.id and s.status = 'processing'
+            ) as wanted
+            from late
+        ) as l
+        where j.id = l.id and l.gateway = 'bullmq'
+        returning j.*, l.status as former_status
+    ),
+    told_handed_over as (
+        update public.scheduled_messages as s
+        set waiting_reason = 'the broadcast worker has had it since ' || to_char(h.send_at at time zone 'utc', 'YYYY-MM-DD HH24:MI')
+                || ' UTC and has not told what became of it',
+            updated_at = now()
+        from handed_over as h
+        where h.former_status = 'handed_over' and s.id = h.scheduled_message_id and s.broadcast_job_id = h.id and s.status = 'processing'
+    ),
+    too_late as (
+        update public.broadcast_jobs as j
+        set status = 'failed', completed_at = now(), updated_at = now()
+        from (
+            select w.id from public.broadcast_jobs as w
+            where w.status = 'queued' and w.scheduled_message_id is not null and w.expires_at < now() order by w.expires_at limit 1000 for update skip locked
+        ) as waiting
+        where j.id = waiting.id
+        returning j.id, j.scheduled_message_id
+    ),
+    told_too_late as (
+        update public.broadcast_messages as m
+        set status = 'failed', updated_at = now(),
+            error = 'Not sent in time. It waited for: ' || coalesce(s.waiting_reason, s.error, 'its turn on this connection') || '.'
+        from too_late
+        join public.scheduled_messages as s on s.id = too_late.scheduled_message_id
+        where m.job_id = too_late.id
+    )
+    select (select count(*) from unconfirmed), (select count(*) from too_late), (
+            select jsonb_agg(to_jsonb(again))
+            from (
+                select h.id, h.scheduled_message_id, h.connection_id, h.recipient, h.type, h.message, h.media_url, h.caption, h.media, h.asset_id,
+                    h.user_id as owner_id, h.attempts, h.throttled, h.gateway, null as sender, to_jsonb(c) ->> 'api_key' as api_key
+                from handed_over as h
+                left join public.connections as c on c.id = h.connection_id
+                where h.status = 'handed_over' and h.lease_until is not null
+            ) as again
+        )
+    into rescued, expired, hand_overs;
+    db_now := clock_timestamp();
+    next_expiry_at := private.next_expiry();
+    return next;
+end
+$$;
+
+CREATE FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) RETURNS TABLE(id uuid, connection_id text, gateway text, attempts integer, send_at timestamp with time zone, lease_until timestamp with time zone, error text)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+    if p_outcome not in ('sent', 'failed', 'resend') then
+        raise exception 'The outcome is one of sent, failed, resend, not %.', p_outcome using errcode = '22023';
+    end if;
+    return query
+    select s.id, s.connection_id, j.gateway, j.attempts, j.send_at, j.lease_until, s.error
+    from public.scheduled_messages as s
+    left join public.broadcast_jobs as j on j.id = s.broadcast_job_id
+    where s.id = p_id and (s.status = 'unconfirmed' or (s.status = 'processing' and j.status in ('handed_over', 'active')))
+    for update of s;
+    if not found then
+        return;
+    end if;
+
+    update public.broadcast_messages as m
+    set status = p_outcome, updated_at = now(), sent_at = case when p_outcome = 'sent' then coalesce(j.send_at, now()) end,
+        error = case when p_outcome = 'failed' then 'The operator found that it was not sent.' end
+    from public.scheduled_messages as s
+    join public.broadcast_jobs as j on j.id = s.broadcast_job_id
+    where s.id = p_id and m.job_id = s.broadcast_job_id and p_outcome <> 'resend';
+    update public.broadcast_jobs as j
+    set status = case p_outcome when 'sent' then 'completed' when 'failed' then 'failed' else 'cancelled' end, completed_at = now(), updated_at = now()
+    from public.scheduled_messages as s
+    where s.id = p_id and j.id = s.broadcast_job_id;
+    update public.scheduled_messages as s set status = 'pending' where s.id = p_id and p_outcome = 'resend';
+end
+$$;
+
+CREATE FUNCTION public.resume_connection(p_connection_id text) RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    update private.connection_state as c
+    set paused_reason = null, probe_at = null, failed_probes = 0, blocked_reason = null, blocked_until = null, ready_at = now()
+    where c.connection_id = p_connection_id and c.paused_reason is not null
+    returning true
+$$;
+
+CREATE FUNCTION public.take_probes() RETURNS TABLE(connection_id text, gateway text, sender text, reason text)
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    update private.connection_state as c
+    set probe_at = now() + make_interval(secs => least(1800, 15 * power(2, least(c.failed_probes, 10)))), failed_probes = c.failed_probes + 1
+    from (
+        select d.connection_id from private.connection_state as d
+        where d.probe_at <= now() order by d.probe_at limit 50 for update skip locked
+    ) as due
+    left join public.connection_settings as se on se.connection_id = due.connection_id
+    where c.connection_id = due.connection_id
+    returning c.connection_id, se.gateway, se.sender, c.paused_reason
+$$;
+
+CREATE TABLE private.connection_state (
+    connection_id text NOT NULL,
+    ready_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    arrival_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    day date,
+    sent_today integer DEFAULT 0 NOT NULL,
+    blocked_reason text,
+    blocked_until timestamp with time zone,
+    paused_reason text,
+    probe_at timestamp with time zone,
+    failed_probes integer DEFAULT 0 NOT NULL,
+    throttle_seconds double precision DEFAULT 0 NOT NULL
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
+
+CREATE TABLE private.recipient_state (
+    connection_id text NOT NULL,
+    recipient text NOT NULL,
+    free_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.broadcast_jobs (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    connection_id text,
+    type text DEFAULT 'text'::text NOT NULL,
+    template_name text,
+    variables jsonb,
+    contacts text[] DEFAULT '{}'::text[],
+    message text,
+    media_url text,
+    caption text,
+    status text DEFAULT 'queued'::text NOT NULL,
+    progress integer DEFAULT 0,
+    total_contacts integer DEFAULT 0,
+    sent_count integer DEFAULT 0,
+    failed_count integer DEFAULT 0,
+    skipped_count integer DEFAULT 0,
+    schedule timestamp with time zone,
+    speed text DEFAULT 'normal'::text,
+    is_group boolean DEFAULT false,
+    group_tag text,
+    created_at timestamp with time zone DEFAULT now(),
+    updated_at timestamp with time zone DEFAULT now(),
+    completed_at timestamp with time zone,
+    user_id uuid,
+    isprivatemessage boolean DEFAULT false,
+    contact_id text,
+    broadcast_name text,
+    media text,
+    asset_id uuid,
+    error_message text,
+    scheduled_message_id uuid,
+    series_id uuid,
+    recipient text,
+    gateway text,
+    attempts integer DEFAULT 0 NOT NULL,
+    throttled integer DEFAULT 0 NOT NULL,
+    available_at timestamp with time zone,
+    expires_at timestamp with time zone,
+    lease_token uuid,
+    lease_until timestamp with time zone,
+    send_at timestamp with time zone
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
+
+CREATE TABLE public.broadcast_messages (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    job_id uuid,
+    contact text NOT NULL,
+    message text,
+    type text,
+    media_url text,
+    caption text,
+    status text DEFAULT 'pending'::text,
+    message_id text,
+    error text,
+    sent_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now(),
+    updated_at timestamp with time zone DEFAULT now(),
+    data jsonb,
+    message_ids text[],
+    scheduled_message_id uuid,
+    delivery_status text
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
+
+CREATE TABLE public.connection_settings (
+    connection_id text NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    gateway text,
+    sender text,
+    timezone text,
+    country_code text,
+    messages integer,
+    period_seconds double precision,
+    burst integer DEFAULT 1 NOT NULL,
+    jitter_seconds double precision DEFAULT 0 NOT NULL,
+    daily_limit integer,
+    at_daily_limit text DEFAULT 'defer'::text NOT NULL,
+    warm_up_from date,
+    warm_up_days integer,
+    warm_up_limit integer,
+    window_start time without time zone,
+    window_end time without time zone,
+    recipient_interval_seconds double precision,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT connection_settings_at_daily_limit_check CHECK ((at_daily_limit = ANY (ARRAY['defer'::text, 'fail'::text]))),
+    CONSTRAINT connection_settings_burst_check CHECK (((burst >= 1) AND (burst <= 100000))),
+    CONSTRAINT connection_settings_country_code_check CHECK ((country_code ~ '^[A-Z]{2}$'::text)),
+    CONSTRAINT connection_settings_daily_limit_check CHECK ((daily_limit >= 0)),
+    CONSTRAINT connection_settings_gateway_check CHECK ((gateway = ANY (ARRAY['mock'::text, 'cloud'::text, 'waha'::text, 'evolution'::text, 'wppconnect'::text, 'bullmq'::text]))),
+    CONSTRAINT connection_settings_jitter_seconds_check CHECK (((jitter_seconds >= (0)::double precision) AND (jitter_seconds <= (3600)::double precision))),
+    CONSTRAINT connection_settings_messages_check CHECK (((messages >= 1) AND (messages <= 100000))),
+    CONSTRAINT connection_settings_period_seconds_check CHECK (((period_seconds >= (0.001)::double precision) AND (period_seconds <= (86400)::double precision))),
+    CONSTRAINT connection_settings_rate_complete CHECK (((messages IS NULL) = (period_seconds IS NULL))),
+    CONSTRAINT connection_settings_recipient_interval_seconds_check CHECK (((recipient_interval_seconds >= (0)::double precision) AND (recipient_interval_seconds <= (86400)::double precision))),
+    CONSTRAINT connection_settings_sender_check CHECK (((length(sender) >= 1) AND (length(sender) <= 256))),
+    CONSTRAINT connection_settings_timezone_check CHECK (private.is_timezone(timezone)),
+    CONSTRAINT connection_settings_warm_up_complete CHECK (((num_nulls(warm_up_from, warm_up_days, warm_up_limit) = ANY (ARRAY[0, 3])) AND ((warm_up_from IS NULL) OR (daily_limit IS NOT NULL)))),
+    CONSTRAINT connection_settings_warm_up_days_check CHECK (((warm_up_days >= 1) AND (warm_up_days <= 365))),
+    CONSTRAINT connection_settings_warm_up_limit_check CHECK ((warm_up_limit >= 1)),
+    CONSTRAINT connection_settings_window_complete CHECK ((((window_start IS NULL) = (window_end IS NULL)) AND (window_start <> window_end)))
+);
+
+CREATE TABLE public.connections (
+    id text DEFAULT (gen_random_uuid())::text NOT NULL,
+    name text,
+    connected boolean DEFAULT true,
+    qr text,
+    phone_number text,
+    webhook_config jsonb,
+    user_id text DEFAULT (auth.uid())::text,
+    api_key character varying DEFAULT ('wha_'::text || replace((gen_random_uuid())::text, '-'::text, ''::text)),
+    expired_date timestamp with time zone,
+    server text,
+    status text,
+    ai_agent_id text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.contacts (
+    id bigint NOT NULL,
+    owner_id uuid DEFAULT auth.uid(),
+    phone_number character varying(20),
+    contact_name text,
+    email text,
+    labels text[],
+    is_blocked boolean DEFAULT false,
+    is_favorite boolean DEFAULT false,
+    notes text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE public.contacts ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME public.contacts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE ONLY private.connection_state
+    ADD CONSTRAINT connection_state_pkey PRIMARY KEY (connection_id);
+
+ALTER TABLE ONLY private.recipient_state
+    ADD CONSTRAINT recipient_state_pkey PRIMARY KEY (connection_id, recipient);
+
+ALTER TABLE ONLY public.broadcast_jobs
+    ADD CONSTRAINT broadcast_jobs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.broadcast_messages
+    ADD CONSTRAINT broadcast_messages_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.connection_settings
+    ADD CONSTRAINT connection_settings_pkey PRIMARY KEY (connection_id);
+
+ALTER TABLE ONLY public.connections
+    ADD CONSTRAINT connections_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.contacts
+    ADD CONSTRAINT contacts_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.scheduled_messages
+    ADD CONSTRAINT scheduled_messages_pkey PRIMARY KEY (id);
+
+CREATE INDEX connection_state_probe_idx ON private.connection_state USING btree (probe_at) WHERE (probe_at IS NOT NULL);
+
+CREATE INDEX connection_state_ready_idx ON private.connection_state USING btree (ready_at, connection_id);
+
+CREATE INDEX recipient_state_free_at_idx ON private.recipient_state USING btree (free_at);
+
+CREATE INDEX broadcast_jobs_expiry_idx ON public.broadcast_jobs USING btree (expires_at) WHERE ((status = 'queued'::text) AND (expires_at IS NOT NULL));
+
+CREATE INDEX broadcast_jobs_handed_over_idx ON public.broadcast_jobs USING btree (send_at) WHERE ((status = ANY (ARRAY['handed_over'::text, 'active'::text])) AND (scheduled_message_id IS NOT NULL));
+
+CREATE INDEX broadcast_jobs_lease_idx ON public.broadcast_jobs USING btree (lease_until) WHERE (status = ANY (ARRAY['sending'::text, 'handed_over'::text]));
+
+CREATE INDEX broadcast_jobs_queued_idx ON public.broadcast_jobs USING btree (connection_id, available_at, id) WHERE ((status = 'queued'::text) AND (scheduled_message_id IS NOT NULL));
+
+CREATE INDEX broadcast_jobs_sending_idx ON public.broadcast_jobs USING btree (lease_token) WHERE (status = 'sending'::text);
+
+CREATE INDEX broadcast_jobs_series_idx ON public.broadcast_jobs USING btree (series_id) WHERE ((status = 'queued'::text) AND (series_id IS NOT NULL));
+
+CREATE INDEX connections_user_id_idx ON public.connections USING btree (user_id);
+
+CREATE INDEX contacts_owner_id_idx ON public.contacts USING btree (owner_id);
+
+CREATE INDEX idx_broadcast_messages_job_id ON public.broadcast_messages USING btree (job_id);
+
+CREATE INDEX idx_scheduled_messages_connection_id ON public.scheduled_messages USING btree (connection_id);
+
+CREATE INDEX idx_scheduled_messages_contact_id ON public.scheduled_messages USING btree (contact_id);
+
+CREATE INDEX idx_scheduled_messages_created_by ON public.scheduled_messages USING btree (created_by);
+
+CREATE INDEX scheduled_messages_due_idx ON public.scheduled_messages USING btree (scheduled_at, id) WHERE (status = 'pending'::text);
+
+CREATE UNIQUE INDEX scheduled_messages_occurrence_key ON public.scheduled_messages USING btree (series_id, occurrence_at) WHERE (series_id IS NOT NULL);
+
+CREATE INDEX scheduled_messages_owner_contact_idx ON public.scheduled_messages USING btree (owner_id, contact_id);
+
+CREATE TRIGGER announce_connection AFTER INSERT OR UPDATE ON public.connection_settings FOR EACH ROW EXECUTE FUNCTION private.announce_connection();
+
+CREATE TRIGGER cancel_messages_of_connection AFTER DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.cancel_messages_of_connection();
+
+CREATE TRIGGER complete_old_row BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((((old.status = 'sent'::text) AND ((old.sent_at IS NULL) OR (old.message_id IS NULL))) OR ((old.status = ANY (ARRAY['failed'::text, 'unconfirmed'::text])) AND (old.error IS NULL)) OR (old.status <> ALL (ARRAY['pending'::text, 'processing'::text, 'sent'::text, 'failed'::text, 'unconfirmed'::text, 'cancelled'::text, 'in_queue'::text])))) EXECUTE FUNCTION private.complete_old_row();
+
+CREATE TRIGGER guard_broadcasts BEFORE INSERT OR DELETE OR UPDATE ON public.broadcast_jobs FOR EACH ROW WHEN ((CURRENT_USER = ANY (ARRAY['anon'::name, 'authenticated'::name]))) EXECUTE FUNCTION private.guard_broadcasts();
+
+CREATE TRIGGER guard_broadcasts BEFORE INSERT OR DELETE OR UPDATE ON public.broadcast_messages FOR EACH ROW WHEN ((CURRENT_USER = ANY (ARRAY['anon'::name, 'authenticated'::name]))) EXECUTE FUNCTION private.guard_broadcasts();
+
+CREATE TRIGGER guard_delete BEFORE DELETE ON public.scheduled_messages FOR EACH ROW WHEN (((CURRENT_USER = ANY (ARRAY['anon'::name, 'authenticated'::name])) AND (old.broadcast_job_id IS NOT NULL))) EXECUTE FUNCTION private.guard_delete('user');
+
+CREATE TRIGGER guard_delete_by_service BEFORE DELETE ON public.scheduled_messages FOR EACH ROW WHEN (((CURRENT_USER <> ALL (ARRAY['anon'::name, 'authenticated'::name])) AND (old.broadcast_job_id IS NOT NULL))) EXECUTE FUNCTION private.guard_delete();
+
+CREATE TRIGGER guard_insert BEFORE INSERT ON public.scheduled_messages FOR EACH ROW WHEN ((CURRENT_USER = ANY (ARRAY['anon'::name, 'authenticated'::name]))) EXECUTE FUNCTION private.guard_insert();
+
+CREATE TRIGGER guard_update BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((CURRENT_USER = ANY (ARRAY['anon'::name, 'authenticated'::name]))) EXECUTE FUNCTION private.guard_update('user');
+
+CREATE TRIGGER guard_update_by_service BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((CURRENT_USER <> ALL (ARRAY['anon'::name, 'authenticated'::name])) AND (new.status = ANY (ARRAY['pending'::text, 'cancelled'::text])))) EXECUTE FUNCTION private.guard_update();
+
+CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((new.gateway = 'bullmq'::text) AND (old.status = ANY (ARRAY['sending'::text, 'handed_over'::text, 'active'::text])) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
+
+CREATE TRIGGER settle_scheduled_messages AFTER UPDATE ON public.broadcast_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION private.settle_scheduled_messages();
+
+ALTER TABLE ONLY public.connection_settings
+    ADD CONSTRAINT connection_settings_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES public.connections(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.scheduled_messages
+    ADD CONSTRAINT scheduled_messages_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE SET NULL;
+
+ALTER TABLE private.connection_state ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE private.recipient_state ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.broadcast_jobs ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.broadcast_messages ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.connection_settings ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY connection_settings_select_policy ON public.connection_settings FOR SELECT TO authenticated USING ((EXISTS ( SELECT 1
+   FROM public.connections c
+  WHERE (c.id = connection_settings.connection_id))));
+
+ALTER TABLE public.connections ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY connections_owner_policy ON public.connections TO authenticated USING ((user_id = (( SELECT auth.uid() AS uid))::text)) WITH CHECK ((user_id = (( SELECT auth.uid() AS uid))::text));
+
+ALTER TABLE public.contacts ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY contacts_owner_policy ON public.contacts TO authenticated USING ((owner_id = ( SELECT auth.uid() AS uid))) WITH CHECK ((owner_id = ( SELECT auth.uid() AS uid)));
+
+ALTER TABLE public.scheduled_messages ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY scheduled_messages_delete_policy ON public.scheduled_messages FOR DELETE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR (created_by = ( SELECT auth.uid() AS uid))));
+
+CREATE POLICY scheduled_messages_insert_policy ON public.scheduled_messages FOR INSERT TO authenticated WITH CHECK (((owner_id = ( SELECT auth.uid() AS uid)) AND (created_by = ( SELECT auth.uid() AS uid)) AND (EXISTS ( SELECT 1
+   FROM public.connections c
+  WHERE (c.id = scheduled_messages.connection_id)))));
+
+CREATE POLICY scheduled_messages_select_policy ON public.scheduled_messages FOR SELECT TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR (created_by = ( SELECT auth.uid() AS uid))));
+
+CREATE POLICY scheduled_messages_update_policy ON public.scheduled_messages FOR UPDATE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR (created_by = ( SELECT auth.uid() AS uid)))) WITH CHECK ((((owner_id = ( SELECT auth.uid() AS uid)) OR (created_by = ( SELECT auth.uid() AS uid))) AND (EXISTS ( SELECT 1
+   FROM public.connections c
+  WHERE (c.id = scheduled_messages.connection_id)))));
+
+GRANT USAGE ON SCHEMA private TO service_role;
+
+GRANT USAGE ON SCHEMA public TO anon;
+GRANT USAGE ON SCHEMA public TO authenticated;
+GRANT USAGE ON SCHEMA public TO service_role;
+
+REVOKE ALL ON FUNCTION private.announce_connection() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.announce_work(p_connections text[], p_at timestamp with time zone[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.announce_work(p_connections text[], p_at timestamp with time zone[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.cancel_messages_of_connection() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.cancel_messages_of_user() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.complete_old_row() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.guard_broadcasts() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.guard_delete() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.guard_insert() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.guard_update() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.is_timezone(p_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_timezone(p_name text) TO service_role;
+
+REVOKE ALL ON FUNCTION private.next_expiry() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.next_expiry() TO service_role;
+
+REVOKE ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text) TO service_role;
+
+REVOKE ALL ON FUNCTION private.refuse_transition(p_old text, p_new text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.settle_job_of_node_worker() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.settle_scheduled_messages() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_now timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION private.tell_waiting(p_connection text, p_reason text, p_until timestamp with time zone, p_fails boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.tell_waiting(p_connection text, p_reason text, p_until timestamp with time zone, p_fails boolean) TO service_role;
+
+REVOKE ALL ON FUNCTION private.withdraw_job(p_job_id uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION public.diagnose() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.diagnose() TO service_role;
+
+REVOKE ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[]) TO service_role;
+
+REVOKE ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[]) TO service_role;
+
+REVOKE ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) TO service_role;
+
+GRANT SELECT,DELETE ON TABLE public.scheduled_messages TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO service_role;
+
+GRANT INSERT(id) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(connection_id),UPDATE(connection_id) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(contact_id),UPDATE(contact_id) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(message),UPDATE(message) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(type),UPDATE(type) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(media_url),UPDATE(media_url) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(caption),UPDATE(caption) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(scheduled_at),UPDATE(scheduled_at) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(status),UPDATE(status) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(created_by) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(is_recurring),UPDATE(is_recurring) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(recurrence_pattern),UPDATE(recurrence_pattern) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(next_scheduled_at),UPDATE(next_scheduled_at) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(media),UPDATE(media) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(owner_id) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(asset_id),UPDATE(asset_id) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(timezone),UPDATE(timezone) ON TABLE public.scheduled_messages TO authenticated;
+
+GRANT INSERT(recurrence_end_at),UPDATE(recurrence_end_at) ON TABLE public.scheduled_messages TO authenticated;
+
+REVOKE ALL ON FUNCTION public.get_pending_scheduled_messages() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.get_pending_scheduled_messages() TO authenticated;
+GRANT ALL ON FUNCTION public.get_pending_scheduled_messages() TO service_role;
+
+REVOKE ALL ON FUNCTION public.get_status(p_stale_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.get_status(p_stale_seconds double precision) TO service_role;
+
+REVOKE ALL ON FUNCTION public.look_up_recipients(p_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.look_up_recipients(p_ids uuid[]) TO service_role;
+
+REVOKE ALL ON FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[]) TO service_role;
+
+REVOKE ALL ON FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[]) TO service_role;
+
+REVOKE ALL ON FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double precision) TO service_role;
+
+REVOKE ALL ON FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.resume_connection(p_connection_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.resume_connection(p_connection_id text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.take_probes() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.take_probes() TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_state TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.recipient_state TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_jobs TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_messages TO service_role;
+
+GRANT SELECT ON TABLE public.connection_settings TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connection_settings TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connections TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connections TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.contacts TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.contacts TO service_role;
+
+GRANT SELECT,USAGE ON SEQUENCE public.contacts_id_seq TO authenticated;
+GRANT SELECT,USAGE ON SEQUENCE public.contacts_id_seq TO service_role;
