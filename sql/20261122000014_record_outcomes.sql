@@ -1,8 +1,10 @@
--- Writes down what the gateway said. A job is settled only by the token of its last claim; the rows returned are those
--- that were, the others were fenced out. An answer after the lease still settles what became `unconfirmed`.
--- p_outcomes: sent | failed | unconfirmed | retry | throttled_recipient | throttled_connection | stopped | released | handed_over. p_waits: seconds until a retry, or until a
--- hand-over is added again. p_ages: seconds since the gateway answered. The four before `handed_over` cost no attempt;
--- `released` was never dialled. `stopped` pauses the connection until a probe succeeds, `throttled_connection` slows it down.
+-- Writes down what the gateway said. A job is settled only by the token of its last claim, and once; the rows returned are
+-- those whose token it was, also when the caller asks again because the first reply was lost; the others were fenced out. An
+-- answer after the lease still settles what became `unconfirmed`.
+-- p_outcomes: sent | failed | unconfirmed | retry | throttled_recipient | throttled_connection | stopped | released |
+-- handed_over. p_waits: seconds until a retry, or until a hand-over is added again. p_ages: seconds since the gateway answered.
+-- The four before `handed_over` cost no attempt; `released` was never dialled. `stopped` pauses the connection until a probe
+-- succeeds, `throttled_connection` slows it down.
 -- What is in doubt on its way to the Node worker's queue is handed over: adding it again is harmless. That worker may have
 -- begun, or even finished, before we write that it has the job; then there is nothing left to write.
 create or replace function public.record_outcomes(
@@ -16,7 +18,6 @@ set search_path = ''
 set enable_seqscan = off
 as $$
 declare
-    v_job_ids uuid[];
     v_waiting text[];
     v_waiting_at timestamptz[];
 begin
@@ -68,7 +69,12 @@ begin
     told as (
         update public.broadcast_messages as m
         set status = case d.status when 'completed' then 'sent' else d.status end,
-            message_id = d.message_id, error = d.error, updated_at = now(),
+            message_id = d.message_id, updated_at = now(),
+            error = case
+                when d.status = 'failed' and d.outcome <> 'failed' then 'Not sent, and not tried again, because the worker was held up for too long'
+                    || coalesce(': ' || regexp_replace(d.error, '^try .*? UTC: ', ''), '.')
+                else d.error
+            end,
             sent_at = case when d.status = 'completed' then d.answered_at end
         from settled as d
         where m.job_id = d.id and d.status in ('completed', 'failed', 'unconfirmed', 'cancelled')
@@ -109,15 +115,18 @@ begin
         ) as what
         where c.connection_id = what.connection_id
     )
-    select (select array_agg(h.job_id) from held as h), array_agg(d.connection_id) filter (where d.status = 'queued' and d.outcome <> 'stopped'),
+    select array_agg(d.connection_id) filter (where d.status = 'queued' and d.outcome <> 'stopped'),
         array_agg(d.available_at) filter (where d.status = 'queued' and d.outcome <> 'stopped')
-    into v_job_ids, v_waiting, v_waiting_at
+    into v_waiting, v_waiting_at
     from settled as d;
 
     if v_waiting is not null then
         perform private.announce_work(v_waiting, v_waiting_at);
     end if;
-    return query select unnest(v_job_ids);
+    return query
+    select g.job_id from unnest(p_job_ids, p_tokens) as g (job_id, token)
+    cross join lateral (select w.lease_token from public.broadcast_jobs as w where w.id = g.job_id limit 1) as j
+    where j.lease_token = g.token;
 end
 $$;
 revoke all on function public.record_outcomes(uuid[], uuid[], text[], text[], text[], double precision[], double precision[])

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 LINGER_SECONDS = 0.02  # how long freed seats wait for more of them, so that calls grow with batches
 RECORD_AT_ONCE = 1000
+IDLE_SECONDS = 20  # how long a loop with nothing to do waits before it says that it is alive
 STOPPED_SECONDS = 10  # how long what was claimed before a connection stopped is handed back undialled
 
 
@@ -62,6 +63,7 @@ class Dispatcher:
         self._stop = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
         self._in_flight: Counter[str] = Counter()  # by connection
+        self._dialled: set[str] = set()  # ids of jobs that a gateway may know of
         self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._stopped: dict[str, float] = {}  # connections that a gateway stopped, and when
         self._held_back: list[str] = []  # busy at the last claim
@@ -94,17 +96,16 @@ class Dispatcher:
     async def run(self, stop: asyncio.Event) -> None:
         """Claims until `stop`; then waits for what is in flight, at most DRAIN_SECONDS."""
         self._stop = stop
-        helpers = [asyncio.create_task(self._record_for_ever()), asyncio.create_task(self._wake_to_stop())]
+        claimer = asyncio.create_task(self._claim_until_stop())
+        others = [asyncio.create_task(self._record_for_ever()), asyncio.create_task(self._wake_to_stop())]
         try:
-            while not stop.is_set():
-                try:
-                    await self._turn()
-                except StoreRefused as e:
-                    log.error("jobs cannot be claimed", reason=str(e))
-                    await wait_for(stop, self.settings.poll_interval_seconds)
+            done, _ = await asyncio.wait([claimer, *others], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                await task  # a fault of ours ends the daemon; what supervises it starts another
         finally:
-            await self._drain()
-            for task in helpers:
+            stop.set()
+            await self._drain(claimer)
+            for task in others:
                 task.cancel()
 
     async def send_all(self) -> None:
@@ -112,6 +113,8 @@ class Dispatcher:
         recorder = asyncio.create_task(self._record_for_ever())
         try:
             while not self.idle or (await self._claimed_any()):
+                if recorder.done():
+                    await recorder
                 self._freed.clear()
                 if not self.idle:
                     await wait_for(self._freed, 1)
@@ -139,6 +142,14 @@ class Dispatcher:
         self._launch(claim)
         return claim
 
+    async def _claim_until_stop(self) -> None:
+        while not self._stop.is_set():
+            try:
+                await self._turn()
+            except StoreRefused as e:
+                log.error("jobs cannot be claimed", reason=str(e))
+                await wait_for(self._stop, self.settings.poll_interval_seconds)
+
     async def _wake_to_stop(self) -> None:
         await self._stop.wait()
         self._woken.set()
@@ -159,7 +170,8 @@ class Dispatcher:
         while not self.seats and not self._stop.is_set():
             self._freed.clear()
             await wait_for(self._freed, 1)
-            self.vitals.beat("dispatcher")
+            if self._recording:
+                self.vitals.beat("dispatcher")  # it waits for the recorder, whose own beat tells
         deadline = time.monotonic() + LINGER_SECONDS
         while self.seats < enough and (left := deadline - time.monotonic()) > 0:
             self._freed.clear()
@@ -193,15 +205,22 @@ class Dispatcher:
         try:
             settlement = await self._attempt(job)
         except asyncio.CancelledError:
-            settlement = self._settle(job, Unconfirmed("the worker was stopped before the gateway answered."))
+            settlement = self._interrupted(job)
         except Exception:
             log.exception("a gateway raised instead of answering", gateway=job.row["gateway"], job=job.id)
             settlement = self._settle(job, Unconfirmed("the worker failed while it was sending; its log says how."))
         self._leave(job)
-        self._answers.append(replace(settlement, age=time.monotonic()))
+        self._answers.append(settlement)
         self._answered.set()
 
+    def _interrupted(self, job: Job) -> Settlement:
+        """What waited for its turn was not dialled."""
+        if job.id in self._dialled:
+            return self._settle(job, Unconfirmed("the worker was stopped before the gateway answered."))
+        return Settlement(job.id, job.token, "released", wait=0)
+
     def _leave(self, job: Job) -> None:
+        self._dialled.discard(job.id)
         self._in_flight[job.connection] -= 1
         if not self._in_flight[job.connection]:
             del self._in_flight[job.connection]
@@ -228,6 +247,7 @@ class Dispatcher:
         wait = self.clock.until(parse_time(job.row["send_at"]))
         if (wait > 0 and await wait_for(self._stop, wait)) or not self._may_dial(job, gateway):
             return Settlement(job.id, job.token, "released", wait=0)
+        self._dialled.add(job.id)
         outcome = await gateway.send(message)
         if isinstance(outcome, Stopped):
             self._stopped[job.connection] = time.monotonic()
@@ -237,7 +257,8 @@ class Dispatcher:
     def _may_dial(self, job: Job, gateway: Gateway) -> bool:
         now = time.monotonic()
         if (
-            now + gateway.timeout > job.lease_ends
+            self._stop.is_set()
+            or now + gateway.timeout > job.lease_ends
             or now - self._stopped.get(job.connection, -STOPPED_SECONDS) < STOPPED_SECONDS
         ):
             return False
@@ -259,18 +280,19 @@ class Dispatcher:
 
     async def _record_for_ever(self) -> None:
         while True:
-            await self._answered.wait()
+            self.vitals.beat("recorder")
+            await wait_for(self._answered, IDLE_SECONDS)
             self._answered.clear()
             while self._answers:
+                self.vitals.beat("recorder")
                 await self._record()
 
     async def _record(self) -> None:
         batch, self._answers = self._answers[:RECORD_AT_ONCE], self._answers[RECORD_AT_ONCE:]
         self.metrics.settled([settlement.outcome for settlement in batch])
         self._recording += len(batch)
-        now = time.monotonic()
         try:
-            await self._write([replace(settlement, age=now - settlement.age) for settlement in batch])
+            await self._write(batch)
         finally:
             self._recording -= len(batch)
             self._freed.set()
@@ -294,17 +316,22 @@ class Dispatcher:
             self.metrics.fenced_out.inc(fenced)
             log.warning("answers came after their jobs had been settled otherwise", count=fenced)
 
-    async def _drain(self) -> None:
+    async def _drain(self, claimer: asyncio.Task[None]) -> None:
         deadline = time.monotonic() + self.settings.drain_seconds
         while (self._sending or self._reserved) and (left := deadline - time.monotonic()) > 0:
             self._freed.clear()
             await wait_for(self._freed, min(left, 0.1))
-        for task in list(self._sending):
+        late = [claimer, *self._sending]
+        for task in late:
             task.cancel()
-        await asyncio.gather(*self._sending, return_exceptions=True)
+        await asyncio.gather(*late, return_exceptions=True)
         while not self.idle and time.monotonic() < deadline + 5:
             self._freed.clear()
             await wait_for(self._freed, 0.5)
+        if lost := len(self._answers) + self._recording:
+            log.error(
+                "stopped before it could be recorded what became of messages; they become unconfirmed", count=lost
+            )
 
 
 def to_message(row: dict[str, Any], settings: Settings) -> Message:

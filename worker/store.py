@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
@@ -72,7 +72,7 @@ class Enqueue:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """One job as `record_outcomes` wants it. `wait` and `age` in seconds; see the function's comment."""
+    """One job as `record_outcomes` wants it; see the function's comment. `wait` in seconds, `answered_at` monotonic."""
 
     job_id: str
     token: str
@@ -80,7 +80,7 @@ class Settlement:
     message_id: str | None = None
     error: str | None = None
     wait: float | None = None
-    age: float = 0.0
+    answered_at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ ENQUEUE_ARGUMENTS = {
 }  # fmt: skip
 SETTLEMENT_ARGUMENTS = {
     "job_id": "p_job_ids", "token": "p_tokens", "outcome": "p_outcomes", "message_id": "p_message_ids",
-    "error": "p_errors", "wait": "p_waits", "age": "p_ages",
+    "error": "p_errors", "wait": "p_waits",
 }  # fmt: skip
 
 
@@ -214,7 +214,13 @@ class Store:
 
     async def record(self, settlements: Sequence[Settlement]) -> list[str]:
         """Returns the jobs that were ours to settle; the others had been fenced out."""
-        return await self._strings("record_outcomes", columns(settlements, SETTLEMENT_ARGUMENTS))
+        arguments = columns(settlements, SETTLEMENT_ARGUMENTS)
+
+        def aged() -> Row:  # also after an hour of trying, `sent_at` is when the gateway answered
+            now = time.monotonic()
+            return arguments | {"p_ages": [now - settlement.answered_at for settlement in settlements]}
+
+        return await self._strings("record_outcomes", aged)
 
     async def rescue(self, handover_seconds: float) -> Row:
         """What a dead daemon left behind: counts of rescued and expired, and the hand_overs that are to be added again.
@@ -280,20 +286,23 @@ class Store:
         ).data
         return rows
 
-    async def _strings(self, name: str, arguments: Row) -> list[str]:
+    async def _strings(self, name: str, arguments: Row | Callable[[], Row]) -> list[str]:
         ids: list[str] = (
             await self._rpc(name, arguments, lambda data: all(isinstance(value, str) for value in data))
         ).data
         return ids
 
-    async def _rpc(self, name: str, arguments: Row, valid: Callable[[list[Any]], bool]) -> Reply:
-        """One call, repeated while Supabase is down, slow or talks nonsense. Raises StoreRefused."""
+    async def _rpc(self, name: str, arguments: Row | Callable[[], Row], valid: Callable[[list[Any]], bool]) -> Reply:
+        """One call, repeated while Supabase is down, slow or talks nonsense. Raises StoreRefused.
+
+        arguments: what makes them anew for each try, where they depend on the time.
+        """
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(StoreError), wait=wait_random_exponential(0.25, max=30), stop=self._stop,
             before_sleep=self._say_down, reraise=True,
         ):  # fmt: skip
             with attempt:
-                reply = await self._once(name, arguments)
+                reply = await self._once(name, arguments() if callable(arguments) else arguments)
                 if not isinstance(reply.data, list) or not valid(reply.data):
                     raise StoreError(f"{name} was answered with something that is not what it returns")
         self._say_up()
