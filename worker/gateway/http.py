@@ -4,8 +4,8 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,6 +32,9 @@ NOTHING_WRITTEN = (
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
 )
+
+# An answer that lies in the socket when a suspended process wakes up after the deadline is still read.
+LAST_LOOK = 0.1
 
 # What a status means where the gateway's own table is silent; a single digit stands for the rest of a class.
 # A proxy's 502 and 504 do not tell whether the gateway behind it had the request.
@@ -80,7 +83,7 @@ class Http:
             "base_url": base_url,
             # Uncompressed, so that the limit on the response holds for what we would keep in memory.
             "headers": {"accept": "application/json", "accept-encoding": "identity", **headers},
-            "timeout": httpx.Timeout(timeout, connect=phase, pool=phase),
+            "timeout": httpx.Timeout(None, connect=phase, pool=phase),  # for the rest, `call` has the deadline
             "verify": trusted(),
             "limits": httpx.Limits(max_connections=-(-connections // pools), keepalive_expiry=KEEP_ALIVE),
         }
@@ -103,7 +106,7 @@ class Http:
         """deadline: by the event loop's clock."""
         try:
             with self.least_busy() as client:
-                async with asyncio.timeout_at(deadline), client.stream(method, path, json=body) as response:
+                async with until(deadline), client.stream(method, path, json=body) as response:
                     answer = Answer(response.status_code, response.headers, await json_of(response))
         except NOTHING_WRITTEN as fault:
             return Retry(f"The gateway cannot be reached ({clean(str(fault)) or type(fault).__name__})")
@@ -112,6 +115,18 @@ class Http:
         if answer.ok and answer.body is None:
             return Unconfirmed("The gateway accepted the request, but its answer cannot be read")
         return answer
+
+
+@asynccontextmanager
+async def until(deadline: float) -> AsyncIterator[None]:
+    """Raises TimeoutError a moment after the deadline, so that what has arrived by then counts."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as scope:
+        timer = loop.call_at(deadline, lambda: scope.reschedule(loop.time() + LAST_LOOK))
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 @cache
@@ -142,16 +157,21 @@ def settled(known: Answered | None, answer: Answer, words: str) -> Answered:
     detail = clean(words)
     outcome = replace(outcome, reason=f"{outcome.reason} ({detail})") if detail else outcome
     if isinstance(outcome, Retry | Throttled) and outcome.after is None:
-        outcome = replace(outcome, after=retry_after(answer.headers.get("retry-after", "")))
+        headers = answer.headers
+        outcome = replace(outcome, after=retry_after(headers.get("retry-after", ""), headers.get("date", "")))
     return outcome
 
 
-def retry_after(value: str) -> float | None:
-    """Seconds, at most a day, from a number or a date (RFC 9110, section 10.2.3); else None."""
+def retry_after(value: str, date: str = "") -> float | None:
+    """Seconds, at most a day, from a number or a date (RFC 9110, section 10.2.3); else None.
+
+    date: the answer's own; it is by the same clock, ours may be wrong.
+    """
     if value.isdecimal():
         return min(float(value), 86_400.0)
     try:
-        seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+        seconds = (parsedate_to_datetime(value) - now).total_seconds()
     except (ValueError, TypeError):
         return None
     return min(max(seconds, 0.0), 86_400.0)
