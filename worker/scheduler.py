@@ -14,12 +14,14 @@ from worker.config import Settings
 from worker.dispatcher import Dispatcher, wait_for
 from worker.errors import StoreRefused, WorkerError
 from worker.metrics import Metrics
-from worker.store import Agenda, Enqueue, Store
+from worker.calls import Agenda, Enqueue
+from worker.store import Store
 from worker.times import parse_time
 from worker.vitals import Vitals
 
 log = structlog.get_logger()
 
+SKEW_SECONDS = 60  # this machine's clock may be so wrong before we say so; nothing goes by it
 EARLY_SECONDS = 0.002  # rows that fall due this close together go in one call
 
 
@@ -39,6 +41,7 @@ class Scheduler:
         self.clock = store.clock
         self._woken = asyncio.Event()
         self._prepared: list[tuple[datetime, Enqueue]] = []
+        self._skewed = False
         self._poll_at: float = 0.0  # monotonic; a poll that the agenda asks for before the next interval
         self.listeners: list[Callable[[Agenda], None]] = []
 
@@ -110,6 +113,7 @@ class Scheduler:
         self._poll_at = time.monotonic() + self.settings.poll_interval_seconds * 1.25  # the interval's job comes first
         if len(agenda.upcoming) >= self.settings.batch_size:  # more than we hold: come back when these are gone
             self._poll_at = time.monotonic() + self.clock.until(parse_time(agenda.upcoming[-1]["scheduled_at"]))
+        self._mind_the_clock()
         plans = await self._plan(agenda.upcoming) if agenda.upcoming else []
         due = {row["id"]: parse_time(row["scheduled_at"]) for row in agenda.upcoming}
         self._prepared = [(due[p.id], p) for p in plans]
@@ -118,6 +122,17 @@ class Scheduler:
         self.vitals.polled(max(0.0, -self.clock.until(agenda.next_due_at)) if agenda.next_due_at else 0.0)
         for listener in self.listeners:
             listener(agenda)
+
+    def _mind_the_clock(self) -> None:
+        """Says once that this machine's clock is wrong, and once that it is right again."""
+        seconds = self.clock.skew.total_seconds()
+        if (abs(seconds) > SKEW_SECONDS) is self._skewed:
+            return
+        self._skewed = not self._skewed
+        if self._skewed:
+            log.warning("this machine's clock is wrong; messages go by the database's", ahead_seconds=round(seconds))
+        else:
+            log.info("this machine's clock is right again")
 
     async def _plan(self, rows: Sequence[dict[str, Any]]) -> list[Enqueue]:
         known = await self.store.look_up_recipients([row["id"] for row in rows])
