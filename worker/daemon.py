@@ -13,6 +13,7 @@ import schedule
 import structlog
 
 from worker import __version__
+from worker.api import Api
 from worker.clock import Clock
 from worker.config import Settings
 from worker.dispatcher import Dispatcher, wait_for
@@ -52,8 +53,9 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
     """Builds the parts; closes what they opened. `attempts`: see Store. Raises ConfigError."""
     metrics, vitals = Metrics(), Vitals(settings.poll_interval_seconds)
     gateways = Gateways(settings)
-    store = await Store.connect(settings, Clock(), metrics, attempts)
-    store.on_try = vitals.waiting
+    api = await Api.connect(settings, Clock(), metrics, attempts)
+    api.on_try = vitals.waiting
+    store = Store(api)
     try:
         dispatcher = Dispatcher(store, gateways, settings, metrics, vitals)
         scheduler = Scheduler(store, dispatcher, settings, metrics, vitals)
@@ -65,7 +67,7 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
         yield Parts(store, gateways, dispatcher, scheduler, rescue, probe, metrics, vitals)
     finally:
         await gateways.aclose()
-        await store.aclose()
+        await api.aclose()
 
 
 async def once(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from worker import plan, result
+from worker.calls import Claim, Enqueue, Settlement
 from worker.config import Settings
 from worker.errors import BadMessage, ConfigError, StoreRefused
 from worker.gateway import Gateway
@@ -18,7 +19,7 @@ from worker.gateway.routing import ONE_AT_A_TIME, Gateways
 from worker.metrics import Metrics
 from worker.models import Message, Outcome, Rejected, Stopped, Unconfirmed
 from worker.recipient import mask
-from worker.store import Claim, Enqueue, Settlement, Store
+from worker.store import Store
 from worker.times import parse_time
 from worker.vitals import Vitals
 

@@ -9,12 +9,14 @@ from typing import Any
 from rich.console import Console
 
 from worker import doctor as examination
+from worker.api import Api
+from worker.calls import Row
 from worker.clock import Clock
 from worker.config import Settings
 from worker.errors import WorkerError
 from worker.metrics import Metrics
 from worker.status import Status
-from worker.store import Row, Store
+from worker.store import Store
 
 ATTEMPTS = 3
 SETTINGS = {
@@ -32,11 +34,11 @@ DEFAULTS: Row = {
 
 @contextlib.asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Store]:
-    store = await Store.connect(settings, Clock(), Metrics(), ATTEMPTS)
+    api = await Api.connect(settings, Clock(), Metrics(), ATTEMPTS)
     try:
-        yield store
+        yield Store(api)
     finally:
-        await store.aclose()
+        await api.aclose()
 
 
 async def status(settings: Settings, as_json: bool) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from worker import content, recipient, recurrence
+from worker.calls import Enqueue
 from worker.config import Settings
 from worker.errors import BadMessage
-from worker.store import Enqueue
 from worker.times import parse_time
 
 NAMESPACE = UUID("6d2f5c0e-8a41-4f0b-9f6e-2b7f0c1f4d55")

@@ -5,11 +5,12 @@ import time
 
 import structlog
 
+from worker.calls import Agenda, Row
 from worker.dispatcher import Dispatcher, wait_for
 from worker.errors import ConfigError, WorkerError
 from worker.gateway.routing import Gateways
 from worker.models import Health
-from worker.store import Agenda, Row, Store
+from worker.store import Store
 from worker.vitals import Vitals
 
 log = structlog.get_logger()

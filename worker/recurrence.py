@@ -39,8 +39,9 @@ def next_occurrence(
     Raises BadMessage where a time leaves the years 1 to 9999.
     """
     series = _Series(rule, anchor, zone, end)
-    # No gap or fold is longer than a day, so an occurrence two days back on the wall is in the past.
-    for day in series.days_from(local_anchor(after, zone).toordinal() - 1):
+    wall = local_anchor(after, zone)
+    # No gap is longer than a day, so what is a day or more back on the wall has passed.
+    for day in series.days_from(wall.toordinal() - (wall.time() < series.time)):
         moment = series.instant(day)
         if moment > after:
             return moment if series.reaches(day, moment) else None

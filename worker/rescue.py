@@ -7,13 +7,14 @@ from datetime import datetime
 
 import structlog
 
+from worker.calls import Agenda, Row, instant_or_none
 from worker.config import Settings
 from worker.dispatcher import to_message, wait_for
 from worker.errors import WorkerError
 from worker.gateway.routing import Gateways
 from worker.metrics import Metrics
 from worker.models import HandedOver, Rejected
-from worker.store import Agenda, Row, Store, instant_or_none
+from worker.store import Store
 from worker.vitals import Vitals
 
 log = structlog.get_logger()

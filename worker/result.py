@@ -3,9 +3,9 @@
 import random
 from datetime import datetime, timedelta
 
+from worker.calls import Settlement
 from worker.config import Settings
 from worker.models import HandedOver, Outcome, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
-from worker.store import Settlement
 
 THROTTLED_SECONDS = 10.0  # where the gateway does not say how long
 

@@ -10,11 +10,11 @@ from typing import Any
 import structlog
 
 from worker import plan
+from worker.calls import Agenda, Enqueue
 from worker.config import Settings
 from worker.dispatcher import Dispatcher, wait_for
 from worker.errors import StoreRefused, WorkerError
 from worker.metrics import Metrics
-from worker.calls import Agenda, Enqueue
 from worker.store import Store
 from worker.times import parse_time
 from worker.vitals import Vitals

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from worker.calls import Row
 from worker.plan import spell
-from worker.store import Row
 from worker.times import parse_time
 
 ORDER = ("pending", "processing", "sent", "failed", "unconfirmed", "cancelled", "in_queue")
