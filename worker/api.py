@@ -30,7 +30,7 @@ from worker.times import parse_time
 
 log = structlog.get_logger()
 
-TIMEOUT = httpx.Timeout(10, read=30)
+LONGEST_CALL = 45.0  # seconds, with everything; a claim that takes longer than its lease is of no use to anybody
 # 4xx that a repetition may mend all the same.
 PASSING_STATUS = (408, 425, 429)
 PASSING_CODE = ("PGRST002", "PGRST202")  # the schema cache, just after a migration
@@ -51,7 +51,7 @@ class Reply(NamedTuple):
 
 
 class Api:
-    """`attempts` bounds the repetitions (None: for ever), for commands that must not hang."""
+    """`attempts` bounds the repetitions (None: for ever), for commands that must not hang. `longest`: one try's seconds."""
 
     def __init__(
         self,
@@ -60,8 +60,9 @@ class Api:
         clock: Clock,
         metrics: Metrics,
         attempts: int | None = None,
+        longest: float = LONGEST_CALL,
     ) -> None:
-        self._client, self._http, self.clock, self._metrics = client, http, clock, metrics
+        self._client, self._http, self.clock, self._metrics, self._longest = client, http, clock, metrics, longest
         self._stop: stop_base | Any = stop_after_attempt(attempts) if attempts else stop_never
         self._down_since: float | None = None
         self.on_try: Callable[[], object] = lambda: None
@@ -71,13 +72,13 @@ class Api:
         """Opens nothing yet. HTTP/1.1, because a cancelled HTTP/2 request poisons httpx's pool."""
         http = httpx.AsyncClient(
             http2=False,
-            timeout=TIMEOUT,
+            timeout=httpx.Timeout(10, read=min(30, settings.lease_seconds)),
             limits=httpx.Limits(max_connections=20, keepalive_expiry=120),
             event_hooks={"response": [_note_status]},
         )
         options = AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http)
         client = await acreate_client(settings.supabase_url, settings.supabase_service_role_key, options)
-        return cls(client, http, clock, metrics, attempts)
+        return cls(client, http, clock, metrics, attempts, min(LONGEST_CALL, 1.5 * settings.lease_seconds))
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -123,7 +124,7 @@ class Api:
         self.on_try()
         try:
             with self._metrics.rpc(name):
-                async with asyncio.timeout(45):
+                async with asyncio.timeout(self._longest):
                     return Reply((await self._client.rpc(name, arguments).execute()).data, asked_at)
         except APIError as e:
             raise classify(name, e, _status.get()) from e
