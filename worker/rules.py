@@ -192,7 +192,11 @@ def _kept_by_interval(rule: Rule, start: date, year: int) -> int:
     length = 7 if rule.freq == "WEEKLY" else 1
     origin = start.toordinal() - (start.weekday() - rule.wkst) % length
     step, new_year = length * rule.interval, date(year, 1, 1).toordinal()
-    first = (origin - new_year + length - 1) % step - length + 1
+    return _every(step, (origin - new_year + length - 1) % step - length + 1, length)
+
+
+@lru_cache(maxsize=4096)
+def _every(step: int, first: int, length: int) -> int:
     return _union(_span(day, length) for day in range(first, 366, step))
 
 
