@@ -51,7 +51,7 @@ class Reply(NamedTuple):
 
 
 class Api:
-    """`attempts` bounds the repetitions (None: for ever), for commands that must not hang. `longest`: one try's seconds."""
+    """attempts: how often a call is tried (None: for ever). longest: seconds that one try may take."""
 
     def __init__(
         self,
