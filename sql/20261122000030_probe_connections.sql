@@ -17,7 +17,7 @@ as $$
 $$;
 
 create or replace function public.resume_connection(p_connection_id text)
-returns boolean
+returns setof text
 language sql
 volatile
 set search_path = ''
@@ -25,7 +25,7 @@ as $$
     update private.connection_state as c
     set paused_reason = null, probe_at = null, failed_probes = 0, blocked_reason = null, blocked_until = null, ready_at = now()
     where c.connection_id = p_connection_id and c.paused_reason is not null
-    returning true
+    returning c.connection_id
 $$;
 revoke all on function public.take_probes(), public.resume_connection(text) from public, anon, authenticated;
 grant execute on function public.take_probes(), public.resume_connection(text) to service_role;

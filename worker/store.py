@@ -96,7 +96,8 @@ class Store:
         return await self._api.rows("take_probes")
 
     async def resume(self, connection_id: str) -> None:
-        await self._api.call("resume_connection", {"p_connection_id": connection_id}, lambda _: True)
+        """Ends a pause, if there is one."""
+        await self._api.strings("resume_connection", {"p_connection_id": connection_id})
 
     async def record_deliveries(self, updates: Sequence[StatusUpdate]) -> None:
         """What a webhook told. Updates of messages that are not ours are left out."""
