@@ -1,0 +1,121 @@
+"""A state that makes no sense cannot be stored, by anybody; what is still to be sent must look sendable."""
+
+import re
+from contextlib import suppress
+from random import Random
+
+import psycopg
+import pytest
+
+from tests.helpers.rows import one, schedule
+from tests.sql.states import row_in, status
+from tests.unit.random_rules import random_rule
+from worker import patterns
+from worker.content import TYPES
+from worker.errors import BadPattern
+
+NONSENSE = [
+    ("pending", {"status": "lol"}),
+    ("sent", {"sent_at": None}),
+    ("sent", {"message_id": None}),
+    ("failed", {"error": None}),
+    ("unconfirmed", {"error": None}),
+    ("pending", {"series_anchor": "2026-01-01"}),
+    ("pending", {"occurrence_at": "2026-01-01"}),
+    ("pending", {"type": "banana"}),
+    ("pending", {"is_recurring": True, "recurrence_pattern": None}),
+    ("pending", {"recurrence_pattern": "every blue moon"}),
+    ("pending", {"recurrence_pattern": "FREQ=DAILY\nDTSTART:20260101"}),
+    ("pending", {"recurrence_pattern": "FREQ=" + "A" * 2000}),
+    ("pending", {"scheduled_at": "infinity"}),
+    ("pending", {"scheduled_at": "-infinity"}),
+    ("pending", {"scheduled_at": "1999-12-31 23:59:59+00"}),
+    ("pending", {"scheduled_at": "2200-01-01 00:00:00+00"}),
+    ("pending", {"recurrence_end_at": "infinity"}),
+    ("pending", {"next_scheduled_at": "infinity"}),
+    ("pending", {"message": "x" * 65_537}),
+    ("pending", {"caption": "x" * 65_537}),
+    ("pending", {"contact_id": "1" * 257}),
+    ("pending", {"media_url": "https://example.com/" + "x" * 4096}),
+    ("pending", {"timezone": "x" * 65}),
+    ("pending", {"media": '"' + "x" * 65_536 + '"'}),
+]
+SENSE = [
+    {"message": "", "media_url": "https://example.com/a.png", "type": "media"},
+    {"contact_id": ""},
+    {"type": " Image "},
+    {"is_recurring": True, "recurrence_pattern": " Daily "},
+    {"is_recurring": None},
+    {"recurrence_pattern": "RRULE:FREQ=MONTHLY;BYDAY=1MO,-1FR;UNTIL=20301231T235959Z"},
+    {"recurrence_pattern": "FREQ=FORTNIGHTLY"},
+    {"timezone": "Mars/Olympus"},
+    {"scheduled_at": "2000-01-01 00:00:00+00"},
+    {"message": "x" * 65_536},
+]
+
+
+def name_of(columns: object) -> str:
+    return re.sub(r"(.)\1{9,}", r"\1…", str(columns))
+
+
+@pytest.mark.parametrize(("state", "columns"), NONSENSE, ids=name_of)
+def test_nonsense_is_not_stored_not_even_by_the_superuser(db, state, columns):
+    row = row_in(db, state, "shop", None)
+    sets = ", ".join(f"{name} = %s" for name in columns)
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        row_in(db, state, "shop", None, **columns)
+    with pytest.raises(psycopg.errors.CheckViolation):
+        db.execute(f"update scheduled_messages set {sets} where id = %s", (*columns.values(), row))
+
+
+@pytest.mark.parametrize("columns", SENSE, ids=name_of)
+def test_what_the_daemon_itself_judges_gets_in(db, columns):
+    assert status(db, schedule(db, **columns)) == "pending"
+
+
+def test_the_types_of_the_table_are_those_that_the_daemon_knows(db):
+    definition = one(
+        db, "select pg_get_constraintdef(oid) from pg_constraint where conname = 'scheduled_messages_type_known'"
+    )
+
+    in_the_table = set(re.findall(r"'(\w*)'::text", definition)) - {"pending", "processing", "in_queue"}
+
+    assert in_the_table == set(TYPES)
+
+
+def test_every_pattern_that_the_daemon_understands_passes_the_table(db):
+    random = Random(6)
+    texts = [*patterns.NAMED, *(f"RRULE:{rule}" for rule in patterns.NAMED.values())]
+    texts += [
+        random_rule(random) + ending for ending in ("", ";COUNT=3", ";UNTIL=20301231T235959Z") for _ in range(200)
+    ]
+    texts += ["FREQ=YEARLY;BYDAY=+1MO,-53SU;RSCALE=GREGORIAN;BYSETPOS=-1", "freq=daily"]
+    understood = [text for text in texts if is_understood(text)]
+    assert len(understood) > 500
+
+    sql = """
+        insert into scheduled_messages (
+            connection_id, contact_id, message, scheduled_at, is_recurring, recurrence_pattern
+        )
+        select 'shop', '1', 'Hello', now(), true, pattern from unnest(%s::text[]) as pattern
+    """
+    assert db.execute(sql, (understood,)).rowcount == len(understood)
+
+
+def is_understood(pattern: str) -> bool:
+    with suppress(BadPattern):
+        return bool(patterns.parse(pattern))
+    return False
+
+
+@pytest.mark.parametrize("state", ["sent", "failed", "cancelled", "unconfirmed"])
+def test_what_is_over_may_look_as_it_did(db, state):
+    """Else a row that was let in before the checks could neither fail nor lose its user."""
+    assert row_in(db, state, "shop", None, type="banana", recurrence_pattern="every blue moon", scheduled_at="infinity")
+
+
+def test_on_an_empty_table_every_check_binds_from_the_start(db):
+    sql = "select count(*) from pg_constraint where conrelid = 'scheduled_messages'::regclass and not convalidated"
+
+    assert one(db, sql) == 0

@@ -1,0 +1,149 @@
+"""What security advisors look for: Supabase's own, and again by hand where they do not look."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from local.api import NODE, ROOT
+from tests.helpers.rows import one
+
+ADVISORS = ROOT / "node_modules" / "supabase" / "dist" / "supabase.js"
+OURS = "pronamespace in ('public'::regnamespace, 'private'::regnamespace)"
+
+
+def names(db, sql: str) -> list[str]:
+    """The first column."""
+    return [str(next(iter(row.values()))) for row in db.execute(sql)]
+
+
+@pytest.fixture(scope="module")
+def advice(stack: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """What `supabase db advisors` finds; it needs no network, account or Docker for a database by URL."""
+    done = subprocess.run(
+        [NODE, ADVISORS, "db", "advisors", f"--remote={stack['DATABASE_URL']}?sslmode=disable",
+         "--type", "all", "--level", "info", "--output-format", "json"],
+        env={**os.environ, "SUPABASE_TELEMETRY_DISABLED": "1", "DO_NOT_TRACK": "1", "SUPABASE_YES": "1"},
+        cwd=tmp_path_factory.mktemp("advisors"), capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    if "not found" in done.stderr and not done.stdout:
+        pytest.skip("npm has no binary of the Supabase CLI for this platform")
+    return json.loads(done.stdout)["results"]
+
+
+def test_supabases_advisors_find_no_error_and_nothing_to_warn_of(db, advice):
+    assert [f"{one['name']}: {one['detail']}" for one in advice if one["level"] != "INFO"] == []
+
+
+def test_what_the_advisors_merely_mention_is_meant(db, advice):
+    """Tables without a policy are the daemon's alone; indexes are unused in an empty database."""
+    assert {one["name"] for one in advice} <= {"rls_enabled_no_policy", "unused_index"}
+    closed = {one["detail"].split("`")[1] for one in advice if one["name"] == "rls_enabled_no_policy"}
+    assert closed == {
+        "private.connection_state",
+        "private.recipient_state",
+        "public.broadcast_jobs",
+        "public.broadcast_messages",
+    }
+
+
+def test_every_function_has_a_search_path_of_its_own(db):
+    assert (
+        names(
+            db, f"select proname from pg_proc where {OURS} and coalesce(proconfig::text, '') not like '%search_path=%'"
+        )
+        == []
+    )
+
+
+def test_no_function_that_the_api_shows_runs_as_its_owner(db):
+    assert names(db, "select proname from pg_proc where pronamespace = 'public'::regnamespace and prosecdef") == []
+
+
+def test_no_function_of_ours_is_for_everybody(db):
+    sql = f"""
+        select proname from pg_proc where {OURS}
+        and (has_function_privilege('anon', oid, 'execute') or 0 in (select grantee from aclexplode(proacl)))
+    """
+    assert names(db, sql) == []
+
+
+def test_what_runs_as_its_owner_can_only_be_fired_as_a_trigger(db):
+    """A trigger fires without a privilege on its function, so nobody needs one."""
+    sql = f"""
+        select proname from pg_proc where {OURS} and prosecdef and (
+            prorettype <> 'trigger'::regtype
+            or has_function_privilege('authenticated', oid, 'execute')
+            or has_function_privilege('service_role', oid, 'execute')
+        )
+    """
+    assert names(db, sql) == []
+
+
+def test_users_have_no_way_into_the_private_schema(db):
+    for role in ("anon", "authenticated"):
+        assert not one(db, f"select has_schema_privilege('{role}', 'private', 'usage, create')")
+        sql = f"""
+            select relname from pg_class where relnamespace = 'private'::regnamespace and relkind in ('r', 'v')
+            and has_table_privilege('{role}', oid, 'select, insert, update, delete, truncate')
+        """
+        assert names(db, sql) == []
+
+
+def test_row_level_security_is_on_for_every_table(db):
+    sql = """
+        select relname from pg_class
+        where relnamespace in ('public'::regnamespace, 'private'::regnamespace) and relkind in ('r', 'p')
+            and not relrowsecurity
+    """
+    assert names(db, sql) == []
+
+
+def test_every_policy_is_for_signed_in_users_and_asks_once_who_they_are(db):
+    """`(select auth.uid())` is asked once a statement, `auth.uid()` once a row."""
+    sql = """
+        select policyname || ': ' || concat_ws(' ', roles, qual, with_check)
+        from pg_policies where schemaname in ('public', 'private')
+    """
+    policies = names(db, sql)
+
+    assert len(policies) == 7
+    for policy in policies:
+        assert "{authenticated}" in policy
+        bare = re.sub(r"\( SELECT auth\.uid\(\) AS uid\)", "", policy)
+        assert "auth.uid()" not in bare, policy
+
+
+def test_no_foreign_key_deletes_messages_or_holds_up_a_deletion(db):
+    sql = """
+        select conname || ' ' || confdeltype::text from pg_constraint
+        where contype = 'f' and conrelid = 'scheduled_messages'::regclass
+    """
+
+    assert names(db, sql) == ["scheduled_messages_created_by_fkey n"]
+
+
+def test_every_column_that_a_policy_or_a_foreign_key_looks_up_leads_an_index(db):
+    leading = names(
+        db,
+        """
+        select distinct a.attname from pg_index as i
+        join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+        where i.indrelid = 'scheduled_messages'::regclass and i.indpred is null
+        """,
+    )
+
+    assert {"id", "created_by", "owner_id", "connection_id", "contact_id"} <= set(leading)
+
+
+def test_every_file_of_sql_says_what_it_locks():
+    """Each statement on a table that was there before says so in its file's first comment."""
+    for path in sorted((ROOT / "sql").glob("2*.sql")):
+        text = path.read_text()
+        touches = re.search(
+            r"^(alter table public|create .*trigger|create .*index concurrently|alter publi)", text, re.M
+        )
+        comment = text[: text.index("\n\n")] if "\n\n" in text else text
+        assert not touches or "Locks:" in comment, path.name
