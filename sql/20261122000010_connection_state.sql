@@ -1,4 +1,5 @@
 -- What the limiter and the claim remember of a connection; the daemon's alone.
+-- Locks: none on tables that were there before.
 create table if not exists private.connection_state (
     connection_id text primary key,
     -- The earliest instant at which a claim may find something to do here; 'infinity' when nothing waits.
@@ -53,7 +54,7 @@ $$;
 revoke all on function private.announce_work(text[], timestamptz[]) from public;
 grant execute on function private.announce_work(text[], timestamptz[]) to service_role;
 
--- A change of the settings, or a connection that is back, is looked at at once.
+-- A change of the settings is looked at at once.
 create or replace function private.announce_connection()
 returns trigger
 language plpgsql
