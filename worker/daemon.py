@@ -16,14 +16,16 @@ from worker import __version__
 from worker.api import Api
 from worker.clock import Clock
 from worker.config import Settings
-from worker.dispatcher import Dispatcher, wait_for
+from worker.dispatcher import Dispatcher
 from worker.gateway.routing import Gateways
 from worker.metrics import Metrics
 from worker.probe import Probe
 from worker.rescue import Rescue
 from worker.scheduler import Scheduler
+from worker.sender import Sender
 from worker.store import Store
 from worker.vitals import Vitals
+from worker.waiting import wait_for
 from worker.wake import Wake
 from worker.watchdog import Watchdog
 from worker.webhook import Inbox
@@ -57,13 +59,14 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
     api.on_try = vitals.waiting
     store = Store(api)
     try:
-        dispatcher = Dispatcher(store, gateways, settings, metrics, vitals)
+        sender = Sender(gateways, store.clock, settings, metrics)
+        dispatcher = Dispatcher(store, sender, settings, metrics, vitals)
         scheduler = Scheduler(store, dispatcher, settings, metrics, vitals)
         rescue = Rescue(store, gateways, settings, metrics, vitals)
         probe = Probe(store, gateways, dispatcher, vitals)
         scheduler.listeners += [rescue.plan, probe.plan]
         rescue.on_rescued = dispatcher.wake
-        dispatcher.on_stopped = probe.stopped
+        sender.on_stopped = probe.stopped
         yield Parts(store, gateways, dispatcher, scheduler, rescue, probe, metrics, vitals)
     finally:
         await gateways.aclose()

@@ -6,12 +6,13 @@ import time
 import structlog
 
 from worker.calls import Agenda, Row
-from worker.dispatcher import Dispatcher, wait_for
+from worker.dispatcher import Dispatcher
 from worker.errors import ConfigError, WorkerError
 from worker.gateway.routing import Gateways
 from worker.models import Health
 from worker.store import Store
 from worker.vitals import Vitals
+from worker.waiting import wait_for
 
 log = structlog.get_logger()
 

@@ -9,13 +9,14 @@ import structlog
 
 from worker.calls import Agenda, Row, instant_or_none
 from worker.config import Settings
-from worker.dispatcher import to_message, wait_for
 from worker.errors import WorkerError
 from worker.gateway.routing import Gateways
 from worker.metrics import Metrics
 from worker.models import HandedOver, Rejected
+from worker.sender import to_message
 from worker.store import Store
 from worker.vitals import Vitals
+from worker.waiting import wait_for
 
 log = structlog.get_logger()
 

@@ -12,12 +12,13 @@ import structlog
 from worker import plan
 from worker.calls import Agenda, Enqueue
 from worker.config import Settings
-from worker.dispatcher import Dispatcher, wait_for
+from worker.dispatcher import Dispatcher
 from worker.errors import StoreRefused, WorkerError
 from worker.metrics import Metrics
 from worker.store import Store
 from worker.times import parse_time
 from worker.vitals import Vitals
+from worker.waiting import wait_for
 
 log = structlog.get_logger()
 

@@ -1,0 +1,74 @@
+"""Writes down what became of jobs, in batches that grow with the work."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from worker.calls import Settlement
+from worker.errors import StoreRefused
+from worker.metrics import Metrics
+from worker.store import Store
+from worker.vitals import Vitals
+from worker.waiting import wait_for
+
+log = structlog.get_logger()
+
+AT_ONCE = 1000
+IDLE_SECONDS = 20  # how long a loop with nothing to do waits before it says that it is alive
+
+
+class Recorder:
+    """`on_recorded` is told of every batch, also of one that could not be written."""
+
+    def __init__(self, store: Store, metrics: Metrics, vitals: Vitals) -> None:
+        self.store, self.metrics, self.vitals = store, metrics, vitals
+        self.on_recorded: Callable[[list[Settlement]], None] = lambda _: None
+        self._answered = asyncio.Event()
+        self._answers: list[Settlement] = []
+        self.writing = 0
+
+    def add(self, settlement: Settlement) -> None:
+        self._answers.append(settlement)
+        self._answered.set()
+
+    @property
+    def unrecorded(self) -> int:
+        return len(self._answers) + self.writing
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            self.vitals.beat("recorder")
+            await wait_for(self._answered, IDLE_SECONDS)
+            self._answered.clear()
+            while self._answers:
+                self.vitals.beat("recorder")
+                await self._record()
+
+    async def _record(self) -> None:
+        batch, self._answers = self._answers[:AT_ONCE], self._answers[AT_ONCE:]
+        self.metrics.settled([settlement.outcome for settlement in batch])
+        self.writing += len(batch)
+        try:
+            await self._write(batch)
+        finally:
+            self.writing -= len(batch)
+            self.on_recorded(batch)
+
+    async def _write(self, batch: list[Settlement]) -> None:
+        """An outcome that the database refuses must not take its neighbours with it."""
+        try:
+            ours = await self.store.record(batch)
+        except StoreRefused as e:
+            if len(batch) == 1:
+                log.error(
+                    "an outcome cannot be recorded; its job becomes unconfirmed", job=batch[0].job_id, reason=str(e)
+                )
+                return
+            await self._write(batch[: len(batch) // 2])
+            await self._write(batch[len(batch) // 2 :])
+            return
+        if fenced := len(batch) - len(ours):
+            self.metrics.fenced_out.inc(fenced)
+            log.warning("answers came after their jobs had been settled otherwise", count=fenced)

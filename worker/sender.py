@@ -1,0 +1,166 @@
+"""Sends one claimed job through its gateway, on its slot, or hands it back untouched."""
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from worker import plan, result
+from worker.calls import Claim, Settlement
+from worker.clock import Clock
+from worker.config import Settings
+from worker.errors import BadMessage, ConfigError
+from worker.gateway import Gateway
+from worker.gateway.routing import ONE_AT_A_TIME, Gateways
+from worker.metrics import Metrics
+from worker.models import Message, Outcome, Rejected, Sent, Stopped, Unconfirmed
+from worker.recipient import mask
+from worker.times import parse_time
+from worker.waiting import wait_for
+
+log = structlog.get_logger()
+
+STOPPED_SECONDS = 10  # how long what was claimed before a connection stopped is handed back undialled
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed job. `lease_ends` is monotonic; `row` is what the claim returned."""
+
+    id: str
+    token: str
+    row: dict[str, Any]
+    due: datetime
+    lease_ends: float
+
+    @property
+    def connection(self) -> str:
+        return str(self.row["connection_id"])
+
+    @classmethod
+    def of(cls, row: dict[str, Any], claim: Claim) -> "Job":
+        lease_ends = claim.asked_at + float(row["lease_left"])
+        return cls(row["id"], claim.token, row, parse_time(row["scheduled_at"]), lease_ends)
+
+
+class Sender:
+    """Any number of jobs at a time, but for gateways that take one message after the other from a sender."""
+
+    def __init__(self, gateways: Gateways, clock: Clock, settings: Settings, metrics: Metrics) -> None:
+        self.gateways, self.clock, self.settings, self.metrics = gateways, clock, settings, metrics
+        self.on_stopped: Callable[[], None] = lambda: None
+        self.stop = asyncio.Event()
+        self.in_flight: Counter[str] = Counter()  # by connection
+        self._dialled: set[str] = set()  # ids of jobs that a gateway may know of
+        self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._stopped: dict[str, float] = {}  # connections that a gateway stopped, and when
+
+    async def send(self, job: Job) -> Settlement:
+        """What became of it, also when we are cancelled or a gateway fails us."""
+        self.in_flight[job.connection] += 1
+        try:
+            return await self._attempt(job)
+        except asyncio.CancelledError:
+            return self._interrupted(job)
+        except Exception:
+            log.exception("a gateway raised instead of answering", gateway=job.row["gateway"], job=job.id)
+            return self._settle(job, Unconfirmed("the worker failed while it was sending; its log says how."))
+        finally:
+            self._leave(job)
+
+    def _interrupted(self, job: Job) -> Settlement:
+        """What waited for its turn was not dialled."""
+        if job.id in self._dialled:
+            return self._settle(job, Unconfirmed("the worker was stopped before the gateway answered."))
+        return released(job)
+
+    def _leave(self, job: Job) -> None:
+        self._dialled.discard(job.id)
+        self.in_flight[job.connection] -= 1
+        if not self.in_flight[job.connection]:
+            del self.in_flight[job.connection]
+            self._turns.pop((job.row["gateway"], job.row["sender"] or job.connection), None)
+
+    async def _attempt(self, job: Job) -> Settlement:
+        try:
+            gateway = self.gateways.of(job.row["gateway"])
+            message = to_message(job.row, self.settings)
+        except BadMessage as e:
+            return self._settle(job, Rejected(str(e)))
+        except ConfigError as e:
+            return self._settle(job, Stopped(str(e)))
+        if gateway.name not in ONE_AT_A_TIME:
+            return await self._dial(job, gateway, message)
+        async with self._turns[gateway.name, message.sender]:
+            return await self._dial(job, gateway, message)
+
+    async def _dial(self, job: Job, gateway: Gateway, message: Message) -> Settlement:
+        """Sends it on its slot, or hands it back untouched when that can no longer be."""
+        wait = self.clock.until(parse_time(job.row["send_at"]))
+        if (wait > 0 and await wait_for(self.stop, wait)) or not self._may_dial(job, gateway):
+            return released(job)
+        self._dialled.add(job.id)
+        outcome = await gateway.send(message)
+        if isinstance(outcome, Stopped):
+            self._stopped[job.connection] = time.monotonic()
+            self.on_stopped()
+        return self._settle(job, outcome)
+
+    def _may_dial(self, job: Job, gateway: Gateway) -> bool:
+        now = time.monotonic()
+        if (
+            self.stop.is_set()
+            or now + gateway.timeout > job.lease_ends
+            or now - self._stopped.get(job.connection, -STOPPED_SECONDS) < STOPPED_SECONDS
+        ):
+            return False
+        # A paced message that missed its slot would come too close to the next one.
+        tolerance = job.row["slot_tolerance"]
+        return tolerance is None or -self.clock.until(parse_time(job.row["send_at"])) < max(0.01, tolerance)
+
+    def _settle(self, job: Job, outcome: Outcome) -> Settlement:
+        settlement = result.settle(job.id, job.token, job.row["attempts"], outcome, self.settings, self.clock.now())
+        late = -self.clock.until(job.due)
+        if isinstance(outcome, Sent):
+            self.metrics.lags([max(0.0, late)])
+        log.info(
+            settlement.outcome,
+            message=job.row["scheduled_message_id"],
+            connection=job.connection,
+            to=mask(job.row["recipient"]),
+            late_ms=round(late * 1000),
+            **({"reason": settlement.error} if settlement.error else {}),
+        )
+        return settlement
+
+
+def released(job: Job) -> Settlement:
+    """It was not dialled: it goes back as it was."""
+    return Settlement(job.id, job.token, "released", wait=0)
+
+
+def to_message(row: dict[str, Any], settings: Settings) -> Message:
+    """A claimed row as the gateways want it. Raises BadMessage."""
+    what = plan.read(row, row["gateway"], settings)
+    return Message(
+        job_id=row["id"],
+        connection_id=row["connection_id"],
+        sender=row["sender"] or ("" if row["gateway"] == "cloud" else row["connection_id"]),
+        recipient=row["recipient"],
+        kind=what.kind,
+        text=what.text,
+        media=what.media,
+        template=what.template,
+        asset_id=what.asset_id,
+        attempt=row["attempts"],
+        more=what.more,
+        throttled=row["throttled"],
+        scheduled_message_id=row["scheduled_message_id"],
+        owner_id=row["owner_id"],
+        api_key=row["api_key"],
+    )
