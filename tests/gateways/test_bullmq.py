@@ -158,14 +158,14 @@ async def test_a_redis_that_falls_silent_while_the_job_is_added_leaves_it_in_dou
 
 
 async def test_a_redis_that_refuses_the_job_has_not_got_it(message: Message) -> None:
-    with ValkeyServer(config={"maxmemory": "1", "maxmemory-policy": "noeviction"}) as server:
+    with ValkeyServer(port=unused_port(), config={"maxmemory": "1", "maxmemory-policy": "noeviction"}) as server:
         async with gateway_at(server.connection_url) as gateway:
             outcome = await gateway.send(message)
     assert outcome == Stopped("Redis cannot be reached or refuses jobs (OutOfMemoryError)")
 
 
 async def test_a_redis_that_may_drop_jobs_is_pointed_out(message: Message) -> None:
-    with ValkeyServer(config={"maxmemory-policy": "allkeys-lru"}) as server:
+    with ValkeyServer(port=unused_port(), config={"maxmemory-policy": "allkeys-lru"}) as server:
         async with gateway_at(server.connection_url) as gateway:
             health = await gateway.check("shop")
     assert health.ok
