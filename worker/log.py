@@ -14,7 +14,7 @@ import structlog
 SECRET = re.compile(r"(sb_secret_|sb_publishable_|eyJ|Bearer |apikey=)[\w.~+/=-]+", re.I)
 # Identifiers and times are long runs of digits too, and stay.
 NUMBER = re.compile(
-    r"(?P<keep>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d[\d:.+Z-]*)?)"
+    r"(?P<keep>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d[\d:.+Z-]*)?)"
     r"|\+?\d[\d ()-]{6,}\d",
     re.I,
 )
