@@ -33,15 +33,18 @@ class Step:
 
 
 def plan(row: Row, known: Row | None, settings: Settings, now: datetime) -> Enqueue:
-    """`row` is a row of scheduled_messages, `known` what look_up_recipients says of it, `now` the database's clock."""
-    step, fault, address = Step(), None, None
+    """`row` is a row of scheduled_messages, `known` what look_up_recipients says of it, `now` the database's clock.
+
+    A row that is planned ahead is planned for the instant at which it falls due.
+    """
+    step, fault, address, expires_at = Step(), None, None, None
     try:
-        step = next_step(row, known, settings, now)
+        step = next_step(row, known, settings, max(now, parse_time(row["scheduled_at"])))
         address = check(row, known or {}, settings)
         refuse_lateness(row, step, settings, now)
+        expires_at = expiry((step.missed and step.occurrence) or row["scheduled_at"], settings)
     except BadMessage as e:
         fault = str(e)
-    due = step.occurrence if step.missed and step.occurrence else None
     return Enqueue(
         id=row["id"],
         revision=row["revision"],
@@ -54,7 +57,7 @@ def plan(row: Row, known: Row | None, settings: Settings, now: datetime) -> Enqu
         missed=step.missed,
         next_at=iso(step.next_at),
         next_after=iso(step.next_after),
-        expires_at=iso(expiry(due or row["scheduled_at"], settings)),
+        expires_at=iso(expires_at),
         phone=(known or {}).get("phone_number") if address and not is_direct(row["contact_id"]) else None,
     )
 

@@ -138,11 +138,7 @@ class Scheduler:
     async def _plan(self, rows: Sequence[dict[str, Any]]) -> list[Enqueue]:
         known = await self.store.look_up_recipients([row["id"] for row in rows])
         now = self.clock.now()
-        # A row that is planned ahead is planned for the instant at which it falls due.
-        return [
-            plan.plan(row, known.get(row["id"]), self.settings, max(now, parse_time(row["scheduled_at"])))
-            for row in rows
-        ]
+        return [plan.plan(row, known.get(row["id"]), self.settings, now) for row in rows]
 
     def _take_due(self) -> list[Enqueue]:
         count = 0
