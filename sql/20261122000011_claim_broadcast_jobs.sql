@@ -63,7 +63,7 @@ as $$
             when t.is_closed then t.opens_at
             when t.used >= t.day_limit then t.tomorrow
         end,
-        not t.is_closed and t.used >= t.day_limit and t.at_daily_limit = 'fail'
+        coalesce(not t.is_closed and t.used >= t.day_limit and t.at_daily_limit = 'fail', false)
     from today as t
 $$;
 revoke all on function private.pace(text[], timestamptz, text) from public;

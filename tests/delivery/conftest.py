@@ -44,10 +44,20 @@ def node(stack: dict[str, str], redis_server: ValkeyServer, tmp_path: Path) -> I
 
 
 @pytest.fixture
-def hand_over(settings: Callable[..., Settings], redis_server: ValkeyServer) -> Callable[..., Awaitable[None]]:
+def one_pass(settings: Callable[..., Settings], db: Database) -> Callable[..., Awaitable[None]]:
+    """await one_pass(gateway="waha", waha_url=…): what `once` does, by a daemon that has just started."""
+
+    async def run(**overrides: Any) -> None:
+        await once(settings(**overrides))
+
+    return run
+
+
+@pytest.fixture
+def hand_over(one_pass: Callable[..., Awaitable[None]], redis_server: ValkeyServer) -> Callable[..., Awaitable[None]]:
     """await hand_over(): one pass of a daemon whose gateway is the Node worker's queue."""
 
-    async def one_pass(**overrides: Any) -> None:
-        await once(settings(**{"gateway": "bullmq", "redis_url": redis_server.connection_url, **overrides}))
+    async def run(**overrides: Any) -> None:
+        await one_pass(**{"gateway": "bullmq", "redis_url": redis_server.connection_url, **overrides})
 
-    return one_pass
+    return run

