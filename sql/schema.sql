@@ -955,7 +955,6 @@ CREATE FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outc
     SET enable_seqscan TO 'off'
     AS $$
 declare
-    v_job_ids uuid[];
     v_waiting text[];
     v_waiting_at timestamptz[];
 begin
@@ -1007,7 +1006,12 @@ begin
     told as (
         update public.broadcast_messages as m
         set status = case d.status when 'completed' then 'sent' else d.status end,
-            message_id = d.message_id, error = d.error, updated_at = now(),
+            message_id = d.message_id, updated_at = now(),
+            error = case
+                when d.status = 'failed' and d.outcome <> 'failed' then 'Not sent, and not tried again, because the worker was held up for too long'
+                    || coalesce(': ' || regexp_replace(d.error, '^try .*? UTC: ', ''), '.')
+                else d.error
+            end,
             sent_at = case when d.status = 'completed' then d.answered_at end
         from settled as d
         where m.job_id = d.id and d.status in ('completed', 'failed', 'unconfirmed', 'cancelled')
@@ -1048,15 +1052,18 @@ begin
         ) as what
         where c.connection_id = what.connection_id
     )
-    select (select array_agg(h.job_id) from held as h), array_agg(d.connection_id) filter (where d.status = 'queued' and d.outcome <> 'stopped'),
+    select array_agg(d.connection_id) filter (where d.status = 'queued' and d.outcome <> 'stopped'),
         array_agg(d.available_at) filter (where d.status = 'queued' and d.outcome <> 'stopped')
-    into v_job_ids, v_waiting, v_waiting_at
+    into v_waiting, v_waiting_at
     from settled as d;
 
     if v_waiting is not null then
         perform private.announce_work(v_waiting, v_waiting_at);
     end if;
-    return query select unnest(v_job_ids);
+    return query
+    select g.job_id from unnest(p_job_ids, p_tokens) as g (job_id, token)
+    cross join lateral (select w.lease_token from public.broadcast_jobs as w where w.id = g.job_id limit 1) as j
+    where j.lease_token = g.token;
 end
 $$;
 
@@ -1179,14 +1186,14 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.resume_connection(p_connection_id text) RETURNS boolean
+CREATE FUNCTION public.resume_connection(p_connection_id text) RETURNS SETOF text
     LANGUAGE sql
     SET search_path TO ''
     AS $$
     update private.connection_state as c
     set paused_reason = null, probe_at = null, failed_probes = 0, blocked_reason = null, blocked_until = null, ready_at = now()
     where c.connection_id = p_connection_id and c.paused_reason is not null
-    returning true
+    returning c.connection_id
 $$;
 
 CREATE FUNCTION public.take_probes() RETURNS TABLE(connection_id text, gateway text, sender text, reason text)
@@ -1194,7 +1201,7 @@ CREATE FUNCTION public.take_probes() RETURNS TABLE(connection_id text, gateway t
     SET search_path TO ''
     AS $$
     update private.connection_state as c
-    set probe_at = now() + make_interval(secs => least(1800, 15 * power(2, least(c.failed_probes, 10)))), failed_probes = c.failed_probes + 1
+    set probe_at = now() + make_interval(secs => least(300, 15 * power(2, least(c.failed_probes, 10)))), failed_probes = c.failed_probes + 1
     from (
         select d.connection_id from private.connection_state as d
         where d.probe_at <= now() order by d.probe_at limit 50 for update skip locked
