@@ -301,7 +301,7 @@ async def test_what_waits_can_be_taken_back_and_what_was_handed_over_cannot(
 def test_two_daemons_and_two_node_workers_deliver_each_message_once(
     db: Database, redis_server: ValkeyServer, daemon: Daemon, node: Node, size: Callable[[int], int]
 ) -> None:
-    count = size(1000)
+    count = size(500)
     schedule_many(db, count)
     workers = [node("bullmq5"), node("bullmq6")]
     for _ in range(2):

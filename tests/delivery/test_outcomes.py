@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -18,30 +18,6 @@ from tests.helpers.rows import Database, add_connections, message, one, schedule
 from worker.daemon import Parts
 
 Pass = Callable[..., Awaitable[None]]
-
-
-@pytest.fixture
-def waha() -> Iterator[CountingGateway]:
-    with CountingGateway() as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def cloud() -> Iterator[CloudStub]:
-    with CloudStub() as stub:
-        yield stub
-
-
-@pytest.fixture
-def by_waha(one_pass: Pass, waha: CountingGateway) -> Pass:
-    return lambda **given: one_pass(**{"gateway": "waha", "waha_url": waha.url, "retry_delay_seconds": 60, **given})
-
-
-@pytest.fixture
-def by_cloud(one_pass: Pass, cloud: CloudStub) -> Pass:
-    """Through the Cloud API; a try more than one would be told by the row."""
-    given = {"whatsapp_phone_number_id": "1066", "whatsapp_access_token": "secret", "whatsapp_api_base": cloud.url}
-    return lambda **more: one_pass(**{"gateway": "cloud", "retry_attempts": 1, **given, **more})
 
 
 def waits(db: Database, row: str) -> float:
