@@ -1,6 +1,7 @@
 """Claims jobs for free seats and has them sent and recorded. Never more in flight than there are seats."""
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,6 +21,7 @@ from worker.waiting import wait_for
 
 log = structlog.get_logger()
 
+IDLE_SECONDS = 20  # how long a loop with nothing to do waits before it says that it is alive
 LINGER_SECONDS = 0.02  # how long freed seats wait for more of them, so that calls grow with batches
 
 
@@ -144,11 +146,13 @@ class Dispatcher:
             await wait_for(self._freed, left)
 
     async def _until_ready(self) -> None:
-        """Sleeps until something is known to be ready or is announced, at most an interval."""
-        wait = self.settings.poll_interval_seconds
-        if self.next_ready_at:
-            wait = min(wait, max(0.005, self.clock.until(self.next_ready_at)))
-        await wait_for(self._woken, wait)
+        """Sleeps until something is known to be ready or is announced; the scheduler's agenda tells of both."""
+        while not self._woken.is_set():
+            self.vitals.beat("dispatcher")
+            left = self.clock.until(self.next_ready_at) if self.next_ready_at else math.inf
+            await wait_for(self._woken, max(0.005, min(left, IDLE_SECONDS)))
+            if left <= IDLE_SECONDS:
+                return
 
     def _launch(self, claim: Claim) -> None:
         if claim.jobs:

@@ -118,8 +118,9 @@ class Scheduler:
         plans = await self._plan(agenda.upcoming) if agenda.upcoming else []
         due = {row["id"]: parse_time(row["scheduled_at"]) for row in agenda.upcoming}
         self._prepared = [(due[p.id], p) for p in plans]
-        self.dispatcher.next_ready_at = agenda.next_ready_at
-        self.dispatcher.wake()
+        if agenda.next_ready_at:
+            self.dispatcher.next_ready_at = agenda.next_ready_at
+            self.dispatcher.wake()
         self.vitals.polled(max(0.0, -self.clock.until(agenda.next_due_at)) if agenda.next_due_at else 0.0)
         for listener in self.listeners:
             listener(agenda)
