@@ -2,7 +2,7 @@
 -- Locks: `add column` with a constant default or none, `set default` and `drop constraint` take `access exclusive` (the
 -- last on the table referred to, too) for an instant, rewrite nothing and read no row. `lock_timeout`: while a statement
 -- waits for its lock, writers queue behind it; better to give up and be run again.
-set local lock_timeout = '3s';
+set local lock_timeout = '1s';
 
 create table if not exists public.scheduled_messages (
     id uuid primary key default gen_random_uuid(),

@@ -2,7 +2,7 @@
 -- over may look as it did, so that a row which was let in before these checks can still fail, be cancelled or lose its user.
 -- `in_queue` is the upstream worker's. The types are those of worker/content.py.
 -- Locks: `access exclusive` for an instant; `not valid` reads no row. docs/upgrading.md tells how to validate them.
-set local lock_timeout = '3s';
+set local lock_timeout = '1s';
 
 alter table public.scheduled_messages
 drop constraint if exists scheduled_messages_status_known,

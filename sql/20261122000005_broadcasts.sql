@@ -1,7 +1,7 @@
 -- Who sends a message meets us here: one job with one recipient, one message of that job. The tables are the upstream
 -- application's; where they exist, only our columns are added.
 -- Locks: `add column` without a volatile default takes `access exclusive` for an instant, `create trigger` `share row exclusive`.
-set local lock_timeout = '3s';
+set local lock_timeout = '1s';
 
 do $$
 begin

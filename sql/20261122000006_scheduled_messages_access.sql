@@ -2,7 +2,7 @@
 -- and the guard which changes of state: sql/README.md draws them. It refuses users alone, but counts everybody's edits.
 -- Locks: `enable row level security` and `create policy` take `access exclusive`, `create trigger` `share row exclusive`, for
 -- an instant.
-set local lock_timeout = '3s';
+set local lock_timeout = '1s';
 
 alter table public.scheduled_messages enable row level security;
 

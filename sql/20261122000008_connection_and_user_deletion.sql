@@ -1,7 +1,7 @@
 -- What a deleted connection or user leaves behind is kept as history and never sent (docs/adr/0004, 0005). What is being
 -- sent at that moment is cancelled too; should it turn out to have gone out, it becomes `sent` all the same.
 -- Locks: `create trigger` on connections and auth.users takes `share row exclusive` for an instant.
-set local lock_timeout = '3s';
+set local lock_timeout = '1s';
 
 create or replace function private.cancel_messages_of_connection()
 returns trigger

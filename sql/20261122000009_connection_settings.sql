@@ -1,5 +1,7 @@
 -- How each connection may send. Owners read, the service key writes; without a row there is no pacing of ours.
 -- Locks: none on existing tables; the foreign key takes `share row exclusive` on connections for an instant.
+set local lock_timeout = '1s';
+
 create or replace function private.is_timezone(p_name text)
 returns boolean
 language plpgsql

@@ -2,6 +2,8 @@
 -- dispatcher or a Node worker. Acts only on a row's current job; a row deleted or cancelled meanwhile is simply not there.
 -- Definer, in a schema that the API does not expose, because the upstream worker writes as `anon`.
 -- Locks: `create trigger` takes `share row exclusive` for an instant.
+set local lock_timeout = '1s';
+
 create or replace function private.settle_scheduled_messages()
 returns trigger
 language plpgsql
