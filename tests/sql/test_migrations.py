@@ -1,0 +1,147 @@
+"""Applying sql/ to a table that is big and in use: nobody waits long, and what was interrupted is taken up again."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from local import migrate
+from tests.helpers.polling import until
+from tests.helpers.rows import one
+from tests.sql.roles import Roles, another_database, opened, sql_file
+
+LONGEST_WAIT = 2.0  # seconds that a single write may take, on a machine that has other things to do
+FILL = """
+    insert into scheduled_messages (connection_id, contact_id, message, scheduled_at, status, sent_at, message_id)
+    select 'shop', (n % 1000)::text, 'Message ' || n, '2030-01-01'::timestamptz + n * interval '1 second',
+        case n % 10 when 0 then 'pending' when 1 then 'failed' else 'sent' end, '2026-01-01', n::text
+    from generate_series(1, {rows}) as n
+"""
+NEW = """
+    insert into scheduled_messages (id, connection_id, contact_id, message, scheduled_at)
+    values (%s, 'shop', '1', 'Hello', '2030-01-01')
+"""
+
+
+@pytest.fixture
+def older(stack: dict[str, str]) -> Iterator[Roles]:
+    """A project with the upstream application's tables, empty but for a connection."""
+    with another_database(stack["DATABASE_URL"], "older") as url, opened(url) as here:
+        here.db.execute(sql_file("platform.sql"))
+        here.db.execute(sql_file("upstream.sql"))
+        here.db.execute("insert into connections (id, name) values ('shop', 'shop')")
+        yield here
+
+
+class Writers:
+    """Front ends and the Node worker at work. `slowest`: the longest that one write took, in seconds."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.slowest, self.writes = url, 0.0, 0
+        self._stop = threading.Event()
+
+    def work(self) -> None:
+        with psycopg.connect(self.url, autocommit=True) as db:
+            while not self._stop.is_set():
+                row = str(uuid4())
+                for sql in (
+                    NEW,
+                    "update scheduled_messages set message = 'Changed' where id = %s",
+                    "select from scheduled_messages where id = %s",
+                    "delete from scheduled_messages where id = %s",
+                ):
+                    started = time.monotonic()
+                    db.execute(sql, (row,))
+                    self.slowest = max(self.slowest, time.monotonic() - started)
+                    self.writes += 1
+                self._stop.wait(0.005)
+
+    @contextmanager
+    def writing(self, number: int = 3) -> Iterator[None]:
+        with ThreadPoolExecutor(number) as pool:
+            tasks = [pool.submit(self.work) for _ in range(number)]
+            try:
+                until(lambda: self.writes > 20, of="the writers at work")
+                yield
+            finally:
+                self._stop.set()
+            for task in tasks:
+                task.result()
+
+
+def test_a_big_table_is_migrated_while_writers_write_and_none_of_them_waits_long(older, size):
+    rows = size(1_000_000)
+    older.db.execute(FILL.format(rows=rows))
+    older.db.execute("vacuum analyze scheduled_messages")
+    writers = Writers(older.url)
+
+    with writers.writing():
+        assert migrate.migrate(older.url) == [path.name for path in migrate.migrations()]
+
+    assert writers.slowest < LONGEST_WAIT, f"{writers.writes} writes beside {rows} rows"
+    assert one(older.db, "select count(*) from scheduled_messages where connection_id = 'shop'") == rows
+    assert one(older.db, "select count(*) from pg_index where not indisvalid") == 0
+
+
+def test_a_transaction_that_holds_the_table_delays_the_migration_and_not_the_writers(older):
+    writers = Writers(older.url)
+    with psycopg.connect(older.url) as somebody, writers.writing(), ThreadPoolExecutor(1) as pool:
+        somebody.execute("update connections set name = 'held'")
+        somebody.execute("select count(*) from scheduled_messages")
+        migration = pool.submit(migrate.migrate, older.url)
+        waiting = """
+            select count(*) from pg_locks
+            where relation = 'scheduled_messages'::regclass and mode = 'AccessExclusiveLock' and not granted
+        """
+        until(lambda: one(older.db, waiting), of="the migration waiting for its lock")
+        until(lambda: not one(older.db, waiting), of="the migration giving up for a moment")
+        somebody.commit()
+        assert len(migration.result(60)) == len(migrate.migrations())
+
+    assert writers.slowest < LONGEST_WAIT
+
+
+def test_two_migrations_at_once_are_one(older):
+    with ThreadPoolExecutor(2) as pool:
+        both = [task.result() for task in [pool.submit(migrate.migrate, older.url) for _ in range(2)]]
+
+    assert sorted(len(names) for names in both) == [0, len(migrate.migrations())]
+
+
+def test_what_an_interrupted_index_left_behind_does_not_stop_the_next_run(older):
+    older.db.execute(FILL.format(rows=100))
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        older.db.execute("create unique index concurrently scheduled_messages_due_idx on scheduled_messages (status)")
+    invalid = "select count(*) from pg_index where not indisvalid"
+    assert one(older.db, invalid) == 1
+
+    migrate.migrate(older.url)
+
+    assert one(older.db, invalid) == 0
+    definition = one(older.db, "select indexdef from pg_indexes where indexname = 'scheduled_messages_due_idx'")
+    assert "(scheduled_at, id)" in definition
+
+
+def test_a_migration_that_fails_leaves_nothing_of_its_file_and_goes_on_there_the_next_time(older, tmp_path):
+    good, bad = "create table public.first (id integer);", "create table public.second (id integer); select 1 / 0;"
+    (tmp_path / "20990101000001_first.sql").write_text(good)
+    (tmp_path / "20990101000002_second.sql").write_text(bad)
+
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        migrate.migrate(older.url, directory=tmp_path)
+    assert one(older.db, "select to_regclass('public.first') is not null and to_regclass('public.second') is null")
+
+    (tmp_path / "20990101000002_second.sql").write_text(bad.replace("1 / 0", "1"))
+    assert migrate.migrate(older.url, directory=tmp_path) == ["20990101000002_second.sql"]
+
+
+def test_what_has_run_is_written_where_the_supabase_cli_looks(older):
+    migrate.migrate(older.url)
+
+    sql = "select version || '_' || name || '.sql' as file from supabase_migrations.schema_migrations order by version"
+    assert [row["file"] for row in older.db.execute(sql)] == [path.name for path in migrate.migrations()]
