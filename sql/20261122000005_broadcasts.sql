@@ -81,7 +81,9 @@ add column if not exists expires_at timestamptz,
 -- Who is sending it now: every later write carries the token.
 add column if not exists lease_token uuid,
 add column if not exists lease_until timestamptz,
-add column if not exists send_at timestamptz;
+-- When it is to be dialled: at send_at, and not after send_until (null: whenever).
+add column if not exists send_at timestamptz,
+add column if not exists send_until timestamptz;
 
 alter table public.broadcast_messages
 add column if not exists scheduled_message_id uuid,

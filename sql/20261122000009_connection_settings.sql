@@ -26,10 +26,12 @@ create table if not exists public.connection_settings (
     sender text check (length(sender) between 1 and 256),
     timezone text check (private.is_timezone(timezone)),
     country_code text check (country_code ~ '^[A-Z]{2}$'),
-    -- At most so many in so many seconds, evenly spaced but for the burst; `messages` 1 makes it a minimum interval.
+    -- At most so many in any so many seconds, evenly spaced; 1 message makes it a minimum interval. After a pause `burst` of
+    -- them go at once. Those come out of the same allowance, so what follows is spaced as `messages - burst + 1` would be.
     messages integer check (messages between 1 and 100000),
-    period_seconds double precision check (period_seconds between 0.001 and 86400),
-    burst integer not null default 1 check (burst between 1 and 100000),
+    period_seconds double precision check (period_seconds between 0.1 and 86400),
+    burst integer not null default 1,
+    -- Up to so many seconds more between one message and the next, at random.
     jitter_seconds double precision not null default 0 check (jitter_seconds between 0 and 3600),
     daily_limit integer check (daily_limit >= 0),
     at_daily_limit text not null default 'defer' check (at_daily_limit in ('defer', 'fail')),
@@ -44,6 +46,8 @@ create table if not exists public.connection_settings (
     recipient_interval_seconds double precision check (recipient_interval_seconds between 0 and 86400),
     updated_at timestamptz not null default now(),
     constraint connection_settings_rate_complete check ((messages is null) = (period_seconds is null)),
+    constraint connection_settings_burst_within_messages check (burst between 1 and coalesce(messages, 1)),
+    constraint connection_settings_jitter_needs_rate check (jitter_seconds = 0 or messages is not null),
     constraint connection_settings_window_complete check ((window_start is null) = (window_end is null) and window_start <> window_end),
     constraint connection_settings_warm_up_complete check (
         num_nulls(warm_up_from, warm_up_days, warm_up_limit) in (0, 3) and (warm_up_from is null or daily_limit is not null)
@@ -55,10 +59,55 @@ revoke all on public.connection_settings from public, anon, authenticated;
 grant select on public.connection_settings to authenticated;
 grant select, insert, update, delete on public.connection_settings to service_role;
 
-
 drop policy if exists connection_settings_select_policy on public.connection_settings;
 create policy connection_settings_select_policy on public.connection_settings for select to authenticated
-using (exists (
-    select 1 from public.connections as c
-    where c.id = connection_settings.connection_id
-));
+using (
+    exists (
+        select 1 from public.connections as c
+        where c.id = connection_settings.connection_id
+    )
+);
+
+-- A connection's day and sending hours at an instant; without hours it is always open. A wall time that does not exist is
+-- PostgreSQL's: as much later as the clock leapt. A midnight that comes twice (the Azores) is PostgreSQL's second one, but
+-- the day begins with the first. `reopens_at`: when sending may begin on the next day.
+create or replace function private.calendar(p_zone text, p_start time, p_end time, p_now timestamptz)
+returns table (today date, tomorrow timestamptz, is_open boolean, opens_at timestamptz, closes_at timestamptz, reopens_at timestamptz)
+language sql
+stable
+set search_path = ''
+as $$
+    select wall.day, next_day.begins_at,
+        p_start is null or case
+            when p_start < p_end then wall.clock >= p_start and wall.clock < p_end
+            else wall.clock >= p_start or wall.clock < p_end
+        end,
+        (wall.day + (wall.clock >= p_start)::integer + p_start) at time zone p_zone,
+        (wall.day + (wall.clock >= p_end)::integer + p_end) at time zone p_zone,
+        case when p_start < p_end then (wall.day + 1 + p_start) at time zone p_zone else next_day.begins_at end
+    from (select (p_now at time zone p_zone)::date as day, (p_now at time zone p_zone)::time as clock) as wall
+    cross join lateral (select (wall.day + 1)::timestamp at time zone p_zone as at) as midnight
+    cross join lateral (
+        select midnight.at - case
+            when ((midnight.at - interval '1 hour') at time zone p_zone)::date > wall.day then interval '1 hour' else interval '0' end as begins_at
+    ) as next_day
+$$;
+
+-- A connection's limit for a day: while it warms up, it grows evenly, from the first day's on.
+create or replace function private.daily_limit(p_settings public.connection_settings, p_day date)
+returns integer
+language sql
+immutable
+set search_path = ''
+as $$
+    select case
+        when p_day - p_settings.warm_up_from < p_settings.warm_up_days then least(
+            p_settings.daily_limit,
+            p_settings.warm_up_limit + (p_settings.daily_limit - p_settings.warm_up_limit)::bigint
+            * greatest(0, p_day - p_settings.warm_up_from) / p_settings.warm_up_days
+        )
+        else p_settings.daily_limit
+    end
+$$;
+revoke all on function private.calendar(text, time, time, timestamptz), private.daily_limit(public.connection_settings, date) from public;
+grant execute on function private.calendar(text, time, time, timestamptz), private.daily_limit(public.connection_settings, date) to service_role;

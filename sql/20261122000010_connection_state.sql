@@ -1,23 +1,30 @@
--- What the limiter and the claim remember of a connection; the daemon's alone.
--- Locks: none on tables that were there before.
+-- The limiter: what it remembers of a connection, and what it makes of that and of the settings. The daemon's alone.
+-- Locks: `create trigger` on connections takes `share row exclusive` for an instant.
+set local lock_timeout = '1s';
+
 create table if not exists private.connection_state (
     connection_id text primary key,
     -- The earliest instant at which a claim may find something to do here; 'infinity' when nothing waits.
     ready_at timestamptz not null default 'infinity',
     -- GCRA's theoretical arrival time: when the next message would be due if all came evenly spaced.
     arrival_at timestamptz not null default '-infinity',
-    -- What was claimed on this day, in the connection's time zone.
+    -- What was claimed on this day, in the connection's time zone, and was not handed back.
     day date,
     sent_today integer not null default 0,
-    -- Why nothing may go out at present, and until when; told to the rows that wait.
-    blocked_reason text,
-    blocked_until timestamptz,
-    -- Stopped by the gateway: paused until a probe succeeds, the next of which is at probe_at.
+    -- What the waiting rows are told: why, and until when; and up to which job they were told (null: there is nothing to tell).
+    waiting_reason text,
+    waiting_until timestamptz,
+    told_at timestamptz,
+    told_id uuid not null default '00000000-0000-0000-0000-000000000000',
+    -- Stopped by the gateway: paused until a probe succeeds, the next of which is at probe_at. `failed_probes` spaces them
+    -- out; a connection that stops again soon after resumed_at goes on where it was.
     paused_reason text,
     probe_at timestamptz,
     failed_probes integer not null default 0,
-    -- Seconds between messages since the gateway said "too fast"; shrinks again with every claim.
-    throttle_seconds double precision not null default 0
+    resumed_at timestamptz,
+    -- Seconds between messages since the gateway said "too fast" (private.slowdown), and from when on that wears off.
+    throttle_seconds double precision not null default 0,
+    throttled_until timestamptz
 );
 create index if not exists connection_state_probe_idx on private.connection_state (probe_at) where probe_at is not null;
 create index if not exists connection_state_ready_idx on private.connection_state (ready_at, connection_id);
@@ -54,7 +61,7 @@ $$;
 revoke all on function private.announce_work(text[], timestamptz[]) from public;
 grant execute on function private.announce_work(text[], timestamptz[]) to service_role;
 
--- A change of the settings is looked at at once.
+-- A change of the settings, and a phone that is connected again, are looked at at once; so is a paused connection.
 create or replace function private.announce_connection()
 returns trigger
 language plpgsql
@@ -62,18 +69,179 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_id text := new.connection_id;
+    v_changed constant jsonb := to_jsonb(coalesce(new, old));
 begin
     update private.connection_state as c
-    set ready_at = now()
-    where c.connection_id = v_id and c.paused_reason is null and exists (
-        select 1 from public.broadcast_jobs as j
-        where j.connection_id = v_id and j.status = 'queued' and j.scheduled_message_id is not null
-    );
+    set ready_at = now(), probe_at = case when c.paused_reason is not null then now() end
+    where c.connection_id = v_changed ->> case tg_table_name when 'connections' then 'id' else 'connection_id' end;
     return null;
 end
 $$;
 revoke all on function private.announce_connection() from public;
 
-create or replace trigger announce_connection after insert or update on public.connection_settings
+create or replace trigger announce_connection after insert or update or delete on public.connection_settings
 for each row execute function private.announce_connection();
+
+-- As json, because upstream's table need not have the column.
+create or replace trigger announce_connection after update on public.connections
+for each row when (to_jsonb(old) -> 'connected' is distinct from to_jsonb(new) -> 'connected')
+execute function private.announce_connection();
+
+-- Seconds between messages that the gateway's last "too fast" still asks for; null once it has worn off. They halve every
+-- 10 s from p_until on, so the rate doubles until the gateway objects again: it swings between the half of what the gateway
+-- takes and all of it, whatever that is. `least` because 0.5 to a high power is an error, not zero.
+create or replace function private.slowdown(p_seconds double precision, p_until timestamptz, p_now timestamptz)
+returns double precision
+language sql
+immutable
+set search_path = ''
+as $$
+    select case when worn.seconds > 0.01 then worn.seconds end
+    from (
+        select p_seconds * power(0.5, least(60, greatest(0, extract(epoch from p_now - p_until)::double precision / 10))) as seconds
+    ) as worn
+$$;
+
+-- How long a paused connection is left alone: 10 s at first, twice as long after each try, at most five minutes.
+create or replace function private.probe_delay(p_failed integer)
+returns interval
+language sql
+immutable
+set search_path = ''
+as $$
+    select make_interval(secs => least(300, 10 * power(2, least(p_failed, 10))))
+$$;
+
+-- The settings and the state of connections at an instant, with the defaults. A blocked one says why, and until when.
+-- `closes_at`: the end of the day where days are counted, or of the sending hours. `step`: seconds between messages; null
+-- where nothing spaces them. It is 3 % longer than it need be: what is dialled on its slot may then arrive later by up to 3 %
+-- of a period, and no window of a period ever holds too many. `tolerance`: how late it may be dialled; the rest of the 3 %
+-- is the network's.
+create or replace function private.situation(p_connections text[], p_now timestamptz, p_gateway text)
+returns table (
+    connection_id text, gateway text, blocked_reason text, blocked_until timestamptz, fails boolean, today date, used integer, daily_limit integer,
+    closes_at timestamptz, arrival_at timestamptz, step double precision, slack double precision, jitter double precision,
+    tolerance double precision, recipient_step double precision, turn_reason text
+)
+language sql
+stable
+set search_path = ''
+set enable_seqscan = off
+as $$
+    select st.connection_id, way.gateway, block.reason, block.until, block.reason like 'the daily limit%' and se.at_daily_limit = 'fail',
+        days.today, days.used, days.daily_limit,
+        least(case when se.daily_limit is not null then ca.tomorrow end, case when se.window_start is not null then ca.closes_at end),
+        st.arrival_at, spacing.step, coalesce(se.burst - 1, 0) * spacing.step, coalesce(se.jitter_seconds, 0),
+        se.period_seconds * 0.02,
+        nullif(coalesce(se.recipient_interval_seconds, case when way.gateway = 'cloud' then 6 end), 0) * 1.03,
+        'its turn: ' || coalesce('at most ' || se.messages || ' in ' || se.period_seconds || ' s', 'the gateway has asked to slow down')
+    from private.connection_state as st
+    left join public.connection_settings as se on se.connection_id = st.connection_id
+    left join public.connections as co on co.id = st.connection_id
+    left join lateral private.calendar(coalesce(se.timezone, 'UTC'), se.window_start, se.window_end, p_now) as ca on se.connection_id is not null
+    cross join lateral (select coalesce(se.gateway, p_gateway) as gateway, coalesce(ca.today, (p_now at time zone 'UTC')::date) as today) as way
+    cross join lateral (
+        select way.today, case when st.day = way.today then st.sent_today else 0 end as used, private.daily_limit(se, way.today) as daily_limit
+    ) as days
+    cross join lateral (
+        select greatest(
+            se.period_seconds / (se.messages - se.burst + 1) * 1.03, private.slowdown(st.throttle_seconds, st.throttled_until, p_now)
+        ) as step
+    ) as spacing
+    left join lateral (
+        select b.reason, b.until from (
+            values
+            (1, not se.enabled, 'this connection is switched off', 'infinity'::timestamptz),
+            (2, st.paused_reason is not null, 'the connection is paused: ' || st.paused_reason, coalesce(st.probe_at, 'infinity')),
+            (3, to_jsonb(co) ->> 'connected' = 'false', 'the WhatsApp connection is not connected', 'infinity'),
+            (4, not ca.is_open, 'outside the sending hours ' || to_char(se.window_start, 'HH24:MI') || '–' || to_char(se.window_end, 'HH24:MI'), ca.opens_at),
+            (5, days.used >= days.daily_limit, 'the daily limit of ' || days.daily_limit || ' messages is reached', ca.reopens_at)
+        ) as b (rank, holds, reason, until)
+        where b.holds order by b.rank limit 1
+    ) as block on true
+    where st.connection_id = any(p_connections)
+$$;
+
+-- The same with slots: the next message is due at `first_at`, each further one `step` later, each may go `slack` before it is
+-- due but not before `earliest`, and `slots` may be claimed now (null: any number). `look_at`: when to come back for more.
+--   * Slots are given half a second ahead, and the connection comes back when a quarter is left, so that the rate of a fast one
+--     depends neither on polling nor on how long a claim takes. What tolerates less than that quarter could not be dialled
+--     in time for a nearer slot, so it gets none.
+--   * No slot lies beyond `closes_at`: what counts today goes out today.
+create or replace function private.pace(p_connections text[], p_now timestamptz, p_gateway text)
+returns table (
+    connection_id text, gateway text, blocked_reason text, blocked_until timestamptz, fails boolean, turn_reason text, today date, used integer,
+    closes_at timestamptz, horizon timestamptz, earliest timestamptz, first_at timestamptz, step double precision, slack double precision,
+    jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamptz
+)
+language sql
+stable
+set search_path = ''
+as $$
+    select s.connection_id, s.gateway, s.blocked_reason, s.blocked_until, s.fails, case when s.step is not null then s.turn_reason end,
+        s.today, s.used, s.closes_at, h.horizon, h.earliest, h.first_at, s.step, s.slack, s.jitter, s.tolerance, s.recipient_step,
+        least(
+            s.daily_limit - s.used,
+            case
+                when s.step is null then null
+                when h.earliest >= h.horizon then 0
+                else greatest(0, ceil(extract(epoch from h.horizon - h.first_at + make_interval(secs => s.slack))::double precision / s.step))
+            end
+        )::integer,
+        case
+            when greatest(h.earliest, h.first_at - make_interval(secs => s.slack)) >= s.closes_at then s.closes_at
+            else h.first_at - make_interval(secs => s.slack + 0.3)
+        end
+    from private.situation(p_connections, p_now, p_gateway) as s
+    cross join lateral (
+        select least(p_now + interval '0.5 seconds', s.closes_at) as horizon,
+            p_now + make_interval(secs => greatest(0, 0.15 - s.tolerance)) as earliest,
+            greatest(s.arrival_at, p_now + make_interval(secs => greatest(0, 0.15 - s.tolerance))) as first_at
+    ) as h
+$$;
+
+-- What the answers to messages that did not go out say of their connections, one call for a batch of them. They no longer
+-- count for their day (if it is still that day). One that was dialled since the last slowdown and still was too fast
+-- doubles it. One that found the connection unusable pauses it, until a probe succeeds.
+create or replace function private.note_outcomes(
+    p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamptz[], p_send_at timestamptz[]
+)
+returns void
+language sql
+set search_path = ''
+as $$
+    -- In order, like every writer of several of these rows: else two could wait for each other.
+    select from private.connection_state as c where c.connection_id = any(p_connections) order by c.connection_id for update;
+
+    update private.connection_state as c
+    set sent_today = greatest(0, c.sent_today - heard.unsent),
+        ready_at = least(c.ready_at, now()),
+        arrival_at = greatest(c.arrival_at, heard.throttled_until),
+        throttle_seconds = case when heard.is_slower then least(60, greatest(0.05, 2 * heard.step)) else c.throttle_seconds end,
+        throttled_until = greatest(c.throttled_until, heard.throttled_until),
+        paused_reason = coalesce(c.paused_reason, heard.stopped),
+        probe_at = case when heard.pauses then now() + private.probe_delay(heard.failed_probes) else c.probe_at end,
+        failed_probes = case when heard.pauses then heard.failed_probes else c.failed_probes end,
+        told_at = case when heard.stopped is not null then '-infinity' else c.told_at end
+    from (
+        select st.connection_id,
+            count(*) filter (where (g.send_at at time zone coalesce(se.timezone, 'UTC'))::date = st.day) as unsent,
+            max(greatest(g.available_at, now())) filter (where g.outcome = 'throttled_connection') as throttled_until,
+            bool_or(g.outcome = 'throttled_connection' and (st.throttled_until is null or g.send_at >= st.throttled_until)) as is_slower,
+            greatest(private.slowdown(st.throttle_seconds, st.throttled_until, now()), se.period_seconds / se.messages) as step,
+            max(left(g.error, 300)) filter (where g.outcome = 'stopped') as stopped,
+            bool_or(g.outcome = 'stopped') and st.paused_reason is null as pauses,
+            case when st.resumed_at > now() - interval '10 minutes' then st.failed_probes + 1 else 0 end as failed_probes
+        from unnest(p_connections, p_outcomes, p_errors, p_available_at, p_send_at) as g (connection_id, outcome, error, available_at, send_at)
+        join private.connection_state as st on st.connection_id = g.connection_id
+        left join public.connection_settings as se on se.connection_id = g.connection_id
+        group by st.connection_id, se.connection_id
+    ) as heard
+    where c.connection_id = heard.connection_id
+$$;
+revoke all on function private.slowdown(double precision, timestamptz, timestamptz), private.probe_delay(integer),
+private.situation(text[], timestamptz, text), private.pace(text[], timestamptz, text),
+private.note_outcomes(text[], text[], text[], timestamptz[], timestamptz[]) from public;
+grant execute on function private.slowdown(double precision, timestamptz, timestamptz), private.probe_delay(integer),
+private.situation(text[], timestamptz, text), private.pace(text[], timestamptz, text),
+private.note_outcomes(text[], text[], text[], timestamptz[], timestamptz[]) to service_role;

@@ -26,8 +26,7 @@ begin
     won as materialized (
         select s.*, g.job_id, g.recipient, g.error as refusal, g.timezone as zone, g.anchor, g.occurrence_at as occurrence,
             g.missed as missed_now, g.next_at, g.next_after, g.expires_at,
-            case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id,
-            row_number() over (partition by s.connection_id order by s.scheduled_at, s.id) as place
+            case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id
         from given as g
         cross join lateral (select r.* from public.scheduled_messages as r where r.id = g.id limit 1 for update skip locked) as s
         where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= now()
@@ -36,21 +35,6 @@ begin
                 where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
                     and c.owner_id in (s.owner_id, s.created_by) and c.phone_number = g.phone and c.is_blocked is not true
             ))
-    ),
-    -- What waits there already: why, and until about when.
-    line as materialized (
-        select c.connection_id, st.blocked_reason, st.blocked_until, se.messages, se.period_seconds / se.messages as step,
-            greatest(st.arrival_at, now()) as arrival_at,
-            case when se.messages is not null then (
-                select count(*) from (
-                    select 1 from public.broadcast_jobs as j
-                    where j.connection_id = c.connection_id and j.status = 'queued' and j.scheduled_message_id is not null limit 10000
-                ) as waiting
-            ) end as waiting
-        from (select distinct w.connection_id from won as w) as c
-        left join private.connection_state as st on st.connection_id = c.connection_id and st.ready_at > now()
-        left join public.connection_settings as se on se.connection_id = c.connection_id
-        where st.blocked_until > now() or se.messages is not null
     ),
     job as (
         insert into public.broadcast_jobs (
@@ -108,16 +92,6 @@ begin
         update public.scheduled_messages as s
         set status = case when w.refusal is null then 'processing' else 'failed' end,
             error = w.refusal,
-            waiting_reason = case
-                when w.refusal is not null then null
-                when l.blocked_until > now() then l.blocked_reason
-                when l.waiting + w.place > 1 then 'its turn: this connection sends one message every ' || round(l.step::numeric, 2) || ' s'
-            end,
-            waiting_until = case
-                when w.refusal is not null then null
-                when l.blocked_until > now() then nullif(l.blocked_until, 'infinity')
-                when l.waiting + w.place > 1 then l.arrival_at + make_interval(secs => l.step * (l.waiting + w.place - 1))
-            end,
             broadcast_job_id = case when w.refusal is null then w.job_id end,
             timezone = coalesce(w.zone, s.timezone),
             series_id = case when w.anchor is not null then coalesce(s.series_id, s.id) else s.series_id end,
@@ -129,7 +103,6 @@ begin
             next_scheduled_at = w.next_at,
             updated_at = now()
         from won as w
-        left join line as l on l.connection_id = w.connection_id
         where s.id = w.id
         returning s.id, s.connection_id, s.status
     )

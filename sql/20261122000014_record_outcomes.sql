@@ -18,8 +18,11 @@ set search_path = ''
 set enable_seqscan = off
 as $$
 declare
-    v_waiting text[];
-    v_waiting_at timestamptz[];
+    v_connections text[];
+    v_outcomes text[];
+    v_errors text[];
+    v_available_at timestamptz[];
+    v_send_at timestamptz[];
 begin
     with given as (
         select g.job_id, g.token, g.message_id, g.error, g.wait, g.outcome, now() - make_interval(secs => coalesce(g.age, 0)) as answered_at
@@ -53,7 +56,8 @@ begin
                 when not g.wanted then 'cancelled'
                 else 'queued'
             end,
-            available_at = case when g.wait is not null and g.meaning <> 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) else j.available_at end,
+            -- Without a wait it keeps its place in the line.
+            available_at = case when g.wait > 0 and g.meaning <> 'handed_over' then now() + make_interval(secs => g.wait) else j.available_at end,
             attempts = j.attempts - (g.outcome in ('throttled_recipient', 'throttled_connection', 'stopped', 'released'))::integer,
             throttled = j.throttled + (g.outcome = 'throttled_recipient')::integer,
             lease_until = case when g.meaning = 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) end,
@@ -64,7 +68,7 @@ begin
             updated_at = now()
         from held as g
         where j.id = g.job_id and g.status in ('sending', 'unconfirmed')
-        returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, g.outcome, g.message_id, g.error, g.answered_at
+        returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at, g.outcome, g.message_id, g.error, g.answered_at
     ),
     told as (
         update public.broadcast_messages as m
@@ -95,33 +99,14 @@ begin
         where d.outcome = 'throttled_recipient' and d.status = 'queued'
         group by d.connection_id, d.recipient
         on conflict (connection_id, recipient) do update set free_at = greatest(r.free_at, excluded.free_at)
-    ),
-    -- What did not go out does not count; what was too fast is spaced twice as far; what is unusable pauses.
-    changed as (
-        update private.connection_state as c
-        set sent_today = greatest(0, c.sent_today - what.unsent),
-            throttle_seconds = case when what.throttled_until is not null then least(60, greatest(0.1, c.throttle_seconds * 2)) else c.throttle_seconds end,
-            arrival_at = greatest(c.arrival_at, what.throttled_until),
-            paused_reason = coalesce(what.stopped, c.paused_reason),
-            probe_at = case when what.stopped is not null and c.paused_reason is null then now() + interval '10 seconds' else c.probe_at end,
-            failed_probes = case when what.stopped is not null and c.paused_reason is null then 0 else c.failed_probes end,
-            ready_at = case when what.stopped is not null then 'infinity' else c.ready_at end
-        from (
-            select d.connection_id, count(*) as unsent, max(left(d.error, 300)) filter (where d.outcome = 'stopped') as stopped,
-                max(d.available_at) filter (where d.outcome = 'throttled_connection') as throttled_until
-            from settled as d
-            where d.outcome in ('throttled_recipient', 'throttled_connection', 'stopped', 'released')
-            group by d.connection_id
-        ) as what
-        where c.connection_id = what.connection_id
     )
-    select array_agg(d.connection_id) filter (where d.status = 'queued' and d.outcome <> 'stopped'),
-        array_agg(d.available_at) filter (where d.status = 'queued' and d.outcome <> 'stopped')
-    into v_waiting, v_waiting_at
-    from settled as d;
+    select array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at)
+    into v_connections, v_outcomes, v_errors, v_available_at, v_send_at
+    from settled as d
+    where d.outcome not in ('sent', 'unconfirmed', 'handed_over');
 
-    if v_waiting is not null then
-        perform private.announce_work(v_waiting, v_waiting_at);
+    if v_connections is not null then
+        perform private.note_outcomes(v_connections, v_outcomes, v_errors, v_available_at, v_send_at);
     end if;
     return query
     select g.job_id from unnest(p_job_ids, p_tokens) as g (job_id, token)

@@ -23,11 +23,11 @@ as $$
         ),
         (
             select jsonb_agg(to_jsonb(c) order by c.connection_id) from (
-                select st.connection_id, coalesce('paused: ' || st.paused_reason, st.blocked_reason) as state,
-                    coalesce(st.probe_at, nullif(st.blocked_until, 'infinity')) as until, st.sent_today, se.daily_limit
+                select st.connection_id, coalesce('paused: ' || st.paused_reason, st.waiting_reason) as state,
+                    coalesce(st.probe_at, nullif(st.waiting_until, 'infinity')) as until, st.sent_today, se.daily_limit
                 from private.connection_state as st
                 left join public.connection_settings as se on se.connection_id = st.connection_id
-                where st.paused_reason is not null or st.blocked_until > now() limit 100
+                where st.paused_reason is not null or st.waiting_until > now() limit 100
             ) as c
         ),
         (

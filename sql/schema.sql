@@ -7,14 +7,11 @@ CREATE FUNCTION private.announce_connection() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-    v_id text := new.connection_id;
+    v_changed constant jsonb := to_jsonb(coalesce(new, old));
 begin
     update private.connection_state as c
-    set ready_at = now()
-    where c.connection_id = v_id and c.paused_reason is null and exists (
-        select 1 from public.broadcast_jobs as j
-        where j.connection_id = v_id and j.status = 'queued' and j.scheduled_message_id is not null
-    );
+    set ready_at = now(), probe_at = case when c.paused_reason is not null then now() end
+    where c.connection_id = v_changed ->> case tg_table_name when 'connections' then 'id' else 'connection_id' end;
     return null;
 end
 $$;
@@ -30,6 +27,26 @@ CREATE FUNCTION private.announce_work(p_connections text[], p_at timestamp with 
     order by given.connection_id
     on conflict (connection_id) do update set ready_at = excluded.ready_at
     where c.ready_at > excluded.ready_at
+$$;
+
+CREATE FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) RETURNS TABLE(today date, tomorrow timestamp with time zone, is_open boolean, opens_at timestamp with time zone, closes_at timestamp with time zone, reopens_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select wall.day, next_day.begins_at,
+        p_start is null or case
+            when p_start < p_end then wall.clock >= p_start and wall.clock < p_end
+            else wall.clock >= p_start or wall.clock < p_end
+        end,
+        (wall.day + (wall.clock >= p_start)::integer + p_start) at time zone p_zone,
+        (wall.day + (wall.clock >= p_end)::integer + p_end) at time zone p_zone,
+        case when p_start < p_end then (wall.day + 1 + p_start) at time zone p_zone else next_day.begins_at end
+    from (select (p_now at time zone p_zone)::date as day, (p_now at time zone p_zone)::time as clock) as wall
+    cross join lateral (select (wall.day + 1)::timestamp at time zone p_zone as at) as midnight
+    cross join lateral (
+        select midnight.at - case
+            when ((midnight.at - interval '1 hour') at time zone p_zone)::date > wall.day then interval '1 hour' else interval '0' end as begins_at
+    ) as next_day
 $$;
 
 CREATE FUNCTION private.cancel_messages_of_connection() RETURNS trigger
@@ -58,6 +75,57 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone) RETURNS TABLE(connection_id text, id uuid, scheduled_message_id uuid, recipient text, gateway text, put_off_until timestamp with time zone, arrival_at timestamp with time zone, send_at timestamp with time zone, send_until timestamp with time zone, step double precision, jitter double precision, recipient_step double precision, today date, used integer)
+    LANGUAGE sql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+    with turn as materialized (
+        select * from private.pace(p_turn, p_now, p_gateway) as p where p.blocked_reason is null
+    ),
+    candidate as materialized (
+        select t.*, job.*
+        from turn as t
+        cross join lateral (
+            select j.id, j.scheduled_message_id, j.recipient, j.available_at from public.broadcast_jobs as j
+            where j.connection_id = t.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
+                and j.available_at <= p_now and (j.expires_at is null or j.expires_at > p_now)
+            order by j.available_at, j.id
+            limit least(
+                ceil(p_seats::numeric / (select count(*) from turn)), t.slots, case when t.step is null and t.gateway in ('waha', 'evolution', 'wppconnect') then 4 end
+            )
+            for update skip locked
+        ) as job
+        limit p_seats
+    ),
+    spaced as (
+        select c.*, greatest(r.free_at, p_now) + make_interval(secs => c.recipient_step * (
+            row_number() over (partition by c.connection_id, c.recipient order by c.available_at, c.id) - 1
+        )) as free_at
+        from candidate as c
+        left join private.recipient_state as r
+            on c.recipient_step is not null and r.connection_id = c.connection_id and r.recipient = c.recipient
+    ),
+    slotted as (
+        select s.*, s.first_at + make_interval(secs => s.step * (row_number() over line - 1) + coalesce(
+            sum(random() * s.jitter) over (line rows between unbounded preceding and 1 preceding), 0
+        )) as arrival_at
+        from spaced as s
+        where s.recipient_step is null or s.free_at <= p_now
+        window line as (partition by s.connection_id order by s.available_at, s.id)
+    )
+    select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, null, s.arrival_at, slot.at,
+        least(slot.at + make_interval(secs => s.tolerance), s.closes_at), s.step, s.jitter, s.recipient_step, s.today, s.used
+    from slotted as s
+    cross join lateral (select coalesce(greatest(s.earliest, s.arrival_at - make_interval(secs => s.slack)), p_now) as at) as slot
+    where s.step is null or slot.at < s.horizon -- what jitter pushes further stays where it is
+    union all
+    select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, s.free_at, null, null,
+        null, s.step, s.jitter, s.recipient_step, s.today, s.used
+    from spaced as s
+    where s.recipient_step is not null and s.free_at > p_now
+$$;
+
 CREATE FUNCTION private.complete_old_row() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -74,6 +142,100 @@ begin
     end if;
     return new;
 end
+$$;
+
+CREATE FUNCTION private.is_timezone(p_name text) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    perform now() at time zone p_name;
+    return true;
+exception when invalid_parameter_value then
+    return false;
+end
+$$;
+
+CREATE TABLE public.connection_settings (
+    connection_id text NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    gateway text,
+    sender text,
+    timezone text,
+    country_code text,
+    messages integer,
+    period_seconds double precision,
+    burst integer DEFAULT 1 NOT NULL,
+    jitter_seconds double precision DEFAULT 0 NOT NULL,
+    daily_limit integer,
+    at_daily_limit text DEFAULT 'defer'::text NOT NULL,
+    warm_up_from date,
+    warm_up_days integer,
+    warm_up_limit integer,
+    window_start time without time zone,
+    window_end time without time zone,
+    recipient_interval_seconds double precision,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT connection_settings_at_daily_limit_check CHECK ((at_daily_limit = ANY (ARRAY['defer'::text, 'fail'::text]))),
+    CONSTRAINT connection_settings_burst_within_messages CHECK (((burst >= 1) AND (burst <= COALESCE(messages, 1)))),
+    CONSTRAINT connection_settings_country_code_check CHECK ((country_code ~ '^[A-Z]{2}$'::text)),
+    CONSTRAINT connection_settings_daily_limit_check CHECK ((daily_limit >= 0)),
+    CONSTRAINT connection_settings_gateway_check CHECK ((gateway = ANY (ARRAY['mock'::text, 'cloud'::text, 'waha'::text, 'evolution'::text, 'wppconnect'::text, 'bullmq'::text]))),
+    CONSTRAINT connection_settings_jitter_needs_rate CHECK (((jitter_seconds = (0)::double precision) OR (messages IS NOT NULL))),
+    CONSTRAINT connection_settings_jitter_seconds_check CHECK (((jitter_seconds >= (0)::double precision) AND (jitter_seconds <= (3600)::double precision))),
+    CONSTRAINT connection_settings_messages_check CHECK (((messages >= 1) AND (messages <= 100000))),
+    CONSTRAINT connection_settings_period_seconds_check CHECK (((period_seconds >= (0.1)::double precision) AND (period_seconds <= (86400)::double precision))),
+    CONSTRAINT connection_settings_rate_complete CHECK (((messages IS NULL) = (period_seconds IS NULL))),
+    CONSTRAINT connection_settings_recipient_interval_seconds_check CHECK (((recipient_interval_seconds >= (0)::double precision) AND (recipient_interval_seconds <= (86400)::double precision))),
+    CONSTRAINT connection_settings_sender_check CHECK (((length(sender) >= 1) AND (length(sender) <= 256))),
+    CONSTRAINT connection_settings_timezone_check CHECK (private.is_timezone(timezone)),
+    CONSTRAINT connection_settings_warm_up_complete CHECK (((num_nulls(warm_up_from, warm_up_days, warm_up_limit) = ANY (ARRAY[0, 3])) AND ((warm_up_from IS NULL) OR (daily_limit IS NOT NULL)))),
+    CONSTRAINT connection_settings_warm_up_days_check CHECK (((warm_up_days >= 1) AND (warm_up_days <= 365))),
+    CONSTRAINT connection_settings_warm_up_limit_check CHECK ((warm_up_limit >= 1)),
+    CONSTRAINT connection_settings_window_complete CHECK ((((window_start IS NULL) = (window_end IS NULL)) AND (window_start <> window_end)))
+);
+
+CREATE FUNCTION private.daily_limit(p_settings public.connection_settings, p_day date) RETURNS integer
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select case
+        when p_day - p_settings.warm_up_from < p_settings.warm_up_days then least(
+            p_settings.daily_limit,
+            p_settings.warm_up_limit + (p_settings.daily_limit - p_settings.warm_up_limit)::bigint
+            * greatest(0, p_day - p_settings.warm_up_from) / p_settings.warm_up_days
+        )
+        else p_settings.daily_limit
+    end
+$$;
+
+CREATE FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with time zone, p_gateway text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+    with failed as (
+        update public.broadcast_jobs as j
+        set status = 'failed', completed_at = now(), updated_at = now()
+        from (
+            select w.id, p.blocked_reason
+            from private.pace(array(
+                select se.connection_id from public.connection_settings as se where se.connection_id = any(p_turn) and se.at_daily_limit = 'fail'
+            ), p_now, p_gateway) as p
+            cross join lateral (
+                select q.id from public.broadcast_jobs as q
+                where q.connection_id = p.connection_id and q.status = 'queued' and q.scheduled_message_id is not null and q.available_at <= p_now
+                order by q.available_at, q.id limit 1000 for update skip locked
+            ) as w
+            where p.fails
+        ) as beyond
+        where j.id = beyond.id
+        returning j.id, beyond.blocked_reason
+    )
+    update public.broadcast_messages as m
+    set status = 'failed', error = 'Not sent: ' || failed.blocked_reason || '.', updated_at = now()
+    from failed
+    where m.job_id = failed.id
 $$;
 
 CREATE FUNCTION private.guard_broadcasts() RETURNS trigger
@@ -183,18 +345,6 @@ begin
 end
 $$;
 
-CREATE FUNCTION private.is_timezone(p_name text) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-    perform now() at time zone p_name;
-    return true;
-exception when invalid_parameter_value then
-    return false;
-end
-$$;
-
 CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -206,64 +356,135 @@ CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
     )
 $$;
 
-CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text) RETURNS TABLE(connection_id text, gateway text, sender text, today date, sent_today integer, step double precision, slack double precision, jitter double precision, first_at timestamp with time zone, slots integer, recipient_step double precision, blocked_reason text, blocked_until timestamp with time zone, fails boolean)
+CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    -- In order, like every writer of several of these rows: else two could wait for each other.
+    select from private.connection_state as c where c.connection_id = any(p_connections) order by c.connection_id for update;
+
+    update private.connection_state as c
+    set sent_today = greatest(0, c.sent_today - heard.unsent),
+        ready_at = least(c.ready_at, now()),
+        arrival_at = greatest(c.arrival_at, heard.throttled_until),
+        throttle_seconds = case when heard.is_slower then least(60, greatest(0.05, 2 * heard.step)) else c.throttle_seconds end,
+        throttled_until = greatest(c.throttled_until, heard.throttled_until),
+        paused_reason = coalesce(c.paused_reason, heard.stopped),
+        probe_at = case when heard.pauses then now() + private.probe_delay(heard.failed_probes) else c.probe_at end,
+        failed_probes = case when heard.pauses then heard.failed_probes else c.failed_probes end,
+        told_at = case when heard.stopped is not null then '-infinity' else c.told_at end
+    from (
+        select st.connection_id,
+            count(*) filter (where (g.send_at at time zone coalesce(se.timezone, 'UTC'))::date = st.day) as unsent,
+            max(greatest(g.available_at, now())) filter (where g.outcome = 'throttled_connection') as throttled_until,
+            bool_or(g.outcome = 'throttled_connection' and (st.throttled_until is null or g.send_at >= st.throttled_until)) as is_slower,
+            greatest(private.slowdown(st.throttle_seconds, st.throttled_until, now()), se.period_seconds / se.messages) as step,
+            max(left(g.error, 300)) filter (where g.outcome = 'stopped') as stopped,
+            bool_or(g.outcome = 'stopped') and st.paused_reason is null as pauses,
+            case when st.resumed_at > now() - interval '10 minutes' then st.failed_probes + 1 else 0 end as failed_probes
+        from unnest(p_connections, p_outcomes, p_errors, p_available_at, p_send_at) as g (connection_id, outcome, error, available_at, send_at)
+        join private.connection_state as st on st.connection_id = g.connection_id
+        left join public.connection_settings as se on se.connection_id = g.connection_id
+        group by st.connection_id, se.connection_id
+    ) as heard
+    where c.connection_id = heard.connection_id
+$$;
+
+CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, turn_reason text, today date, used integer, closes_at timestamp with time zone, horizon timestamp with time zone, earliest timestamp with time zone, first_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamp with time zone)
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
-    with effective as (
-        select st.*, se.enabled, coalesce(se.gateway, p_gateway) as gateway, se.sender, coalesce(se.timezone, 'UTC') as zone, se.burst,
-            coalesce(se.jitter_seconds, 0) as jitter, se.at_daily_limit, se.window_start, se.window_end,
-            p_now at time zone coalesce(se.timezone, 'UTC') as wall,
-            -- 3 % slower than allowed: what is dialled on its slot still arrives a little earlier or later.
-            greatest(se.period_seconds / se.messages * 1.03, nullif(st.throttle_seconds, 0)) as step,
-            coalesce(se.recipient_interval_seconds, case when coalesce(se.gateway, p_gateway) = 'cloud' then 6 end) as recipient_step,
-            case
-                when (p_now at time zone coalesce(se.timezone, 'UTC'))::date - se.warm_up_from < se.warm_up_days then greatest(
-                    se.warm_up_limit, se.warm_up_limit + (se.daily_limit - se.warm_up_limit)
-                    * ((p_now at time zone coalesce(se.timezone, 'UTC'))::date - se.warm_up_from) / se.warm_up_days
-                )
-                else se.daily_limit
-            end as day_limit,
-            (to_jsonb(co) ->> 'connected')::boolean is false as is_disconnected
-        from private.connection_state as st
-        left join public.connection_settings as se on se.connection_id = st.connection_id
-        left join public.connections as co on co.id = st.connection_id
-        where st.connection_id = any(p_connections)
-    ),
-    today as (
-        select e.*, e.wall::date as today_is, case when e.day = e.wall::date then e.sent_today else 0 end as used,
-            e.window_start is not null and not case
-                when e.window_start < e.window_end then e.wall::time >= e.window_start and e.wall::time < e.window_end
-                else e.wall::time >= e.window_start or e.wall::time < e.window_end
-            end as is_closed,
-            (e.wall::date + 1 + case when e.window_start < e.window_end then e.window_start else time '00:00' end) at time zone e.zone as tomorrow,
-            (e.wall::date + case when e.wall::time < e.window_start then 0 else 1 end + e.window_start) at time zone e.zone as opens_at,
-            greatest(e.arrival_at, p_now) as arrival, coalesce(e.burst - 1, 0) * e.step as slack
-        from effective as e
-    )
-    select t.connection_id, t.gateway, t.sender, t.today_is, t.used, t.step, coalesce(t.slack, 0), t.jitter, t.arrival,
+    select s.connection_id, s.gateway, s.blocked_reason, s.blocked_until, s.fails, case when s.step is not null then s.turn_reason end,
+        s.today, s.used, s.closes_at, h.horizon, h.earliest, h.first_at, s.step, s.slack, s.jitter, s.tolerance, s.recipient_step,
         least(
-            t.day_limit - t.used,
-            -- A quarter of a second is looked ahead, so that a fast connection's rate does not hang on the polling.
-            case when t.step is not null then greatest(0, floor((extract(epoch from p_now - t.arrival) + 0.25 + t.slack) / t.step) + 1) end
+            s.daily_limit - s.used,
+            case
+                when s.step is null then null
+                when h.earliest >= h.horizon then 0
+                else greatest(0, ceil(extract(epoch from h.horizon - h.first_at + make_interval(secs => s.slack))::double precision / s.step))
+            end
         )::integer,
-        nullif(t.recipient_step, 0),
         case
-            when t.enabled is false then 'this connection is switched off'
-            when t.paused_reason is not null then 'the connection is paused: ' || t.paused_reason
-            when t.is_disconnected then 'the WhatsApp connection is not connected'
-            when t.is_closed then 'outside the sending hours ' || to_char(t.window_start, 'HH24:MI') || '–' || to_char(t.window_end, 'HH24:MI')
-            when t.used >= t.day_limit then 'the daily limit of ' || t.day_limit || ' messages is reached'
-        end,
-        case
-            when t.enabled is false then 'infinity'
-            when t.paused_reason is not null then coalesce(t.probe_at, 'infinity')
-            when t.is_disconnected then p_now + interval '1 minute'
-            when t.is_closed then t.opens_at
-            when t.used >= t.day_limit then t.tomorrow
-        end,
-        not t.is_closed and t.used >= t.day_limit and t.at_daily_limit = 'fail'
-    from today as t
+            when greatest(h.earliest, h.first_at - make_interval(secs => s.slack)) >= s.closes_at then s.closes_at
+            else h.first_at - make_interval(secs => s.slack + 0.3)
+        end
+    from private.situation(p_connections, p_now, p_gateway) as s
+    cross join lateral (
+        select least(p_now + interval '0.5 seconds', s.closes_at) as horizon,
+            p_now + make_interval(secs => greatest(0, 0.15 - s.tolerance)) as earliest,
+            greatest(s.arrival_at, p_now + make_interval(secs => greatest(0, 0.15 - s.tolerance))) as first_at
+    ) as h
+$$;
+
+CREATE FUNCTION private.probe_delay(p_failed integer) RETURNS interval
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select make_interval(secs => least(300, 10 * power(2, least(p_failed, 10))))
+$$;
+
+CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+    with paced as materialized (
+        select p.*, coalesce(p.blocked_reason, p.turn_reason) as reason, greatest(10, 1000 / cardinality(p_turn)) as enough,
+            case when news.is_new then '-infinity' else st.told_at end as told_at, st.told_id,
+            case when not news.is_new then st.waiting_until end as told_until
+        from private.pace(p_turn, p_now, p_gateway) as p
+        join private.connection_state as st on st.connection_id = p.connection_id
+        cross join lateral (
+            select st.waiting_reason is distinct from coalesce(p.blocked_reason, p.turn_reason)
+                or coalesce(st.waiting_until <> p.blocked_until, false) as is_new
+        ) as news
+    ),
+    untold as materialized (
+        select p.connection_id, p.reason, job.*, row_number() over line as place, case
+                when p.blocked_reason is not null then p.blocked_until
+                else greatest(p.first_at, p.told_until + make_interval(secs => p.step)) + make_interval(secs => p.step * (row_number() over line - 1))
+            end as until
+        from paced as p
+        cross join lateral (
+            select j.id, j.scheduled_message_id, j.available_at from public.broadcast_jobs as j
+            where j.connection_id = p.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
+                and (j.available_at, j.id) > (p.told_at, p.told_id)
+            order by j.available_at, j.id limit p.enough
+        ) as job
+        window line as (partition by p.connection_id order by job.available_at, job.id)
+    ),
+    -- Not the rows that somebody is editing: they will have no job any more.
+    told as (
+        update public.scheduled_messages as s
+        set waiting_reason = u.reason, waiting_until = u.until, updated_at = now()
+        from (
+            select m.id, u.reason, nullif(u.until, 'infinity') as until
+            from untold as u
+            join public.scheduled_messages as m on m.id = u.scheduled_message_id and m.broadcast_job_id = u.id
+            where m.status = 'processing' and (u.reason is null or u.until > p_now + interval '1 second')
+                and (m.waiting_reason, m.waiting_until) is distinct from (u.reason, nullif(u.until, 'infinity'))
+            for no key update of m skip locked
+        ) as u
+        where s.id = u.id
+    )
+    update private.connection_state as st
+    set waiting_reason = p.reason, waiting_until = coalesce(p.blocked_until, last.until, p.told_until),
+        told_at = case when p.reason is not null or last.place = p.enough then coalesce(last.available_at, p.told_at) end,
+        told_id = coalesce(last.id, p.told_id),
+        ready_at = case
+            when last.place = p.enough then p_now
+            when st.paused_reason is not null then 'infinity'
+            else greatest(p_now, case when p.blocked_reason is null then p.look_at when not p.fails then p.blocked_until end, coalesce(next_job.available_at, 'infinity'))
+        end
+    from paced as p
+    left join lateral (select u.* from untold as u where u.connection_id = p.connection_id order by u.place desc limit 1) as last on true
+    left join lateral (
+        select j.available_at from public.broadcast_jobs as j
+        where j.connection_id = p.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
+            and (j.expires_at is null or j.expires_at > p_now)
+        order by j.available_at limit 1
+    ) as next_job on true
+    where st.connection_id = p.connection_id
 $$;
 
 CREATE FUNCTION private.refuse_transition(p_old text, p_new text) RETURNS void
@@ -323,107 +544,106 @@ begin
 end
 $$;
 
-CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone) RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with time zone, p_gateway text) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, today date, used integer, daily_limit integer, closes_at timestamp with time zone, arrival_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, turn_reason text)
+    LANGUAGE sql STABLE
     SET search_path TO ''
     SET enable_seqscan TO 'off'
     AS $$
-declare
-    v_taken jsonb;
-begin
-    with turn as materialized (
-        select * from private.pace(p_turn, p_now, p_gateway)
-    ),
-    candidate as materialized (
-        select job.*, t.gateway as way, t.step, t.slack, t.jitter, t.first_at, t.recipient_step
-        from turn as t
-        cross join lateral (
-            select j.id, j.connection_id, j.recipient, j.available_at from public.broadcast_jobs as j
-            where j.connection_id = t.connection_id and j.status = 'queued' and j.scheduled_message_id is not null and j.available_at <= p_now
-            order by j.available_at, j.id
-            limit least(ceil(p_seats::numeric / cardinality(p_turn)), t.slots, case when t.gateway in ('waha', 'evolution', 'wppconnect') then 4 end)
-            for update skip locked
-        ) as job
-        where t.blocked_reason is null
-        limit p_seats
-    ),
-    -- Whom a connection wrote to a moment ago has to wait; so has the second message to the same recipient.
-    spaced as (
-        select c.*, greatest(r.free_at, p_now) + make_interval(secs => c.recipient_step * (
-            row_number() over (partition by c.connection_id, c.recipient order by c.available_at, c.id) - 1
-        )) as free_at
-        from candidate as c
-        left join private.recipient_state as r
-            on c.recipient_step is not null and r.connection_id = c.connection_id and r.recipient = c.recipient
-    ),
-    slotted as (
-        select s.*, s.first_at + make_interval(secs => s.step * (s.nth - 1) + s.jitter_sum) as arrival_at,
-            greatest(p_now, s.first_at + make_interval(secs => s.step * (s.nth - 1) + s.jitter_sum - s.slack)) as send_at
-        from (
-            select f.*, row_number() over slots as nth,
-                coalesce(sum(random() * f.jitter) over (slots rows between unbounded preceding and 1 preceding), 0) as jitter_sum
-            from spaced as f
-            where f.recipient_step is null or f.free_at <= p_now
-            window slots as (partition by f.connection_id order by f.available_at, f.id)
-        ) as s
+    select st.connection_id, way.gateway, block.reason, block.until, block.reason like 'the daily limit%' and se.at_daily_limit = 'fail',
+        days.today, days.used, days.daily_limit,
+        least(case when se.daily_limit is not null then ca.tomorrow end, case when se.window_start is not null then ca.closes_at end),
+        st.arrival_at, spacing.step, coalesce(se.burst - 1, 0) * spacing.step, coalesce(se.jitter_seconds, 0),
+        se.period_seconds * 0.02,
+        nullif(coalesce(se.recipient_interval_seconds, case when way.gateway = 'cloud' then 6 end), 0) * 1.03,
+        'its turn: ' || coalesce('at most ' || se.messages || ' in ' || se.period_seconds || ' s', 'the gateway has asked to slow down')
+    from private.connection_state as st
+    left join public.connection_settings as se on se.connection_id = st.connection_id
+    left join public.connections as co on co.id = st.connection_id
+    left join lateral private.calendar(coalesce(se.timezone, 'UTC'), se.window_start, se.window_end, p_now) as ca on se.connection_id is not null
+    cross join lateral (select coalesce(se.gateway, p_gateway) as gateway, coalesce(ca.today, (p_now at time zone 'UTC')::date) as today) as way
+    cross join lateral (
+        select way.today, case when st.day = way.today then st.sent_today else 0 end as used, private.daily_limit(se, way.today) as daily_limit
+    ) as days
+    cross join lateral (
+        select greatest(
+            se.period_seconds / (se.messages - se.burst + 1) * 1.03, private.slowdown(st.throttle_seconds, st.throttled_until, p_now)
+        ) as step
+    ) as spacing
+    left join lateral (
+        select b.reason, b.until from (
+            values
+            (1, not se.enabled, 'this connection is switched off', 'infinity'::timestamptz),
+            (2, st.paused_reason is not null, 'the connection is paused: ' || st.paused_reason, coalesce(st.probe_at, 'infinity')),
+            (3, to_jsonb(co) ->> 'connected' = 'false', 'the WhatsApp connection is not connected', 'infinity'),
+            (4, not ca.is_open, 'outside the sending hours ' || to_char(se.window_start, 'HH24:MI') || '–' || to_char(se.window_end, 'HH24:MI'), ca.opens_at),
+            (5, days.used >= days.daily_limit, 'the daily limit of ' || days.daily_limit || ' messages is reached', ca.reopens_at)
+        ) as b (rank, holds, reason, until)
+        where b.holds order by b.rank limit 1
+    ) as block on true
+    where st.connection_id = any(p_connections)
+$$;
+
+CREATE FUNCTION private.slowdown(p_seconds double precision, p_until timestamp with time zone, p_now timestamp with time zone) RETURNS double precision
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select case when worn.seconds > 0.01 then worn.seconds end
+    from (
+        select p_seconds * power(0.5, least(60, greatest(0, extract(epoch from p_now - p_until)::double precision / 10))) as seconds
+    ) as worn
+$$;
+
+CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+    with chosen as materialized (
+        select * from private.choose_jobs(p_turn, p_seats, p_gateway, p_now)
     ),
     sending as (
         update public.broadcast_jobs as j
-        set status = 'sending', lease_token = p_token, lease_until = now() + make_interval(secs => p_lease_seconds), gateway = s.way,
-            attempts = j.attempts + 1, send_at = coalesce(s.send_at, p_now), updated_at = now()
-        from slotted as s
-        where j.id = s.id
+        set status = 'sending', lease_token = p_token, lease_until = now() + make_interval(secs => p_lease_seconds), gateway = c.gateway,
+            attempts = j.attempts + 1, send_at = c.send_at, send_until = c.send_until, updated_at = now()
+        from chosen as c
+        where j.id = c.id and c.put_off_until is null
     ),
-    postponed as (
+    put_off as (
         update public.broadcast_jobs as j
-        set available_at = s.free_at, updated_at = now()
-        from spaced as s
-        where j.id = s.id and s.recipient_step is not null and s.free_at > p_now
+        set available_at = c.put_off_until, updated_at = now()
+        from chosen as c
+        where j.id = c.id and c.put_off_until is not null
+    ),
+    told as (
+        update public.scheduled_messages as s
+        set waiting_reason = 'its recipient got a message a moment ago', waiting_until = c.put_off_until, updated_at = now()
+        from chosen as c
+        where s.id = c.scheduled_message_id and s.status = 'processing' and c.put_off_until is not null
     ),
     remembered as (
         insert into private.recipient_state as r (connection_id, recipient, free_at)
-        select s.connection_id, s.recipient, max(coalesce(s.send_at, p_now) + make_interval(secs => s.recipient_step))
-        from slotted as s
-        where s.recipient_step is not null
-        group by s.connection_id, s.recipient
+        select c.connection_id, c.recipient, c.send_at + make_interval(secs => c.recipient_step)
+        from chosen as c
+        where c.put_off_until is null and c.recipient_step is not null
         on conflict (connection_id, recipient) do update set free_at = excluded.free_at
     )
-    select jsonb_object_agg(taken.connection_id, taken.what) into v_taken
+    update private.connection_state as st
+    set day = taken.today, sent_today = taken.used + taken.number,
+        arrival_at = coalesce(taken.last_at + make_interval(secs => taken.step + random() * taken.jitter), st.arrival_at)
     from (
-        select s.connection_id, jsonb_build_object('number', count(*), 'last_at', max(s.arrival_at), 'jitter', random() * max(s.jitter)) as what
-        from slotted as s
-        group by s.connection_id
-    ) as taken;
+        select c.connection_id, c.today, c.used, c.step, c.jitter, count(*) as number, max(c.arrival_at) as last_at
+        from chosen as c
+        where c.put_off_until is null
+        group by c.connection_id, c.today, c.used, c.step, c.jitter
+    ) as taken
+    where st.connection_id = taken.connection_id;
 
-    -- To the back of the line, or to sleep: until the next slot, the next job, the end of the block.
-    update private.connection_state as c
-    set arrival_at = case
-            when t.step is not null then coalesce((v_taken -> c.connection_id ->> 'last_at')::timestamptz
-                + make_interval(secs => t.step + (v_taken -> c.connection_id ->> 'jitter')::double precision), c.arrival_at)
-            else c.arrival_at
-        end,
-        day = t.today,
-        sent_today = t.sent_today + coalesce((v_taken -> c.connection_id ->> 'number')::integer, 0),
-        blocked_reason = t.blocked_reason,
-        blocked_until = t.blocked_until,
-        throttle_seconds = case when c.throttle_seconds > 0.02 then c.throttle_seconds * 0.95 else 0 end,
-        ready_at = case
-            when t.blocked_reason like 'the connection is paused%' then 'infinity'
-            when t.blocked_reason is not null and not t.fails then t.blocked_until
-            else greatest(
-                p_now,
-                coalesce((
-                    select min(j.available_at) from public.broadcast_jobs as j
-                    where j.connection_id = c.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
-                ), 'infinity'),
-                case when t.step is not null then coalesce((v_taken -> c.connection_id ->> 'last_at')::timestamptz
-                    + make_interval(secs => t.step + (v_taken -> c.connection_id ->> 'jitter')::double precision), c.arrival_at)
-                    - make_interval(secs => t.slack + 0.2) end
-            )
-        end
-    from private.pace(p_turn, p_now, p_gateway) as t
-    where c.connection_id = t.connection_id;
-end
+    -- More than were remembered, so that the table holds about the last minute's.
+    delete from private.recipient_state as r
+    where (r.connection_id, r.recipient) in (
+        select o.connection_id, o.recipient from private.recipient_state as o
+        where o.free_at < p_now - interval '1 minute' order by o.free_at limit 2 * p_seats for update skip locked
+    )
 $$;
 
 CREATE FUNCTION private.take_turn(p_seats integer, p_busy text[], p_now timestamp with time zone) RETURNS text[]
@@ -447,38 +667,6 @@ begin
         ) as turn;
     end if;
     return v_turn;
-end
-$$;
-
-CREATE FUNCTION private.tell_waiting(p_connection text, p_reason text, p_until timestamp with time zone, p_fails boolean) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    SET enable_seqscan TO 'off'
-    AS $$
-begin
-    with waiting as materialized (
-        select j.id, j.scheduled_message_id from public.broadcast_jobs as j
-        where j.connection_id = p_connection and j.status = 'queued' and j.scheduled_message_id is not null
-        order by j.available_at, j.id limit 1000 for update skip locked
-    ),
-    failed as (
-        update public.broadcast_jobs as j
-        set status = 'failed', completed_at = now(), updated_at = now()
-        from waiting
-        where p_fails and j.id = waiting.id
-        returning j.id
-    ),
-    told as (
-        update public.broadcast_messages as m
-        set status = 'failed', error = 'Not sent: ' || p_reason || '.', updated_at = now()
-        from failed
-        where m.job_id = failed.id
-    )
-    update public.scheduled_messages as s
-    set waiting_reason = p_reason, waiting_until = p_until, updated_at = now()
-    from waiting
-    where not p_fails and s.id = waiting.scheduled_message_id and s.status = 'processing'
-        and (s.waiting_reason, s.waiting_until) is distinct from (p_reason, p_until);
 end
 $$;
 
@@ -512,31 +700,26 @@ CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lea
     SET enable_seqscan TO 'off'
     AS $$
 declare
-    v_now timestamptz := coalesce(p_now, now());
     v_seats integer := least(p_seats, 1000);
     v_turn text[];
-    v_blocked record;
+    v_now timestamptz;
 begin
     perform pg_advisory_xact_lock(hashtextextended(p_token::text, 0));
     if v_seats > 0 and not exists (select 1 from public.broadcast_jobs as j where j.lease_token = p_token and j.status = 'sending') then
-        v_turn := private.take_turn(v_seats, p_busy, v_now);
+        v_turn := private.take_turn(v_seats, p_busy, coalesce(p_now, now()));
     end if;
-
     if v_turn is not null then
-        for v_blocked in select p.* from private.pace(v_turn, v_now, p_gateway) as p where p.blocked_reason is not null loop
-            perform private.tell_waiting(v_blocked.connection_id, v_blocked.blocked_reason, nullif(v_blocked.blocked_until, 'infinity'), v_blocked.fails);
-        end loop;
+        v_now := coalesce(p_now, clock_timestamp()); -- it may have waited for its turn
+        perform private.fail_beyond_limit(v_turn, v_now, p_gateway);
         perform private.take_jobs(v_turn, p_token, v_seats, p_lease_seconds, p_gateway, v_now);
+        perform private.put_back(v_turn, v_now, p_gateway);
     end if;
 
     return query
-    select clock_timestamp(), (
-            select min(c.ready_at) from private.connection_state as c where c.connection_id <> all(p_busy)
-        ), json_agg(claimed)
+    select clock_timestamp(), (select min(c.ready_at) from private.connection_state as c where c.connection_id <> all(p_busy)), json_agg(claimed)
     from (
         select j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.type, j.message, j.media_url, j.caption, j.media,
-            j.asset_id, j.user_id as owner_id, j.attempts, j.throttled, j.schedule as scheduled_at, j.send_at, j.gateway, se.sender,
-            se.period_seconds * 0.02 as slot_tolerance,
+            j.asset_id, j.user_id as owner_id, j.attempts, j.throttled, j.schedule as scheduled_at, j.send_at, j.send_until, j.gateway, se.sender,
             extract(epoch from j.lease_until - clock_timestamp()) as lease_left,
             case when j.gateway = 'bullmq' then (select to_jsonb(c) ->> 'api_key' from public.connections as c where c.id = j.connection_id) end as api_key
         from public.broadcast_jobs as j
@@ -642,8 +825,7 @@ begin
     won as materialized (
         select s.*, g.job_id, g.recipient, g.error as refusal, g.timezone as zone, g.anchor, g.occurrence_at as occurrence,
             g.missed as missed_now, g.next_at, g.next_after, g.expires_at,
-            case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id,
-            row_number() over (partition by s.connection_id order by s.scheduled_at, s.id) as place
+            case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id
         from given as g
         cross join lateral (select r.* from public.scheduled_messages as r where r.id = g.id limit 1 for update skip locked) as s
         where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= now()
@@ -652,21 +834,6 @@ begin
                 where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
                     and c.owner_id in (s.owner_id, s.created_by) and c.phone_number = g.phone and c.is_blocked is not true
             ))
-    ),
-    -- What waits there already: why, and until about when.
-    line as materialized (
-        select c.connection_id, st.blocked_reason, st.blocked_until, se.messages, se.period_seconds / se.messages as step,
-            greatest(st.arrival_at, now()) as arrival_at,
-            case when se.messages is not null then (
-                select count(*) from (
-                    select 1 from public.broadcast_jobs as j
-                    where j.connection_id = c.connection_id and j.status = 'queued' and j.scheduled_message_id is not null limit 10000
-                ) as waiting
-            ) end as waiting
-        from (select distinct w.connection_id from won as w) as c
-        left join private.connection_state as st on st.connection_id = c.connection_id and st.ready_at > now()
-        left join public.connection_settings as se on se.connection_id = c.connection_id
-        where st.blocked_until > now() or se.messages is not null
     ),
     job as (
         insert into public.broadcast_jobs (
@@ -724,16 +891,6 @@ begin
         update public.scheduled_messages as s
         set status = case when w.refusal is null then 'processing' else 'failed' end,
             error = w.refusal,
-            waiting_reason = case
-                when w.refusal is not null then null
-                when l.blocked_until > now() then l.blocked_reason
-                when l.waiting + w.place > 1 then 'its turn: this connection sends one message every ' || round(l.step::numeric, 2) || ' s'
-            end,
-            waiting_until = case
-                when w.refusal is not null then null
-                when l.blocked_until > now() then nullif(l.blocked_until, 'infinity')
-                when l.waiting + w.place > 1 then l.arrival_at + make_interval(secs => l.step * (l.waiting + w.place - 1))
-            end,
             broadcast_job_id = case when w.refusal is null then w.job_id end,
             timezone = coalesce(w.zone, s.timezone),
             series_id = case when w.anchor is not null then coalesce(s.series_id, s.id) else s.series_id end,
@@ -745,7 +902,6 @@ begin
             next_scheduled_at = w.next_at,
             updated_at = now()
         from won as w
-        left join line as l on l.connection_id = w.connection_id
         where s.id = w.id
         returning s.id, s.connection_id, s.status
     )
@@ -860,11 +1016,11 @@ CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) 
         ),
         (
             select jsonb_agg(to_jsonb(c) order by c.connection_id) from (
-                select st.connection_id, coalesce('paused: ' || st.paused_reason, st.blocked_reason) as state,
-                    coalesce(st.probe_at, nullif(st.blocked_until, 'infinity')) as until, st.sent_today, se.daily_limit
+                select st.connection_id, coalesce('paused: ' || st.paused_reason, st.waiting_reason) as state,
+                    coalesce(st.probe_at, nullif(st.waiting_until, 'infinity')) as until, st.sent_today, se.daily_limit
                 from private.connection_state as st
                 left join public.connection_settings as se on se.connection_id = st.connection_id
-                where st.paused_reason is not null or st.blocked_until > now() limit 100
+                where st.paused_reason is not null or st.waiting_until > now() limit 100
             ) as c
         ),
         (
@@ -955,8 +1111,11 @@ CREATE FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outc
     SET enable_seqscan TO 'off'
     AS $$
 declare
-    v_waiting text[];
-    v_waiting_at timestamptz[];
+    v_connections text[];
+    v_outcomes text[];
+    v_errors text[];
+    v_available_at timestamptz[];
+    v_send_at timestamptz[];
 begin
     with given as (
         select g.job_id, g.token, g.message_id, g.error, g.wait, g.outcome, now() - make_interval(secs => coalesce(g.age, 0)) as answered_at
@@ -990,7 +1149,8 @@ begin
                 when not g.wanted then 'cancelled'
                 else 'queued'
             end,
-            available_at = case when g.wait is not null and g.meaning <> 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) else j.available_at end,
+            -- Without a wait it keeps its place in the line.
+            available_at = case when g.wait > 0 and g.meaning <> 'handed_over' then now() + make_interval(secs => g.wait) else j.available_at end,
             attempts = j.attempts - (g.outcome in ('throttled_recipient', 'throttled_connection', 'stopped', 'released'))::integer,
             throttled = j.throttled + (g.outcome = 'throttled_recipient')::integer,
             lease_until = case when g.meaning = 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) end,
@@ -1001,7 +1161,7 @@ begin
             updated_at = now()
         from held as g
         where j.id = g.job_id and g.status in ('sending', 'unconfirmed')
-        returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, g.outcome, g.message_id, g.error, g.answered_at
+        returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at, g.outcome, g.message_id, g.error, g.answered_at
     ),
     told as (
         update public.broadcast_messages as m
@@ -1032,33 +1192,14 @@ begin
         where d.outcome = 'throttled_recipient' and d.status = 'queued'
         group by d.connection_id, d.recipient
         on conflict (connection_id, recipient) do update set free_at = greatest(r.free_at, excluded.free_at)
-    ),
-    -- What did not go out does not count; what was too fast is spaced twice as far; what is unusable pauses.
-    changed as (
-        update private.connection_state as c
-        set sent_today = greatest(0, c.sent_today - what.unsent),
-            throttle_seconds = case when what.throttled_until is not null then least(60, greatest(0.1, c.throttle_seconds * 2)) else c.throttle_seconds end,
-            arrival_at = greatest(c.arrival_at, what.throttled_until),
-            paused_reason = coalesce(what.stopped, c.paused_reason),
-            probe_at = case when what.stopped is not null and c.paused_reason is null then now() + interval '10 seconds' else c.probe_at end,
-            failed_probes = case when what.stopped is not null and c.paused_reason is null then 0 else c.failed_probes end,
-            ready_at = case when what.stopped is not null then 'infinity' else c.ready_at end
-        from (
-            select d.connection_id, count(*) as unsent, max(left(d.error, 300)) filter (where d.outcome = 'stopped') as stopped,
-                max(d.available_at) filter (where d.outcome = 'throttled_connection') as throttled_until
-            from settled as d
-            where d.outcome in ('throttled_recipient', 'throttled_connection', 'stopped', 'released')
-            group by d.connection_id
-        ) as what
-        where c.connection_id = what.connection_id
     )
-    select array_agg(d.connection_id) filter (where d.status = 'queued' and d.outcome <> 'stopped'),
-        array_agg(d.available_at) filter (where d.status = 'queued' and d.outcome <> 'stopped')
-    into v_waiting, v_waiting_at
-    from settled as d;
+    select array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at)
+    into v_connections, v_outcomes, v_errors, v_available_at, v_send_at
+    from settled as d
+    where d.outcome not in ('sent', 'unconfirmed', 'handed_over');
 
-    if v_waiting is not null then
-        perform private.announce_work(v_waiting, v_waiting_at);
+    if v_connections is not null then
+        perform private.note_outcomes(v_connections, v_outcomes, v_errors, v_available_at, v_send_at);
     end if;
     return query
     select g.job_id from unnest(p_job_ids, p_tokens) as g (job_id, token)
@@ -1191,24 +1332,24 @@ CREATE FUNCTION public.resume_connection(p_connection_id text) RETURNS SETOF tex
     SET search_path TO ''
     AS $$
     update private.connection_state as c
-    set paused_reason = null, probe_at = null, failed_probes = 0, blocked_reason = null, blocked_until = null, ready_at = now()
+    set paused_reason = null, probe_at = null, resumed_at = now(), ready_at = now()
     where c.connection_id = p_connection_id and c.paused_reason is not null
     returning c.connection_id
 $$;
 
-CREATE FUNCTION public.take_probes() RETURNS TABLE(connection_id text, gateway text, sender text, reason text)
+CREATE FUNCTION public.take_probes() RETURNS TABLE(connection_id text, gateway text, sender text, reason text, probe_at timestamp with time zone)
     LANGUAGE sql
     SET search_path TO ''
     AS $$
     update private.connection_state as c
-    set probe_at = now() + make_interval(secs => least(300, 15 * power(2, least(c.failed_probes, 10)))), failed_probes = c.failed_probes + 1
+    set failed_probes = c.failed_probes + 1, probe_at = now() + private.probe_delay(c.failed_probes + 1), ready_at = now()
     from (
         select d.connection_id from private.connection_state as d
         where d.probe_at <= now() order by d.probe_at limit 50 for update skip locked
     ) as due
     left join public.connection_settings as se on se.connection_id = due.connection_id
     where c.connection_id = due.connection_id
-    returning c.connection_id, se.gateway, se.sender, c.paused_reason
+    returning c.connection_id, se.gateway, se.sender, c.paused_reason, c.probe_at
 $$;
 
 CREATE TABLE private.connection_state (
@@ -1217,12 +1358,16 @@ CREATE TABLE private.connection_state (
     arrival_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     day date,
     sent_today integer DEFAULT 0 NOT NULL,
-    blocked_reason text,
-    blocked_until timestamp with time zone,
+    waiting_reason text,
+    waiting_until timestamp with time zone,
+    told_at timestamp with time zone,
+    told_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
     paused_reason text,
     probe_at timestamp with time zone,
     failed_probes integer DEFAULT 0 NOT NULL,
-    throttle_seconds double precision DEFAULT 0 NOT NULL
+    resumed_at timestamp with time zone,
+    throttle_seconds double precision DEFAULT 0 NOT NULL,
+    throttled_until timestamp with time zone
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 
@@ -1272,7 +1417,8 @@ CREATE TABLE public.broadcast_jobs (
     expires_at timestamp with time zone,
     lease_token uuid,
     lease_until timestamp with time zone,
-    send_at timestamp with time zone
+    send_at timestamp with time zone,
+    send_until timestamp with time zone
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
 
@@ -1296,44 +1442,6 @@ CREATE TABLE public.broadcast_messages (
     delivery_status text
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
-
-CREATE TABLE public.connection_settings (
-    connection_id text NOT NULL,
-    enabled boolean DEFAULT true NOT NULL,
-    gateway text,
-    sender text,
-    timezone text,
-    country_code text,
-    messages integer,
-    period_seconds double precision,
-    burst integer DEFAULT 1 NOT NULL,
-    jitter_seconds double precision DEFAULT 0 NOT NULL,
-    daily_limit integer,
-    at_daily_limit text DEFAULT 'defer'::text NOT NULL,
-    warm_up_from date,
-    warm_up_days integer,
-    warm_up_limit integer,
-    window_start time without time zone,
-    window_end time without time zone,
-    recipient_interval_seconds double precision,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT connection_settings_at_daily_limit_check CHECK ((at_daily_limit = ANY (ARRAY['defer'::text, 'fail'::text]))),
-    CONSTRAINT connection_settings_burst_check CHECK (((burst >= 1) AND (burst <= 100000))),
-    CONSTRAINT connection_settings_country_code_check CHECK ((country_code ~ '^[A-Z]{2}$'::text)),
-    CONSTRAINT connection_settings_daily_limit_check CHECK ((daily_limit >= 0)),
-    CONSTRAINT connection_settings_gateway_check CHECK ((gateway = ANY (ARRAY['mock'::text, 'cloud'::text, 'waha'::text, 'evolution'::text, 'wppconnect'::text, 'bullmq'::text]))),
-    CONSTRAINT connection_settings_jitter_seconds_check CHECK (((jitter_seconds >= (0)::double precision) AND (jitter_seconds <= (3600)::double precision))),
-    CONSTRAINT connection_settings_messages_check CHECK (((messages >= 1) AND (messages <= 100000))),
-    CONSTRAINT connection_settings_period_seconds_check CHECK (((period_seconds >= (0.001)::double precision) AND (period_seconds <= (86400)::double precision))),
-    CONSTRAINT connection_settings_rate_complete CHECK (((messages IS NULL) = (period_seconds IS NULL))),
-    CONSTRAINT connection_settings_recipient_interval_seconds_check CHECK (((recipient_interval_seconds >= (0)::double precision) AND (recipient_interval_seconds <= (86400)::double precision))),
-    CONSTRAINT connection_settings_sender_check CHECK (((length(sender) >= 1) AND (length(sender) <= 256))),
-    CONSTRAINT connection_settings_timezone_check CHECK (private.is_timezone(timezone)),
-    CONSTRAINT connection_settings_warm_up_complete CHECK (((num_nulls(warm_up_from, warm_up_days, warm_up_limit) = ANY (ARRAY[0, 3])) AND ((warm_up_from IS NULL) OR (daily_limit IS NOT NULL)))),
-    CONSTRAINT connection_settings_warm_up_days_check CHECK (((warm_up_days >= 1) AND (warm_up_days <= 365))),
-    CONSTRAINT connection_settings_warm_up_limit_check CHECK ((warm_up_limit >= 1)),
-    CONSTRAINT connection_settings_window_complete CHECK ((((window_start IS NULL) = (window_end IS NULL)) AND (window_start <> window_end)))
-);
 
 CREATE TABLE public.connections (
     id text DEFAULT (gen_random_uuid())::text NOT NULL,
@@ -1434,7 +1542,9 @@ CREATE UNIQUE INDEX scheduled_messages_occurrence_key ON public.scheduled_messag
 
 CREATE INDEX scheduled_messages_owner_contact_idx ON public.scheduled_messages USING btree (owner_id, contact_id);
 
-CREATE TRIGGER announce_connection AFTER INSERT OR UPDATE ON public.connection_settings FOR EACH ROW EXECUTE FUNCTION private.announce_connection();
+CREATE TRIGGER announce_connection AFTER INSERT OR DELETE OR UPDATE ON public.connection_settings FOR EACH ROW EXECUTE FUNCTION private.announce_connection();
+
+CREATE TRIGGER announce_connection AFTER UPDATE ON public.connections FOR EACH ROW WHEN (((to_jsonb(old.*) -> 'connected'::text) IS DISTINCT FROM (to_jsonb(new.*) -> 'connected'::text))) EXECUTE FUNCTION private.announce_connection();
 
 CREATE TRIGGER cancel_messages_of_connection AFTER DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.cancel_messages_of_connection();
 
@@ -1511,11 +1621,29 @@ REVOKE ALL ON FUNCTION private.announce_connection() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.announce_work(p_connections text[], p_at timestamp with time zone[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.announce_work(p_connections text[], p_at timestamp with time zone[]) TO service_role;
 
+REVOKE ALL ON FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) TO service_role;
+
 REVOKE ALL ON FUNCTION private.cancel_messages_of_connection() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.cancel_messages_of_user() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone) TO service_role;
+
 REVOKE ALL ON FUNCTION private.complete_old_row() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.is_timezone(p_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_timezone(p_name text) TO service_role;
+
+GRANT SELECT ON TABLE public.connection_settings TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connection_settings TO service_role;
+
+REVOKE ALL ON FUNCTION private.daily_limit(p_settings public.connection_settings, p_day date) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.daily_limit(p_settings public.connection_settings, p_day date) TO service_role;
+
+REVOKE ALL ON FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with time zone, p_gateway text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with time zone, p_gateway text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.guard_broadcasts() FROM PUBLIC;
 
@@ -1525,14 +1653,20 @@ REVOKE ALL ON FUNCTION private.guard_insert() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.guard_update() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION private.is_timezone(p_name text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.is_timezone(p_name text) TO service_role;
-
 REVOKE ALL ON FUNCTION private.next_expiry() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.next_expiry() TO service_role;
 
+REVOKE ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[]) TO service_role;
+
 REVOKE ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text) TO service_role;
+
+REVOKE ALL ON FUNCTION private.probe_delay(p_failed integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.probe_delay(p_failed integer) TO service_role;
+
+REVOKE ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.refuse_transition(p_old text, p_new text) FROM PUBLIC;
 
@@ -1540,14 +1674,17 @@ REVOKE ALL ON FUNCTION private.settle_job_of_node_worker() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.settle_scheduled_messages() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.situation(p_connections text[], p_now timestamp with time zone, p_gateway text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.situation(p_connections text[], p_now timestamp with time zone, p_gateway text) TO service_role;
+
+REVOKE ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until timestamp with time zone, p_now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until timestamp with time zone, p_now timestamp with time zone) TO service_role;
+
 REVOKE ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone) TO service_role;
 
 REVOKE ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_now timestamp with time zone) TO service_role;
-
-REVOKE ALL ON FUNCTION private.tell_waiting(p_connection text, p_reason text, p_until timestamp with time zone, p_fails boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.tell_waiting(p_connection text, p_reason text, p_until timestamp with time zone, p_fails boolean) TO service_role;
 
 REVOKE ALL ON FUNCTION private.withdraw_job(p_job_id uuid) FROM PUBLIC;
 
@@ -1640,9 +1777,6 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.recipient_state TO service_ro
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_jobs TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_messages TO service_role;
-
-GRANT SELECT ON TABLE public.connection_settings TO authenticated;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connection_settings TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connections TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connections TO service_role;

@@ -1,6 +1,7 @@
 """Claims jobs for free seats and has them sent and recorded. Never more in flight than there are seats."""
 
 import asyncio
+import functools
 import math
 import time
 from collections.abc import Sequence
@@ -11,7 +12,6 @@ import structlog
 from worker.calls import Claim, Enqueue, Settlement
 from worker.config import Settings
 from worker.errors import StoreRefused
-from worker.gateway.routing import ONE_AT_A_TIME
 from worker.metrics import Metrics
 from worker.recorder import Recorder
 from worker.sender import Job, Sender
@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 IDLE_SECONDS = 20  # how long a loop with nothing to do waits before it says that it is alive
 LINGER_SECONDS = 0.02  # how long freed seats wait for more of them, so that calls grow with batches
+HELD_SECONDS = 0.02  # after a claim that found nothing though something is ready: another daemon holds it
 
 
 class Dispatcher:
@@ -37,6 +38,7 @@ class Dispatcher:
         self._woken, self._freed, self._stop = asyncio.Event(), asyncio.Event(), sender.stop
         self._sending: set[asyncio.Task[None]] = set()
         self._held_back: list[str] = []  # busy at the last claim
+        self._enough = max(1, settings.concurrency // 4)  # seats that are worth a call
         self._reserved = 0
 
     def wake(self) -> None:
@@ -49,13 +51,6 @@ class Dispatcher:
         unanswered = len(self._sending) + self._reserved
         unrecorded = unanswered + self.recorder.unrecorded
         return max(0, min(self.settings.concurrency - unanswered, 2 * self.settings.concurrency - unrecorded))
-
-    @property
-    def busy(self) -> list[str]:
-        """Connections that get no more seats now: a slow one must leave some to the others."""
-        share = max(1, self.settings.concurrency - self.settings.concurrency // 4)
-        share = 4 if self.sender.gateways.default.name in ONE_AT_A_TIME else share
-        return [connection for connection, count in self.sender.in_flight.items() if count >= share]
 
     @property
     def idle(self) -> bool:
@@ -99,7 +94,7 @@ class Dispatcher:
         if not seats:
             return None
         self._reserved += seats
-        self._held_back = self.busy
+        self._held_back = [connection for connection in self.sender.in_flight if self.sender.is_busy(connection)]
         try:
             claim = await self.store.claim(
                 seats, self.sender.gateways.default.name, self.settings.lease_seconds, self._held_back, rows
@@ -127,30 +122,29 @@ class Dispatcher:
         self.vitals.beat("dispatcher")
         self._woken.clear()
         claim = await self.claim()
-        if claim is None or claim.jobs:
+        if claim is None or (claim.jobs and self.seats < self._enough):
             await self._seats_worth_a_call()
         else:
-            await self._until_ready()
+            await self._until_ready(0 if claim.jobs else HELD_SECONDS)
 
     async def _seats_worth_a_call(self) -> None:
-        """Waits for a quarter of the seats, or for a moment after the first."""
-        enough = max(1, self.settings.concurrency // 4)
+        """Waits until there are enough, or for a moment after the first."""
         while not self.seats and not self._stop.is_set():
             self._freed.clear()
             await wait_for(self._freed, 1)
             if self.recorder.writing:
                 self.vitals.beat("dispatcher")  # it waits for the recorder, whose own beat tells
         deadline = time.monotonic() + LINGER_SECONDS
-        while self.seats < enough and (left := deadline - time.monotonic()) > 0:
+        while self.seats < self._enough and (left := deadline - time.monotonic()) > 0:
             self._freed.clear()
             await wait_for(self._freed, left)
 
-    async def _until_ready(self) -> None:
+    async def _until_ready(self, at_least: float) -> None:
         """Sleeps until something is known to be ready or is announced; the scheduler's agenda tells of both."""
         while not self._woken.is_set():
             self.vitals.beat("dispatcher")
             left = self.clock.until(self.next_ready_at) if self.next_ready_at else math.inf
-            await wait_for(self._woken, max(0.005, min(left, IDLE_SECONDS)))
+            await wait_for(self._woken, max(at_least, min(left, IDLE_SECONDS)))
             if left <= IDLE_SECONDS:
                 return
 
@@ -161,15 +155,15 @@ class Dispatcher:
         for row in claim.jobs:
             task = asyncio.create_task(self._send(Job.of(row, claim)))
             self._sending.add(task)
-            task.add_done_callback(self._sent)
+            task.add_done_callback(functools.partial(self._sent, row["connection_id"]))
 
     async def _send(self, job: Job) -> None:
         self.recorder.add(await self.sender.send(job))
 
-    def _sent(self, task: asyncio.Task[None]) -> None:
+    def _sent(self, connection: str, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
         self._freed.set()
-        if self._held_back:
+        if connection in self._held_back and not self.sender.is_busy(connection):
             self._woken.set()
 
     def _recorded(self, batch: list[Settlement]) -> None:

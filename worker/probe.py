@@ -11,12 +11,14 @@ from worker.errors import ConfigError, WorkerError
 from worker.gateway.routing import Gateways
 from worker.models import Health
 from worker.store import Store
+from worker.times import parse_time
 from worker.vitals import Vitals
 from worker.waiting import wait_for
 
 log = structlog.get_logger()
 
-FIRST_SECONDS, LONGEST_SECONDS = 10.0, 300.0
+FIRST_SECONDS, IDLE_SECONDS = 10.0, 300.0
+MARGIN_SECONDS = 0.1
 
 
 class Probe:
@@ -26,24 +28,22 @@ class Probe:
         self.store, self.gateways, self.dispatcher, self.vitals = store, gateways, dispatcher, vitals
         self._changed = asyncio.Event()
         self._due_at = float("inf")
-        self._failed = 0
 
     def plan(self, agenda: Agenda) -> None:
         """Takes note of the next probe, which may be another daemon's."""
         if agenda.next_probe_at:
-            self._come_back(max(0.0, self.store.clock.until(agenda.next_probe_at)) + 0.1)
+            self._come_back(self.store.clock.until(agenda.next_probe_at))
 
     def stopped(self) -> None:
         """The dispatcher has just stopped a connection."""
-        self._failed = 0
-        self._come_back(FIRST_SECONDS + 0.5)
+        self._come_back(FIRST_SECONDS)
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             self._changed.clear()
             if (wait := self._due_at - time.monotonic()) > 0:
-                self.vitals.beat("probe", within=2 * LONGEST_SECONDS)
-                await wait_for(self._changed, min(wait, LONGEST_SECONDS))
+                self.vitals.beat("probe", within=2 * IDLE_SECONDS)
+                await wait_for(self._changed, min(wait, IDLE_SECONDS))
                 continue
             self._due_at = float("inf")
             try:
@@ -55,12 +55,10 @@ class Probe:
     async def probe(self) -> None:
         """One round over the paused connections whose turn it is."""
         rows = await self.store.take_probes()
-        healthy = [await self._is_back(row) for row in rows]
-        if any(healthy):
-            self._come_back(0)  # what was down for all of them, such as Redis, is back for all of them
-        if not all(healthy):
-            self._failed += 1
-            self._come_back(min(15 * 2 ** (self._failed - 1), LONGEST_SECONDS) + 0.5)
+        healthy = await asyncio.gather(*(self._is_back(row) for row in rows))
+        for row, is_back in zip(rows, healthy, strict=True):
+            # What was down for all of them, such as Redis, is back for all of them.
+            self._come_back(0 if is_back else self.store.clock.until(parse_time(row["probe_at"])))
 
     async def _is_back(self, row: Row) -> bool:
         try:
@@ -84,5 +82,5 @@ class Probe:
         return True
 
     def _come_back(self, seconds: float) -> None:
-        self._due_at = min(self._due_at, time.monotonic() + seconds)
+        self._due_at = min(self._due_at, time.monotonic() + max(0.0, seconds) + MARGIN_SECONDS)
         self._changed.set()

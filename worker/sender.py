@@ -1,6 +1,7 @@
 """Sends one claimed job through its gateway, on its slot, or hands it back untouched."""
 
 import asyncio
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -25,17 +26,19 @@ from worker.waiting import wait_for
 
 log = structlog.get_logger()
 
-STOPPED_SECONDS = 10  # how long what was claimed before a connection stopped is handed back undialled
+STOPPED_SECONDS = 1  # how soon a stop is written down: what is claimed later was claimed because the connection is back
+SERIAL = 4  # of a connection that takes one message at a time: the next are at hand, the other seats are for others
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A claimed job. `lease_ends` is monotonic; `row` is what the claim returned."""
+    """A claimed job. `claimed_at` and `lease_ends` are monotonic; `row` is what the claim returned."""
 
     id: str
     token: str
     row: dict[str, Any]
     due: datetime
+    claimed_at: float
     lease_ends: float
 
     @property
@@ -45,7 +48,7 @@ class Job:
     @classmethod
     def of(cls, row: dict[str, Any], claim: Claim) -> "Job":
         lease_ends = claim.asked_at + float(row["lease_left"])
-        return cls(row["id"], claim.token, row, parse_time(row["scheduled_at"]), lease_ends)
+        return cls(row["id"], claim.token, row, parse_time(row["scheduled_at"]), claim.asked_at, lease_ends)
 
 
 class Sender:
@@ -56,13 +59,21 @@ class Sender:
         self.on_stopped: Callable[[], None] = lambda: None
         self.stop = asyncio.Event()
         self.in_flight: Counter[str] = Counter()  # by connection
+        self._serial: set[str] = set()  # connections in flight that take one message at a time, and not on slots
         self._dialled: set[str] = set()  # ids of jobs that a gateway may know of
         self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._stopped: dict[str, float] = {}  # connections that a gateway stopped, and when
 
+    def is_busy(self, connection: str) -> bool:
+        """Whether it must leave the seats to others: a slow gateway would take them all."""
+        share = max(1, self.settings.concurrency - self.settings.concurrency // 4)
+        return self.in_flight[connection] >= (min(share, SERIAL) if connection in self._serial else share)
+
     async def send(self, job: Job) -> Settlement:
         """What became of it, also when we are cancelled or a gateway fails us."""
         self.in_flight[job.connection] += 1
+        if job.row["gateway"] in ONE_AT_A_TIME and self.clock.until(parse_time(job.row["send_at"])) <= 0:
+            self._serial.add(job.connection)
         try:
             return await self._attempt(job)
         except asyncio.CancelledError:
@@ -84,6 +95,7 @@ class Sender:
         self.in_flight[job.connection] -= 1
         if not self.in_flight[job.connection]:
             del self.in_flight[job.connection]
+            self._serial.discard(job.connection)
             self._turns.pop((job.row["gateway"], job.row["sender"] or job.connection), None)
 
     async def _attempt(self, job: Job) -> Settlement:
@@ -112,16 +124,13 @@ class Sender:
         return self._settle(job, outcome)
 
     def _may_dial(self, job: Job, gateway: Gateway) -> bool:
-        now = time.monotonic()
-        if (
-            self.stop.is_set()
-            or now + gateway.timeout > job.lease_ends
-            or now - self._stopped.get(job.connection, -STOPPED_SECONDS) < STOPPED_SECONDS
-        ):
+        """Not what was claimed before its connection stopped, nor what has missed its slot and would crowd the next."""
+        if self.stop.is_set() or time.monotonic() + gateway.timeout > job.lease_ends:
             return False
-        # A paced message that missed its slot would come too close to the next one.
-        tolerance = job.row["slot_tolerance"]
-        return tolerance is None or -self.clock.until(parse_time(job.row["send_at"])) < max(0.01, tolerance)
+        if job.claimed_at < self._stopped.get(job.connection, -math.inf) + STOPPED_SECONDS:
+            return False
+        until = job.row["send_until"]
+        return until is None or self.clock.until(parse_time(until)) > 0
 
     def _settle(self, job: Job, outcome: Outcome) -> Settlement:
         settlement = result.settle(job.id, job.token, job.row["attempts"], outcome, self.settings, self.clock.now())

@@ -149,6 +149,7 @@ MATRIX = {
         lease_token           -     -      -      riu
         lease_until           -     -      -      riu
         send_at               -     -      -      riu
+        send_until            -     -      -      riu
     """,
     "broadcast_messages": """
         column                anon  owner  other  service

@@ -1,0 +1,107 @@
+"""At most so many in so many seconds. What is dialled on its slot may arrive up to 3 % of a period later, so slots are
+held to windows that are 3 % longer."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.pacing.limiter import NOON, gaps, most_within
+
+RATES = [(15, 60.0, 1, 0.0), (1, 12.0, 1, 0.0), (1, 12.0, 1, 4.0), (29, 1.0, 1, 0.0), (80, 1.0, 1, 0.0), (15, 60.0, 5, 0.0)]
+RATES += [(15, 60.0, 15, 0.0), (40, 2.0, 20, 0.05), (3, 0.5, 2, 0.0)]
+
+
+@pytest.mark.parametrize(("messages", "period", "burst", "jitter"), RATES)
+def test_no_window_of_a_period_holds_more_than_is_allowed(queue, messages, period, burst, jitter):
+    queue.settings(messages=messages, period_seconds=period, burst=burst, jitter_seconds=jitter)
+    queue.add(4 * messages + 20)
+    slots = queue.run(NOON, 4 * period)
+    assert len(slots) > messages
+    assert most_within(slots, period * 1.0299) <= messages
+
+
+@pytest.mark.parametrize(("messages", "period"), [(15, 60.0), (1, 12.0), (29, 1.0), (80, 1.0)])
+def test_what_is_allowed_is_reached_by_claiming_only_when_told_to(queue, messages, period):
+    queue.settings(messages=messages, period_seconds=period)
+    queue.add(10 * messages + 10)
+    slots = queue.run(NOON, 10 * period, seats=200)
+    assert sum(slot < 10 * period for slot in slots) >= 0.95 * 10 * messages
+
+
+def test_two_hours_of_a_phone_s_pace_keep_its_limit(queue, size):
+    queue.settings(messages=15, period_seconds=60, jitter_seconds=1)
+    queue.add(size(2000))
+    slots = queue.run(NOON, size(7200))
+    assert most_within(slots, 60) <= 15
+
+
+def test_jitter_makes_every_gap_longer_by_a_different_part_of_it(queue):
+    queue.settings(messages=1, period_seconds=12, jitter_seconds=4)
+    queue.add(40)
+    found = gaps(queue.run(NOON, 400))
+    assert all(12 < gap < 12 * 1.03 + 4.001 for gap in found)
+    assert len({round(gap, 2) for gap in found}) > len(found) / 2
+    assert max(found) - min(found) > 2
+
+
+def test_a_burst_goes_at_once_after_a_pause_and_is_missing_from_what_follows(queue):
+    queue.settings(messages=15, period_seconds=60, burst=5)
+    queue.add(30)
+    slots = queue.run(NOON, 70)
+    assert slots[:5] == [0, 0, 0, 0, 0]
+    assert min(gaps(slots[4:])) > 60 / 11
+    assert sum(slot < 60 for slot in slots) == 15
+
+
+def test_a_connection_without_settings_is_not_paced(queue):
+    queue.add(50)
+    claimed = queue.claim(NOON, seats=50)
+    assert claimed.slots == [NOON] * 50
+    assert {job["send_until"] for job in claimed.jobs} == {None}
+
+
+def test_a_slot_is_at_most_half_a_second_ahead_and_is_over_after_two_percent_of_a_period(queue):
+    queue.settings(messages=29, period_seconds=1)
+    queue.add(100)
+    claimed = queue.claim(NOON, seats=100)
+    assert 5 < len(claimed.jobs) < 15
+    for job, slot in zip(claimed.jobs, claimed.slots, strict=True):
+        assert slot < NOON + timedelta(seconds=0.5)
+        assert 0 < (slot.fromisoformat(job["send_until"]) - slot).total_seconds() <= 0.0201
+
+
+def test_what_must_be_dialled_within_milliseconds_has_a_slot_that_a_slow_answer_still_meets(queue):
+    """Else a far database's answer would always come too late for it."""
+    queue.settings(messages=29, period_seconds=1)
+    queue.add(1)
+    [slot] = queue.claim(NOON).slots
+    assert slot >= NOON + timedelta(seconds=0.1)
+
+
+def test_a_message_that_comes_after_a_pause_does_not_wait(queue):
+    queue.settings(messages=1, period_seconds=12)
+    queue.add(1)
+    queue.claim(NOON)
+    later = NOON + timedelta(minutes=1)
+    queue.add(1, at=later)
+    [slot] = queue.claim(later).slots
+    assert slot - later < timedelta(seconds=0.05)
+
+
+def test_jitter_that_reaches_beyond_the_look_ahead_leaves_the_jobs_in_the_queue(queue):
+    """A claimed job's lease would end while it waits."""
+    queue.settings(messages=100, period_seconds=1, jitter_seconds=30)
+    queue.add(50)
+    claimed = queue.claim(NOON, seats=50)
+    assert len(claimed.jobs) < 5
+    assert all(slot < NOON + timedelta(seconds=0.5) for slot in claimed.slots)
+    assert queue.waiting() == 50 - len(claimed.jobs)
+
+
+def test_the_same_token_asked_twice_gives_the_same_jobs_and_counts_them_once(queue):
+    queue.settings(messages=5, period_seconds=1, burst=5, daily_limit=100)
+    queue.add(20)
+    first = queue.claim(NOON)
+    again = queue.claim(NOON, token=first.token)
+    assert [job["id"] for job in again.jobs] == [job["id"] for job in first.jobs]
+    assert queue.state()["sent_today"] == len(first.jobs)
