@@ -52,7 +52,7 @@ async def status(settings: Settings, as_json: bool) -> None:
 
 
 async def resolve(settings: Settings, message_id: str, outcome: str) -> None:
-    """Prints what was known of the attempt. Raises WorkerError when the row is not unconfirmed."""
+    """Prints what was known of the attempt. Raises WorkerError when there is nothing to settle."""
     try:
         uuid.UUID(message_id)
     except ValueError:
@@ -60,10 +60,10 @@ async def resolve(settings: Settings, message_id: str, outcome: str) -> None:
     async with connected(settings) as store:
         known = await store.resolve(message_id, outcome)
     if known is None:
-        raise WorkerError(f"{message_id} is not unconfirmed (or does not exist); `status` lists what is")
+        raise WorkerError(f"{message_id} is neither unconfirmed nor handed over; `status` lists what is unconfirmed")
     Console().print(
         f"{message_id} on connection {known['connection_id']}: attempt {known['attempts']} through {known['gateway']} "
-        f"began at {known['send_at']}; {known['error']}\n"
+        f"began at {known['send_at']}; {known['error'] or 'no word of it since'}\n"
         f"→ {'pending again, with a new job' if outcome == 'resend' else outcome}",
         highlight=False,
     )
