@@ -1,0 +1,1 @@
+"""The benchmark: one file a subject, each a function that yields figures."""

@@ -1,0 +1,46 @@
+"""What a subject yields, and the numbers that are made of samples."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured. `rows`: messages due at once. `tables`: rows in the table whose cost is asked."""
+
+    rows: int
+    runs: int
+    tables: tuple[int, ...]
+    lateness_seconds: float
+    idle_seconds: float
+    memory_rows: int
+    plain_rows: int
+    waiting: tuple[tuple[int, int], tuple[int, int]]  # connections and waiting jobs, few and many
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table. `against`: what `value` is a multiple of, where the ratio is what counts."""
+
+    subject: str
+    what: str
+    value: float
+    unit: str
+    ratio: float | None = None
+    against: str = ""
+    settings: str = ""
+
+
+QUICK = Size(2_000, 1, (10_000, 100_000), 12, 20, 10_000, 100, ((10, 5_000), (100, 20_000)))
+USUAL = Size(20_000, 3, (10_000, 1_000_000), 75, 90, 100_000, 500, ((10, 10_000), (1_000, 1_000_000)))
+FULL = Size(20_000, 5, (10_000, 1_000_000, 10_000_000), 90, 180, 100_000, 500, ((10, 10_000), (1_000, 1_000_000)))
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that `share` of the values do not exceed (nearest rank)."""
+    return sorted(values)[max(0, min(len(values) - 1, round(share * len(values)) - 1))]
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)

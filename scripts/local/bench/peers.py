@@ -1,0 +1,107 @@
+"""Other queues doing the same work: a job for each row, whose handler makes the row `sent` with a message id.
+
+They talk to PostgreSQL directly, we through the HTTP API. Tuned as their documentation recommends; the handlers in
+peers/ update row by row, and `batched` collects a turn of the event loop into one statement, as a skilled user would.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.api import NODE, ROOT
+from local.bench.ground import Ground
+
+HOME = ROOT / ".local" / "bench"
+SCRIPTS = Path(__file__).parent / "peers"
+PYTHON = HOME / "venv" / "bin" / "python"
+PYTHON_PACKAGES = ("pgqueuer==1.6.0", "procrastinate==3.10.0", "psycopg[binary,pool]==3.3.9", "asyncpg==0.32.0")
+NPM_PACKAGES = ("graphile-worker@0.18.0",)
+
+# The same row, with its indexes and checks; without triggers, which others would not have.
+TABLE = "create table if not exists public.bench_messages (like public.scheduled_messages including all)"
+FILL = """
+insert into public.bench_messages (connection_id, contact_id, message, scheduled_at)
+select 'c' || i %% 20, '+91987' || lpad(i::text, 7, '0'),
+    'Hello, this is reminder number ' || i || ' of your appointment tomorrow.', now()
+from generate_series(1, %s) as i
+"""
+ENQUEUE = {
+    "graphile": """
+        select graphile_worker.add_jobs(array_agg(json_populate_record(
+            null::graphile_worker.job_spec,
+            json_build_object('identifier', 'send', 'payload', json_build_object('id', id))
+        ))) from public.bench_messages""",
+    "pgqueuer": """
+        insert into pgqueuer (priority, entrypoint, payload, status)
+        select 0, 'send', convert_to(id::text, 'utf8'), 'queued' from public.bench_messages""",
+    "procrastinate": """
+        select procrastinate_defer_jobs_v1(array_agg(
+            row('default', 'send', 0, null, null, jsonb_build_object('id', id), null)::procrastinate_job_to_defer_v1
+        )) from public.bench_messages""",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    name: str
+    queue: str
+    command: tuple[str, ...]
+
+    def measure(self, place: Ground, rows: int) -> float:
+        """Seconds from the commit of the jobs, which wakes the worker, until every row is `sent`."""
+        place.db.execute(TABLE)
+        place.db.execute("truncate public.bench_messages")
+        place.db.execute(FILL, (rows,))
+        place.db.execute("vacuum (analyze) public.bench_messages")
+        with self._running(place):
+            place.db.execute(ENQUEUE[self.queue])
+            began = place.one("select clock_timestamp()")
+            place.await_done("public.bench_messages")
+            return place.seconds_since(began)
+
+    @contextmanager
+    def _running(self, place: Ground) -> Iterator[None]:
+        """The worker, up and waiting: it says `ready`."""
+        with open(place.stack.directory / f"{self.queue}.log", "wb") as log:
+            worker = subprocess.Popen(
+                self.command, cwd=HOME, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+                env={**os.environ, "DATABASE_URL": place.stack.postgres.url(), "NODE_PATH": str(HOME / "node_modules")},
+            )  # fmt: skip
+        try:
+            assert worker.stdout
+            if "ready" not in worker.stdout.readline():
+                raise SystemExit(f"bench: {self.name} did not start; see {place.stack.directory / self.queue}.log")
+            yield
+        finally:
+            worker.kill()
+            worker.communicate()
+
+
+def install() -> list[Peer]:
+    """The peers, installed at first use into .local/bench, apart from our own packages."""
+    if not PYTHON.exists():
+        _run(sys.executable, "-m", "venv", str(HOME / "venv"))
+    stamp, wanted = HOME / "installed", " ".join(PYTHON_PACKAGES + NPM_PACKAGES)
+    if not stamp.exists() or stamp.read_text() != wanted:
+        print("bench: installing the peers into .local/bench (once) …", flush=True)
+        _run(str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PYTHON_PACKAGES)
+        _run("npm", "install", "--prefix", str(HOME), "--silent", "--no-audit", "--no-fund", *NPM_PACKAGES)
+        stamp.write_text(wanted)
+    return [
+        peer
+        for name, queue, command in (
+            ("graphile-worker", "graphile", (str(NODE), str(SCRIPTS / "graphile.mjs"))),
+            ("pgqueuer", "pgqueuer", (str(PYTHON), str(SCRIPTS / "pgqueuer_worker.py"))),
+            ("procrastinate", "procrastinate", (str(PYTHON), str(SCRIPTS / "procrastinate_worker.py"))),
+        )
+        for peer in (Peer(name, queue, command), Peer(f"{name}, batched by hand", queue, (*command, "batched")))
+    ]
+
+
+def _run(*command: str) -> None:
+    path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PATH": path})
