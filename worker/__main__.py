@@ -31,17 +31,19 @@ def _settings() -> config.Settings:
 @app.command()
 def run() -> None:
     """The daemon, until SIGTERM or SIGINT."""
+    settings = _settings()
     from worker import daemon
 
-    asyncio.run(daemon.run(_settings()))
+    asyncio.run(daemon.run(settings))
 
 
 @app.command()
 def once() -> None:
     """One pass: everything due now is scheduled and sent; what is paced or deferred is left for the next."""
+    settings = _settings()
     from worker import daemon
 
-    asyncio.run(daemon.once(_settings()))
+    asyncio.run(daemon.once(settings))
 
 
 @app.command()
