@@ -60,6 +60,21 @@ add constraint scheduled_messages_lengths check (
     )
 ) not valid;
 
+-- What users are told (20261122000006).
+comment on constraint scheduled_messages_status_known on public.scheduled_messages is 'There is no such status.';
+comment on constraint scheduled_messages_sent_is_complete on public.scheduled_messages is 'What is sent has a time and an id.';
+comment on constraint scheduled_messages_failed_says_why on public.scheduled_messages is 'What failed has a reason.';
+comment on constraint scheduled_messages_series_complete on public.scheduled_messages is 'An occurrence belongs to a series.';
+comment on constraint scheduled_messages_type_known on public.scheduled_messages
+is 'The type must be text, media, image, video, audio, voice, document, file or template.';
+comment on constraint scheduled_messages_sane_times on public.scheduled_messages
+is 'The times must lie between the years 2000 and 2199.';
+comment on constraint scheduled_messages_recurring_has_pattern on public.scheduled_messages
+is 'A recurring message needs a recurrence pattern, such as daily, weekly or monthly.';
+comment on constraint scheduled_messages_pattern_shape on public.scheduled_messages
+is 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule such as FREQ=MONTHLY;BYDAY=1MO.';
+comment on constraint scheduled_messages_lengths on public.scheduled_messages is 'The message, or a part of it, is too long.';
+
 -- Without rows there is nothing to wait for.
 do $$
 declare

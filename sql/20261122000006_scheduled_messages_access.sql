@@ -190,6 +190,48 @@ end
 $$;
 revoke all on function private.guard_delete() from public;
 
+-- The table's checks once more, for users: in the words of their comments, and with a status of their own (400). Written
+-- from the catalog, so that it says what they say; a migration that changes a check does this again.
+do $outer$
+declare
+    v_cases text;
+begin
+    select string_agg(
+        format(
+            E'\n        when (%s) is false then %L', pg_get_expr(c.conbin, c.conrelid), coalesce(obj_description(c.oid, 'pg_constraint'), c.conname)
+        ), '' order by c.conname
+    )
+    into v_cases
+    from pg_constraint as c
+    where c.conrelid = 'public.scheduled_messages'::regclass and c.contype = 'c' and c.conname like 'scheduled\_messages\_%';
+
+    execute format(
+        $format$
+create or replace function private.refuse_nonsense()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_words text;
+begin
+    select case%s
+    end
+    into v_words
+    from (select new.*) as scheduled_messages;
+    if v_words is not null then
+        raise exception using message = v_words, errcode = 'PT400';
+    end if;
+    return new;
+end
+$$
+        $format$, v_cases
+    );
+end
+$outer$;
+revoke all on function private.refuse_nonsense() from public;
+
 create or replace trigger guard_insert before insert on public.scheduled_messages
 for each row when (current_user in ('anon', 'authenticated')) execute function private.guard_insert();
 
@@ -208,3 +250,7 @@ execute function private.guard_delete('user');
 create or replace trigger guard_delete_by_service before delete on public.scheduled_messages
 for each row when (current_user not in ('anon', 'authenticated') and old.broadcast_job_id is not null)
 execute function private.guard_delete();
+
+-- After the guards, by its name.
+create or replace trigger refuse_nonsense before insert or update on public.scheduled_messages
+for each row when (current_user in ('anon', 'authenticated')) execute function private.refuse_nonsense();
