@@ -74,6 +74,39 @@ def test_what_the_daemon_itself_judges_gets_in(db, columns):
     assert status(db, schedule(db, **columns)) == "pending"
 
 
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"type": "banana"}, "The type must be"),
+        ({"scheduled_at": "infinity"}, "between the years"),
+        ({"is_recurring": True}, "needs a recurrence pattern"),
+        ({"recurrence_pattern": "every blue moon"}, "FREQ=MONTHLY;BYDAY=1MO"),
+        ({"message": "x" * 65_537}, "too long"),
+    ],
+    ids=lambda c: name_of(c),
+)
+def test_as_the_owner_nonsense_is_refused_in_words_fit_for_a_toast(db, tenants, columns, words):
+    mine, row = tenants[0], {"contact_id": "1", "message": "Hello", "scheduled_at": "2030-01-01"}
+
+    answer = mine.http.post("/scheduled_messages", json={**row, "connection_id": mine.connection_id, **columns})
+
+    assert answer.status_code == 400
+    assert words in answer.json()["message"]
+    assert one(db, "select count(*) from scheduled_messages") == 0
+
+
+def test_every_check_has_words_and_users_get_those_of_each(db):
+    sql = """
+        select conname, obj_description(oid, 'pg_constraint') as words from pg_constraint
+        where conrelid = 'scheduled_messages'::regclass and contype = 'c'
+    """
+    told = one(db, "select prosrc from pg_proc where proname = 'refuse_nonsense'")
+
+    for check in db.execute(sql).fetchall():
+        assert check["words"], check["conname"]
+        assert f"'{check['words']}'" in told, check["conname"]
+
+
 def test_the_types_of_the_table_are_those_that_the_daemon_knows(db):
     definition = one(
         db, "select pg_get_constraintdef(oid) from pg_constraint where conname = 'scheduled_messages_type_known'"

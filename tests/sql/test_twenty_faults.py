@@ -16,7 +16,7 @@ from local import migrate
 from tests.sql.roles import Roles, another_database, opened, sql_file
 
 BOTH = ("the document", "ours")
-REFUSED = {"42501", "PT409", "23514"}  # by a privilege or policy, by the guard, by a check
+REFUSED = {"42501", "PT409", "PT400", "23514"}  # by a privilege or policy, by the guard, by a check
 UPSTREAM_CONNECTIONS = re.search(
     r"create table public\.connections.*?(?=create table public\.contacts)", sql_file("upstream.sql"), re.S
 )[0]

@@ -1,0 +1,74 @@
+"""An edit that races a send: the old text goes out and the edit is refused, or the new one and it is accepted."""
+
+import time
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from threading import local as thread_local
+
+import httpx
+
+from tests.helpers.counting_gateway import CountingGateway
+from tests.helpers.polling import until
+from tests.helpers.rows import Database, one, settled
+
+EVERY = 0.01  # seconds between two messages that fall due
+LEAD = 2.0  # seconds from the first insert until the first message falls due
+
+
+class Race:
+    """`number` messages of one user, each to a number of its own, each edited at about the moment that it is sent."""
+
+    def __init__(self, db: Database, http: httpx.Client, connection: str, user: str, number: int) -> None:
+        self.http, self.number, self.random = http, number, Random(6)
+        sql = """
+            insert into scheduled_messages (connection_id, contact_id, message, scheduled_at, created_by, owner_id)
+            select %s, '+9198' || lpad(n::text, 8, '0'), 'old ' || n, now() + make_interval(secs => %s + n * %s), %s, %s
+            from generate_series(0, %s - 1) as n returning id::text
+        """
+        rows = db.execute(sql, (connection, LEAD, EVERY, user, user, number))
+        self.ids = [row["id"] for row in rows]
+        self.start = time.monotonic() + LEAD
+        self._clients = thread_local()
+
+    def edit(self, n: int) -> int:
+        """The HTTP status of the n-th message's edit: 200, or 409 where it comes too late."""
+        time.sleep(max(0.0, self.start + n * EVERY + self.random.uniform(-0.05, 0.15) - time.monotonic()))
+        if not hasattr(self._clients, "http"):
+            self._clients.http = httpx.Client(base_url=self.http.base_url, headers=self.http.headers, trust_env=False)
+        answer = self._clients.http.patch(
+            "/scheduled_messages",
+            params={"id": f"eq.{self.ids[n]}"},
+            json={"message": f"new {n}", "status": "pending"},
+        )
+        return int(answer.status_code)
+
+    def run(self) -> list[int]:
+        with ThreadPoolExecutor(16) as pool:
+            return list(pool.map(self.edit, range(self.number)))
+
+
+def test_an_edit_that_races_a_send_wins_or_is_refused_and_nothing_in_between(db, tenants, daemon, size):
+    number, user = size(2_000), tenants[0]
+    with CountingGateway(delay=0.03) as gateway:
+        worker = daemon(GATEWAY="waha", WAHA_URL=gateway.url, CONCURRENCY=50)
+        worker.until_said("started")
+        race = Race(db, user.http, user.connection_id, user.id, number)
+
+        answers = race.run()
+        until(lambda: settled(db), 60, "everything sent")
+
+        texts = defaultdict(list)
+        for one_sent in gateway.received:
+            texts[int(one_sent.chat_id[4:12])].append(one_sent.text)
+        assert worker.stop() == 0
+    for n, answer in enumerate(answers):
+        assert answer in (204, 409)
+        assert texts[n] == [f"new {n}" if answer == 204 else f"old {n}"], f"{n} was answered {answer}"
+    outcomes = Counter(answers)
+    assert min(outcomes[204], outcomes[409]) > number / 20, f"no race: {outcomes}"
+    told = """
+        select count(*) from scheduled_messages
+        where status = 'sent' and message = %s || ' ' || right(contact_id, 8)::integer
+    """
+    assert [one(db, told, "new"), one(db, told, "old")] == [outcomes[204], outcomes[409]]
