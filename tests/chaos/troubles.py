@@ -1,0 +1,141 @@
+"""What may happen to Supabase, each as a context: it begins with the block, has been felt within it, ends with it."""
+
+import contextlib
+import itertools
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+from tests.chaos.town import LEASE_SECONDS, Town
+from tests.conftest import is_long
+from tests.helpers import proxy as faults
+from tests.helpers.http_server import Reply, Request
+from tests.helpers.polling import until
+from tests.helpers.proxy import Fault, Proxy
+
+Trouble = Callable[[Town, Proxy], AbstractContextManager[None]]
+
+BACKENDS = "select pid from pg_stat_activity where usename = 'authenticator'"
+CHANGES = {"enqueue_broadcast_jobs", "claim_broadcast_jobs", "enqueue_and_claim_broadcast_jobs", "record_outcomes"}
+NONSENSE = [
+    faults.answering(Reply(503, {"message": "no schema cache yet", "code": "PGRST002"})),
+    faults.answering(Reply(500, "")),
+    faults.answering(Reply(500, ["not", "an", "object"])),
+    faults.answering(Reply(502, "<html><h1>Bad gateway</h1></html>")),
+    faults.answering(Reply(200, "<html><h1>Please log in</h1></html>")),
+    faults.answering(Reply(200, {"of": "another shape"})),
+    faults.truncated,
+    faults.halved,
+]
+
+
+def felt(proxy: Proxy, calls: int = 3) -> None:
+    """Waits until the daemon has met the trouble in so many calls."""
+    before = proxy.calls.total()
+    until(lambda: proxy.calls.total() >= before + calls, 60, "the daemon feeling it")
+
+
+def revive(town: Town) -> None:
+    """The local API server's driver dies now and then of a backend that dies under it; a supervisor would start it."""
+    if town.supabase.api.process.poll() is not None:
+        town.supabase.api.start()
+
+
+@contextlib.contextmanager
+def postgres_restarts(town: Town, proxy: Proxy, sig: signal.Signals) -> Iterator[None]:
+    town.supabase.postgres.stop(sig)
+    felt(proxy)
+    yield
+    town.supabase.postgres.spawn()
+    revive(town)
+
+
+@contextlib.contextmanager
+def backends_die(town: Town, proxy: Proxy) -> Iterator[None]:
+    """First those of the API, then one by SIGKILL, which makes PostgreSQL drop them all and recover."""
+    for kill in (lambda pid: town.query("select pg_terminate_backend(%s)", pid), lambda pid: os.kill(pid, signal.SIGKILL)):
+        for backend in until(lambda: town.query(BACKENDS), of="a backend of the API's"):
+            kill(backend["pid"])
+            break
+        felt(proxy)
+        revive(town)
+    yield
+
+
+@contextlib.contextmanager
+def api_dies(town: Town, proxy: Proxy) -> Iterator[None]:
+    town.supabase.api.stop()
+    felt(proxy)
+    yield
+    town.supabase.api.start()
+
+
+@contextlib.contextmanager
+def faulty(proxy: Proxy, fault: Fault, calls: int = 3) -> Iterator[None]:
+    proxy.fault = fault
+    yield
+    felt(proxy, calls)
+    proxy.fault = None
+
+
+@contextlib.contextmanager
+def replies_lost(_: Town, proxy: Proxy) -> Iterator[None]:
+    """Committed, but never told: every other reply of each call that changes something."""
+    heard: Counter[str] = Counter()
+
+    def lose(request: Request, answer: Reply | None) -> Reply | None:
+        call = request.path.rpartition("/")[2]
+        if answer is None or call not in CHANGES:
+            return None
+        heard[call] += 1
+        return faults.forgetful(request, answer) if heard[call] % 2 else None
+
+    proxy.fault = lose
+    yield
+    until(lambda: heard.keys() == CHANGES, 30, "every kind of reply being lost")
+    proxy.fault = None
+
+
+def nonsense(_: Town, proxy: Proxy) -> AbstractContextManager[None]:
+    """Every second call is answered with something else that no client expects."""
+    count, kinds = itertools.count(), itertools.cycle(NONSENSE)
+    chosen: dict[int, Fault] = {}
+
+    def talk(request: Request, answer: Reply | None) -> Reply | None:
+        if answer is None and next(count) % 2 == 0:
+            chosen[id(request)] = next(kinds)
+        kind = chosen.pop(id(request), None) if answer else chosen.get(id(request))
+        return kind(request, answer) if kind else None
+
+    return faulty(proxy, talk, 2 * len(NONSENSE))
+
+
+def half_open(_: Town, proxy: Proxy) -> AbstractContextManager[None]:
+    """Connections stay, requests arrive, and nothing ever comes back."""
+    return faulty(proxy, faults.answering(Reply(delay=3600)))
+
+
+def latency(_: Town, proxy: Proxy) -> AbstractContextManager[None]:
+    return faulty(proxy, faults.slow(30 if is_long() else LEASE_SECONDS / 2))
+
+
+@contextlib.contextmanager
+def unplugged(_: Town, proxy: Proxy) -> Iterator[None]:
+    proxy.cut()
+    yield
+    proxy.restore()
+
+
+TROUBLES: dict[str, Trouble] = {
+    "PostgreSQL is restarted (fast)": lambda town, proxy: postgres_restarts(town, proxy, signal.SIGINT),
+    "PostgreSQL is restarted (immediate)": lambda town, proxy: postgres_restarts(town, proxy, signal.SIGQUIT),
+    "PostgreSQL's backends are killed": backends_die,
+    "the API server is killed and restarted": api_dies,
+    "replies are lost after the commit": replies_lost,
+    "5xx, HTML, JSON cut off and of other shapes": nonsense,
+    "connections are half open": half_open,
+    "every call takes much longer": latency,
+    "the network is unplugged": unplugged,
+}
