@@ -69,14 +69,16 @@ begin
         where w.new_id is not null
         on conflict (series_id, occurrence_at) where series_id is not null do nothing
     ),
-    -- An earlier occurrence that still waits would go out together with this one.
+    -- An earlier occurrence that still waits would go out together with this one. Not a later one: this may be the retry of an
+    -- old one; and not when this one fails: then the earlier is all there is.
     superseded as (
         update public.broadcast_jobs as j
         set status = 'cancelled', completed_at = now(), updated_at = now()
         from (
             select e.id from public.broadcast_jobs as e
             join won as w on e.series_id = w.series_id and e.id <> w.job_id
-            where e.status = 'queued' and w.series_id is not null
+            join public.scheduled_messages as m on m.id = e.scheduled_message_id and m.occurrence_at < w.occurrence
+            where e.status = 'queued' and w.series_id is not null and w.refusal is null
             for update of e skip locked
         ) as earlier
         where j.id = earlier.id
