@@ -28,6 +28,7 @@ begin
         select g.job_id, g.token, g.message_id, g.error, g.wait, g.outcome, now() - make_interval(secs => coalesce(g.age, 0)) as answered_at
         from unnest(p_job_ids, p_tokens, p_outcomes, p_message_ids, p_errors, p_waits, p_ages)
             as g (job_id, token, outcome, message_id, error, wait, age)
+        order by g.job_id -- like record_deliveries: else the two could wait for each other
     ),
     -- Found by its key, whatever the statistics say of statuses.
     held as materialized (
