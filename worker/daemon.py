@@ -88,6 +88,9 @@ async def run(settings: Settings) -> None:
     for sig in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sig, _on_signal, stop)
     async with assembled(settings) as parts:
+        inbox = Inbox(parts.store.record_deliveries)
+        # Not in the group, which would wrap its ConfigError.
+        http = _listen(parts, settings, inbox) if settings.http_port else None
         log.info(
             "started",
             version=__version__,
@@ -99,9 +102,9 @@ async def run(settings: Settings) -> None:
         watchdog = Watchdog(parts.vitals)
         watchdog.start()
         async with asyncio.TaskGroup() as group:
-            http = _listen(parts, settings, stop, group) if settings.http_port else None
             for work in _loops(parts, settings, stop):
                 group.create_task(until(stop, work))
+            group.create_task(inbox.run(stop))
             await parts.dispatcher.run(stop)  # claims no more after `stop`, and drains
             if http:
                 http.stop()
@@ -119,14 +122,12 @@ def _loops(parts: Parts, settings: Settings, stop: asyncio.Event) -> Iterator[Co
         yield _wake(parts, settings).run(stop)
 
 
-def _listen(parts: Parts, settings: Settings, stop: asyncio.Event, group: asyncio.TaskGroup) -> "HttpServer":
-    """Starts /healthz, /metrics, /preview and, where its secrets are set, the webhook."""
+def _listen(parts: Parts, settings: Settings, inbox: Inbox) -> "HttpServer":
+    """Starts /healthz, /metrics, /preview and, where its secrets are set, the webhook. Raises ConfigError."""
     from worker.http import HttpServer, Pages, Webhook  # a daemon without them need not load a web server
 
     webhook = None
     if settings.whatsapp_app_secret and settings.whatsapp_verify_token:
-        inbox = Inbox(parts.store.record_deliveries)
-        group.create_task(inbox.run(stop))
         webhook = Webhook(settings.whatsapp_app_secret, settings.whatsapp_verify_token, inbox)
     server = HttpServer(Pages(parts.vitals, parts.metrics, webhook).app(), settings.http_host, settings.http_port)
     server.start()

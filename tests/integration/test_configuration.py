@@ -1,5 +1,7 @@
 """What the operator gets to see: refusals of a configuration, and the log."""
 
+import socket
+
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.http_server import Reply
 from tests.helpers.polling import until
@@ -34,6 +36,15 @@ def test_a_missing_configuration_exits_78(daemon):
     assert worker.wait() == 78
     for name in ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "GATEWAY"):
         assert name in worker.text
+
+
+def test_a_port_that_is_taken_exits_78(daemon):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        worker = daemon(HTTP_PORT=taken.getsockname()[1])
+
+        assert worker.wait() == 78
+    assert "HTTP_PORT" in worker.text
+    assert "Traceback" not in worker.text
 
 
 def test_a_lease_that_is_shorter_than_the_gateways_time_out_exits_78(daemon):
