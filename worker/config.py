@@ -43,14 +43,14 @@ class Settings(BaseSettings):
     realtime: Literal["auto", "off"] = "auto"
     default_timezone: str = "UTC"
     default_country_code: str | None = None
-    max_lateness_seconds: float = Field(0, ge=0)
+    max_lateness_seconds: float = Field(0, ge=0, le=10 * 366 * 86400)
     retry_attempts: int = Field(3, ge=1, le=20)
     retry_delay_seconds: float = Field(60, ge=0, le=86400)
     allow_http_media: bool = False
 
     gateway: GatewayName | None = None
     mock_failure_rate: float = Field(0, ge=0, le=1)
-    mock_delay_ms: float = Field(0, ge=0)
+    mock_delay_ms: float = Field(0, ge=0, le=3_600_000)
     whatsapp_phone_number_id: str | None = None
     whatsapp_access_token: str | None = Field(None, repr=False)
     whatsapp_api_base: str = "https://graph.facebook.com/v25.0"
@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     bullmq_queue: str = "broadcast"
     bullmq_prefix: str = "bull"
     bullmq_job: str = "broadcast"
-    handover_seconds: float = Field(600, ge=10)
+    handover_seconds: float = Field(600, ge=10, le=86400)
 
     http_host: str = "127.0.0.1"
     http_port: int = Field(0, ge=0, le=65535)
