@@ -487,6 +487,33 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
     where st.connection_id = p.connection_id
 $$;
 
+CREATE FUNCTION private.refuse_nonsense() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+    v_words text;
+begin
+    select case
+        when (((status <> ALL (ARRAY['failed'::text, 'unconfirmed'::text])) OR (error IS NOT NULL))) is false then 'What failed has a reason.'
+        when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((length(message) <= 65536) AND (length(caption) <= 65536) AND (length(contact_id) <= 256) AND (length(connection_id) <= 256) AND (length(media_url) <= 4096) AND (length(recurrence_pattern) <= 1024) AND (length(timezone) <= 64) AND (length((media)::text) <= 65536)))) is false then 'The message, or a part of it, is too long.'
+        when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (recurrence_pattern IS NULL) OR (recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'::text) OR (recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'::text))) is false then 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule such as FREQ=MONTHLY;BYDAY=1MO.'
+        when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NOT NULL))) is false then 'A recurring message needs a recurrence pattern, such as daily, weekly or monthly.'
+        when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (scheduled_at < '2200-01-01 00:00:00+00'::timestamp with time zone) AND ((recurrence_end_at IS NULL) OR ((recurrence_end_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (recurrence_end_at < '2200-01-01 00:00:00+00'::timestamp with time zone))) AND ((next_scheduled_at IS NULL) OR ((next_scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (next_scheduled_at < '2201-01-01 00:00:00+00'::timestamp with time zone)))))) is false then 'The times must lie between the years 2000 and 2199.'
+        when (((status <> 'sent'::text) OR ((sent_at IS NOT NULL) AND (message_id IS NOT NULL)))) is false then 'What is sent has a time and an id.'
+        when ((((series_anchor IS NULL) = (occurrence_at IS NULL)) AND ((series_anchor IS NULL) OR (series_id IS NOT NULL)))) is false then 'An occurrence belongs to a series.'
+        when ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'sent'::text, 'failed'::text, 'unconfirmed'::text, 'cancelled'::text, 'in_queue'::text]))) is false then 'There is no such status.'
+        when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (lower(btrim(type)) = ANY (ARRAY[''::text, 'text'::text, 'chat'::text, 'media'::text, 'file'::text, 'image'::text, 'photo'::text, 'picture'::text, 'video'::text, 'gif'::text, 'audio'::text, 'voice'::text, 'ptt'::text, 'document'::text, 'pdf'::text, 'template'::text])))) is false then 'The type must be text, media, image, video, audio, voice, document, file or template.'
+    end
+    into v_words
+    from (select new.*) as scheduled_messages;
+    if v_words is not null then
+        raise exception using message = v_words, errcode = 'PT400';
+    end if;
+    return new;
+end
+$_$;
+
 CREATE FUNCTION private.refuse_transition(p_old text, p_new text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -868,14 +895,16 @@ begin
         where w.new_id is not null
         on conflict (series_id, occurrence_at) where series_id is not null do nothing
     ),
-    -- An earlier occurrence that still waits would go out together with this one.
+    -- An earlier occurrence that still waits would go out together with this one. Not a later one: this may be the retry of an
+    -- old one; and not when this one fails: then the earlier is all there is.
     superseded as (
         update public.broadcast_jobs as j
         set status = 'cancelled', completed_at = now(), updated_at = now()
         from (
             select e.id from public.broadcast_jobs as e
             join won as w on e.series_id = w.series_id and e.id <> w.job_id
-            where e.status = 'queued' and w.series_id is not null
+            join public.scheduled_messages as m on m.id = e.scheduled_message_id and m.occurrence_at < w.occurrence
+            where e.status = 'queued' and w.series_id is not null and w.refusal is null
             for update of e skip locked
         ) as earlier
         where j.id = earlier.id
@@ -985,6 +1014,24 @@ CREATE TABLE public.scheduled_messages (
     CONSTRAINT scheduled_messages_type_known CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (lower(btrim(type)) = ANY (ARRAY[''::text, 'text'::text, 'chat'::text, 'media'::text, 'file'::text, 'image'::text, 'photo'::text, 'picture'::text, 'video'::text, 'gif'::text, 'audio'::text, 'voice'::text, 'ptt'::text, 'document'::text, 'pdf'::text, 'template'::text]))))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
+
+COMMENT ON CONSTRAINT scheduled_messages_failed_says_why ON public.scheduled_messages IS 'What failed has a reason.';
+
+COMMENT ON CONSTRAINT scheduled_messages_lengths ON public.scheduled_messages IS 'The message, or a part of it, is too long.';
+
+COMMENT ON CONSTRAINT scheduled_messages_pattern_shape ON public.scheduled_messages IS 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule such as FREQ=MONTHLY;BYDAY=1MO.';
+
+COMMENT ON CONSTRAINT scheduled_messages_recurring_has_pattern ON public.scheduled_messages IS 'A recurring message needs a recurrence pattern, such as daily, weekly or monthly.';
+
+COMMENT ON CONSTRAINT scheduled_messages_sane_times ON public.scheduled_messages IS 'The times must lie between the years 2000 and 2199.';
+
+COMMENT ON CONSTRAINT scheduled_messages_sent_is_complete ON public.scheduled_messages IS 'What is sent has a time and an id.';
+
+COMMENT ON CONSTRAINT scheduled_messages_series_complete ON public.scheduled_messages IS 'An occurrence belongs to a series.';
+
+COMMENT ON CONSTRAINT scheduled_messages_status_known ON public.scheduled_messages IS 'There is no such status.';
+
+COMMENT ON CONSTRAINT scheduled_messages_type_known ON public.scheduled_messages IS 'The type must be text, media, image, video, audio, voice, document, file or template.';
 
 CREATE FUNCTION public.get_pending_scheduled_messages() RETURNS SETOF public.scheduled_messages
     LANGUAGE sql STABLE
@@ -1121,6 +1168,7 @@ begin
         select g.job_id, g.token, g.message_id, g.error, g.wait, g.outcome, now() - make_interval(secs => coalesce(g.age, 0)) as answered_at
         from unnest(p_job_ids, p_tokens, p_outcomes, p_message_ids, p_errors, p_waits, p_ages)
             as g (job_id, token, outcome, message_id, error, wait, age)
+        order by g.job_id -- like record_deliveries: else the two could wait for each other
     ),
     -- Found by its key, whatever the statistics say of statuses.
     held as materialized (
@@ -1564,6 +1612,8 @@ CREATE TRIGGER guard_update BEFORE UPDATE ON public.scheduled_messages FOR EACH 
 
 CREATE TRIGGER guard_update_by_service BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((CURRENT_USER <> ALL (ARRAY['anon'::name, 'authenticated'::name])) AND (new.status = ANY (ARRAY['pending'::text, 'cancelled'::text])))) EXECUTE FUNCTION private.guard_update();
 
+CREATE TRIGGER refuse_nonsense BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((CURRENT_USER = ANY (ARRAY['anon'::name, 'authenticated'::name]))) EXECUTE FUNCTION private.refuse_nonsense();
+
 CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((new.gateway = 'bullmq'::text) AND (old.status = ANY (ARRAY['sending'::text, 'handed_over'::text, 'active'::text])) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
 
 CREATE TRIGGER settle_scheduled_messages AFTER UPDATE ON public.broadcast_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION private.settle_scheduled_messages();
@@ -1667,6 +1717,8 @@ GRANT ALL ON FUNCTION private.probe_delay(p_failed integer) TO service_role;
 
 REVOKE ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text) TO service_role;
+
+REVOKE ALL ON FUNCTION private.refuse_nonsense() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.refuse_transition(p_old text, p_new text) FROM PUBLIC;
 
