@@ -80,7 +80,7 @@ function describe(message, row) {
 function show(lines, before) {
   if (process.stdout.isTTY) {
     const up = before.length ? `\x1b[${before.length}A` : ''
-    const width = process.stdout.columns ?? 120
+    const width = process.stdout.columns || 120
     process.stdout.write(up + lines.map((line) => `\x1b[2K${line.slice(0, width - 1)}\n`).join(''))
   } else {
     lines.filter((line, i) => line !== before[i]).forEach((line) => console.log(line))

@@ -11,7 +11,7 @@ from local.api import NODE, ROOT
 from local.supervised import Supervised
 
 # The daemon hears of new rows through Realtime, which the local stack does not have: so it looks often.
-DAEMON = {"GATEWAY": "mock", "REALTIME": "off", "POLL_INTERVAL_SECONDS": "2"}
+DAEMON = {"GATEWAY": "mock", "REALTIME": "off", "POLL_INTERVAL_SECONDS": "1"}
 NEEDED = ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY")
 
 PROOF = """
@@ -32,12 +32,21 @@ select
 def main() -> int:
     started = time.monotonic()
     with Supervised({name: os.environ[name] for name in NEEDED} | DAEMON) as daemon:
+        await_start(daemon)
         print(f"A local Supabase answers at {os.environ['SUPABASE_URL']}; supervisord runs the daemon (mock gateway).")
         if subprocess.run([str(NODE), str(ROOT / "scripts" / "demo.mjs")]).returncode:
             print(f"\nThe daemon's log:\n{daemon.log}", file=sys.stderr)
             return 1
         stopped = daemon.ctl("stop", "all")
     return judge(stopped, time.monotonic() - started)
+
+
+def await_start(daemon: Supervised) -> None:
+    deadline = time.monotonic() + 30
+    while '"event": "started"' not in daemon.log:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"demo: the daemon did not start:\n{daemon.log}")
+        time.sleep(0.05)
 
 
 def judge(stopped: str, seconds: float) -> int:
@@ -57,4 +66,7 @@ def judge(stopped: str, seconds: float) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

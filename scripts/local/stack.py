@@ -83,20 +83,27 @@ def execute(command: list[str]) -> int:
     """Runs `command` against a fresh stack. Returns its exit code."""
     for sig in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sig, lambda *_: sys.exit(143))
-    child: subprocess.Popen[bytes] | None = None
     try:
         with fresh() as stack:
-            try:
-                child = subprocess.Popen(command, env={**os.environ, **stack.environment})
-                return child.wait()
-            finally:
-                end(child)
+            return attend(subprocess.Popen(command, env={**os.environ, **stack.environment}))
     except KeyboardInterrupt:
         return 130
 
 
-def end(child: subprocess.Popen[bytes] | None) -> None:
-    if child and child.poll() is None:
+def attend(child: subprocess.Popen[bytes]) -> int:
+    """Its exit code. It does not outlive us; after a Ctrl-C, which reached it as well, it has a moment to tidy up."""
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(10)
+        raise
+    finally:
+        end(child)
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
         child.terminate()
         try:
             child.wait(30)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from local.postgres import dies_with_parent
 from tests.helpers.polling import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +35,7 @@ class Worker:
                 cwd=directory,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                preexec_fn=dies_with_parent(signal.SIGKILL),  # a test run that is killed leaves no daemon behind
             )
 
     @property
