@@ -8,25 +8,30 @@ from threading import local as thread_local
 
 import httpx
 
+from tests.helpers.accounts import User
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.polling import until
 from tests.helpers.rows import Database, one, settled
 
 EVERY = 0.01  # seconds between two messages that fall due
+CONNECTIONS = 40  # each of which sends one message at a time
 LEAD = 2.0  # seconds from the first insert until the first message falls due
 
 
 class Race:
     """`number` messages of one user, each to a number of its own, each edited at about the moment that it is sent."""
 
-    def __init__(self, db: Database, http: httpx.Client, connection: str, user: str, number: int) -> None:
-        self.http, self.number, self.random = http, number, Random(6)
+    def __init__(self, db: Database, user: User, number: int) -> None:
+        self.http, self.number, self.random = user.http, number, Random(6)
+        shops = "select 'shop-' || n, 'shop', %s from generate_series(0, %s) as n"
+        db.execute(f"insert into connections (id, name, user_id) {shops}", (user.id, CONNECTIONS - 1))
         sql = """
             insert into scheduled_messages (connection_id, contact_id, message, scheduled_at, created_by, owner_id)
-            select %s, '+9198' || lpad(n::text, 8, '0'), 'old ' || n, now() + make_interval(secs => %s + n * %s), %s, %s
+            select 'shop-' || n %% %s, '+9198' || lpad(n::text, 8, '0'), 'old ' || n,
+                now() + make_interval(secs => %s + n * %s), %s, %s
             from generate_series(0, %s - 1) as n returning id::text
         """
-        rows = db.execute(sql, (connection, LEAD, EVERY, user, user, number))
+        rows = db.execute(sql, (CONNECTIONS, LEAD, EVERY, user.id, user.id, number))
         self.ids = [row["id"] for row in rows]
         self.start = time.monotonic() + LEAD
         self._clients = thread_local()
@@ -53,7 +58,7 @@ def test_an_edit_that_races_a_send_wins_or_is_refused_and_nothing_in_between(db,
     with CountingGateway(delay=0.03) as gateway:
         worker = daemon(GATEWAY="waha", WAHA_URL=gateway.url, CONCURRENCY=50)
         worker.until_said("started")
-        race = Race(db, user.http, user.connection_id, user.id, number)
+        race = Race(db, user, number)
 
         answers = race.run()
         until(lambda: settled(db), 60, "everything sent")
