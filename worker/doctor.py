@@ -8,10 +8,12 @@ import httpx
 
 from worker.config import Settings
 from worker.errors import ConfigError, StoreError, StoreRefused, WorkerError
-from worker.gateway.routing import Gateways
+from worker.gateway.routing import ONE_AT_A_TIME, Gateways, sender_of
 from worker.store import Store
 
 SKEW_SECONDS = 5
+CONNECTIONS = 20  # are asked for their state: a sample where there are more
+HAVE_SENDERS = ONE_AT_A_TIME | {"cloud"}  # the others have no state for each sender
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Finding:
 
     def __str__(self) -> str:
         line = f"{self.level:7}  {self.what}"
-        return f"{line}\n         → {self.remedy}" if self.remedy else line
+        return f"{line}\n         → {self.remedy}" if self.remedy and self.level != "ok" else line
 
 
 def ok(what: str) -> Finding:
@@ -58,7 +60,7 @@ async def examine(settings: Settings, store: Store) -> AsyncIterator[Finding]:
     yield clock(store)
     async for finding in database(store):
         yield finding
-    async for finding in gateway(settings):
+    async for finding in gateway(settings, store):
         yield finding
     yield await realtime(settings)
 
@@ -84,21 +86,45 @@ async def database(store: Store) -> AsyncIterator[Finding]:
         yield Finding(row["level"], row["what"], row["remedy"] or "")
 
 
-async def gateway(settings: Settings) -> AsyncIterator[Finding]:
+async def gateway(settings: Settings, store: Store) -> AsyncIterator[Finding]:
+    """Each sender once; a gateway with sessions has one for each connection."""
     try:
         gateways = Gateways(settings)
     except ConfigError as e:
         yield failure(str(e), "Complete the environment.")
         return
     try:
-        health = await gateways.default.check("")
+        found = await senders(gateways, store)
+        for name, sender in found:
+            yield await session(gateways, name, sender)
+        if not found:
+            yield warning(f"gateway {gateways.default.name}: no connection whose session could be asked", "Add one.")
+    except WorkerError as e:
+        yield failure(f"the connections cannot be read: {e}", "Run ./scripts/migrate.")
     finally:
         await gateways.aclose()
-    name = gateways.default.name
+
+
+async def senders(gateways: Gateways, store: Store) -> list[tuple[str, str]]:
+    """The gateway and the sender of the first connections, and the environment's own where it needs no connection."""
+    default = gateways.default.name
+    found = [] if default in ONE_AT_A_TIME else [(default, "")]
+    for row in await store.get_connections(CONNECTIONS):
+        name = row["gateway"] or default
+        sender = sender_of(name, row["sender"], row["connection_id"])
+        found.append((name, sender if name in HAVE_SENDERS else ""))
+    return [*dict.fromkeys(found)]
+
+
+async def session(gateways: Gateways, name: str, sender: str) -> Finding:
+    what = f"gateway {name}" + (f", {sender}" if sender else "")
+    try:
+        health = await gateways.of(name).check(sender)
+    except ConfigError as e:
+        return failure(str(e), "Complete the environment.")
     if health.ok:
-        yield ok(f"gateway {name}: {health.detail or 'answers'}")
-    else:
-        yield failure(f"gateway {name}: {health.detail}", "Check its address, its credentials and the session's state.")
+        return ok(f"{what}: {health.detail or 'answers'}")
+    return failure(f"{what}: {health.detail}", "Check its address, its credentials and the session's state.")
 
 
 async def realtime(settings: Settings) -> Finding:

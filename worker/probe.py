@@ -8,7 +8,7 @@ import structlog
 from worker.calls import Agenda, Row
 from worker.dispatcher import Dispatcher
 from worker.errors import ConfigError, WorkerError
-from worker.gateway.routing import Gateways
+from worker.gateway.routing import Gateways, sender_of
 from worker.models import Health
 from worker.store import Store
 from worker.times import parse_time
@@ -33,6 +33,8 @@ class Probe:
         """Takes note of the next probe, which may be another daemon's."""
         if agenda.next_probe_at:
             self._come_back(self.store.clock.until(agenda.next_probe_at))
+        else:
+            self.vitals.gateway = Health(True)  # nothing is paused: another daemon may have found it well
 
     def stopped(self) -> None:
         """The dispatcher has just stopped a connection."""
@@ -63,7 +65,7 @@ class Probe:
     async def _is_back(self, row: Row) -> bool:
         try:
             gateway = self.gateways.of(row["gateway"] or self.gateways.default.name)
-            health = await gateway.check(row["sender"] or ("" if gateway.name == "cloud" else row["connection_id"]))
+            health = await gateway.check(sender_of(gateway.name, row["sender"], row["connection_id"]))
         except ConfigError as e:
             health = Health(False, str(e))
         if gateway_is_everybodys := not row["sender"] and not row["gateway"] and self.gateways.default.name == "cloud":

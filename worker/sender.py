@@ -17,7 +17,7 @@ from worker.clock import Clock
 from worker.config import Settings
 from worker.errors import BadMessage, ConfigError
 from worker.gateway import Gateway
-from worker.gateway.routing import ONE_AT_A_TIME, Gateways
+from worker.gateway.routing import ONE_AT_A_TIME, Gateways, sender_of
 from worker.metrics import Metrics
 from worker.models import Message, Outcome, Rejected, Sent, Stopped, Unconfirmed
 from worker.recipient import mask
@@ -159,7 +159,7 @@ def to_message(row: dict[str, Any], settings: Settings) -> Message:
     return Message(
         job_id=row["id"],
         connection_id=row["connection_id"],
-        sender=row["sender"] or ("" if row["gateway"] == "cloud" else row["connection_id"]),
+        sender=sender_of(row["gateway"], row["sender"], row["connection_id"]),
         recipient=row["recipient"],
         kind=what.kind,
         text=what.text,

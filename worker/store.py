@@ -118,6 +118,13 @@ class Store:
         rows = await self._api.rows("resolve_scheduled_message", {"p_id": message_id, "p_outcome": outcome})
         return rows[0] if rows else None
 
+    async def get_connections(self, limit: int) -> list[Row]:
+        """connection_id of the first `limit` connections, with the gateway and sender of their settings, or None."""
+        ids = await self._api.on_table(self._api.table("connections").select("id").order("id").limit(limit))
+        table = self._api.table("connection_settings").select("connection_id,gateway,sender")
+        settings = {row["connection_id"]: row for row in await self._api.on_table(table)}
+        return [settings.get(row["id"]) or {"connection_id": row["id"], "gateway": None, "sender": None} for row in ids]
+
     async def get_connection_settings(self, connection_id: str) -> Row | None:
         """The row of connection_settings, None where there is none."""
         table = self._api.table("connection_settings").select("*").eq("connection_id", connection_id)

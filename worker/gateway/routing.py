@@ -10,6 +10,11 @@ from worker.gateway import Gateway, build
 ONE_AT_A_TIME = frozenset({"waha", "evolution", "wppconnect"})
 
 
+def sender_of(gateway: str, sender: str | None, connection_id: str) -> str:
+    """Its settings' `sender`, else the connection's own id, or for the Cloud API "", the environment's number."""
+    return sender or ("" if gateway == "cloud" else connection_id)
+
+
 class Gateways:
     """Builds each gateway when it is first asked for. Raises ConfigError for the environment's own at once."""
 
