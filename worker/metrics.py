@@ -39,7 +39,6 @@ class Metrics:
         self.deferred = self._counter("deferred", "Jobs put off by pacing, limits or an unusable connection")
         self.rescued = self._counter("rescued", "Jobs whose lease ran out in a daemon's hands")
         self.fenced_out = self._counter("fenced_out", "Outcomes refused, another daemon having the job")
-        self.superseded = self._counter("superseded", "Occurrences dropped because the next one was due")
         self.missed = self._counter("missed_occurrences", "Occurrences passed over while nothing ran")
         self.handed_over = self._counter("handed_over", "Jobs handed to the Node broadcast worker")
         self.stale_hand_overs = Gauge(

@@ -23,7 +23,6 @@ COUNTERS = {
     "deferred": "deferred",
     "rescued": "rescued",
     "fenced_out": "fenced_out",
-    "superseded": "superseded",
     "missed": "missed_occurrences",
     "handed_over": "handed_over",
 }
