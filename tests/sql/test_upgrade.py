@@ -265,6 +265,18 @@ def test_6_the_switch_over_of_the_documentation_takes_rows_out_of_the_old_queue(
     assert stored(upstream.db, row)["status"] == "sent"
 
 
+@pytest.mark.parametrize("outcome", ["sent", "failed"])
+def test_6_what_the_former_worker_left_in_the_middle_is_settled_by_hand(upstream, outcome):
+    row = upstream.add({"status": "processing"}, "owner_id")
+    told = "The former worker stopped while it was at this message."
+    sql = "update scheduled_messages set status = 'unconfirmed', error = %s where status = 'processing' and id = %s"
+
+    assert upstream.db.execute(f"{sql} and broadcast_job_id is null", (told, row)).rowcount == 1
+    assert one(upstream.db, "select count(*) from resolve_scheduled_message(%s, %s)", row, outcome) == 1
+
+    assert stored(upstream.db, row)["status"] == outcome
+
+
 def test_7_the_checks_are_validated_as_the_documentation_says(older):
     older.db.execute(
         "update scheduled_messages set status = 'cancelled', error = 'Of no use.' where scheduled_at = 'infinity'"
