@@ -1371,6 +1371,11 @@ begin
     set status = case p_outcome when 'sent' then 'completed' when 'failed' then 'failed' else 'cancelled' end, completed_at = now(), updated_at = now()
     from public.scheduled_messages as s
     where s.id = p_id and j.id = s.broadcast_job_id;
+    -- A row without a job is left from a former worker (docs/upgrading.md).
+    update public.scheduled_messages as s
+    set status = p_outcome, sent_at = case when p_outcome = 'sent' then s.scheduled_at end, message_id = coalesce(s.message_id, s.id::text),
+        error = case when p_outcome = 'failed' then 'The operator found that it was not sent.' end, updated_at = now()
+    where s.id = p_id and s.broadcast_job_id is null and p_outcome <> 'resend';
     update public.scheduled_messages as s set status = 'pending' where s.id = p_id and p_outcome = 'resend';
 end
 $$;
