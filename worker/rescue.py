@@ -56,6 +56,7 @@ class Rescue:
                 await self.rescue()
             except WorkerError as e:
                 log.error("a rescue failed", reason=str(e))
+                self._due_at = time.monotonic() + self.settings.poll_interval_seconds
 
     async def rescue(self) -> None:
         """One pass."""

@@ -139,7 +139,16 @@ class Scheduler:
     async def _plan(self, rows: Sequence[dict[str, Any]]) -> list[Enqueue]:
         known = await self.store.look_up_recipients([row["id"] for row in rows])
         now = self.clock.now()
-        return [plan.plan(row, known.get(row["id"]), self.settings, now) for row in rows]
+        return [self._plan_one(row, known.get(row["id"]), now) for row in rows]
+
+    def _plan_one(self, row: dict[str, Any], known: dict[str, Any] | None, now: datetime) -> Enqueue:
+        """A row that we cannot even think about fails; the daemon does not."""
+        try:
+            return plan.plan(row, known, self.settings, now)
+        except Exception:
+            log.exception("a row cannot be planned", message=row["id"])
+            error = "This message could not be understood. The operator's log says why."
+            return Enqueue(row["id"], row["revision"], plan.job_id(row), error=error)
 
     def _take_due(self) -> list[Enqueue]:
         count = 0

@@ -3,11 +3,12 @@
 import asyncio
 import math
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -61,7 +62,8 @@ class Sender:
         self.in_flight: Counter[str] = Counter()  # by connection
         self._serial: set[str] = set()  # connections in flight that take one message at a time, and not on slots
         self._dialled: set[str] = set()  # ids of jobs that a gateway may know of
-        self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        # By gateway and sender, which several connections may share; gone when nobody waits for it.
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._stopped: dict[str, float] = {}  # connections that a gateway stopped, and when
 
     def is_busy(self, connection: str) -> bool:
@@ -96,7 +98,6 @@ class Sender:
         if not self.in_flight[job.connection]:
             del self.in_flight[job.connection]
             self._serial.discard(job.connection)
-            self._turns.pop((job.row["gateway"], job.row["sender"] or job.connection), None)
 
     async def _attempt(self, job: Job) -> Settlement:
         try:
@@ -108,7 +109,7 @@ class Sender:
             return self._settle(job, Stopped(str(e)))
         if gateway.name not in ONE_AT_A_TIME:
             return await self._dial(job, gateway, message)
-        async with self._turns[gateway.name, message.sender]:
+        async with self._turns.setdefault((gateway.name, message.sender), asyncio.Lock()):
             return await self._dial(job, gateway, message)
 
     async def _dial(self, job: Job, gateway: Gateway, message: Message) -> Settlement:
