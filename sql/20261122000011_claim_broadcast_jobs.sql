@@ -41,6 +41,7 @@ language sql
 volatile
 set search_path = ''
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
     with turn as materialized (
         select * from private.pace(p_turn, p_now, p_gateway) as p where p.blocked_reason is null
@@ -151,6 +152,7 @@ returns void
 language sql
 set search_path = ''
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
     with failed as (
         update public.broadcast_jobs as j
@@ -184,6 +186,7 @@ returns void
 language sql
 set search_path = ''
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
     with paced as materialized (
         select p.*, coalesce(p.blocked_reason, p.turn_reason) as reason, greatest(10, 1000 / cardinality(p_turn)) as enough,

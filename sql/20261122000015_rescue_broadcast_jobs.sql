@@ -5,6 +5,7 @@ language sql
 stable
 set search_path = ''
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
     select least(
         (select min(j.lease_until) from public.broadcast_jobs as j where j.status in ('sending', 'handed_over')),
@@ -29,6 +30,7 @@ language plpgsql
 volatile
 set search_path = ''
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 begin
     with late as (

@@ -1,17 +1,19 @@
 -- What comes next: the database's clock, the next instants at which there is something to do, and the rows that fall due
 -- within p_horizon_seconds, so that the daemon can prepare them. Holds nothing. `stale_hand_overs`: jobs that a Node worker
--- was given more than p_stale_seconds ago and has not finished.
+-- was given more than p_stale_seconds ago and has not finished. `upcoming` is json and not jsonb, which refuses some of what
+-- the column `media` may hold, and one such row would hold up all.
 create or replace function public.get_agenda(
     p_horizon_seconds double precision, p_limit integer default 500, p_stale_seconds double precision default 600
 )
 returns table (
     db_now timestamptz, next_due_at timestamptz, next_ready_at timestamptz, next_expiry_at timestamptz, next_probe_at timestamptz,
-    upcoming jsonb, stale_hand_overs integer
+    upcoming json, stale_hand_overs integer
 )
 language sql
 stable
 set search_path = ''
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
     select clock_timestamp(),
         (select min(s.scheduled_at) from public.scheduled_messages as s where s.status = 'pending'),
@@ -19,7 +21,7 @@ as $$
         private.next_expiry(),
         (select min(c.probe_at) from private.connection_state as c where c.probe_at is not null),
         (
-            select jsonb_agg(to_jsonb(soon) order by soon.scheduled_at, soon.id)
+            select json_agg(soon order by soon.scheduled_at, soon.id)
             from (
                 select s.* from public.scheduled_messages as s
                 where s.status = 'pending' and s.scheduled_at > now() and s.scheduled_at <= now() + make_interval(secs => p_horizon_seconds)
