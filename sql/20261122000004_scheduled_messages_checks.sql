@@ -13,6 +13,7 @@ drop constraint if exists scheduled_messages_sane_times,
 drop constraint if exists scheduled_messages_recurring_has_pattern,
 drop constraint if exists scheduled_messages_pattern_shape,
 drop constraint if exists scheduled_messages_lengths,
+drop constraint if exists scheduled_messages_media_is_shallow,
 drop constraint if exists scheduled_messages_series_complete;
 
 alter table public.scheduled_messages
@@ -55,9 +56,15 @@ add constraint scheduled_messages_pattern_shape check (
 add constraint scheduled_messages_lengths check (
     status not in ('pending', 'processing', 'in_queue')
     or (
-        length(message) <= 65536 and length(caption) <= 65536 and length(contact_id) <= 256 and length(connection_id) <= 256
-        and length(media_url) <= 4096 and length(recurrence_pattern) <= 1024 and length(timezone) <= 64 and length(media::text) <= 65536
+        length(message) <= 8192 and length(caption) <= 8192 and length(contact_id) <= 256 and length(connection_id) <= 256
+        and length(media_url) <= 4096 and length(recurrence_pattern) <= 1024 and length(timezone) <= 64 and length(media::text) <= 16384
     )
+) not valid,
+-- One row whose JSON no parser takes would hold up every list that it is in. A bracket more is a level more, at most.
+add constraint scheduled_messages_media_is_shallow check (
+    status not in ('pending', 'processing', 'in_queue')
+    or media is null
+    or (length(media::text) - length(translate(media::text, '[{', '')) <= 200 and media::text !~ '[0-9]{255}')
 ) not valid;
 
 -- What users are told (20261122000006).
@@ -74,6 +81,8 @@ is 'A recurring message needs a recurrence pattern, such as daily, weekly or mon
 comment on constraint scheduled_messages_pattern_shape on public.scheduled_messages
 is 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule such as FREQ=MONTHLY;BYDAY=1MO.';
 comment on constraint scheduled_messages_lengths on public.scheduled_messages is 'The message, or a part of it, is too long.';
+comment on constraint scheduled_messages_media_is_shallow on public.scheduled_messages
+is 'The media must be a list of attachments, or a template.';
 
 -- Without rows there is nothing to wait for.
 do $$

@@ -216,6 +216,13 @@ as $$
 declare
     v_words text;
 begin
+    if new.media is not null then
+        begin
+            perform new.media::jsonb; -- stricter than json: no character zero, no half of a surrogate pair
+        exception when others then
+            raise exception 'The media are not valid JSON.' using errcode = 'PT400';
+        end;
+    end if;
     select case%s
     end
     into v_words

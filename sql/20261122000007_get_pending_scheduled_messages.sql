@@ -11,18 +11,18 @@ set search_path = ''
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
-    select s.*
+    select (due.message).*
     from (
-        select p.id, sum(octet_length(p.message) + coalesce(octet_length(p.caption), 0) + coalesce(octet_length(p.media::text), 0))
-            over (order by p.scheduled_at, p.id rows between unbounded preceding and 1 preceding) as size_before
+        select p as message, p.scheduled_at, p.id,
+            sum(octet_length(p.message) + coalesce(octet_length(p.caption), 0) + coalesce(octet_length(p.media::text), 0))
+                over (order by p.scheduled_at, p.id rows between unbounded preceding and 1 preceding) as size_before
         from public.scheduled_messages as p
         where p.status = 'pending' and p.scheduled_at <= now()
         order by p.scheduled_at, p.id
         limit 1000
     ) as due
-    join public.scheduled_messages as s on s.id = due.id
     where coalesce(due.size_before, 0) < 8000000
-    order by s.scheduled_at, s.id
+    order by due.scheduled_at, due.id
 $$;
 revoke all on function public.get_pending_scheduled_messages() from public, anon, authenticated;
 grant execute on function public.get_pending_scheduled_messages() to authenticated, service_role;

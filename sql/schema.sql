@@ -79,6 +79,7 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway te
     LANGUAGE sql
     SET search_path TO ''
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
     with turn as materialized (
         select * from private.pace(p_turn, p_now, p_gateway) as p where p.blocked_reason is null
@@ -213,6 +214,7 @@ CREATE FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with ti
     LANGUAGE sql
     SET search_path TO ''
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
     with failed as (
         update public.broadcast_jobs as j
@@ -349,6 +351,7 @@ CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     SET search_path TO ''
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
     select least(
         (select min(j.lease_until) from public.broadcast_jobs as j where j.status in ('sending', 'handed_over')),
@@ -427,6 +430,7 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
     LANGUAGE sql
     SET search_path TO ''
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
     with paced as materialized (
         select p.*, coalesce(p.blocked_reason, p.turn_reason) as reason, greatest(10, 1000 / cardinality(p_turn)) as enough,
@@ -494,9 +498,17 @@ CREATE FUNCTION private.refuse_nonsense() RETURNS trigger
 declare
     v_words text;
 begin
+    if new.media is not null then
+        begin
+            perform new.media::jsonb; -- stricter than json: no character zero, no half of a surrogate pair
+        exception when others then
+            raise exception 'The media are not valid JSON.' using errcode = 'PT400';
+        end;
+    end if;
     select case
         when (((status <> ALL (ARRAY['failed'::text, 'unconfirmed'::text])) OR (error IS NOT NULL))) is false then 'What failed has a reason.'
-        when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((length(message) <= 65536) AND (length(caption) <= 65536) AND (length(contact_id) <= 256) AND (length(connection_id) <= 256) AND (length(media_url) <= 4096) AND (length(recurrence_pattern) <= 1024) AND (length(timezone) <= 64) AND (length((media)::text) <= 65536)))) is false then 'The message, or a part of it, is too long.'
+        when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((length(message) <= 8192) AND (length(caption) <= 8192) AND (length(contact_id) <= 256) AND (length(connection_id) <= 256) AND (length(media_url) <= 4096) AND (length(recurrence_pattern) <= 1024) AND (length(timezone) <= 64) AND (length((media)::text) <= 16384)))) is false then 'The message, or a part of it, is too long.'
+        when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (media IS NULL) OR (((length((media)::text) - length(translate((media)::text, '[{'::text, ''::text))) <= 200) AND ((media)::text !~ '[0-9]{255}'::text)))) is false then 'The media must be a list of attachments, or a template.'
         when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (recurrence_pattern IS NULL) OR (recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'::text) OR (recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'::text))) is false then 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule such as FREQ=MONTHLY;BYDAY=1MO.'
         when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NOT NULL))) is false then 'A recurring message needs a recurrence pattern, such as daily, weekly or monthly.'
         when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (scheduled_at < '2200-01-01 00:00:00+00'::timestamp with time zone) AND ((recurrence_end_at IS NULL) OR ((recurrence_end_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (recurrence_end_at < '2200-01-01 00:00:00+00'::timestamp with time zone))) AND ((next_scheduled_at IS NULL) OR ((next_scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (next_scheduled_at < '2201-01-01 00:00:00+00'::timestamp with time zone)))))) is false then 'The times must lie between the years 2000 and 2199.'
@@ -945,10 +957,11 @@ begin
 end
 $_$;
 
-CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer DEFAULT 500, p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, next_due_at timestamp with time zone, next_ready_at timestamp with time zone, next_expiry_at timestamp with time zone, next_probe_at timestamp with time zone, upcoming jsonb, stale_hand_overs integer)
+CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer DEFAULT 500, p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, next_due_at timestamp with time zone, next_ready_at timestamp with time zone, next_expiry_at timestamp with time zone, next_probe_at timestamp with time zone, upcoming json, stale_hand_overs integer)
     LANGUAGE sql STABLE
     SET search_path TO ''
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
     select clock_timestamp(),
         (select min(s.scheduled_at) from public.scheduled_messages as s where s.status = 'pending'),
@@ -956,7 +969,7 @@ CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit in
         private.next_expiry(),
         (select min(c.probe_at) from private.connection_state as c where c.probe_at is not null),
         (
-            select jsonb_agg(to_jsonb(soon) order by soon.scheduled_at, soon.id)
+            select json_agg(soon order by soon.scheduled_at, soon.id)
             from (
                 select s.* from public.scheduled_messages as s
                 where s.status = 'pending' and s.scheduled_at > now() and s.scheduled_at <= now() + make_interval(secs => p_horizon_seconds)
@@ -1004,7 +1017,8 @@ CREATE TABLE public.scheduled_messages (
     revision integer DEFAULT 0 NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT scheduled_messages_failed_says_why CHECK (((status <> ALL (ARRAY['failed'::text, 'unconfirmed'::text])) OR (error IS NOT NULL))),
-    CONSTRAINT scheduled_messages_lengths CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((length(message) <= 65536) AND (length(caption) <= 65536) AND (length(contact_id) <= 256) AND (length(connection_id) <= 256) AND (length(media_url) <= 4096) AND (length(recurrence_pattern) <= 1024) AND (length(timezone) <= 64) AND (length((media)::text) <= 65536)))),
+    CONSTRAINT scheduled_messages_lengths CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((length(message) <= 8192) AND (length(caption) <= 8192) AND (length(contact_id) <= 256) AND (length(connection_id) <= 256) AND (length(media_url) <= 4096) AND (length(recurrence_pattern) <= 1024) AND (length(timezone) <= 64) AND (length((media)::text) <= 16384)))),
+    CONSTRAINT scheduled_messages_media_is_shallow CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (media IS NULL) OR (((length((media)::text) - length(translate((media)::text, '[{'::text, ''::text))) <= 200) AND ((media)::text !~ '[0-9]{255}'::text)))),
     CONSTRAINT scheduled_messages_pattern_shape CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (recurrence_pattern IS NULL) OR (recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'::text) OR (recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'::text))),
     CONSTRAINT scheduled_messages_recurring_has_pattern CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NOT NULL))),
     CONSTRAINT scheduled_messages_sane_times CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (scheduled_at < '2200-01-01 00:00:00+00'::timestamp with time zone) AND ((recurrence_end_at IS NULL) OR ((recurrence_end_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (recurrence_end_at < '2200-01-01 00:00:00+00'::timestamp with time zone))) AND ((next_scheduled_at IS NULL) OR ((next_scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (next_scheduled_at < '2201-01-01 00:00:00+00'::timestamp with time zone)))))),
@@ -1018,6 +1032,8 @@ WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze
 COMMENT ON CONSTRAINT scheduled_messages_failed_says_why ON public.scheduled_messages IS 'What failed has a reason.';
 
 COMMENT ON CONSTRAINT scheduled_messages_lengths ON public.scheduled_messages IS 'The message, or a part of it, is too long.';
+
+COMMENT ON CONSTRAINT scheduled_messages_media_is_shallow ON public.scheduled_messages IS 'The media must be a list of attachments, or a template.';
 
 COMMENT ON CONSTRAINT scheduled_messages_pattern_shape ON public.scheduled_messages IS 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule such as FREQ=MONTHLY;BYDAY=1MO.';
 
@@ -1036,12 +1052,21 @@ COMMENT ON CONSTRAINT scheduled_messages_type_known ON public.scheduled_messages
 CREATE FUNCTION public.get_pending_scheduled_messages() RETURNS SETOF public.scheduled_messages
     LANGUAGE sql STABLE
     SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
-    select s.*
-    from public.scheduled_messages as s
-    where s.status = 'pending' and s.scheduled_at <= now()
-    order by s.scheduled_at, s.id
-    limit 1000
+    select (due.message).*
+    from (
+        select p as message, p.scheduled_at, p.id,
+            sum(octet_length(p.message) + coalesce(octet_length(p.caption), 0) + coalesce(octet_length(p.media::text), 0))
+                over (order by p.scheduled_at, p.id rows between unbounded preceding and 1 preceding) as size_before
+        from public.scheduled_messages as p
+        where p.status = 'pending' and p.scheduled_at <= now()
+        order by p.scheduled_at, p.id
+        limit 1000
+    ) as due
+    where coalesce(due.size_before, 0) < 8000000
+    order by due.scheduled_at, due.id
 $$;
 
 CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, counts jsonb, next_due_at timestamp with time zone, oldest_overdue_at timestamp with time zone, waiting jsonb, connections jsonb, unconfirmed jsonb, stale_hand_overs integer)
@@ -1260,6 +1285,7 @@ CREATE FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double precision
     LANGUAGE plpgsql
     SET search_path TO ''
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
 begin
     with late as (

@@ -1,8 +1,11 @@
 """What else somebody might try who is signed in, or is not, and is not meant to get through."""
 
+import json
+from contextlib import suppress
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from tests.helpers.rows import add_connections, message, one
@@ -198,6 +201,41 @@ async def test_a_message_that_is_inserted_again_under_its_old_id_is_sent_again(d
         assert status(db, row["id"]) == "sent"
         mine.delete(row["id"])
         mine.insert(**draft(mine.connection_id, scheduled_at="2026-01-01T00:00:00Z", id=row["id"]))
+
+
+POISON = ["[" * 3_000 + "]" * 3_000, "[" + "1" * 5_000 + "]", '{"url": "\\u0000"}', '{"url": "\\ud800"}', "[1e400]"]
+
+
+@pytest.mark.parametrize("due", ["now() - interval '1 hour'", "now() + interval '20 seconds'"])
+@pytest.mark.parametrize("media", POISON, ids=lambda media: media[:12])
+async def test_one_row_that_no_parser_takes_does_not_hold_up_the_messages_of_others(db, tenants, parts, media, due):
+    good = row_in(db, "pending", tenants[1].connection_id, tenants[1].id)
+    row = draft(tenants[0].connection_id, scheduled_at="DUE", media="MEDIA")
+    body = json.dumps(row).replace('"MEDIA"', media).replace('"DUE"', json.dumps(one(db, f"select ({due})::text")))
+
+    answer = tenants[0].http.post("/scheduled_messages", content=body, headers={"content-type": "application/json"})
+    with suppress(psycopg.errors.CheckViolation):
+        row_in(db, "pending", tenants[0].connection_id, None, media=media, scheduled_at=one(db, f"select {due}"))
+    daemon = await parts()
+    await daemon.scheduler.poll()
+    await daemon.dispatcher.send_all()
+
+    assert answer.status_code in (201, 400), answer.text
+    assert status(db, good) == "sent"
+
+
+async def test_a_flood_of_big_rows_is_read_in_portions(db, tenants, parts):
+    sql = """
+        insert into scheduled_messages (connection_id, contact_id, message, caption, scheduled_at)
+        select %s, '+919876500000', repeat(chr(1), 8192), repeat(chr(1), 8192), now() from generate_series(1, 700)
+    """
+    db.execute(sql, (tenants[0].connection_id,))
+    daemon = await parts()
+
+    assert 400 < len(await daemon.store.get_pending()) < 700
+    await daemon.scheduler.poll()
+
+    assert one(db, "select count(*) from scheduled_messages where status = 'failed'") == 700
 
 
 # An application may leave its broadcast tables open to its users, as the upstream one does.

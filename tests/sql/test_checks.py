@@ -33,12 +33,15 @@ NONSENSE = [
     ("pending", {"scheduled_at": "2200-01-01 00:00:00+00"}),
     ("pending", {"recurrence_end_at": "infinity"}),
     ("pending", {"next_scheduled_at": "infinity"}),
-    ("pending", {"message": "x" * 65_537}),
-    ("pending", {"caption": "x" * 65_537}),
+    ("pending", {"message": "x" * 8_193}),
+    ("pending", {"caption": "x" * 8_193}),
     ("pending", {"contact_id": "1" * 257}),
     ("pending", {"media_url": "https://example.com/" + "x" * 4096}),
     ("pending", {"timezone": "x" * 65}),
-    ("pending", {"media": '"' + "x" * 65_536 + '"'}),
+    ("pending", {"media": '"' + "x" * 16_384 + '"'}),
+    ("pending", {"media": "[" * 201 + "]" * 201}),
+    ("pending", {"media": '{"a":' * 201 + "1" + "}" * 201}),
+    ("pending", {"media": "1" * 255}),
 ]
 SENSE = [
     {"message": "", "media_url": "https://example.com/a.png", "type": "media"},
@@ -50,7 +53,8 @@ SENSE = [
     {"recurrence_pattern": "FREQ=FORTNIGHTLY"},
     {"timezone": "Mars/Olympus"},
     {"scheduled_at": "2000-01-01 00:00:00+00"},
-    {"message": "x" * 65_536},
+    {"message": "x" * 8_192},
+    {"media": "[" * 200 + "]" * 200},
 ]
 
 
@@ -81,7 +85,9 @@ def test_what_the_daemon_itself_judges_gets_in(db, columns):
         ({"scheduled_at": "infinity"}, "between the years"),
         ({"is_recurring": True}, "needs a recurrence pattern"),
         ({"recurrence_pattern": "every blue moon"}, "FREQ=MONTHLY;BYDAY=1MO"),
-        ({"message": "x" * 65_537}, "too long"),
+        ({"message": "x" * 8_193}, "too long"),
+        ({"media": [[[]] * 300]}, "list of attachments"),
+        ({"media": {"url": "\u0000"}}, "not valid JSON"),
     ],
     ids=lambda c: name_of(c),
 )
