@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -46,15 +47,20 @@ class Queue:
         self.db.execute(
             """
             with row as (
-                insert into scheduled_messages (id, connection_id, contact_id, message, scheduled_at, status, broadcast_job_id)
+                insert into scheduled_messages (
+                    id, connection_id, contact_id, message, scheduled_at, status, broadcast_job_id
+                )
                 select i.id, %(c)s, coalesce(%(r)s, '+9198' || lpad(i.n::text, 8, '0')), 'x', %(at)s, 'processing', i.id
                 from (select gen_random_uuid() as id, n from generate_series(1, %(count)s) as n) as i
                 returning *
             ), job as (
-                insert into broadcast_jobs (id, scheduled_message_id, connection_id, recipient, schedule, available_at, status)
+                insert into broadcast_jobs (
+                    id, scheduled_message_id, connection_id, recipient, schedule, available_at, status
+                )
                 select id, id, connection_id, contact_id, scheduled_at, scheduled_at, 'queued' from row returning id
             )
-            insert into broadcast_messages (id, job_id, scheduled_message_id, contact, status) select id, id, id, '', 'waiting' from job
+            insert into broadcast_messages (id, job_id, scheduled_message_id, contact, status)
+            select id, id, id, '', 'waiting' from job
             """,
             {"count": count, "c": connection, "at": at, "r": recipient},
         )
@@ -65,8 +71,9 @@ class Queue:
     ) -> Claimed:
         token = token or str(uuid4())
         row = self.db.execute(
-            "select jobs, nullif(next_ready_at, 'infinity') as next_ready_at from claim_broadcast_jobs(%s, %s, 60, %s, %s, %s)",
-            (token, seats, gateway, list(busy), now)
+            "select jobs, nullif(next_ready_at, 'infinity') as next_ready_at"
+            " from claim_broadcast_jobs(%s, %s, 60, %s, %s, %s)",
+            (token, seats, gateway, list(busy), now),
         ).fetchone()
         assert row
         return Claimed(token, row["jobs"] or [], row["next_ready_at"])
@@ -80,7 +87,7 @@ class Queue:
             slots += [(slot - start).total_seconds() for slot in claimed.slots]
             if claimed.next_ready_at is None or max(now, claimed.next_ready_at) >= end:
                 return sorted(slots)
-            assert claimed.jobs or claimed.next_ready_at > now, "a claim that found nothing must not be made again at once"
+            assert claimed.jobs or claimed.next_ready_at > now, "it would ask again at once"
             now = max(now, claimed.next_ready_at)
         raise AssertionError("it never comes to rest")
 
@@ -101,7 +108,8 @@ class Queue:
         )
 
     def state(self, connection: str = "shop") -> dict[str, Any]:
-        row = self.db.execute("select * from private.connection_state where connection_id = %s", (connection,)).fetchone()
+        sql = "select * from private.connection_state where connection_id = %s"
+        row = self.db.execute(sql, (connection,)).fetchone()
         assert row
         return row
 
@@ -114,7 +122,8 @@ class Queue:
         ).fetchall()
 
     def waiting(self, connection: str = "shop") -> int:
-        return int(one(self.db, "select count(*) from broadcast_jobs where status = 'queued' and connection_id = %s", connection))
+        sql = "select count(*) from broadcast_jobs where status = 'queued' and connection_id = %s"
+        return int(one(self.db, sql, connection))
 
 
 def most_within(instants: Sequence[float], seconds: float) -> int:
@@ -129,5 +138,4 @@ def most_within(instants: Sequence[float], seconds: float) -> int:
 
 def gaps(instants: Sequence[float]) -> list[float]:
     """Seconds between neighbours."""
-    ordered = sorted(instants)
-    return [later - earlier for earlier, later in zip(ordered, ordered[1:], strict=False)]
+    return [later - earlier for earlier, later in pairwise(sorted(instants))]

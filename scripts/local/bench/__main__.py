@@ -65,7 +65,7 @@ def table(found: Sequence[Figure], title: str) -> Table:
 def main() -> None:
     given = arguments()
     size = figures.QUICK if given.quick else figures.FULL if given.full else figures.USUAL
-    where, began, found = machine(), time.monotonic(), []
+    where, began, found = machine(), time.monotonic(), list[Figure]()
     for name in given.subject or SUBJECTS:
         print(f"bench: {name} …", flush=True)
         found += SUBJECTS[name](size)

@@ -1,5 +1,6 @@
 """The worker that the feature document describes: due rows through the API, then one row after the other."""
 
+from typing import Any, cast
 from uuid import uuid4
 
 from supabase import create_client
@@ -12,7 +13,7 @@ def measure(place: Ground, rows: int) -> float:
     client = create_client(place.stack.environment["SUPABASE_URL"], place.stack.keys["service_key"])
     place.add(rows, ahead=0)
     began = place.one("select clock_timestamp()")
-    while due := client.rpc("get_pending_scheduled_messages").execute().data:
+    while due := cast(list[dict[str, Any]], client.rpc("get_pending_scheduled_messages").execute().data):
         for row in due:
             table = client.table("scheduled_messages")
             table.update({"status": "processing"}).eq("id", row["id"]).execute()
