@@ -1,12 +1,15 @@
 """A stack of our own, whose servers a test may kill, and a town on it."""
 
-from collections.abc import Iterator
+import json
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from local.stack import Stack, fresh
 
-from tests.chaos.town import SEND_SECONDS, Town
+from local.stack import Stack, fresh
+from tests.chaos.town import SEND_SECONDS, Town, Verdict, reported
 from tests.helpers.counting_gateway import CountingGateway
 
 
@@ -27,6 +30,12 @@ def town(supabase: Stack, tmp_path: Path) -> Iterator[Town]:
 
 
 @pytest.fixture
-def note():
-    """note("what was done", verdict, …): a line of docs/reliability.md."""
-    return print
+def note() -> Callable[..., None]:
+    """note("what happened", verdict, kills=1): a line for ./scripts/chaos-report, which names the file."""
+
+    def write(what: str, verdict: Verdict, **more: Any) -> None:
+        if path := os.environ.get("CHAOS_REPORT"):
+            with open(path, "a") as file:
+                file.write(json.dumps(reported(what, verdict, **more)) + "\n")
+
+    return write

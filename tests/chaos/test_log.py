@@ -4,26 +4,28 @@ import fcntl
 import os
 
 import httpx
-from local.postgres import free_port
 
-from tests.chaos.town import CONCURRENCY, Town
+from local.postgres import free_port
+from tests.chaos.town import CONCURRENCY, Town, size
 from tests.helpers.polling import until
+from tests.helpers.proxy import Proxy
 from worker.watchdog import EXIT_STUCK
 
 LOG = "run-1.log"  # what the first daemon's log is called where this exists already
-PATIENCE = 3
+PATIENCE = 3  # seconds
 
 
 def test_a_full_disk_costs_lines_and_no_messages(town, note):
     (town.directory / LOG).symlink_to("/dev/full")
     daemon = town.start()
-    town.write(40)
-    town.until_settled()
+    count = size(40, 1000)
+    town.write(count)
+    town.until_settled(60)
 
     verdict = town.verdict()
-    assert verdict.sent == 40
+    assert verdict.sent == count
     assert daemon.process.poll() is None
-    note("the log's disk is full", verdict)
+    note("the disk for the log is full", verdict)
 
 
 def health(port: int) -> httpx.Response:
@@ -47,7 +49,7 @@ def test_a_daemon_that_is_stuck_says_so_to_its_watchers_and_ends(town, tmp_path,
     port, end = free_port(), blocked_log(town)
     daemon = town.start(HTTP_PORT=port, PYTHONPATH=tmp_path)
     until(lambda: health(port).status_code == 200, 20, "a healthy start")
-    town.write(100)
+    town.write(size(100, 1000))
 
     until(lambda: health(port).status_code == 503, 20, "an unhealthy daemon")
     reasons = health(port).json()["problems"]
@@ -58,7 +60,20 @@ def test_a_daemon_that_is_stuck_says_so_to_its_watchers_and_ends(town, tmp_path,
 
     (town.directory / LOG).unlink()
     town.start()
-    town.until_settled()
+    town.until_settled(60)
     verdict = town.verdict()
     assert verdict.unconfirmed <= 2 * CONCURRENCY
-    note("a daemon stuck for good, ended by its watchdog", verdict)
+    note("stuck for good, ended by its watchdog, another one started", verdict, kills=1)
+
+
+def test_health_tells_that_supabase_is_away_and_when_it_is_back(town):
+    port = free_port()
+    with Proxy(town.supabase.environment["SUPABASE_URL"]) as proxy:
+        daemon = town.start(HTTP_PORT=port, SUPABASE_URL=proxy.url)
+        until(lambda: health(port).status_code == 200, 20, "a healthy start")
+        proxy.cut()
+        until(lambda: health(port).status_code == 503, 20, "an unhealthy daemon")
+        assert any("the last successful poll" in reason for reason in health(port).json()["problems"])
+        proxy.restore()
+        until(lambda: health(port).status_code == 200, 20, "a healthy daemon again")
+    assert daemon.process.poll() is None
