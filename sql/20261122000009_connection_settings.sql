@@ -84,7 +84,10 @@ as $$
         end,
         (wall.day + (wall.clock >= p_start)::integer + p_start) at time zone p_zone,
         (wall.day + (wall.clock >= p_end)::integer + p_end) at time zone p_zone,
-        case when p_start < p_end then (wall.day + 1 + p_start) at time zone p_zone else next_day.begins_at end
+        case
+            when p_start > '00:00' and (p_start < p_end or p_end = '00:00') then (wall.day + 1 + p_start) at time zone p_zone
+            else next_day.begins_at -- midnight is within the hours
+        end
     from (select (p_now at time zone p_zone)::date as day, (p_now at time zone p_zone)::time as clock) as wall
     cross join lateral (select (wall.day + 1)::timestamp at time zone p_zone as at) as midnight
     cross join lateral (

@@ -128,37 +128,54 @@ stable
 set search_path = ''
 set enable_seqscan = off
 as $$
-    select st.connection_id, way.gateway, block.reason, block.until, block.reason like 'the daily limit%' and se.at_daily_limit = 'fail',
-        days.today, days.used, days.daily_limit,
+    select st.connection_id, f.gateway,
+        case block.kind
+            when 'off' then 'this connection is switched off'
+            when 'paused' then 'the connection is paused: ' || st.paused_reason
+            when 'disconnected' then 'the WhatsApp connection is not connected'
+            when 'closed' then 'outside the sending hours ' || to_char(se.window_start, 'HH24:MI') || ' to ' || to_char(se.window_end, 'HH24:MI')
+            when 'limit' then 'the daily limit of ' || f.daily_limit || ' messages is reached'
+        end,
+        case
+            when block.kind in ('off', 'disconnected') then 'infinity'
+            when block.kind = 'paused' then coalesce(st.probe_at, 'infinity')
+            when block.kind = 'closed' then ca.opens_at
+            when block.kind = 'limit' then ca.reopens_at
+        end,
+        coalesce(block.kind = 'limit' and se.at_daily_limit = 'fail', false), day.today, f.used, f.daily_limit,
         least(case when se.daily_limit is not null then ca.tomorrow end, case when se.window_start is not null then ca.closes_at end),
-        st.arrival_at, spacing.step, coalesce(se.burst - 1, 0) * spacing.step, coalesce(se.jitter_seconds, 0),
-        se.period_seconds * 0.02,
-        nullif(coalesce(se.recipient_interval_seconds, case when way.gateway = 'cloud' then 6 end), 0) * 1.03,
+        st.arrival_at, f.step, coalesce(se.burst - 1, 0) * f.step, coalesce(se.jitter_seconds, 0), se.period_seconds * 0.02,
+        nullif(coalesce(se.recipient_interval_seconds, case when f.gateway = 'cloud' then 6 end), 0) * 1.03,
         'its turn: ' || coalesce('at most ' || se.messages || ' in ' || se.period_seconds || ' s', 'the gateway has asked to slow down')
     from private.connection_state as st
     left join public.connection_settings as se on se.connection_id = st.connection_id
     left join public.connections as co on co.id = st.connection_id
-    left join lateral private.calendar(coalesce(se.timezone, 'UTC'), se.window_start, se.window_end, p_now) as ca on se.connection_id is not null
-    cross join lateral (select coalesce(se.gateway, p_gateway) as gateway, coalesce(ca.today, (p_now at time zone 'UTC')::date) as today) as way
-    cross join lateral (
-        select way.today, case when st.day = way.today then st.sent_today else 0 end as used, private.daily_limit(se, way.today) as daily_limit
-    ) as days
-    cross join lateral (
-        select greatest(
-            se.period_seconds / (se.messages - se.burst + 1) * 1.03, private.slowdown(st.throttle_seconds, st.throttled_until, p_now)
-        ) as step
-    ) as spacing
     left join lateral (
-        select b.reason, b.until from (
-            values
-            (1, not se.enabled, 'this connection is switched off', 'infinity'::timestamptz),
-            (2, st.paused_reason is not null, 'the connection is paused: ' || st.paused_reason, coalesce(st.probe_at, 'infinity')),
-            (3, to_jsonb(co) ->> 'connected' = 'false', 'the WhatsApp connection is not connected', 'infinity'),
-            (4, not ca.is_open, 'outside the sending hours ' || to_char(se.window_start, 'HH24:MI') || '–' || to_char(se.window_end, 'HH24:MI'), ca.opens_at),
-            (5, days.used >= days.daily_limit, 'the daily limit of ' || days.daily_limit || ' messages is reached', ca.reopens_at)
-        ) as b (rank, holds, reason, until)
-        where b.holds order by b.rank limit 1
-    ) as block on true
+        select c.* from private.calendar(coalesce(se.timezone, 'UTC'), se.window_start, se.window_end, p_now) as c
+        where se.daily_limit is not null or se.window_start is not null
+        offset 0
+    ) as ca on true
+    cross join lateral (select (p_now at time zone coalesce(se.timezone, 'UTC'))::date as today) as day
+    cross join lateral (
+        select coalesce(se.gateway, p_gateway) as gateway,
+            case when st.day = day.today then st.sent_today else 0 end as used,
+            case when se.daily_limit is not null then private.daily_limit(se, day.today) end as daily_limit,
+            greatest(
+                se.period_seconds / (se.messages - se.burst + 1) * 1.03,
+                case when st.throttled_until is not null then private.slowdown(st.throttle_seconds, st.throttled_until, p_now) end
+            ) as step
+        offset 0
+    ) as f
+    cross join lateral (
+        select case
+            when not se.enabled then 'off'
+            when st.paused_reason is not null then 'paused'
+            when to_jsonb(co) ->> 'connected' = 'false' then 'disconnected'
+            when not ca.is_open then 'closed'
+            when f.used >= f.daily_limit then 'limit'
+        end as kind
+        offset 0
+    ) as block
     where st.connection_id = any(p_connections)
 $$;
 

@@ -29,8 +29,8 @@ end
 $$;
 
 -- Chooses and locks waiting jobs: of each connection its share of the seats, as far as it has slots. A phone's session
--- (WAHA and its like) takes one message at a time, so without slots it is given few. Each job has either its slot or `put_off_until`:
--- whom its connection wrote to a moment ago has to wait, and so has the second message to the same recipient.
+-- (WAHA and its like) takes one message at a time, so without slots it is given few. A job has either its slot or
+-- `put_off_until`: whom its connection wrote to a moment ago has to wait, and so has the second message to the same recipient.
 create or replace function private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamptz)
 returns table (
     connection_id text, id uuid, scheduled_message_id uuid, recipient text, gateway text, put_off_until timestamptz, arrival_at timestamptz,
@@ -54,9 +54,10 @@ as $$
             where j.connection_id = t.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
                 and j.available_at <= p_now and (j.expires_at is null or j.expires_at > p_now)
             order by j.available_at, j.id
-            limit least(
-                ceil(p_seats::numeric / (select count(*) from turn)), t.slots, case when t.step is null and t.gateway in ('waha', 'evolution', 'wppconnect') then 4 end
-            )
+            limit case when t.slots = 0 then 0 else least(
+                ceil(p_seats::numeric / (select count(*) from turn)), case when t.recipient_step is null then t.slots end,
+                case when t.step is null and t.gateway in ('waha', 'evolution', 'wppconnect') then 4 end
+            ) end
             for update skip locked
         ) as job
         limit p_seats
@@ -70,7 +71,7 @@ as $$
             on c.recipient_step is not null and r.connection_id = c.connection_id and r.recipient = c.recipient
     ),
     slotted as (
-        select s.*, s.first_at + make_interval(secs => s.step * (row_number() over line - 1) + coalesce(
+        select s.*, row_number() over line as place, s.first_at + make_interval(secs => s.step * (row_number() over line - 1) + coalesce(
             sum(random() * s.jitter) over (line rows between unbounded preceding and 1 preceding), 0
         )) as arrival_at
         from spaced as s
@@ -81,7 +82,7 @@ as $$
         least(slot.at + make_interval(secs => s.tolerance), s.closes_at), s.step, s.jitter, s.recipient_step, s.today, s.used
     from slotted as s
     cross join lateral (select coalesce(greatest(s.earliest, s.arrival_at - make_interval(secs => s.slack)), p_now) as at) as slot
-    where s.step is null or slot.at < s.horizon -- what jitter pushes further stays where it is
+    where (s.slots is null or s.place <= s.slots) and (s.step is null or slot.at < s.horizon) -- jitter may push it beyond
     union all
     select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, s.free_at, null, null,
         null, s.step, s.jitter, s.recipient_step, s.today, s.used
@@ -200,7 +201,7 @@ as $$
         ) as news
     ),
     untold as materialized (
-        select p.connection_id, p.reason, job.*, row_number() over line as place, case
+        select p.connection_id, p.reason, p.step is null or p.blocked_reason is not null as is_certain, job.*, row_number() over line as place, case
                 when p.blocked_reason is not null then p.blocked_until
                 else greatest(p.first_at, p.told_until + make_interval(secs => p.step)) + make_interval(secs => p.step * (row_number() over line - 1))
             end as until
@@ -221,7 +222,7 @@ as $$
             select m.id, u.reason, nullif(u.until, 'infinity') as until
             from untold as u
             join public.scheduled_messages as m on m.id = u.scheduled_message_id and m.broadcast_job_id = u.id
-            where m.status = 'processing' and (u.reason is null or u.until > p_now + interval '1 second')
+            where m.status = 'processing' and (u.is_certain or u.until > p_now + interval '1 second')
                 and (m.waiting_reason, m.waiting_until) is distinct from (u.reason, nullif(u.until, 'infinity'))
             for no key update of m skip locked
         ) as u

@@ -40,7 +40,10 @@ CREATE FUNCTION private.calendar(p_zone text, p_start time without time zone, p_
         end,
         (wall.day + (wall.clock >= p_start)::integer + p_start) at time zone p_zone,
         (wall.day + (wall.clock >= p_end)::integer + p_end) at time zone p_zone,
-        case when p_start < p_end then (wall.day + 1 + p_start) at time zone p_zone else next_day.begins_at end
+        case
+            when p_start > '00:00' and (p_start < p_end or p_end = '00:00') then (wall.day + 1 + p_start) at time zone p_zone
+            else next_day.begins_at -- midnight is within the hours
+        end
     from (select (p_now at time zone p_zone)::date as day, (p_now at time zone p_zone)::time as clock) as wall
     cross join lateral (select (wall.day + 1)::timestamp at time zone p_zone as at) as midnight
     cross join lateral (
@@ -92,9 +95,10 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway te
             where j.connection_id = t.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
                 and j.available_at <= p_now and (j.expires_at is null or j.expires_at > p_now)
             order by j.available_at, j.id
-            limit least(
-                ceil(p_seats::numeric / (select count(*) from turn)), t.slots, case when t.step is null and t.gateway in ('waha', 'evolution', 'wppconnect') then 4 end
-            )
+            limit case when t.slots = 0 then 0 else least(
+                ceil(p_seats::numeric / (select count(*) from turn)), case when t.recipient_step is null then t.slots end,
+                case when t.step is null and t.gateway in ('waha', 'evolution', 'wppconnect') then 4 end
+            ) end
             for update skip locked
         ) as job
         limit p_seats
@@ -108,7 +112,7 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway te
             on c.recipient_step is not null and r.connection_id = c.connection_id and r.recipient = c.recipient
     ),
     slotted as (
-        select s.*, s.first_at + make_interval(secs => s.step * (row_number() over line - 1) + coalesce(
+        select s.*, row_number() over line as place, s.first_at + make_interval(secs => s.step * (row_number() over line - 1) + coalesce(
             sum(random() * s.jitter) over (line rows between unbounded preceding and 1 preceding), 0
         )) as arrival_at
         from spaced as s
@@ -119,7 +123,7 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway te
         least(slot.at + make_interval(secs => s.tolerance), s.closes_at), s.step, s.jitter, s.recipient_step, s.today, s.used
     from slotted as s
     cross join lateral (select coalesce(greatest(s.earliest, s.arrival_at - make_interval(secs => s.slack)), p_now) as at) as slot
-    where s.step is null or slot.at < s.horizon -- what jitter pushes further stays where it is
+    where (s.slots is null or s.place <= s.slots) and (s.step is null or slot.at < s.horizon) -- jitter may push it beyond
     union all
     select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, s.free_at, null, null,
         null, s.step, s.jitter, s.recipient_step, s.today, s.used
@@ -444,7 +448,7 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
         ) as news
     ),
     untold as materialized (
-        select p.connection_id, p.reason, job.*, row_number() over line as place, case
+        select p.connection_id, p.reason, p.step is null or p.blocked_reason is not null as is_certain, job.*, row_number() over line as place, case
                 when p.blocked_reason is not null then p.blocked_until
                 else greatest(p.first_at, p.told_until + make_interval(secs => p.step)) + make_interval(secs => p.step * (row_number() over line - 1))
             end as until
@@ -465,7 +469,7 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
             select m.id, u.reason, nullif(u.until, 'infinity') as until
             from untold as u
             join public.scheduled_messages as m on m.id = u.scheduled_message_id and m.broadcast_job_id = u.id
-            where m.status = 'processing' and (u.reason is null or u.until > p_now + interval '1 second')
+            where m.status = 'processing' and (u.is_certain or u.until > p_now + interval '1 second')
                 and (m.waiting_reason, m.waiting_until) is distinct from (u.reason, nullif(u.until, 'infinity'))
             for no key update of m skip locked
         ) as u
@@ -588,37 +592,54 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
     SET search_path TO ''
     SET enable_seqscan TO 'off'
     AS $$
-    select st.connection_id, way.gateway, block.reason, block.until, block.reason like 'the daily limit%' and se.at_daily_limit = 'fail',
-        days.today, days.used, days.daily_limit,
+    select st.connection_id, f.gateway,
+        case block.kind
+            when 'off' then 'this connection is switched off'
+            when 'paused' then 'the connection is paused: ' || st.paused_reason
+            when 'disconnected' then 'the WhatsApp connection is not connected'
+            when 'closed' then 'outside the sending hours ' || to_char(se.window_start, 'HH24:MI') || ' to ' || to_char(se.window_end, 'HH24:MI')
+            when 'limit' then 'the daily limit of ' || f.daily_limit || ' messages is reached'
+        end,
+        case
+            when block.kind in ('off', 'disconnected') then 'infinity'
+            when block.kind = 'paused' then coalesce(st.probe_at, 'infinity')
+            when block.kind = 'closed' then ca.opens_at
+            when block.kind = 'limit' then ca.reopens_at
+        end,
+        coalesce(block.kind = 'limit' and se.at_daily_limit = 'fail', false), day.today, f.used, f.daily_limit,
         least(case when se.daily_limit is not null then ca.tomorrow end, case when se.window_start is not null then ca.closes_at end),
-        st.arrival_at, spacing.step, coalesce(se.burst - 1, 0) * spacing.step, coalesce(se.jitter_seconds, 0),
-        se.period_seconds * 0.02,
-        nullif(coalesce(se.recipient_interval_seconds, case when way.gateway = 'cloud' then 6 end), 0) * 1.03,
+        st.arrival_at, f.step, coalesce(se.burst - 1, 0) * f.step, coalesce(se.jitter_seconds, 0), se.period_seconds * 0.02,
+        nullif(coalesce(se.recipient_interval_seconds, case when f.gateway = 'cloud' then 6 end), 0) * 1.03,
         'its turn: ' || coalesce('at most ' || se.messages || ' in ' || se.period_seconds || ' s', 'the gateway has asked to slow down')
     from private.connection_state as st
     left join public.connection_settings as se on se.connection_id = st.connection_id
     left join public.connections as co on co.id = st.connection_id
-    left join lateral private.calendar(coalesce(se.timezone, 'UTC'), se.window_start, se.window_end, p_now) as ca on se.connection_id is not null
-    cross join lateral (select coalesce(se.gateway, p_gateway) as gateway, coalesce(ca.today, (p_now at time zone 'UTC')::date) as today) as way
-    cross join lateral (
-        select way.today, case when st.day = way.today then st.sent_today else 0 end as used, private.daily_limit(se, way.today) as daily_limit
-    ) as days
-    cross join lateral (
-        select greatest(
-            se.period_seconds / (se.messages - se.burst + 1) * 1.03, private.slowdown(st.throttle_seconds, st.throttled_until, p_now)
-        ) as step
-    ) as spacing
     left join lateral (
-        select b.reason, b.until from (
-            values
-            (1, not se.enabled, 'this connection is switched off', 'infinity'::timestamptz),
-            (2, st.paused_reason is not null, 'the connection is paused: ' || st.paused_reason, coalesce(st.probe_at, 'infinity')),
-            (3, to_jsonb(co) ->> 'connected' = 'false', 'the WhatsApp connection is not connected', 'infinity'),
-            (4, not ca.is_open, 'outside the sending hours ' || to_char(se.window_start, 'HH24:MI') || '–' || to_char(se.window_end, 'HH24:MI'), ca.opens_at),
-            (5, days.used >= days.daily_limit, 'the daily limit of ' || days.daily_limit || ' messages is reached', ca.reopens_at)
-        ) as b (rank, holds, reason, until)
-        where b.holds order by b.rank limit 1
-    ) as block on true
+        select c.* from private.calendar(coalesce(se.timezone, 'UTC'), se.window_start, se.window_end, p_now) as c
+        where se.daily_limit is not null or se.window_start is not null
+        offset 0
+    ) as ca on true
+    cross join lateral (select (p_now at time zone coalesce(se.timezone, 'UTC'))::date as today) as day
+    cross join lateral (
+        select coalesce(se.gateway, p_gateway) as gateway,
+            case when st.day = day.today then st.sent_today else 0 end as used,
+            case when se.daily_limit is not null then private.daily_limit(se, day.today) end as daily_limit,
+            greatest(
+                se.period_seconds / (se.messages - se.burst + 1) * 1.03,
+                case when st.throttled_until is not null then private.slowdown(st.throttle_seconds, st.throttled_until, p_now) end
+            ) as step
+        offset 0
+    ) as f
+    cross join lateral (
+        select case
+            when not se.enabled then 'off'
+            when st.paused_reason is not null then 'paused'
+            when to_jsonb(co) ->> 'connected' = 'false' then 'disconnected'
+            when not ca.is_open then 'closed'
+            when f.used >= f.daily_limit then 'limit'
+        end as kind
+        offset 0
+    ) as block
     where st.connection_id = any(p_connections)
 $$;
 

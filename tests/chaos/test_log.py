@@ -6,9 +6,8 @@ import os
 import httpx
 
 from local.postgres import free_port
-from tests.chaos.town import CONCURRENCY, Town, size
+from tests.chaos.town import CONCURRENCY, Town, health, size
 from tests.helpers.polling import until
-from tests.helpers.proxy import Proxy
 from worker.watchdog import EXIT_STUCK
 
 LOG = "run-1.log"  # what the first daemon's log is called where this exists already
@@ -26,13 +25,6 @@ def test_a_full_disk_costs_lines_and_no_messages(town, note):
     assert verdict.sent == count
     assert daemon.process.poll() is None
     note("the disk for the log is full", verdict)
-
-
-def health(port: int) -> httpx.Response:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=2, trust_env=False)
-    except httpx.TransportError:
-        return httpx.Response(0)
 
 
 def blocked_log(town: Town) -> int:
@@ -64,16 +56,3 @@ def test_a_daemon_that_is_stuck_says_so_to_its_watchers_and_ends(town, tmp_path,
     verdict = town.verdict()
     assert verdict.unconfirmed <= 2 * CONCURRENCY
     note("stuck for good, ended by its watchdog, another one started", verdict, kills=1)
-
-
-def test_health_tells_that_supabase_is_away_and_when_it_is_back(town):
-    port = free_port()
-    with Proxy(town.supabase.environment["SUPABASE_URL"]) as proxy:
-        daemon = town.start(HTTP_PORT=port, SUPABASE_URL=proxy.url)
-        until(lambda: health(port).status_code == 200, 20, "a healthy start")
-        proxy.cut()
-        until(lambda: health(port).status_code == 503, 20, "an unhealthy daemon")
-        assert any("the last successful poll" in reason for reason in health(port).json()["problems"])
-        proxy.restore()
-        until(lambda: health(port).status_code == 200, 20, "a healthy daemon again")
-    assert daemon.process.poll() is None

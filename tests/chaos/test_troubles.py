@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from local.postgres import free_port
 from tests.chaos.test_pauses import FENCED
-from tests.chaos.town import CONCURRENCY, SEND_SECONDS, Town, size
+from tests.chaos.town import CONCURRENCY, SEND_SECONDS, Town, health, size
 from tests.chaos.troubles import TROUBLES, Trouble
 from tests.conftest import is_long
 from tests.helpers.counting_gateway import CountingGateway
@@ -24,7 +25,8 @@ class Life:
 
     def __init__(self, town: Town, proxy: Proxy) -> None:
         self.town, self.proxy = town, proxy
-        self.worker = town.start(SUPABASE_URL=proxy.url)
+        self.port = free_port()
+        self.worker = town.start(SUPABASE_URL=proxy.url, HTTP_PORT=self.port)
         self.rate = max(town.rate() for _ in range(2)) if is_long() else 0.0
 
     def latest(self) -> float:
@@ -61,6 +63,15 @@ def test_a_daemon_outlives_it(life: Life, note, name: str, trouble: Trouble):
     recovered = town.recovery(life.rate) if is_long() else None
     assert recovered is None or recovered >= 0.95
     note(name, verdict, recovered=recovered)
+
+
+def test_its_health_tells_that_supabase_is_away_and_when_it_is_back(life: Life):
+    until(lambda: health(life.port).status_code == 200, 20, "a healthy daemon")
+    life.proxy.cut()
+    until(lambda: health(life.port).status_code == 503, 20, "an unhealthy daemon")
+    assert any("the last successful poll" in reason for reason in health(life.port).json()["problems"])
+    life.proxy.restore()
+    until(lambda: health(life.port).status_code == 200, 20, "a healthy daemon again")
 
 
 def test_and_every_sent_at_is_when_the_gateway_answered_however_late_that_was_written_down(life: Life):

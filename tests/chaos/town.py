@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 from psycopg.rows import dict_row
 
@@ -189,3 +190,11 @@ def is_true(row: dict[str, Any], received: int) -> bool:
 def reported(what: str, verdict: Verdict, **more: Any) -> dict[str, Any]:
     """A line of the report."""
     return {"what": what, **asdict(verdict), **more}
+
+
+def health(port: int) -> httpx.Response:
+    """What /healthz answers; status 0 where nobody listens."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=2, trust_env=False)
+    except httpx.TransportError:
+        return httpx.Response(0)

@@ -50,6 +50,7 @@ class Peer:
     name: str
     queue: str
     command: tuple[str, ...]
+    share: float = 1.0  # of the rows: a slow one shows its rate with fewer
 
     def measure(self, place: Ground, rows: int) -> float:
         """Seconds from the commit of the jobs, which wakes the worker, until every row is `sent`."""
@@ -98,7 +99,11 @@ def install() -> list[Peer]:
             ("pgqueuer", "pgqueuer", (str(PYTHON), str(SCRIPTS / "pgqueuer_worker.py"))),
             ("procrastinate", "procrastinate", (str(PYTHON), str(SCRIPTS / "procrastinate_worker.py"))),
         )
-        for peer in (Peer(name, queue, command), Peer(f"{name}, batched by hand", queue, (*command, "batched")))
+        for share in (0.1 if queue == "procrastinate" else 1.0,)
+        for peer in (
+            Peer(name, queue, command, share),
+            Peer(f"{name}, batched by hand", queue, (*command, "batched"), share),
+        )
     ]
 
 

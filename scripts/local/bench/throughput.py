@@ -19,7 +19,7 @@ def throughput(size: Size) -> Iterator[Figure]:
     settings = f"{size.rows:,} rows, CONCURRENCY={CONCURRENCY}, BATCH_SIZE={BATCH_SIZE}"
     contestants: dict[str, tuple[Measure, int]] = {name: (ours(number), size.rows) for name, number in OURS.items()}
     contestants["plain worker, a row at a time"] = (plain.measure, size.plain_rows)
-    others = {peer.name: (peer.measure, size.rows) for peer in peers.install()}
+    others = {peer.name: (peer.measure, int(size.rows * peer.share)) for peer in peers.install()}
     speeds: dict[str, list[float]] = {name: [] for name in contestants | others}
     with ground() as place, ground() as elsewhere:  # the API server looks into every schema, theirs too
         for _ in range(size.runs):
