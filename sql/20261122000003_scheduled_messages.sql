@@ -25,7 +25,18 @@ create table if not exists public.scheduled_messages (
     media json
 );
 
+-- A table that is there already may be older than the document, or come from the upstream application.
 alter table public.scheduled_messages
+add column if not exists media_url text,
+add column if not exists caption text,
+add column if not exists created_by uuid,
+add column if not exists sent_at timestamptz,
+add column if not exists message_id text,
+add column if not exists error text,
+add column if not exists is_recurring boolean default false,
+add column if not exists recurrence_pattern text,
+add column if not exists next_scheduled_at timestamptz,
+add column if not exists media json,
 add column if not exists owner_id uuid,
 add column if not exists asset_id uuid,
 -- The author's, like the columns above.

@@ -18,6 +18,25 @@ grant update (
 ) on public.scheduled_messages to authenticated;
 grant select, insert, update, delete on public.scheduled_messages to service_role;
 
+-- Columns that an application has of its own mean nothing to the daemon and stay its users'.
+do $$
+declare
+    v_columns text;
+begin
+    select string_agg(quote_ident(a.attname), ', ') into v_columns
+    from pg_attribute as a
+    where a.attrelid = 'public.scheduled_messages'::regclass and a.attnum > 0 and not a.attisdropped and a.attname not in (
+        'id', 'connection_id', 'contact_id', 'message', 'type', 'media_url', 'caption', 'media', 'asset_id', 'scheduled_at', 'status',
+        'created_at', 'created_by', 'owner_id', 'sent_at', 'message_id', 'error', 'is_recurring', 'recurrence_pattern',
+        'recurrence_end_at', 'next_scheduled_at', 'timezone', 'series_id', 'series_anchor', 'occurrence_at', 'missed', 'next_id',
+        'broadcast_job_id', 'waiting_reason', 'waiting_until', 'delivery_status', 'revision', 'updated_at'
+    );
+    if v_columns is not null then
+        execute format('grant insert (%1$s), update (%1$s) on public.scheduled_messages to authenticated', v_columns);
+    end if;
+end
+$$;
+
 -- Permissive policies add up, so one that was there before would undo ours.
 do $$
 declare

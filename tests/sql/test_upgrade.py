@@ -157,6 +157,17 @@ def test_2_the_dialog_goes_on_working(older):
     user.delete(new["id"])
 
 
+def test_2_columns_of_the_applications_own_stay_its_users(upstream):
+    row = {"connection_id": CONNECTION, "contact_id": "77", "message": "Hello", "scheduled_at": FUTURE}
+
+    new = upstream.user.insert(**row, campaign="spring")
+    assert upstream.user.update(new["id"], campaign="summer")["campaign"] == "summer"
+    for column in ("sent_at", "revision", "broadcast_job_id"):
+        answer = upstream.user.http.patch("/scheduled_messages", params={"id": f"eq.{new['id']}"}, json={column: None})
+        assert answer.status_code == 403
+    upstream.user.delete(new["id"])
+
+
 def test_2_as_the_owner_another_tenants_connection_is_refused(older):
     row = {"connection_id": "bens", "contact_id": "1", "message": "Hello", "scheduled_at": FUTURE}
 

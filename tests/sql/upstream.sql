@@ -108,7 +108,8 @@ create table public.scheduled_messages (
     media json,
     asset_id uuid,
     scheduled_in_queue boolean default null,
-    updated_at timestamptz
+    updated_at timestamptz,
+    campaign text -- an application's own
 );
 create index idx_scheduled_messages_status on public.scheduled_messages (status);
 create index idx_scheduled_messages_owner_id on public.scheduled_messages (owner_id);
