@@ -48,7 +48,7 @@ def draw_lateness(axes: Axes, figures: Sequence[Figure]) -> None:
     bars = axes.bar([f.what.rsplit(", ", 1)[1] for f in figures], [f.value for f in figures], color=OURS, width=0.55)
     axes.bar_label(bars, [f"{f.value:.0f} ms" for f in figures], padding=3)
     axes.set_ylabel("ms after scheduled_at")
-    axes.set_title("Lateness of what was scheduled ahead", loc="left", fontsize=11)
+    axes.set_title("Lateness, scheduled ahead", loc="left", fontsize=11)
     tidy(axes)
 
 
