@@ -16,7 +16,7 @@ from worker.calls import ENQUEUE_ARGUMENTS, SETTLEMENT_ARGUMENTS, Enqueue, Settl
 
 BIG = {"scheduled_messages", "broadcast_jobs", "broadcast_messages"}
 BATCH = 100
-BOUND = 1200  # rows that one scan may read; the calls look at a thousand at most
+BOUND = 5000  # rows that one scan may read: a few times the thousand that a call looks at, dead ones included
 TOKEN = "6d2f5c0e-8a41-4f0b-9f6e-2b7f0c1f4d55"
 
 # Of each kind there is more than a call may read: rows that are due and that soon will be, jobs that wait, that are
