@@ -59,7 +59,7 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
     api.on_try = vitals.waiting
     store = Store(api)
     try:
-        sender = Sender(gateways, store.clock, settings, metrics)
+        sender = Sender(gateways, store.clock, settings)
         dispatcher = Dispatcher(store, sender, settings, metrics, vitals)
         scheduler = Scheduler(store, dispatcher, settings, metrics, vitals)
         rescue = Rescue(store, gateways, settings, metrics, vitals)

@@ -2,10 +2,12 @@
 
 import contextlib
 import io
+import json
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TextIO, cast
 
@@ -20,6 +22,9 @@ NUMBER = re.compile(
 )
 # Our own, or shortened already; redacting them for each message would take longer than sending it.
 SAFE = frozenset({"timestamp", "level", "event", "message", "job", "to", "gateway", "occurrence"})
+
+JSON = structlog.processors.JSONRenderer()
+encode = json.JSONEncoder(default=str).encode
 
 
 @lru_cache(maxsize=4096)
@@ -55,6 +60,21 @@ class _Lossy(io.TextIOBase):
             self._stream.flush()
 
 
+def info_many(events: Sequence[dict[str, Any]]) -> None:
+    """`log.info` for each, with one write: telling of a message must not take longer than sending it."""
+    logger = structlog.get_logger()
+    if not logger.is_enabled_for(logging.INFO):
+        return
+    if structlog.get_config()["processors"][-1] is not JSON:
+        for event in events:
+            logger.info(**event)
+        return
+    common = {"level": "info", "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z")}
+    out = _Lossy(sys.stdout)
+    out.write("".join(f"{encode({**_redact_values(None, '', event), **common})}\n" for event in events))
+    out.flush()
+
+
 def configure(level: str = "info") -> None:
     """Sends our logs, and warnings of the libraries, to standard output."""
     terminal, stream = sys.stdout.isatty(), cast("TextIO", _Lossy(sys.stdout))
@@ -63,7 +83,7 @@ def configure(level: str = "info") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         _redact_values,
-        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
+        structlog.dev.ConsoleRenderer() if terminal else JSON,
     ]
     structlog.configure(
         processors=processors,

@@ -7,6 +7,7 @@ import structlog
 
 from worker.calls import Settlement
 from worker.errors import StoreRefused
+from worker.log import info_many
 from worker.metrics import Metrics
 from worker.store import Store
 from worker.vitals import Vitals
@@ -48,13 +49,18 @@ class Recorder:
 
     async def _record(self) -> None:
         batch, self._answers = self._answers[:AT_ONCE], self._answers[AT_ONCE:]
-        self.metrics.settled([settlement.outcome for settlement in batch])
+        self._say(batch)
         self.writing += len(batch)
         try:
             await self._write(batch)
         finally:
             self.writing -= len(batch)
             self.on_recorded(batch)
+
+    def _say(self, batch: list[Settlement]) -> None:
+        self.metrics.settled([settlement.outcome for settlement in batch])
+        self.metrics.lags(max(0.0, s.line["late_ms"] / 1000) for s in batch if s.line and s.outcome == "sent")
+        info_many([settlement.line for settlement in batch if settlement.line])
 
     async def _write(self, batch: list[Settlement]) -> None:
         """An outcome that the database refuses must not take its neighbours with it."""

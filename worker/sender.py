@@ -5,9 +5,8 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import structlog
@@ -19,8 +18,7 @@ from worker.config import Settings
 from worker.errors import BadMessage, ConfigError
 from worker.gateway import Gateway
 from worker.gateway.routing import ONE_AT_A_TIME, Gateways, sender_of
-from worker.metrics import Metrics
-from worker.models import Message, Outcome, Rejected, Sent, Stopped, Unconfirmed
+from worker.models import Message, Outcome, Rejected, Stopped, Unconfirmed
 from worker.recipient import mask
 from worker.times import parse_time
 from worker.waiting import wait_for
@@ -31,8 +29,7 @@ STOPPED_SECONDS = 1  # how soon a stop is written down: what is claimed later wa
 SERIAL = 4  # of a connection that takes one message at a time: the next are at hand, the other seats are for others
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A claimed job. `claimed_at` and `lease_ends` are monotonic; `row` is what the claim returned."""
 
     id: str
@@ -55,8 +52,8 @@ class Job:
 class Sender:
     """Any number of jobs at a time, but for gateways that take one message after the other from a sender."""
 
-    def __init__(self, gateways: Gateways, clock: Clock, settings: Settings, metrics: Metrics) -> None:
-        self.gateways, self.clock, self.settings, self.metrics = gateways, clock, settings, metrics
+    def __init__(self, gateways: Gateways, clock: Clock, settings: Settings) -> None:
+        self.gateways, self.clock, self.settings = gateways, clock, settings
         self.on_stopped: Callable[[], None] = lambda: None
         self.stop = asyncio.Event()
         self.in_flight: Counter[str] = Counter()  # by connection
@@ -135,17 +132,15 @@ class Sender:
 
     def _settle(self, job: Job, outcome: Outcome) -> Settlement:
         settlement = result.settle(job.id, job.token, job.row["attempts"], outcome, self.settings, self.clock.now())
-        late = -self.clock.until(job.due)
-        if isinstance(outcome, Sent):
-            self.metrics.lags([max(0.0, late)])
-        log.info(
-            settlement.outcome,
-            message=job.row["scheduled_message_id"],
-            connection=job.connection,
-            to=mask(job.row["recipient"]),
-            late_ms=round(late * 1000),
-            **({"reason": settlement.error} if settlement.error else {}),
-        )
+        settlement.line = {
+            "event": settlement.outcome,
+            "message": job.row["scheduled_message_id"],
+            "connection": job.connection,
+            "to": mask(job.row["recipient"]),
+            "late_ms": round(-self.clock.until(job.due) * 1000),
+        }
+        if settlement.error:
+            settlement.line["reason"] = settlement.error
         return settlement
 
 
