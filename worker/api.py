@@ -91,9 +91,10 @@ class Api:
             self.clock.observe(parse_time(row["db_now"]), reply.asked_at)
         return row, reply.asked_at
 
-    async def rows(self, name: str, arguments: Row | None = None) -> list[Row]:
+    async def rows(self, name: str, arguments: Row | None = None, select: str = "*") -> list[Row]:
+        """select: the columns that are wanted, where the function returns more; only for one that reads."""
         rows: list[Row] = (
-            await self.call(name, arguments or {}, lambda data: all(isinstance(row, dict) for row in data))
+            await self.call(name, arguments or {}, lambda data: all(isinstance(row, dict) for row in data), select)
         ).data
         return rows
 
@@ -103,7 +104,9 @@ class Api:
         ).data
         return ids
 
-    async def call(self, name: str, arguments: Row | Callable[[], Row], valid: Callable[[list[Any]], bool]) -> Reply:
+    async def call(
+        self, name: str, arguments: Row | Callable[[], Row], valid: Callable[[list[Any]], bool], select: str = "*"
+    ) -> Reply:
         """One call, repeated while Supabase is down, slow or talks nonsense. Raises StoreRefused.
 
         arguments: what makes them anew for each try, where they depend on the time.
@@ -113,19 +116,22 @@ class Api:
             before_sleep=self._say_down, reraise=True,
         ):  # fmt: skip
             with attempt:
-                reply = await self._once(name, arguments() if callable(arguments) else arguments)
+                reply = await self._once(name, arguments() if callable(arguments) else arguments, select)
                 if not isinstance(reply.data, list) or not valid(reply.data):
                     raise StoreError(f"{name} was answered with something that is not what it returns")
         self._say_up()
         return reply
 
-    async def _once(self, name: str, arguments: Row) -> Reply:
+    async def _once(self, name: str, arguments: Row, select: str) -> Reply:
         asked_at = time.monotonic()
         self.on_try()
         try:
             with self._metrics.rpc(name):
                 async with asyncio.timeout(self._longest):
-                    return Reply((await self._client.rpc(name, arguments).execute()).data, asked_at)
+                    request = self._client.rpc(name, arguments)
+                    if select != "*":
+                        request = request.select(select)
+                    return Reply((await request.execute()).data, asked_at)
         except APIError as e:
             raise classify(name, e, _status.get()) from e
         except (httpx.HTTPError, TimeoutError, OSError, ValueError) as e:
