@@ -10,6 +10,9 @@ security definer
 set search_path = ''
 as $$
 begin
+    -- First, like a claim: else the two could wait for each other. What is not there is neither claimed from nor probed.
+    delete from private.connection_state as c where c.connection_id = old.id;
+    delete from private.recipient_state as r where r.connection_id = old.id;
     update public.scheduled_messages as s
     set status = 'cancelled', error = 'The WhatsApp connection of this message was deleted.'
     where s.connection_id = old.id and s.status in ('pending', 'processing', 'in_queue');

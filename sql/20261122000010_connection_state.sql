@@ -181,11 +181,11 @@ $$;
 
 -- The same with slots: the next message is due at `first_at`, each further one `step` later, each may go `slack` before it is
 -- due but not before `earliest`, and `slots` may be claimed now (null: any number). `look_at`: when to come back for more.
---   * Slots are given half a second ahead, and the connection comes back when a quarter is left, so that the rate of a fast one
---     depends neither on polling nor on how long a claim takes. What tolerates less than that quarter could not be dialled
---     in time for a nearer slot, so it gets none.
+--   * A claim reaches whoever asked for it p_lead seconds late. So no slot is given that would be missed by then, slots are
+--     given for a third of a second after it, and the connection is looked at again as long before the next slot: the rate of
+--     a fast one depends neither on polling nor on how far away the database is.
 --   * No slot lies beyond `closes_at`: what counts today goes out today.
-create or replace function private.pace(p_connections text[], p_now timestamptz, p_gateway text)
+create or replace function private.pace(p_connections text[], p_now timestamptz, p_gateway text, p_lead double precision)
 returns table (
     connection_id text, gateway text, blocked_reason text, blocked_until timestamptz, fails boolean, turn_reason text, today date, used integer,
     closes_at timestamptz, horizon timestamptz, earliest timestamptz, first_at timestamptz, step double precision, slack double precision,
@@ -207,21 +207,21 @@ as $$
         )::integer,
         case
             when greatest(h.earliest, h.first_at - make_interval(secs => s.slack)) >= s.closes_at then s.closes_at
-            else h.first_at - make_interval(secs => s.slack + 0.3)
+            else h.first_at - make_interval(secs => s.slack + p_lead + 0.15)
         end
     from private.situation(p_connections, p_now, p_gateway) as s
     cross join lateral (
-        select least(p_now + interval '0.5 seconds', s.closes_at) as horizon,
-            p_now + make_interval(secs => greatest(0, 0.15 - s.tolerance)) as earliest,
-            greatest(s.arrival_at, p_now + make_interval(secs => greatest(0, 0.15 - s.tolerance))) as first_at
+        select least(p_now + make_interval(secs => p_lead + 0.35), s.closes_at) as horizon,
+            p_now + make_interval(secs => greatest(0, p_lead - s.tolerance)) as earliest,
+            greatest(s.arrival_at, p_now + make_interval(secs => greatest(0, p_lead - s.tolerance))) as first_at
     ) as h
 $$;
 
 -- What the answers to messages that did not go out say of their connections, one call for a batch of them. They no longer
--- count for their day (if it is still that day). One that was dialled since the last slowdown and still was too fast
+-- count for their day (if it is still that day). A recipient who got too many is left alone for a while. One that was dialled since the last slowdown and still was too fast
 -- doubles it. One that found the connection unusable pauses it, until a probe succeeds.
 create or replace function private.note_outcomes(
-    p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamptz[], p_send_at timestamptz[]
+    p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamptz[], p_send_at timestamptz[], p_recipients text[]
 )
 returns void
 language sql
@@ -254,11 +254,19 @@ as $$
         left join public.connection_settings as se on se.connection_id = g.connection_id
         group by st.connection_id, se.connection_id
     ) as heard
-    where c.connection_id = heard.connection_id
+    where c.connection_id = heard.connection_id;
+
+    -- After the connections, like a claim.
+    insert into private.recipient_state as r (connection_id, recipient, free_at)
+    select g.connection_id, g.recipient, max(g.available_at)
+    from unnest(p_connections, p_outcomes, p_available_at, p_recipients) as g (connection_id, outcome, available_at, recipient)
+    where g.outcome = 'throttled_recipient'
+    group by g.connection_id, g.recipient
+    on conflict (connection_id, recipient) do update set free_at = greatest(r.free_at, excluded.free_at)
 $$;
 revoke all on function private.slowdown(double precision, timestamptz, timestamptz), private.probe_delay(integer),
-private.situation(text[], timestamptz, text), private.pace(text[], timestamptz, text),
-private.note_outcomes(text[], text[], text[], timestamptz[], timestamptz[]) from public;
+private.situation(text[], timestamptz, text), private.pace(text[], timestamptz, text, double precision),
+private.note_outcomes(text[], text[], text[], timestamptz[], timestamptz[], text[]) from public;
 grant execute on function private.slowdown(double precision, timestamptz, timestamptz), private.probe_delay(integer),
-private.situation(text[], timestamptz, text), private.pace(text[], timestamptz, text),
-private.note_outcomes(text[], text[], text[], timestamptz[], timestamptz[]) to service_role;
+private.situation(text[], timestamptz, text), private.pace(text[], timestamptz, text, double precision),
+private.note_outcomes(text[], text[], text[], timestamptz[], timestamptz[], text[]) to service_role;

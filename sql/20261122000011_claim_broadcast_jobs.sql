@@ -31,7 +31,7 @@ $$;
 -- Chooses and locks waiting jobs: of each connection its share of the seats, as far as it has slots. A phone's session
 -- (WAHA and its like) takes one message at a time, so without slots it is given few. A job has either its slot or
 -- `put_off_until`: whom its connection wrote to a moment ago has to wait, and so has the second message to the same recipient.
-create or replace function private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamptz)
+create or replace function private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamptz, p_lead double precision)
 returns table (
     connection_id text, id uuid, scheduled_message_id uuid, recipient text, gateway text, put_off_until timestamptz, arrival_at timestamptz,
     send_at timestamptz, send_until timestamptz, step double precision, jitter double precision, recipient_step double precision,
@@ -39,12 +39,13 @@ returns table (
 )
 language sql
 volatile
+rows 50
 set search_path = ''
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
     with turn as materialized (
-        select * from private.pace(p_turn, p_now, p_gateway) as p where p.blocked_reason is null
+        select * from private.pace(p_turn, p_now, p_gateway, p_lead) as p where p.blocked_reason is null
     ),
     candidate as materialized (
         select t.*, job.*
@@ -92,7 +93,7 @@ $$;
 
 -- Marks what was chosen as `sending`, and takes note of it.
 create or replace function private.take_jobs(
-    p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamptz
+    p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamptz, p_lead double precision
 )
 returns void
 language sql
@@ -100,7 +101,7 @@ set search_path = ''
 set enable_seqscan = off
 as $$
     with chosen as materialized (
-        select * from private.choose_jobs(p_turn, p_seats, p_gateway, p_now)
+        select * from private.choose_jobs(p_turn, p_seats, p_gateway, p_now, p_lead)
     ),
     sending as (
         update public.broadcast_jobs as j
@@ -118,8 +119,15 @@ as $$
     told as (
         update public.scheduled_messages as s
         set waiting_reason = 'its recipient got a message a moment ago', waiting_until = c.put_off_until, updated_at = now()
-        from chosen as c
-        where s.id = c.scheduled_message_id and s.status = 'processing' and c.put_off_until is not null
+        from (
+            select m.id, c.put_off_until from chosen as c
+            -- Each by its key, whatever the statistics say of statuses.
+            cross join lateral (
+                select w.id from public.scheduled_messages as w where w.id = c.scheduled_message_id and w.status = 'processing' limit 1
+            ) as m
+            where c.put_off_until is not null
+        ) as c
+        where s.id = c.id
     ),
     remembered as (
         insert into private.recipient_state as r (connection_id, recipient, free_at)
@@ -160,7 +168,7 @@ as $$
         set status = 'failed', completed_at = now(), updated_at = now()
         from (
             select w.id, p.blocked_reason
-            from private.pace(array(
+            from private.situation(array(
                 select se.connection_id from public.connection_settings as se where se.connection_id = any(p_turn) and se.at_daily_limit = 'fail'
             ), p_now, p_gateway) as p
             cross join lateral (
@@ -182,7 +190,7 @@ $$;
 -- Tells the jobs that remain why they wait and until about when, a thousand at a time: all of them when the reason changes,
 -- else those behind the last one that was told; nobody who waits less than a second. Then the connections go to the back of
 -- the line, or to sleep: until the next job, the next slot, the end of the block.
-create or replace function private.put_back(p_turn text[], p_now timestamptz, p_gateway text)
+create or replace function private.put_back(p_turn text[], p_now timestamptz, p_gateway text, p_lead double precision)
 returns void
 language sql
 set search_path = ''
@@ -193,7 +201,7 @@ as $$
         select p.*, coalesce(p.blocked_reason, p.turn_reason) as reason, greatest(10, 1000 / cardinality(p_turn)) as enough,
             case when news.is_new then '-infinity' else st.told_at end as told_at, st.told_id,
             case when not news.is_new then st.waiting_until end as told_until
-        from private.pace(p_turn, p_now, p_gateway) as p
+        from private.pace(p_turn, p_now, p_gateway, p_lead) as p
         join private.connection_state as st on st.connection_id = p.connection_id
         cross join lateral (
             select st.waiting_reason is distinct from coalesce(p.blocked_reason, p.turn_reason)
@@ -221,10 +229,14 @@ as $$
         from (
             select m.id, u.reason, nullif(u.until, 'infinity') as until
             from untold as u
-            join public.scheduled_messages as m on m.id = u.scheduled_message_id and m.broadcast_job_id = u.id
-            where m.status = 'processing' and (u.is_certain or u.until > p_now + interval '1 second')
-                and (m.waiting_reason, m.waiting_until) is distinct from (u.reason, nullif(u.until, 'infinity'))
-            for no key update of m skip locked
+            -- Each by its key, whatever the statistics say of statuses.
+            cross join lateral (
+                select w.id from public.scheduled_messages as w
+                where w.id = u.scheduled_message_id and w.broadcast_job_id = u.id and w.status = 'processing'
+                    and (w.waiting_reason, w.waiting_until) is distinct from (u.reason, nullif(u.until, 'infinity'))
+                limit 1 for no key update skip locked
+            ) as m
+            where u.is_certain or u.until > p_now + interval '1 second'
         ) as u
         where s.id = u.id
     )
@@ -251,10 +263,11 @@ $$;
 -- Takes up to p_seats waiting jobs, as many of each connection as it may send now, and marks them `sending`, in one step:
 -- what is claimed is dialled on its slot, between `send_at` and `send_until`, so there is no state between. The same token
 -- asked twice gives the same jobs: a reply that was lost can be asked for again. p_busy: connections that have enough of the
--- caller's seats. One row comes back: the jobs, null where there are none, and when the next claim may find something.
+-- caller's seats. p_lead_seconds: how long its claims take to reach it, of late. One row comes back: the jobs, null where
+-- there are none, and when the next claim may find something.
 create or replace function public.claim_broadcast_jobs(
     p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text default 'mock',
-    p_busy text[] default '{}', p_now timestamptz default null
+    p_busy text[] default '{}', p_now timestamptz default null, p_lead_seconds double precision default 0.15
 )
 returns table (db_now timestamptz, next_ready_at timestamptz, jobs json)
 language plpgsql
@@ -263,7 +276,8 @@ set search_path = ''
 set enable_seqscan = off
 as $$
 declare
-    v_seats integer := least(p_seats, 1000);
+    v_seats constant integer := least(p_seats, 1000);
+    v_lead constant double precision := greatest(0.15, least(10, p_lead_seconds));
     v_turn text[];
     v_now timestamptz;
 begin
@@ -274,8 +288,8 @@ begin
     if v_turn is not null then
         v_now := coalesce(p_now, clock_timestamp()); -- it may have waited for its turn
         perform private.fail_beyond_limit(v_turn, v_now, p_gateway);
-        perform private.take_jobs(v_turn, p_token, v_seats, p_lease_seconds, p_gateway, v_now);
-        perform private.put_back(v_turn, v_now, p_gateway);
+        perform private.take_jobs(v_turn, p_token, v_seats, p_lease_seconds, p_gateway, v_now, v_lead);
+        perform private.put_back(v_turn, v_now, p_gateway, v_lead);
     end if;
 
     return query
@@ -292,13 +306,13 @@ begin
     ) as claimed;
 end
 $$;
-revoke all on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz) from public, anon, authenticated;
-grant execute on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz) to service_role;
+revoke all on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz, double precision) from public, anon, authenticated;
+grant execute on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz, double precision) to service_role;
 
 -- The private ones run as their caller, the service key.
-revoke all on function private.take_turn(integer, text[], timestamptz), private.choose_jobs(text[], integer, text, timestamptz),
-private.take_jobs(text[], uuid, integer, double precision, text, timestamptz), private.fail_beyond_limit(text[], timestamptz, text),
-private.put_back(text[], timestamptz, text) from public;
-grant execute on function private.take_turn(integer, text[], timestamptz), private.choose_jobs(text[], integer, text, timestamptz),
-private.take_jobs(text[], uuid, integer, double precision, text, timestamptz), private.fail_beyond_limit(text[], timestamptz, text),
-private.put_back(text[], timestamptz, text) to service_role;
+revoke all on function private.take_turn(integer, text[], timestamptz), private.choose_jobs(text[], integer, text, timestamptz, double precision),
+private.take_jobs(text[], uuid, integer, double precision, text, timestamptz, double precision),
+private.fail_beyond_limit(text[], timestamptz, text), private.put_back(text[], timestamptz, text, double precision) from public;
+grant execute on function private.take_turn(integer, text[], timestamptz), private.choose_jobs(text[], integer, text, timestamptz, double precision),
+private.take_jobs(text[], uuid, integer, double precision, text, timestamptz, double precision),
+private.fail_beyond_limit(text[], timestamptz, text), private.put_back(text[], timestamptz, text, double precision) to service_role;

@@ -132,7 +132,8 @@ create or replace function public.enqueue_and_claim_broadcast_jobs(
     p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[],
     p_timezones text[], p_anchors timestamp[], p_occurrences timestamptz[], p_missed integer[],
     p_next_at timestamptz[], p_next_after timestamptz[], p_expires_at timestamptz[], p_phones text[],
-    p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text default 'mock', p_busy text[] default '{}'
+    p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text default 'mock', p_busy text[] default '{}',
+    p_lead_seconds double precision default 0.15
 )
 returns table (db_now timestamptz, next_ready_at timestamptz, jobs json)
 language plpgsql
@@ -144,14 +145,14 @@ begin
         p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
         p_next_at, p_next_after, p_expires_at, p_phones
     );
-    return query select * from public.claim_broadcast_jobs(p_token, p_seats, p_lease_seconds, p_gateway, p_busy);
+    return query select * from public.claim_broadcast_jobs(p_token, p_seats, p_lease_seconds, p_gateway, p_busy, null, p_lead_seconds);
 end
 $$;
 revoke all on function public.enqueue_and_claim_broadcast_jobs(
     uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
-    text[], uuid, integer, double precision, text, text[]
+    text[], uuid, integer, double precision, text, text[], double precision
 ) from public, anon, authenticated;
 grant execute on function public.enqueue_and_claim_broadcast_jobs(
     uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
-    text[], uuid, integer, double precision, text, text[]
+    text[], uuid, integer, double precision, text, text[], double precision
 ) to service_role;

@@ -23,6 +23,7 @@ declare
     v_errors text[];
     v_available_at timestamptz[];
     v_send_at timestamptz[];
+    v_recipients text[];
 begin
     with given as (
         select g.job_id, g.token, g.message_id, g.error, g.wait, g.outcome, now() - make_interval(secs => coalesce(g.age, 0)) as answered_at
@@ -92,22 +93,14 @@ begin
             updated_at = now()
         from settled as d
         where d.error is not null and d.status = 'queued' and s.id = d.scheduled_message_id and s.broadcast_job_id = d.id and s.status = 'processing'
-    ),
-    left_alone as (
-        insert into private.recipient_state as r (connection_id, recipient, free_at)
-        select d.connection_id, d.recipient, max(d.available_at)
-        from settled as d
-        where d.outcome = 'throttled_recipient' and d.status = 'queued'
-        group by d.connection_id, d.recipient
-        on conflict (connection_id, recipient) do update set free_at = greatest(r.free_at, excluded.free_at)
     )
-    select array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at)
-    into v_connections, v_outcomes, v_errors, v_available_at, v_send_at
+    select array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at), array_agg(d.recipient)
+    into v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients
     from settled as d
     where d.outcome not in ('sent', 'unconfirmed', 'handed_over');
 
     if v_connections is not null then
-        perform private.note_outcomes(v_connections, v_outcomes, v_errors, v_available_at, v_send_at);
+        perform private.note_outcomes(v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients);
     end if;
     return query
     select g.job_id from unnest(p_job_ids, p_tokens) as g (job_id, token)

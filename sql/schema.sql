@@ -57,6 +57,9 @@ CREATE FUNCTION private.cancel_messages_of_connection() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
+    -- First, like a claim: else the two could wait for each other. What is not there is neither claimed from nor probed.
+    delete from private.connection_state as c where c.connection_id = old.id;
+    delete from private.recipient_state as r where r.connection_id = old.id;
     update public.scheduled_messages as s
     set status = 'cancelled', error = 'The WhatsApp connection of this message was deleted.'
     where s.connection_id = old.id and s.status in ('pending', 'processing', 'in_queue');
@@ -78,14 +81,14 @@ begin
 end
 $$;
 
-CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone) RETURNS TABLE(connection_id text, id uuid, scheduled_message_id uuid, recipient text, gateway text, put_off_until timestamp with time zone, arrival_at timestamp with time zone, send_at timestamp with time zone, send_until timestamp with time zone, step double precision, jitter double precision, recipient_step double precision, today date, used integer)
-    LANGUAGE sql
+CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision) RETURNS TABLE(connection_id text, id uuid, scheduled_message_id uuid, recipient text, gateway text, put_off_until timestamp with time zone, arrival_at timestamp with time zone, send_at timestamp with time zone, send_until timestamp with time zone, step double precision, jitter double precision, recipient_step double precision, today date, used integer)
+    LANGUAGE sql ROWS 50
     SET search_path TO ''
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
     with turn as materialized (
-        select * from private.pace(p_turn, p_now, p_gateway) as p where p.blocked_reason is null
+        select * from private.pace(p_turn, p_now, p_gateway, p_lead) as p where p.blocked_reason is null
     ),
     candidate as materialized (
         select t.*, job.*
@@ -225,7 +228,7 @@ CREATE FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with ti
         set status = 'failed', completed_at = now(), updated_at = now()
         from (
             select w.id, p.blocked_reason
-            from private.pace(array(
+            from private.situation(array(
                 select se.connection_id from public.connection_settings as se where se.connection_id = any(p_turn) and se.at_daily_limit = 'fail'
             ), p_now, p_gateway) as p
             cross join lateral (
@@ -363,7 +366,7 @@ CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
     )
 $$;
 
-CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[]) RETURNS void
+CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[]) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
     AS $$
@@ -394,10 +397,18 @@ CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p
         left join public.connection_settings as se on se.connection_id = g.connection_id
         group by st.connection_id, se.connection_id
     ) as heard
-    where c.connection_id = heard.connection_id
+    where c.connection_id = heard.connection_id;
+
+    -- After the connections, like a claim.
+    insert into private.recipient_state as r (connection_id, recipient, free_at)
+    select g.connection_id, g.recipient, max(g.available_at)
+    from unnest(p_connections, p_outcomes, p_available_at, p_recipients) as g (connection_id, outcome, available_at, recipient)
+    where g.outcome = 'throttled_recipient'
+    group by g.connection_id, g.recipient
+    on conflict (connection_id, recipient) do update set free_at = greatest(r.free_at, excluded.free_at)
 $$;
 
-CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, turn_reason text, today date, used integer, closes_at timestamp with time zone, horizon timestamp with time zone, earliest timestamp with time zone, first_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamp with time zone)
+CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, turn_reason text, today date, used integer, closes_at timestamp with time zone, horizon timestamp with time zone, earliest timestamp with time zone, first_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamp with time zone)
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
@@ -413,13 +424,13 @@ CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zon
         )::integer,
         case
             when greatest(h.earliest, h.first_at - make_interval(secs => s.slack)) >= s.closes_at then s.closes_at
-            else h.first_at - make_interval(secs => s.slack + 0.3)
+            else h.first_at - make_interval(secs => s.slack + p_lead + 0.15)
         end
     from private.situation(p_connections, p_now, p_gateway) as s
     cross join lateral (
-        select least(p_now + interval '0.5 seconds', s.closes_at) as horizon,
-            p_now + make_interval(secs => greatest(0, 0.15 - s.tolerance)) as earliest,
-            greatest(s.arrival_at, p_now + make_interval(secs => greatest(0, 0.15 - s.tolerance))) as first_at
+        select least(p_now + make_interval(secs => p_lead + 0.35), s.closes_at) as horizon,
+            p_now + make_interval(secs => greatest(0, p_lead - s.tolerance)) as earliest,
+            greatest(s.arrival_at, p_now + make_interval(secs => greatest(0, p_lead - s.tolerance))) as first_at
     ) as h
 $$;
 
@@ -430,7 +441,7 @@ CREATE FUNCTION private.probe_delay(p_failed integer) RETURNS interval
     select make_interval(secs => least(300, 10 * power(2, least(p_failed, 10))))
 $$;
 
-CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text) RETURNS void
+CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
     SET enable_seqscan TO 'off'
@@ -440,7 +451,7 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
         select p.*, coalesce(p.blocked_reason, p.turn_reason) as reason, greatest(10, 1000 / cardinality(p_turn)) as enough,
             case when news.is_new then '-infinity' else st.told_at end as told_at, st.told_id,
             case when not news.is_new then st.waiting_until end as told_until
-        from private.pace(p_turn, p_now, p_gateway) as p
+        from private.pace(p_turn, p_now, p_gateway, p_lead) as p
         join private.connection_state as st on st.connection_id = p.connection_id
         cross join lateral (
             select st.waiting_reason is distinct from coalesce(p.blocked_reason, p.turn_reason)
@@ -468,10 +479,14 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
         from (
             select m.id, u.reason, nullif(u.until, 'infinity') as until
             from untold as u
-            join public.scheduled_messages as m on m.id = u.scheduled_message_id and m.broadcast_job_id = u.id
-            where m.status = 'processing' and (u.is_certain or u.until > p_now + interval '1 second')
-                and (m.waiting_reason, m.waiting_until) is distinct from (u.reason, nullif(u.until, 'infinity'))
-            for no key update of m skip locked
+            -- Each by its key, whatever the statistics say of statuses.
+            cross join lateral (
+                select w.id from public.scheduled_messages as w
+                where w.id = u.scheduled_message_id and w.broadcast_job_id = u.id and w.status = 'processing'
+                    and (w.waiting_reason, w.waiting_until) is distinct from (u.reason, nullif(u.until, 'infinity'))
+                limit 1 for no key update skip locked
+            ) as m
+            where u.is_certain or u.until > p_now + interval '1 second'
         ) as u
         where s.id = u.id
     )
@@ -653,13 +668,13 @@ CREATE FUNCTION private.slowdown(p_seconds double precision, p_until timestamp w
     ) as worn
 $$;
 
-CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone) RETURNS void
+CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
     SET enable_seqscan TO 'off'
     AS $$
     with chosen as materialized (
-        select * from private.choose_jobs(p_turn, p_seats, p_gateway, p_now)
+        select * from private.choose_jobs(p_turn, p_seats, p_gateway, p_now, p_lead)
     ),
     sending as (
         update public.broadcast_jobs as j
@@ -677,8 +692,15 @@ CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, 
     told as (
         update public.scheduled_messages as s
         set waiting_reason = 'its recipient got a message a moment ago', waiting_until = c.put_off_until, updated_at = now()
-        from chosen as c
-        where s.id = c.scheduled_message_id and s.status = 'processing' and c.put_off_until is not null
+        from (
+            select m.id, c.put_off_until from chosen as c
+            -- Each by its key, whatever the statistics say of statuses.
+            cross join lateral (
+                select w.id from public.scheduled_messages as w where w.id = c.scheduled_message_id and w.status = 'processing' limit 1
+            ) as m
+            where c.put_off_until is not null
+        ) as c
+        where s.id = c.id
     ),
     remembered as (
         insert into private.recipient_state as r (connection_id, recipient, free_at)
@@ -754,13 +776,14 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_now timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
+CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_now timestamp with time zone DEFAULT NULL::timestamp with time zone, p_lead_seconds double precision DEFAULT 0.15) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET enable_seqscan TO 'off'
     AS $$
 declare
-    v_seats integer := least(p_seats, 1000);
+    v_seats constant integer := least(p_seats, 1000);
+    v_lead constant double precision := greatest(0.15, least(10, p_lead_seconds));
     v_turn text[];
     v_now timestamptz;
 begin
@@ -771,8 +794,8 @@ begin
     if v_turn is not null then
         v_now := coalesce(p_now, clock_timestamp()); -- it may have waited for its turn
         perform private.fail_beyond_limit(v_turn, v_now, p_gateway);
-        perform private.take_jobs(v_turn, p_token, v_seats, p_lease_seconds, p_gateway, v_now);
-        perform private.put_back(v_turn, v_now, p_gateway);
+        perform private.take_jobs(v_turn, p_token, v_seats, p_lease_seconds, p_gateway, v_now, v_lead);
+        perform private.put_back(v_turn, v_now, p_gateway, v_lead);
     end if;
 
     return query
@@ -854,7 +877,7 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[]) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
+CREATE FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_lead_seconds double precision DEFAULT 0.15) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -863,7 +886,7 @@ begin
         p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
         p_next_at, p_next_after, p_expires_at, p_phones
     );
-    return query select * from public.claim_broadcast_jobs(p_token, p_seats, p_lease_seconds, p_gateway, p_busy);
+    return query select * from public.claim_broadcast_jobs(p_token, p_seats, p_lease_seconds, p_gateway, p_busy, null, p_lead_seconds);
 end
 $$;
 
@@ -1209,6 +1232,7 @@ declare
     v_errors text[];
     v_available_at timestamptz[];
     v_send_at timestamptz[];
+    v_recipients text[];
 begin
     with given as (
         select g.job_id, g.token, g.message_id, g.error, g.wait, g.outcome, now() - make_interval(secs => coalesce(g.age, 0)) as answered_at
@@ -1278,22 +1302,14 @@ begin
             updated_at = now()
         from settled as d
         where d.error is not null and d.status = 'queued' and s.id = d.scheduled_message_id and s.broadcast_job_id = d.id and s.status = 'processing'
-    ),
-    left_alone as (
-        insert into private.recipient_state as r (connection_id, recipient, free_at)
-        select d.connection_id, d.recipient, max(d.available_at)
-        from settled as d
-        where d.outcome = 'throttled_recipient' and d.status = 'queued'
-        group by d.connection_id, d.recipient
-        on conflict (connection_id, recipient) do update set free_at = greatest(r.free_at, excluded.free_at)
     )
-    select array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at)
-    into v_connections, v_outcomes, v_errors, v_available_at, v_send_at
+    select array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at), array_agg(d.recipient)
+    into v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients
     from settled as d
     where d.outcome not in ('sent', 'unconfirmed', 'handed_over');
 
     if v_connections is not null then
-        perform private.note_outcomes(v_connections, v_outcomes, v_errors, v_available_at, v_send_at);
+        perform private.note_outcomes(v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients);
     end if;
     return query
     select g.job_id from unnest(p_job_ids, p_tokens) as g (job_id, token)
@@ -1730,8 +1746,8 @@ REVOKE ALL ON FUNCTION private.cancel_messages_of_connection() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.cancel_messages_of_user() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone) TO service_role;
+REVOKE ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision) TO service_role;
 
 REVOKE ALL ON FUNCTION private.complete_old_row() FROM PUBLIC;
 
@@ -1758,17 +1774,17 @@ REVOKE ALL ON FUNCTION private.guard_update() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.next_expiry() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.next_expiry() TO service_role;
 
-REVOKE ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[]) TO service_role;
+REVOKE ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[]) TO service_role;
 
-REVOKE ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text) TO service_role;
+REVOKE ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) TO service_role;
 
 REVOKE ALL ON FUNCTION private.probe_delay(p_failed integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.probe_delay(p_failed integer) TO service_role;
 
-REVOKE ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text) TO service_role;
+REVOKE ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) TO service_role;
 
 REVOKE ALL ON FUNCTION private.refuse_nonsense() FROM PUBLIC;
 
@@ -1784,22 +1800,22 @@ GRANT ALL ON FUNCTION private.situation(p_connections text[], p_now timestamp wi
 REVOKE ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until timestamp with time zone, p_now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until timestamp with time zone, p_now timestamp with time zone) TO service_role;
 
-REVOKE ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone) TO service_role;
+REVOKE ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision) TO service_role;
 
 REVOKE ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_now timestamp with time zone) TO service_role;
 
 REVOKE ALL ON FUNCTION private.withdraw_job(p_job_id uuid) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone) TO service_role;
+REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision) TO service_role;
 
 REVOKE ALL ON FUNCTION public.diagnose() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.diagnose() TO service_role;
 
-REVOKE ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[]) TO service_role;
+REVOKE ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_lead_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_lead_seconds double precision) TO service_role;
 
 REVOKE ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[]) TO service_role;

@@ -79,7 +79,11 @@ def doctor() -> None:
     """Checks configuration, database, Realtime, clock and gateway; exit 1 if any fails. Sends nothing."""
     from worker import operate
 
-    asyncio.run(operate.doctor(config.load()))
+    try:
+        settings = config.load()
+    except ConfigError as e:
+        raise WorkerError(str(e)) from e
+    asyncio.run(operate.doctor(settings))
 
 
 @app.command()

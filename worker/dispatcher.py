@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 IDLE_SECONDS = 20  # how long a loop with nothing to do waits before it says that it is alive
 LINGER_SECONDS = 0.02  # how long freed seats wait for more of them, so that calls grow with batches
+LEAST_SECONDS = 5  # that calls to the database in flight are given at the end, whatever DRAIN_SECONDS says
 HELD_SECONDS = 0.02  # after a claim that found nothing though something is ready: another daemon holds it
 
 
@@ -40,6 +41,7 @@ class Dispatcher:
         self._held_back: list[str] = []  # busy at the last claim
         self._enough = max(1, settings.concurrency // 4)  # seats that are worth a call
         self._reserved = 0
+        self._lead = 0.0  # seconds that claims take: after a slow one they are soon trusted again
 
     def wake(self) -> None:
         """There may be something to claim."""
@@ -97,10 +99,11 @@ class Dispatcher:
         self._held_back = [connection for connection in self.sender.in_flight if self.sender.is_busy(connection)]
         try:
             claim = await self.store.claim(
-                seats, self.sender.gateways.default.name, self.settings.lease_seconds, self._held_back, rows
+                seats, self.sender.gateways.default.name, self.settings.lease_seconds, self._held_back, rows, self._lead
             )
         finally:
             self._reserved -= seats
+        self._lead = max(time.monotonic() - claim.asked_at, self._lead * 0.8)
         self.next_ready_at = claim.next_ready_at
         self._launch(claim)
         return claim
@@ -173,14 +176,16 @@ class Dispatcher:
 
     async def _drain(self, claimer: asyncio.Task[None]) -> None:
         deadline = time.monotonic() + self.settings.drain_seconds
-        while (self._sending or self._reserved) and (left := deadline - time.monotonic()) > 0:
+        while (self._sending and time.monotonic() < deadline) or (
+            self._reserved and time.monotonic() < deadline + LEAST_SECONDS  # what it brings can be handed back
+        ):
             self._freed.clear()
-            await wait_for(self._freed, min(left, 0.1))
+            await wait_for(self._freed, 0.1)
         late = [claimer, *self._sending]
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
-        while not self.idle and time.monotonic() < deadline + 5:
+        while not self.idle and time.monotonic() < deadline + 2 * LEAST_SECONDS:
             self._freed.clear()
             await wait_for(self._freed, 0.5)
         if lost := self.recorder.unrecorded:

@@ -60,6 +60,14 @@ class _Lossy(io.TextIOBase):
             self._stream.flush()
 
 
+class _Foreign(logging.Handler):
+    """What a library warns of becomes a line like ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = {"logger": record.name, "reason": record.getMessage(), "exc_info": record.exc_info}
+        structlog.get_logger().log(record.levelno, "a library warns", **said)
+
+
 def info_many(events: Sequence[dict[str, Any]]) -> None:
     """`log.info` for each, with one write: telling of a message must not take longer than sending it."""
     logger = structlog.get_logger()
@@ -92,10 +100,6 @@ def configure(level: str = "info") -> None:
         cache_logger_on_first_use=True,
     )
     # At DEBUG these print headers and addresses with keys in them.
-    logging.basicConfig(
-        level=logging.WARNING,
-        stream=stream,
-        format='{"level": "%(levelname)s", "logger": "%(name)s", "event": "%(message)s"}',
-    )
+    logging.basicConfig(level=logging.WARNING, handlers=[_Foreign()])
     for name in ("websockets", "httpcore", "httpx", "hpack", "h2", "realtime"):
         logging.getLogger(name).setLevel(logging.CRITICAL if name == "realtime" else logging.WARNING)

@@ -62,10 +62,9 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """It will never go out like this. `suppress` = the recipient opted out."""
+    """It will never go out like this."""
 
     reason: str
-    suppress: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,12 +184,13 @@ class Scheduler:
         return len(won)
 
     async def _give_up(self, row: Enqueue, reason: StoreRefused) -> int:
+        """It fails, and its series goes on; where that is refused too, it fails alone."""
         log.error("a row cannot be enqueued", message=row.id, reason=str(reason))
-        failed = plan.failed(row, "The database refused to schedule this message. The operator's log says why.")
-        try:
-            return len(await self.store.enqueue([failed]))
-        except StoreRefused:
-            return 0
+        error = "The database refused to schedule this message. The operator's log says why."
+        for failed in (row._replace(recipient=None, error=error), plan.failed(row, error)):
+            with contextlib.suppress(StoreRefused):
+                return len(await self.store.enqueue([failed]))
+        return 0
 
     def _say(self, p: Enqueue) -> None:
         if p.error:

@@ -60,10 +60,17 @@ class Store:
         return await self._api.strings("enqueue_broadcast_jobs", columns(rows, ENQUEUE_ARGUMENTS))
 
     async def claim(
-        self, seats: int, gateway: str, lease: float, busy: Sequence[str] = (), rows: Sequence[Enqueue] = ()
+        self,
+        seats: int,
+        gateway: str,
+        lease: float,
+        busy: Sequence[str] = (),
+        rows: Sequence[Enqueue] = (),
+        lead: float = 0.0,
     ) -> Claim:
         """Up to `seats` jobs, none of `busy` connections, marked as `sending`. Enqueues `rows` first.
 
+        lead: seconds that claims have been taking, so that no slot is given which would be missed.
         The token makes a repetition harmless: asking again with it gives the same jobs.
         """
         token = str(uuid4())
@@ -73,6 +80,7 @@ class Store:
             "p_lease_seconds": lease,
             "p_gateway": gateway,
             "p_busy": list(busy),
+            "p_lead_seconds": lead,
         }
         name = "claim_broadcast_jobs"
         if rows:

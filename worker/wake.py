@@ -188,19 +188,18 @@ class Wake:
         self._timing = timing or Timing()
         self._said = False
         self.state: State = "off"
-        self.deaf_since: float | None = None  # time.monotonic(); None while listening or off
         self._heard_since = 0.0  # time.monotonic() when it last began to listen; 0 = never
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ends when `stop` is set or it is cancelled; nothing that a server does ends it."""
-        self.state, self.deaf_since = "deaf", time.monotonic()
+        self.state = "deaf"
         try:
             async with asyncio.TaskGroup() as group:
                 ear = group.create_task(self._listen_for_ever())
                 await stop.wait()
                 ear.cancel()
         finally:
-            self.state, self.deaf_since = "off", None
+            self.state = "off"
 
     async def _listen_for_ever(self) -> None:
         failures = 0
@@ -230,13 +229,13 @@ class Wake:
     def _hear(self) -> None:
         if self.state != "listening":
             log.info("Realtime is listening", action="realtime_listening")
-            self.state, self.deaf_since, self._said = "listening", None, False
+            self.state, self._said = "listening", False
             self._heard_since = time.monotonic()
         self._on_ready()
 
     def _go_deaf(self, trouble: Trouble) -> None:
         if self.state == "listening":
-            self.state, self.deaf_since = "deaf", time.monotonic()
+            self.state = "deaf"
         if not self._said:
             self._said = True
             sentence = "this server has no Realtime" if trouble.absent else "Realtime is deaf"

@@ -129,7 +129,7 @@ TOO_FAST = "This number sends faster than WhatsApp allows (130429: Throughput)"
         (401, error(190), Stopped(REVOKED)),
         (403, error(368, "L"), Stopped("WhatsApp has restricted this business account (368: L)")),
         (400, error(131026, "Undeliverable"), Rejected(NOBODY)),
-        (400, error(131050), Rejected(OPTED_OUT, suppress=True)),
+        (400, error(131050), Rejected(OPTED_OUT)),
         (400, error(131047), Rejected(CLOSED)),
         (500, error(100, "Not valid"), Rejected("WhatsApp refuses the request (100: Not valid)")),
         (400, error(999999), Rejected("The gateway refuses this message (999999: Title)")),

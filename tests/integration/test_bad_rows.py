@@ -1,6 +1,7 @@
 """A row that can never be sent fails with advice to its author; the others go on."""
 
 import pytest
+from psycopg import sql
 
 from tests.helpers.rows import add_connections, message, one, schedule
 
@@ -51,7 +52,9 @@ def old_rows(db):
     """
     add_connections(db, "shop")
     read = "select pg_get_constraintdef(oid) from pg_constraint where conname = %s"
+    about = "select obj_description(oid, 'pg_constraint') from pg_constraint where conname = %s"
     checks = {name: one(db, read, name).removesuffix(" NOT VALID") for name in OVERCOME}
+    words = {name: one(db, about, name) for name in OVERCOME}
     for name in checks:
         db.execute(f"alter table scheduled_messages drop constraint {name}")
     rows = {
@@ -64,6 +67,9 @@ def old_rows(db):
     db.execute("truncate scheduled_messages cascade")
     for name in checks:
         db.execute(f"alter table scheduled_messages validate constraint {name}")
+        db.execute(
+            sql.SQL("comment on constraint {} on scheduled_messages is {}").format(sql.Identifier(name), words[name])
+        )
 
 
 async def test_a_row_from_before_our_constraints_fails_with_advice_too(db, parts, old_rows):

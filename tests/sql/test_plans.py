@@ -60,18 +60,27 @@ from people where kind not in ('due', 'soon', 'future');
 select private.announce_work(array_agg(id), array_agg(now())) from connections;
 """
 ANALYSE = "analyze scheduled_messages, broadcast_jobs, broadcast_messages, connections, private.connection_state"
-# All rows are due and all jobs wait when `analyze` looks, and are what they are afterwards.
-ALL_DUE = f"""
+# What all rows and all jobs are when `analyze` looks; afterwards they are what they were.
+ALL_DUE = (
+    "update scheduled_messages"
+    " set status = 'pending', scheduled_at = now() - interval '1 hour', sent_at = null, message_id = null;"
+    " update broadcast_jobs set status = 'queued';"
+)
+ALL_DONE = (
+    "update scheduled_messages set status = 'sent', sent_at = now(), message_id = 'm';"
+    " update broadcast_jobs set status = 'completed'; update broadcast_messages set status = 'sent';"
+)
+ONCE = f"""
 create temporary table old_rows on commit drop as select * from scheduled_messages;
 create temporary table old_jobs on commit drop as select * from broadcast_jobs;
-update scheduled_messages
-set status = 'pending', scheduled_at = now() - interval '1 hour', sent_at = null, message_id = null;
-update broadcast_jobs set status = 'queued';
+create temporary table old_messages on commit drop as select * from broadcast_messages;
+{{all}}
 {ANALYSE};
 update scheduled_messages as s
 set status = o.status, scheduled_at = o.scheduled_at, sent_at = o.sent_at, message_id = o.message_id
 from old_rows as o where o.id = s.id;
 update broadcast_jobs as j set status = o.status from old_jobs as o where o.id = j.id;
+update broadcast_messages as m set status = o.status from old_messages as o where o.id = m.id;
 """
 HUGE = """
 update pg_class set reltuples = reltuples * 500
@@ -103,7 +112,12 @@ def analysed_when_empty(db: Database, fill: str) -> None:
 
 def analysed_when_all_was_due(db: Database, fill: str) -> None:
     db.execute(fill)
-    db.execute(ALL_DUE)
+    db.execute(ONCE.format(all=ALL_DUE))
+
+
+def analysed_when_all_was_done(db: Database, fill: str) -> None:
+    db.execute(fill)
+    db.execute(ONCE.format(all=ALL_DONE))
 
 
 def huge(db: Database, fill: str) -> None:
@@ -112,7 +126,7 @@ def huge(db: Database, fill: str) -> None:
     db.execute(HUGE)
 
 
-STATISTICS = [fresh, analysed_when_empty, analysed_when_all_was_due, huge]
+STATISTICS = [fresh, analysed_when_empty, analysed_when_all_was_due, analysed_when_all_was_done, huge]
 
 
 class Plans:
@@ -180,6 +194,9 @@ def calls(db: Database) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "claim_broadcast_jobs", claim
     yield "enqueue_and_claim_broadcast_jobs", enqueue | claim
     yield "record_outcomes", record | {"p_ages": [0.0] * len(sending)}
+    for outcome in ("retry", "stopped", "throttled_recipient", "throttled_connection", "unconfirmed"):
+        others = {"p_outcomes": [outcome] * len(sending), "p_errors": ["why"] * len(sending)}
+        yield "record_outcomes", record | others | {"p_ages": [0.0] * len(sending)}
     yield "rescue_broadcast_jobs", {}
     yield (
         "record_deliveries",

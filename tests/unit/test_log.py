@@ -1,8 +1,13 @@
 """What may stand in the log."""
 
-import pytest
+import json
+import logging
+from collections.abc import Iterator
 
-from worker.log import redact
+import pytest
+import structlog
+
+from worker.log import configure, info_many, redact
 
 ID = "0f2a3a29-9046-4d4b-bc0f-ee11a9e1f2e9"
 
@@ -22,3 +27,38 @@ ID = "0f2a3a29-9046-4d4b-bc0f-ee11a9e1f2e9"
 )
 def test_numbers_are_shortened_and_secrets_hidden_but_ids_and_times_stay(text: str, redacted: str) -> None:
     assert redact(text) == redacted
+
+
+@pytest.fixture
+def clean() -> Iterator[None]:
+    """What `configure` does to the process ends with the test."""
+    before = logging.getLogger().handlers
+    yield
+    logging.getLogger().handlers = before
+    structlog.reset_defaults()
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.usefixtures("clean")
+def test_what_a_library_warns_of_is_json_and_redacted_like_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.getLogger().handlers = []  # pytest's
+    configure()
+    logging.getLogger("httpx").warning('a "quoted" text for +919876543210\nBearer abc.def')
+    [line] = lines(capsys)
+    assert line["reason"] == 'a "quoted" text for …3210\n[hidden]'
+    assert (line["logger"], line["level"]) == ("httpx", "warning")
+
+
+@pytest.mark.usefixtures("clean")
+def test_lines_written_together_are_like_those_written_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    configure()
+    event = {"event": "failed", "message": ID, "to": "…3210", "late_ms": 7, "reason": "no account for +919876543210"}
+    structlog.get_logger().info(**event)
+    info_many([event, event])
+    first, *others = lines(capsys)
+    for line in others:
+        assert {**line, "timestamp": None} == {**first, "timestamp": None}
+        assert line["timestamp"][:16] == first["timestamp"][:16]

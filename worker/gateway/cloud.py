@@ -43,7 +43,7 @@ CODES: dict[int, Answered] = {
     **dict.fromkeys((132001, 132007, 132016), NO_TEMPLATE),
     **dict.fromkeys((132000, 132005, 132008, 132012, 132068), BAD_PARAMETERS),
     131026: Rejected("WhatsApp cannot deliver to this number: it may have no WhatsApp account"),
-    131050: Rejected("The recipient has opted out of these messages", suppress=True),
+    131050: Rejected("The recipient has opted out of these messages"),
     131021: Rejected("The recipient is the sending number itself"),
     131030: Rejected("The recipient is not in the test number's list"),
     131037: Rejected("The sending number needs an approved display name"),

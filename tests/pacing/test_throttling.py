@@ -1,0 +1,50 @@
+"""A gateway that says "too fast": the connection finds the rate that is taken, and a higher one when there is one."""
+
+from tests.helpers.counting_gateway import CountingGateway, Received
+from tests.helpers.http_server import Reply, Request
+from tests.helpers.polling import until
+from tests.helpers.rows import one, schedule_many, settled, statuses
+
+TAKEN = 20  # messages a second that the gateway takes at first
+TOO_FAST = Reply(429, {"error": "slow down"}, {"retry-after": "1"})
+
+
+class Strict(CountingGateway):
+    """Takes `limit` messages in a second, and refuses what is beyond; `refused` counts those."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limit, self.refused = TAKEN, 0
+        self.accepted: list[Received] = []
+
+    async def answer(self, request: Request) -> Reply:
+        if request.method == "GET":
+            return await super().answer(request)
+        now = self.note(request)
+        if sum(now.at - earlier.at < 1 for earlier in self.accepted[-self.limit :]) >= self.limit:
+            self.refused += 1
+            return TOO_FAST
+        self.accepted.append(now)
+        return Reply(201, {"id": f"true_{now.chat_id}_{len(self.accepted):08X}"})
+
+
+def throttle(db):
+    return one(db, "select coalesce(max(throttle_seconds), 0) from private.connection_state")
+
+
+def test_a_connection_slows_down_until_its_gateway_takes_it_and_speeds_up_again(db, daemon):
+    schedule_many(db, 400, connections=1)
+    with Strict() as gateway:
+        worker = daemon(GATEWAY="waha", WAHA_URL=gateway.url, CONCURRENCY=8)
+        until(lambda: len(gateway.accepted) >= 120, 60, worker.text)
+        assert throttle(db) > 0
+        assert 0 < gateway.refused < len(gateway.accepted) / 4
+        slow = gateway.accepted[-1].at - gateway.accepted[-81].at
+
+        gateway.limit = 10_000
+        until(lambda: settled(db), 60, worker.text)
+
+    assert statuses(db) == {"sent": 400}
+    assert len({one.chat_id for one in gateway.accepted}) == len(gateway.accepted) == 400
+    quick = gateway.accepted[-1].at - gateway.accepted[-81].at
+    assert quick < slow / 2
