@@ -218,8 +218,8 @@ as $$
 $$;
 
 -- What the answers to messages that did not go out say of their connections, one call for a batch of them. They no longer
--- count for their day (if it is still that day). A recipient who got too many is left alone for a while. One that was dialled since the last slowdown and still was too fast
--- doubles it. One that found the connection unusable pauses it, until a probe succeeds.
+-- count for their day (if it is still that day). A recipient who got too many is left alone for a while. One that was
+-- dialled since the last slowdown and still was too fast doubles it. One that found the connection unusable pauses it, until a probe succeeds.
 create or replace function private.note_outcomes(
     p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamptz[], p_send_at timestamptz[], p_recipients text[]
 )

@@ -306,7 +306,8 @@ begin
     ) as claimed;
 end
 $$;
-revoke all on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz, double precision) from public, anon, authenticated;
+revoke all on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz, double precision)
+from public, anon, authenticated;
 grant execute on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz, double precision) to service_role;
 
 -- The private ones run as their caller, the service key.
