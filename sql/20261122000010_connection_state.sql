@@ -126,6 +126,7 @@ returns table (
 language sql
 stable
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
     select st.connection_id, f.gateway,

@@ -3,10 +3,11 @@
 
 -- Whose turn it is: the connections that have waited longest, locked. Another daemon's are passed over, unless nothing else
 -- is there: then its turn is over in a moment.
-create or replace function private.take_turn(p_seats integer, p_busy text[], p_now timestamptz)
+create or replace function private.take_turn(p_seats integer, p_busy text[], p_until timestamptz)
 returns text[]
 language plpgsql
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
 declare
@@ -15,13 +16,13 @@ begin
     select array_agg(turn.connection_id) into v_turn
     from (
         select c.connection_id from private.connection_state as c
-        where c.ready_at <= p_now and c.connection_id <> all(p_busy) order by c.ready_at, c.connection_id limit p_seats for update skip locked
+        where c.ready_at <= p_until and c.connection_id <> all(p_busy) order by c.ready_at, c.connection_id limit p_seats for update skip locked
     ) as turn;
     if v_turn is null then
         select array_agg(turn.connection_id) into v_turn
         from (
             select c.connection_id from private.connection_state as c
-            where c.ready_at <= p_now and c.connection_id <> all(p_busy) order by c.ready_at, c.connection_id limit 1 for update
+            where c.ready_at <= p_until and c.connection_id <> all(p_busy) order by c.ready_at, c.connection_id limit 1 for update
         ) as turn;
     end if;
     return v_turn;
@@ -31,7 +32,8 @@ $$;
 -- Chooses and locks waiting jobs: of each connection its share of the seats, as far as it has slots. A phone's session
 -- (WAHA and its like) takes one message at a time, so without slots it is given few. A job has either its slot or
 -- `put_off_until`: whom its connection wrote to a moment ago has to wait, and so has the second message to the same recipient.
-create or replace function private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamptz, p_lead double precision)
+-- Where nothing spaces them, those that are due within p_ahead are given too, with their instants for slots.
+create or replace function private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamptz, p_lead double precision, p_ahead interval)
 returns table (
     connection_id text, id uuid, scheduled_message_id uuid, recipient text, gateway text, put_off_until timestamptz, arrival_at timestamptz,
     send_at timestamptz, send_until timestamptz, step double precision, jitter double precision, recipient_step double precision,
@@ -41,6 +43,7 @@ language sql
 volatile
 rows 50
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -53,7 +56,7 @@ as $$
         cross join lateral (
             select j.id, j.scheduled_message_id, j.recipient, j.available_at from public.broadcast_jobs as j
             where j.connection_id = t.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
-                and j.available_at <= p_now and (j.expires_at is null or j.expires_at > p_now)
+                and j.available_at <= case when t.step is null then p_now + p_ahead else p_now end and (j.expires_at is null or j.expires_at > p_now)
             order by j.available_at, j.id
             limit case when t.slots = 0 then 0 else least(
                 ceil(p_seats::numeric / (select count(*) from turn)), case when t.recipient_step is null then t.slots end,
@@ -82,8 +85,9 @@ as $$
     select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, null, s.arrival_at, slot.at,
         least(slot.at + make_interval(secs => s.tolerance), s.closes_at), s.step, s.jitter, s.recipient_step, s.today, s.used
     from slotted as s
-    cross join lateral (select coalesce(greatest(s.earliest, s.arrival_at - make_interval(secs => s.slack)), p_now) as at) as slot
+    cross join lateral (select greatest(s.earliest, s.arrival_at - make_interval(secs => s.slack), s.available_at) as at) as slot
     where (s.slots is null or s.place <= s.slots) and (s.step is null or slot.at < s.horizon) -- jitter may push it beyond
+        and (s.closes_at is null or slot.at < s.closes_at)
     union all
     select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, s.free_at, null, null,
         null, s.step, s.jitter, s.recipient_step, s.today, s.used
@@ -93,15 +97,17 @@ $$;
 
 -- Marks what was chosen as `sending`, and takes note of it.
 create or replace function private.take_jobs(
-    p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamptz, p_lead double precision
+    p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamptz, p_lead double precision,
+    p_ahead interval
 )
 returns void
 language sql
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
     with chosen as materialized (
-        select * from private.choose_jobs(p_turn, p_seats, p_gateway, p_now, p_lead)
+        select * from private.choose_jobs(p_turn, p_seats, p_gateway, p_now, p_lead, p_ahead)
     ),
     sending as (
         update public.broadcast_jobs as j
@@ -160,6 +166,7 @@ create or replace function private.fail_beyond_limit(p_turn text[], p_now timest
 returns void
 language sql
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -194,6 +201,7 @@ create or replace function private.put_back(p_turn text[], p_now timestamptz, p_
 returns void
 language sql
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -263,32 +271,35 @@ $$;
 -- Takes up to p_seats waiting jobs, as many of each connection as it may send now, and marks them `sending`, in one step:
 -- what is claimed is dialled on its slot, between `send_at` and `send_until`, so there is no state between. The same token
 -- asked twice gives the same jobs: a reply that was lost can be asked for again. p_busy: connections that have enough of the
--- caller's seats. p_lead_seconds: how long its claims take to reach it, of late. One row comes back: the jobs, null where
--- there are none, and when the next claim may find something.
+-- caller's seats. p_lead_seconds: how long its claims take to reach it, of late. p_ahead_seconds: see choose_jobs. One row
+-- comes back: the jobs, null where there are none, and when the next claim may find something.
 create or replace function public.claim_broadcast_jobs(
     p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text default 'mock',
-    p_busy text[] default '{}', p_now timestamptz default null, p_lead_seconds double precision default 0.15
+    p_busy text[] default '{}', p_now timestamptz default null, p_lead_seconds double precision default 0.15,
+    p_ahead_seconds double precision default 0
 )
 returns table (db_now timestamptz, next_ready_at timestamptz, jobs json)
 language plpgsql
 volatile
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
 declare
     v_seats constant integer := least(p_seats, 1000);
     v_lead constant double precision := greatest(0.15, least(10, p_lead_seconds));
+    v_ahead constant interval := make_interval(secs => least(1, p_ahead_seconds));
     v_turn text[];
     v_now timestamptz;
 begin
     perform pg_advisory_xact_lock(hashtextextended(p_token::text, 0));
     if v_seats > 0 and not exists (select 1 from public.broadcast_jobs as j where j.lease_token = p_token and j.status = 'sending') then
-        v_turn := private.take_turn(v_seats, p_busy, coalesce(p_now, now()));
+        v_turn := private.take_turn(v_seats, p_busy, coalesce(p_now, now()) + v_ahead);
     end if;
     if v_turn is not null then
         v_now := coalesce(p_now, clock_timestamp()); -- it may have waited for its turn
         perform private.fail_beyond_limit(v_turn, v_now, p_gateway);
-        perform private.take_jobs(v_turn, p_token, v_seats, p_lease_seconds, p_gateway, v_now, v_lead);
+        perform private.take_jobs(v_turn, p_token, v_seats, p_lease_seconds, p_gateway, v_now, v_lead, v_ahead);
         perform private.put_back(v_turn, v_now, p_gateway, v_lead);
     end if;
 
@@ -306,14 +317,14 @@ begin
     ) as claimed;
 end
 $$;
-revoke all on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz, double precision)
+revoke all on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz, double precision, double precision)
 from public, anon, authenticated;
-grant execute on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz, double precision) to service_role;
+grant execute on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz, double precision, double precision) to service_role;
 
 -- The private ones run as their caller, the service key.
-revoke all on function private.take_turn(integer, text[], timestamptz), private.choose_jobs(text[], integer, text, timestamptz, double precision),
-private.take_jobs(text[], uuid, integer, double precision, text, timestamptz, double precision),
+revoke all on function private.take_turn(integer, text[], timestamptz), private.choose_jobs(text[], integer, text, timestamptz, double precision, interval),
+private.take_jobs(text[], uuid, integer, double precision, text, timestamptz, double precision, interval),
 private.fail_beyond_limit(text[], timestamptz, text), private.put_back(text[], timestamptz, text, double precision) from public;
-grant execute on function private.take_turn(integer, text[], timestamptz), private.choose_jobs(text[], integer, text, timestamptz, double precision),
-private.take_jobs(text[], uuid, integer, double precision, text, timestamptz, double precision),
+grant execute on function private.take_turn(integer, text[], timestamptz), private.choose_jobs(text[], integer, text, timestamptz, double precision, interval),
+private.take_jobs(text[], uuid, integer, double precision, text, timestamptz, double precision, interval),
 private.fail_beyond_limit(text[], timestamptz, text), private.put_back(text[], timestamptz, text, double precision) to service_role;

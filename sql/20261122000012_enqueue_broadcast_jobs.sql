@@ -1,21 +1,26 @@
 -- Turns due rows into jobs, in one transaction: row to `processing` (or `failed`, with the reason), one job with one
 -- recipient and its message, the next occurrence of a series. Only rows that are still pending at the revision that the
--- caller read, whose contact still has the number that it saw: an edit in between wins and the row is read again.
+-- caller read, whose contact still has the number that it saw: an edit in between wins and the row is read again. p_ahead_seconds,
+-- at most one: how long before its instant a row may be taken, so that its job is at hand when the instant comes.
 -- The `lateral … limit 1` finds each row by its key, whatever the statistics say of statuses; so does `enable_seqscan`.
 create or replace function public.enqueue_broadcast_jobs(
     p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[],
     p_timezones text[], p_anchors timestamp[], p_occurrences timestamptz[], p_missed integer[],
-    p_next_at timestamptz[], p_next_after timestamptz[], p_expires_at timestamptz[], p_phones text[]
+    p_next_at timestamptz[], p_next_after timestamptz[], p_expires_at timestamptz[], p_phones text[],
+    p_ahead_seconds double precision default 0
 )
 returns setof uuid
 language plpgsql
 volatile
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
 declare
     v_ids uuid[];
     v_connections text[];
+    v_at timestamptz[];
+    v_soon constant timestamptz := now() + make_interval(secs => least(1, p_ahead_seconds));
 begin
     with given as (
         select * from unnest(
@@ -29,7 +34,7 @@ begin
             case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id
         from given as g
         cross join lateral (select r.* from public.scheduled_messages as r where r.id = g.id limit 1 for update skip locked) as s
-        where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= now()
+        where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= v_soon
             and (g.phone is null or exists (
                 select 1 from public.contacts as c
                 where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
@@ -43,7 +48,7 @@ begin
         )
         select w.job_id, w.id, case when w.is_recurring then coalesce(w.series_id, w.id) end, w.connection_id, w.recipient,
             array[w.recipient], w.contact_id, w.type, w.message, w.media_url, w.caption, w.media::text,
-            w.asset_id, coalesce(w.owner_id, w.created_by), w.scheduled_at, 'queued', 1, now(), w.expires_at, 'scheduled message'
+            w.asset_id, coalesce(w.owner_id, w.created_by), w.scheduled_at, 'queued', 1, greatest(now(), w.scheduled_at), w.expires_at, 'scheduled message'
         from won as w
         where w.refusal is null
         on conflict (id) do nothing
@@ -106,34 +111,36 @@ begin
             updated_at = now()
         from won as w
         where s.id = w.id
-        returning s.id, s.connection_id, s.status
+        returning s.id, s.connection_id, s.status, s.scheduled_at
     )
-    select array_agg(c.id), array_agg(distinct c.connection_id) filter (where c.status = 'processing')
-    into v_ids, v_connections
+    select array_agg(c.id), array_agg(c.connection_id) filter (where c.status = 'processing'),
+        array_agg(greatest(now(), c.scheduled_at)) filter (where c.status = 'processing')
+    into v_ids, v_connections, v_at
     from changed as c;
 
     if v_connections is not null then
-        perform private.announce_work(v_connections, array_fill(now(), array[cardinality(v_connections)]));
+        perform private.announce_work(v_connections, v_at);
     end if;
     return query select unnest(v_ids);
 end
 $$;
 revoke all on function public.enqueue_broadcast_jobs(
     uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
-    text[]
+    text[], double precision
 ) from public, anon, authenticated;
 grant execute on function public.enqueue_broadcast_jobs(
     uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
-    text[]
+    text[], double precision
 ) to service_role;
 
--- The same, and what there are seats for is claimed in the same round trip: how a message leaves on its second.
+-- The same, and what there are seats for is claimed in the same round trip, a moment before it is due: how a message leaves on
+-- its second, however far away the database is.
 create or replace function public.enqueue_and_claim_broadcast_jobs(
     p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[],
     p_timezones text[], p_anchors timestamp[], p_occurrences timestamptz[], p_missed integer[],
     p_next_at timestamptz[], p_next_after timestamptz[], p_expires_at timestamptz[], p_phones text[],
     p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text default 'mock', p_busy text[] default '{}',
-    p_lead_seconds double precision default 0.15
+    p_lead_seconds double precision default 0.15, p_ahead_seconds double precision default 0
 )
 returns table (db_now timestamptz, next_ready_at timestamptz, jobs json)
 language plpgsql
@@ -143,16 +150,18 @@ as $$
 begin
     perform public.enqueue_broadcast_jobs(
         p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
-        p_next_at, p_next_after, p_expires_at, p_phones
+        p_next_at, p_next_after, p_expires_at, p_phones, p_ahead_seconds
     );
-    return query select * from public.claim_broadcast_jobs(p_token, p_seats, p_lease_seconds, p_gateway, p_busy, null, p_lead_seconds);
+    return query select * from public.claim_broadcast_jobs(
+        p_token, p_seats, p_lease_seconds, p_gateway, p_busy, null, p_lead_seconds, p_ahead_seconds
+    );
 end
 $$;
 revoke all on function public.enqueue_and_claim_broadcast_jobs(
     uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
-    text[], uuid, integer, double precision, text, text[], double precision
+    text[], uuid, integer, double precision, text, text[], double precision, double precision
 ) from public, anon, authenticated;
 grant execute on function public.enqueue_and_claim_broadcast_jobs(
     uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
-    text[], uuid, integer, double precision, text, text[], double precision
+    text[], uuid, integer, double precision, text, text[], double precision, double precision
 ) to service_role;

@@ -4,6 +4,7 @@ returns timestamptz
 language sql
 stable
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -29,6 +30,7 @@ returns table (rescued integer, expired integer, hand_overs jsonb, db_now timest
 language plpgsql
 volatile
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$

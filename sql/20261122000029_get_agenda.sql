@@ -12,6 +12,7 @@ returns table (
 language sql
 stable
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -45,6 +46,7 @@ returns table (
 language sql
 stable
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
     select s.id, clock_timestamp(), c.phone_number::text, coalesce(c.is_blocked, false),

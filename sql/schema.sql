@@ -81,9 +81,10 @@ begin
 end
 $$;
 
-CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision) RETURNS TABLE(connection_id text, id uuid, scheduled_message_id uuid, recipient text, gateway text, put_off_until timestamp with time zone, arrival_at timestamp with time zone, send_at timestamp with time zone, send_until timestamp with time zone, step double precision, jitter double precision, recipient_step double precision, today date, used integer)
+CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) RETURNS TABLE(connection_id text, id uuid, scheduled_message_id uuid, recipient text, gateway text, put_off_until timestamp with time zone, arrival_at timestamp with time zone, send_at timestamp with time zone, send_until timestamp with time zone, step double precision, jitter double precision, recipient_step double precision, today date, used integer)
     LANGUAGE sql ROWS 50
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
@@ -96,7 +97,7 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway te
         cross join lateral (
             select j.id, j.scheduled_message_id, j.recipient, j.available_at from public.broadcast_jobs as j
             where j.connection_id = t.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
-                and j.available_at <= p_now and (j.expires_at is null or j.expires_at > p_now)
+                and j.available_at <= case when t.step is null then p_now + p_ahead else p_now end and (j.expires_at is null or j.expires_at > p_now)
             order by j.available_at, j.id
             limit case when t.slots = 0 then 0 else least(
                 ceil(p_seats::numeric / (select count(*) from turn)), case when t.recipient_step is null then t.slots end,
@@ -125,8 +126,9 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway te
     select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, null, s.arrival_at, slot.at,
         least(slot.at + make_interval(secs => s.tolerance), s.closes_at), s.step, s.jitter, s.recipient_step, s.today, s.used
     from slotted as s
-    cross join lateral (select coalesce(greatest(s.earliest, s.arrival_at - make_interval(secs => s.slack)), p_now) as at) as slot
+    cross join lateral (select greatest(s.earliest, s.arrival_at - make_interval(secs => s.slack), s.available_at) as at) as slot
     where (s.slots is null or s.place <= s.slots) and (s.step is null or slot.at < s.horizon) -- jitter may push it beyond
+        and (s.closes_at is null or slot.at < s.closes_at)
     union all
     select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, s.free_at, null, null,
         null, s.step, s.jitter, s.recipient_step, s.today, s.used
@@ -220,6 +222,7 @@ $$;
 CREATE FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with time zone, p_gateway text) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
@@ -357,6 +360,7 @@ $$;
 CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
@@ -444,6 +448,7 @@ $$;
 CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
@@ -580,6 +585,7 @@ $$;
 CREATE FUNCTION private.settle_scheduled_messages() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
 begin
@@ -605,6 +611,7 @@ $$;
 CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with time zone, p_gateway text) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, today date, used integer, daily_limit integer, closes_at timestamp with time zone, arrival_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, turn_reason text)
     LANGUAGE sql STABLE
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
     select st.connection_id, f.gateway,
@@ -668,13 +675,14 @@ CREATE FUNCTION private.slowdown(p_seconds double precision, p_until timestamp w
     ) as worn
 $$;
 
-CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision) RETURNS void
+CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
     with chosen as materialized (
-        select * from private.choose_jobs(p_turn, p_seats, p_gateway, p_now, p_lead)
+        select * from private.choose_jobs(p_turn, p_seats, p_gateway, p_now, p_lead, p_ahead)
     ),
     sending as (
         update public.broadcast_jobs as j
@@ -728,9 +736,10 @@ CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, 
     )
 $$;
 
-CREATE FUNCTION private.take_turn(p_seats integer, p_busy text[], p_now timestamp with time zone) RETURNS text[]
+CREATE FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) RETURNS text[]
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
 declare
@@ -739,13 +748,13 @@ begin
     select array_agg(turn.connection_id) into v_turn
     from (
         select c.connection_id from private.connection_state as c
-        where c.ready_at <= p_now and c.connection_id <> all(p_busy) order by c.ready_at, c.connection_id limit p_seats for update skip locked
+        where c.ready_at <= p_until and c.connection_id <> all(p_busy) order by c.ready_at, c.connection_id limit p_seats for update skip locked
     ) as turn;
     if v_turn is null then
         select array_agg(turn.connection_id) into v_turn
         from (
             select c.connection_id from private.connection_state as c
-            where c.ready_at <= p_now and c.connection_id <> all(p_busy) order by c.ready_at, c.connection_id limit 1 for update
+            where c.ready_at <= p_until and c.connection_id <> all(p_busy) order by c.ready_at, c.connection_id limit 1 for update
         ) as turn;
     end if;
     return v_turn;
@@ -776,25 +785,27 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_now timestamp with time zone DEFAULT NULL::timestamp with time zone, p_lead_seconds double precision DEFAULT 0.15) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
+CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_now timestamp with time zone DEFAULT NULL::timestamp with time zone, p_lead_seconds double precision DEFAULT 0.15, p_ahead_seconds double precision DEFAULT 0) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
 declare
     v_seats constant integer := least(p_seats, 1000);
     v_lead constant double precision := greatest(0.15, least(10, p_lead_seconds));
+    v_ahead constant interval := make_interval(secs => least(1, p_ahead_seconds));
     v_turn text[];
     v_now timestamptz;
 begin
     perform pg_advisory_xact_lock(hashtextextended(p_token::text, 0));
     if v_seats > 0 and not exists (select 1 from public.broadcast_jobs as j where j.lease_token = p_token and j.status = 'sending') then
-        v_turn := private.take_turn(v_seats, p_busy, coalesce(p_now, now()));
+        v_turn := private.take_turn(v_seats, p_busy, coalesce(p_now, now()) + v_ahead);
     end if;
     if v_turn is not null then
         v_now := coalesce(p_now, clock_timestamp()); -- it may have waited for its turn
         perform private.fail_beyond_limit(v_turn, v_now, p_gateway);
-        perform private.take_jobs(v_turn, p_token, v_seats, p_lease_seconds, p_gateway, v_now, v_lead);
+        perform private.take_jobs(v_turn, p_token, v_seats, p_lease_seconds, p_gateway, v_now, v_lead, v_ahead);
         perform private.put_back(v_turn, v_now, p_gateway, v_lead);
     end if;
 
@@ -877,27 +888,32 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_lead_seconds double precision DEFAULT 0.15) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
+CREATE FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_lead_seconds double precision DEFAULT 0.15, p_ahead_seconds double precision DEFAULT 0) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 begin
     perform public.enqueue_broadcast_jobs(
         p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
-        p_next_at, p_next_after, p_expires_at, p_phones
+        p_next_at, p_next_after, p_expires_at, p_phones, p_ahead_seconds
     );
-    return query select * from public.claim_broadcast_jobs(p_token, p_seats, p_lease_seconds, p_gateway, p_busy, null, p_lead_seconds);
+    return query select * from public.claim_broadcast_jobs(
+        p_token, p_seats, p_lease_seconds, p_gateway, p_busy, null, p_lead_seconds, p_ahead_seconds
+    );
 end
 $$;
 
-CREATE FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[]) RETURNS SETOF uuid
+CREATE FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_ahead_seconds double precision DEFAULT 0) RETURNS SETOF uuid
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $_$
 declare
     v_ids uuid[];
     v_connections text[];
+    v_at timestamptz[];
+    v_soon constant timestamptz := now() + make_interval(secs => least(1, p_ahead_seconds));
 begin
     with given as (
         select * from unnest(
@@ -911,7 +927,7 @@ begin
             case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id
         from given as g
         cross join lateral (select r.* from public.scheduled_messages as r where r.id = g.id limit 1 for update skip locked) as s
-        where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= now()
+        where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= v_soon
             and (g.phone is null or exists (
                 select 1 from public.contacts as c
                 where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
@@ -925,7 +941,7 @@ begin
         )
         select w.job_id, w.id, case when w.is_recurring then coalesce(w.series_id, w.id) end, w.connection_id, w.recipient,
             array[w.recipient], w.contact_id, w.type, w.message, w.media_url, w.caption, w.media::text,
-            w.asset_id, coalesce(w.owner_id, w.created_by), w.scheduled_at, 'queued', 1, now(), w.expires_at, 'scheduled message'
+            w.asset_id, coalesce(w.owner_id, w.created_by), w.scheduled_at, 'queued', 1, greatest(now(), w.scheduled_at), w.expires_at, 'scheduled message'
         from won as w
         where w.refusal is null
         on conflict (id) do nothing
@@ -988,14 +1004,15 @@ begin
             updated_at = now()
         from won as w
         where s.id = w.id
-        returning s.id, s.connection_id, s.status
+        returning s.id, s.connection_id, s.status, s.scheduled_at
     )
-    select array_agg(c.id), array_agg(distinct c.connection_id) filter (where c.status = 'processing')
-    into v_ids, v_connections
+    select array_agg(c.id), array_agg(c.connection_id) filter (where c.status = 'processing'),
+        array_agg(greatest(now(), c.scheduled_at)) filter (where c.status = 'processing')
+    into v_ids, v_connections, v_at
     from changed as c;
 
     if v_connections is not null then
-        perform private.announce_work(v_connections, array_fill(now(), array[cardinality(v_connections)]));
+        perform private.announce_work(v_connections, v_at);
     end if;
     return query select unnest(v_ids);
 end
@@ -1004,6 +1021,7 @@ $_$;
 CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer DEFAULT 500, p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, next_due_at timestamp with time zone, next_ready_at timestamp with time zone, next_expiry_at timestamp with time zone, next_probe_at timestamp with time zone, upcoming json, stale_hand_overs integer)
     LANGUAGE sql STABLE
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
@@ -1156,6 +1174,7 @@ $$;
 CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(id uuid, db_now timestamp with time zone, phone_number text, is_blocked boolean, connection_exists boolean, timezone text, country_code text, gateway text)
     LANGUAGE sql STABLE
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $_$
     select s.id, clock_timestamp(), c.phone_number::text, coalesce(c.is_blocked, false),
@@ -1224,6 +1243,7 @@ $$;
 CREATE FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[]) RETURNS SETOF uuid
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
 declare
@@ -1321,6 +1341,7 @@ $$;
 CREATE FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double precision DEFAULT 600) RETURNS TABLE(rescued integer, expired integer, hand_overs jsonb, db_now timestamp with time zone, next_expiry_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
@@ -1746,8 +1767,8 @@ REVOKE ALL ON FUNCTION private.cancel_messages_of_connection() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.cancel_messages_of_user() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision) TO service_role;
+REVOKE ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) TO service_role;
 
 REVOKE ALL ON FUNCTION private.complete_old_row() FROM PUBLIC;
 
@@ -1800,25 +1821,25 @@ GRANT ALL ON FUNCTION private.situation(p_connections text[], p_now timestamp wi
 REVOKE ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until timestamp with time zone, p_now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until timestamp with time zone, p_now timestamp with time zone) TO service_role;
 
-REVOKE ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision) TO service_role;
+REVOKE ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) TO service_role;
 
-REVOKE ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_now timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_now timestamp with time zone) TO service_role;
+REVOKE ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) TO service_role;
 
 REVOKE ALL ON FUNCTION private.withdraw_job(p_job_id uuid) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision) TO service_role;
+REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision, p_ahead_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision, p_ahead_seconds double precision) TO service_role;
 
 REVOKE ALL ON FUNCTION public.diagnose() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.diagnose() TO service_role;
 
-REVOKE ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_lead_seconds double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_lead_seconds double precision) TO service_role;
+REVOKE ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_lead_seconds double precision, p_ahead_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_lead_seconds double precision, p_ahead_seconds double precision) TO service_role;
 
-REVOKE ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[]) TO service_role;
+REVOKE ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_ahead_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_ahead_seconds double precision) TO service_role;
 
 REVOKE ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) TO service_role;

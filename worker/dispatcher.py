@@ -41,7 +41,7 @@ class Dispatcher:
         self._held_back: list[str] = []  # busy at the last claim
         self._enough = max(1, settings.concurrency // 4)  # seats that are worth a call
         self._reserved = 0
-        self._lead = 0.0  # seconds that claims take: after a slow one they are soon trusted again
+        self.lead = 0.0  # seconds that claims take: after a slow one they are soon trusted again
 
     def wake(self) -> None:
         """There may be something to claim."""
@@ -90,20 +90,29 @@ class Dispatcher:
         claim = await self.claim()
         return bool(claim and claim.jobs)
 
-    async def claim(self, rows: Sequence[Enqueue] = ()) -> Claim | None:
-        """Enqueues `rows`, if any, and starts to send what there are seats for. None where there are none."""
-        seats = self.seats
+    async def claim(self, rows: Sequence[Enqueue] = (), ahead: float = 0.0) -> Claim | None:
+        """Starts to send what there are seats for. None where there are none.
+
+        With `rows`, these are enqueued, up to `ahead` seconds early, and as many are claimed.
+        """
+        seats = min(self.seats, len(rows)) if rows else self.seats
         if not seats:
             return None
         self._reserved += seats
         self._held_back = [connection for connection in self.sender.in_flight if self.sender.is_busy(connection)]
         try:
             claim = await self.store.claim(
-                seats, self.sender.gateways.default.name, self.settings.lease_seconds, self._held_back, rows, self._lead
+                seats,
+                self.sender.gateways.default.name,
+                self.settings.lease_seconds,
+                self._held_back,
+                rows,
+                self.lead,
+                ahead,
             )
         finally:
             self._reserved -= seats
-        self._lead = max(time.monotonic() - claim.asked_at, self._lead * 0.8)
+        self.lead = max(time.monotonic() - claim.asked_at, self.lead * 0.8)
         self.next_ready_at = claim.next_ready_at
         self._launch(claim)
         return claim

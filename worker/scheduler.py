@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -23,7 +24,12 @@ from worker.waiting import wait_for
 log = structlog.get_logger()
 
 SKEW_SECONDS = 60  # this machine's clock may be so wrong before we say so; nothing goes by it
-EARLY_SECONDS = 0.002  # rows that fall due this close together go in one call
+TOGETHER_SECONDS = 0.01  # rows that fall due this close together go in one call
+# How long before its instant a row is taken: as long as calls have been taking, so that its job is at hand on time.
+LEAST_AHEAD, MOST_AHEAD, MARGIN = 0.05, 0.9, 1.25
+AGAIN_SECONDS = 1.0  # after somebody else took a row, or edited it
+FORGET = timedelta(seconds=10)
+IDLE_SECONDS = 20  # how long a loop with nothing to do waits before it looks whether that is still so
 
 
 class Scheduler:
@@ -32,36 +38,37 @@ class Scheduler:
     def __init__(
         self, store: Store, dispatcher: Dispatcher, settings: Settings, metrics: Metrics, vitals: Vitals
     ) -> None:
-        self.store, self.dispatcher, self.settings, self.metrics, self.vitals = (
-            store,
-            dispatcher,
-            settings,
-            metrics,
-            vitals,
-        )
-        self.clock = store.clock
-        self._woken = asyncio.Event()
-        self._prepared: list[tuple[datetime, Enqueue]] = []
+        self.store, self.dispatcher, self.settings = store, dispatcher, settings
+        self.metrics, self.vitals, self.clock = metrics, vitals, store.clock
+        self._woken, self._changed = asyncio.Event(), asyncio.Event()
+        self._prepared: list[tuple[datetime, Enqueue]] = []  # in the order of their instants
+        self._released: list[tuple[datetime, Enqueue]] = []  # of late: an agenda read meanwhile may still tell of them
+        self._releases: set[asyncio.Task[None]] = set()
         self._skewed = False
-        self._poll_at: float = 0.0  # monotonic; a poll that the agenda asks for before the next interval
+        self._poll_at = 0.0  # monotonic; infinity while a poll is under way and no other is wanted
         self.listeners: list[Callable[[Agenda], None]] = []
 
     def wake(self, reason: str = "timer") -> None:
         """Polls as soon as possible."""
         self.metrics.woke(reason)
+        self._poll_by(0)
+
+    def _poll_by(self, at: float) -> None:
+        self._poll_at = min(self._poll_at, at)
         self._woken.set()
 
     @property
     def idle(self) -> bool:
         """Whether a poll has been made and none is wanted now."""
-        return self._poll_at > time.monotonic() and not self._woken.is_set()
+        return time.monotonic() < self._poll_at < math.inf
 
     def on_change(self, scheduled_at: str | None, status: str | None) -> None:
         """What Realtime tells of a row: polls now if it falls due before the next poll."""
         if status not in (None, "pending"):
             return
+        known = min(self._poll_at - time.monotonic(), self.settings.poll_interval_seconds * 1.5)
         try:
-            soon = scheduled_at is None or self.clock.until(parse_time(scheduled_at)) < self._poll_at - time.monotonic()
+            soon = scheduled_at is None or self.clock.until(parse_time(scheduled_at)) < known
         except WorkerError:
             soon = True
         if soon:
@@ -69,29 +76,36 @@ class Scheduler:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. What Supabase refuses is logged, and tried again at the next poll."""
-        self._woken.set()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._release_on_time(stop))
+            await self._poll_on_time(stop)
+
+    async def _poll_on_time(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
+            self.vitals.beat("scheduler")
+            self._woken.clear()
+            if (wait := self._poll_at - time.monotonic()) > 0:
+                await wait_for(self._woken, wait)
+                continue
+            self._poll_at = math.inf
             try:
-                await self._turn()
+                await self.poll()
             except WorkerError as e:
                 log.error("a pass of the scheduler failed", reason=str(e))
-                self._poll_at = time.monotonic() + self.settings.poll_interval_seconds
-            await self._sleep(stop)
+                self._poll_by(time.monotonic() + self.settings.poll_interval_seconds)
 
-    async def _turn(self) -> None:
-        self.vitals.beat("scheduler")
-        if self._woken.is_set() or time.monotonic() >= self._poll_at:
-            self._woken.clear()
-            await self.poll()
-        elif due := self._take_due():
-            await self._release(due)
-
-    async def _sleep(self, stop: asyncio.Event) -> None:
-        waits = [self._poll_at - time.monotonic()]
-        if self._prepared:
-            waits.append(self.clock.until(self._prepared[0][0]))
-        if min(waits) > 0 and not stop.is_set():
-            await wait_for(self._woken, min(waits))
+    async def _release_on_time(self, stop: asyncio.Event) -> None:
+        """Also while a poll is under way, and several at a time."""
+        while not stop.is_set():
+            self.vitals.beat("releaser")
+            self._changed.clear()
+            if due := self._take_due():
+                task = asyncio.create_task(self._release(due))
+                self._releases.add(task)
+                task.add_done_callback(self._releases.discard)
+            else:
+                next_due = self.clock.until(self._prepared[0][0]) - self._ahead if self._prepared else IDLE_SECONDS
+                await wait_for(self._changed, min(next_due, IDLE_SECONDS))
 
     async def poll(self) -> int:
         """Enqueues whatever is due until nothing is, then looks ahead. Returns how many rows it dealt with."""
@@ -105,25 +119,42 @@ class Scheduler:
             dealt_with += won
             if not won:
                 break  # another daemon is at it, or an edit: the next poll sees
-        await self._look_ahead()
+        agenda = await self._look_ahead()
+        if not rows and agenda.next_due_at and self.clock.until(agenda.next_due_at) <= 0:
+            self._poll_by(time.monotonic() + AGAIN_SECONDS)  # it fell due between the two looks
         return dealt_with
 
-    async def _look_ahead(self) -> None:
+    async def _look_ahead(self) -> Agenda:
         horizon = self.settings.poll_interval_seconds * 1.5
         agenda = await self.store.get_agenda(horizon, self.settings.batch_size, self.settings.handover_seconds)
-        self._poll_at = time.monotonic() + self.settings.poll_interval_seconds * 1.25  # the interval's job comes first
-        if len(agenda.upcoming) >= self.settings.batch_size:  # more than we hold: come back when these are gone
-            self._poll_at = time.monotonic() + self.clock.until(parse_time(agenda.upcoming[-1]["scheduled_at"]))
         self._mind_the_clock()
-        plans = await self._plan(agenda.upcoming) if agenda.upcoming else []
-        due = {row["id"]: parse_time(row["scheduled_at"]) for row in agenda.upcoming}
-        self._prepared = [(due[p.id], p) for p in plans]
+        await self._prepare(agenda.upcoming)
+        self._poll_by(time.monotonic() + self._until_next_poll(agenda))
         if agenda.next_ready_at:
             self.dispatcher.next_ready_at = agenda.next_ready_at
             self.dispatcher.wake()
         self.vitals.polled(max(0.0, -self.clock.until(agenda.next_due_at)) if agenda.next_due_at else 0.0)
         for listener in self.listeners:
             listener(agenda)
+        return agenda
+
+    def _until_next_poll(self, agenda: Agenda) -> float:
+        if len(agenda.upcoming) < self.settings.batch_size:
+            return self.settings.poll_interval_seconds * 1.25  # the interval's job comes first
+        # More than we hold: come back shortly before these are gone, or else when they are.
+        gone = self.clock.until(parse_time(agenda.upcoming[-1]["scheduled_at"]))
+        return gone - 2 * MOST_AHEAD if gone > 2 * MOST_AHEAD else gone
+
+    async def _prepare(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Plans what is coming. What fell due since the agenda was read stays; what was released does not return."""
+        now = self.clock.now()
+        plans = await self._plan(rows) if rows else []
+        due = {row["id"]: parse_time(row["scheduled_at"]) for row in rows}
+        self._released = [(at, p) for at, p in self._released if at > now - FORGET]
+        gone = {(p.id, p.revision) for _, p in self._released}
+        coming = [(due[p.id], p) for p in plans if (p.id, p.revision) not in gone]
+        self._prepared = [(at, p) for at, p in self._prepared if at <= now and p.id not in due] + coming
+        self._changed.set()
 
     def _mind_the_clock(self) -> None:
         """Says once that this machine's clock is wrong, and once that it is right again."""
@@ -150,34 +181,44 @@ class Scheduler:
             error = "This message could not be understood. The operator's log says why."
             return Enqueue(row["id"], row["revision"], plan.job_id(row), error=error)
 
+    @property
+    def _ahead(self) -> float:
+        return min(MOST_AHEAD, max(LEAST_AHEAD, MARGIN * self.dispatcher.lead))
+
     def _take_due(self) -> list[Enqueue]:
-        count = 0
-        while count < len(self._prepared) and self.clock.until(self._prepared[count][0]) <= EARLY_SECONDS:
-            count += 1
+        """What is due so soon that it must be taken now, and what follows it closely."""
+        count, until = 0, self._ahead
+        while count < len(self._prepared) and self.clock.until(self._prepared[count][0]) <= until:
+            count, until = count + 1, self._ahead + TOGETHER_SECONDS
         due, self._prepared = self._prepared[:count], self._prepared[count:]
+        self._released += due
         return [p for _, p in due]
 
     async def _release(self, plans: list[Enqueue]) -> None:
-        """The fast path: enqueue, claim and dial with one call."""
-        claim = None
-        if not any(p.error for p in plans):
-            with contextlib.suppress(StoreRefused):
+        """The fast path: enqueue and claim with one call, a moment early, so that each is dialled on its instant."""
+        ahead = self._ahead + 2 * TOGETHER_SECONDS
+        try:
+            claim = None
+            if not any(p.error for p in plans):
                 # Shielded: what a claim brings must be sent or handed back, also when we are told to stop.
-                claim = await asyncio.shield(self.dispatcher.claim(plans))
-        if claim is None or len({job["scheduled_message_id"] for job in claim.jobs} & {p.id for p in plans}) < len(
-            plans
-        ):
-            self._woken.set()  # no seat, an edit, a refusal: the poll sorts it out
+                claim = await asyncio.shield(self.dispatcher.claim(plans, ahead))
+        except WorkerError:
+            claim = None
+        if claim is None:  # no seat, a refusal, a row that fails
+            await self._enqueue(plans, ahead)
+            self.dispatcher.wake()
+        elif not {p.id for p in plans} <= {job["scheduled_message_id"] for job in claim.jobs}:
+            self._poll_by(time.monotonic() + AGAIN_SECONDS)  # somebody else has it, or it was edited
 
-    async def _enqueue(self, plans: list[Enqueue]) -> int:
+    async def _enqueue(self, plans: list[Enqueue], ahead: float = 0.0) -> int:
         """Enqueues what it can: a row that the database refuses must not hold up its neighbours."""
         try:
-            won = set(await self.store.enqueue(plans))
+            won = set(await self.store.enqueue(plans, ahead))
         except StoreRefused as e:
             if len(plans) == 1:
                 return await self._give_up(plans[0], e)
             half = len(plans) // 2
-            return await self._enqueue(plans[:half]) + await self._enqueue(plans[half:])
+            return await self._enqueue(plans[:half], ahead) + await self._enqueue(plans[half:], ahead)
         for p in plans:
             if p.id in won:
                 self._say(p)

@@ -55,9 +55,10 @@ class Store:
             self.clock.observe(parse_time(reply.data[0]["db_now"]), reply.asked_at)
         return {row["id"]: row for row in reply.data}
 
-    async def enqueue(self, rows: Sequence[Enqueue]) -> list[str]:
-        """Returns the ids of the rows that were still as we read them."""
-        return await self._api.strings("enqueue_broadcast_jobs", columns(rows, ENQUEUE_ARGUMENTS))
+    async def enqueue(self, rows: Sequence[Enqueue], ahead: float = 0.0) -> list[str]:
+        """Returns the ids of the rows that were still as we read them. `ahead`: see `claim`."""
+        arguments: Row = {"p_ahead_seconds": ahead, **columns(rows, ENQUEUE_ARGUMENTS)}
+        return await self._api.strings("enqueue_broadcast_jobs", arguments)
 
     async def claim(
         self,
@@ -67,10 +68,12 @@ class Store:
         busy: Sequence[str] = (),
         rows: Sequence[Enqueue] = (),
         lead: float = 0.0,
+        ahead: float = 0.0,
     ) -> Claim:
         """Up to `seats` jobs, none of `busy` connections, marked as `sending`. Enqueues `rows` first.
 
         lead: seconds that claims have been taking, so that no slot is given which would be missed.
+        ahead: seconds, at most one, that `rows` may still lie in the future; they are to be sent on their instants.
         The token makes a repetition harmless: asking again with it gives the same jobs.
         """
         token = str(uuid4())
@@ -81,6 +84,7 @@ class Store:
             "p_gateway": gateway,
             "p_busy": list(busy),
             "p_lead_seconds": lead,
+            "p_ahead_seconds": ahead,
         }
         name = "claim_broadcast_jobs"
         if rows:

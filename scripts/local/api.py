@@ -98,10 +98,10 @@ class Api:
         headers = {"apikey": self.keys["service_key"], "authorization": f"Bearer {self.keys['service_key']}"}
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                if (
-                    httpx.get(f"{self.url}/auth/v1/settings", headers=headers, timeout=5, trust_env=False).status_code
-                    < 500
-                ):
+                # The first request for a table makes grants, and two at a time would get into each other's way.
+                for path in ("auth/v1/settings", "rest/v1/scheduled_messages?limit=0"):
+                    answer = httpx.get(f"{self.url}/{path}", headers=headers, timeout=5, trust_env=False)
+                if answer.status_code < 500:
                     return
             except httpx.TransportError:
                 time.sleep(0.02)
