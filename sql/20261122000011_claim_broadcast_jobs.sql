@@ -319,12 +319,15 @@ end
 $$;
 revoke all on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz, double precision, double precision)
 from public, anon, authenticated;
-grant execute on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz, double precision, double precision) to service_role;
+grant execute on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz, double precision, double precision)
+to service_role;
 
 -- The private ones run as their caller, the service key.
-revoke all on function private.take_turn(integer, text[], timestamptz), private.choose_jobs(text[], integer, text, timestamptz, double precision, interval),
+revoke all on function private.take_turn(integer, text[], timestamptz),
+private.choose_jobs(text[], integer, text, timestamptz, double precision, interval),
 private.take_jobs(text[], uuid, integer, double precision, text, timestamptz, double precision, interval),
 private.fail_beyond_limit(text[], timestamptz, text), private.put_back(text[], timestamptz, text, double precision) from public;
-grant execute on function private.take_turn(integer, text[], timestamptz), private.choose_jobs(text[], integer, text, timestamptz, double precision, interval),
+grant execute on function private.take_turn(integer, text[], timestamptz),
+private.choose_jobs(text[], integer, text, timestamptz, double precision, interval),
 private.take_jobs(text[], uuid, integer, double precision, text, timestamptz, double precision, interval),
 private.fail_beyond_limit(text[], timestamptz, text), private.put_back(text[], timestamptz, text, double precision) to service_role;

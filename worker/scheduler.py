@@ -27,6 +27,7 @@ SKEW_SECONDS = 60  # this machine's clock may be so wrong before we say so; noth
 TOGETHER_SECONDS = 0.01  # rows that fall due this close together go in one call
 # How long before its instant a row is taken: as long as calls have been taking, so that its job is at hand on time.
 LEAST_AHEAD, MOST_AHEAD, MARGIN = 0.05, 0.9, 1.25
+MOST_RELEASES = 3  # at a time
 AGAIN_SECONDS = 1.0  # after somebody else took a row, or edited it
 FORGET = timedelta(seconds=10)
 IDLE_SECONDS = 20  # how long a loop with nothing to do waits before it looks whether that is still so
@@ -99,7 +100,9 @@ class Scheduler:
         while not stop.is_set():
             self.vitals.beat("releaser")
             self._changed.clear()
-            if due := self._take_due():
+            if len(self._releases) >= MOST_RELEASES:  # what falls due meanwhile goes together
+                await asyncio.wait(self._releases, return_when=asyncio.FIRST_COMPLETED)
+            elif due := self._take_due():
                 task = asyncio.create_task(self._release(due))
                 self._releases.add(task)
                 task.add_done_callback(self._releases.discard)

@@ -18,6 +18,7 @@ from local.bench.ground import Ground
 HOME = ROOT / ".local" / "bench"
 SCRIPTS = Path(__file__).parent / "peers"
 PYTHON = HOME / "venv" / "bin" / "python"
+NODE_PATH = {"NODE_PATH": str(HOME / "node_modules")}
 PYTHON_PACKAGES = ("pgqueuer==1.6.0", "procrastinate==3.10.0", "psycopg[binary,pool]==3.3.9", "asyncpg==0.32.0")
 NPM_PACKAGES = ("graphile-worker@0.18.0",)
 
@@ -26,23 +27,29 @@ TABLE = "create table if not exists public.bench_messages (like public.scheduled
 FILL = """
 insert into public.bench_messages (connection_id, contact_id, message, scheduled_at)
 select 'c' || i %% 20, '+91987' || lpad(i::text, 7, '0'),
-    'Hello, this is reminder number ' || i || ' of your appointment tomorrow.', now()
-from generate_series(1, %s) as i
+    'Hello, this is reminder number ' || i || ' of your appointment tomorrow.',
+    now() + make_interval(secs => %(ahead)s + random() * %(spread)s)
+from generate_series(1, %(number)s) as i
 """
 ENQUEUE = {
     "graphile": """
         select graphile_worker.add_jobs(array_agg(json_populate_record(
             null::graphile_worker.job_spec,
-            json_build_object('identifier', 'send', 'payload', json_build_object('id', id))
+            json_build_object('identifier', 'send', 'payload', json_build_object('id', id), 'run_at', scheduled_at)
         ))) from public.bench_messages""",
     "pgqueuer": """
-        insert into pgqueuer (priority, entrypoint, payload, status)
-        select 0, 'send', convert_to(id::text, 'utf8'), 'queued' from public.bench_messages""",
+        insert into pgqueuer (priority, entrypoint, payload, status, execute_after)
+        select 0, 'send', convert_to(id::text, 'utf8'), 'queued', scheduled_at from public.bench_messages""",
     "procrastinate": """
         select procrastinate_defer_jobs_v1(array_agg(
-            row('default', 'send', 0, null, null, jsonb_build_object('id', id), null)::procrastinate_job_to_defer_v1
+            row('default', 'send', 0, null, null, jsonb_build_object('id', id), scheduled_at)
+                ::procrastinate_job_to_defer_v1
         )) from public.bench_messages""",
 }
+
+
+LATENESS_AHEAD = 10  # seconds; it has started by then
+LATE = "select extract(epoch from sent_at - scheduled_at)::float8 * 1000 from public.bench_messages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +58,39 @@ class Peer:
     queue: str
     command: tuple[str, ...]
     share: float = 1.0  # of the rows: a slow one shows its rate with fewer
+    by_hand: bool = False  # statements batched as a skilled user would
 
     def measure(self, place: Ground, rows: int) -> float:
         """Seconds from the commit of the jobs, which wakes the worker, until every row is `sent`."""
-        place.db.execute(TABLE)
-        place.db.execute("truncate public.bench_messages")
-        place.db.execute(FILL, (rows,))
-        place.db.execute("vacuum (analyze) public.bench_messages")
+        self._fill(place, rows)
         with self._running(place):
             place.db.execute(ENQUEUE[self.queue])
             began = place.one("select clock_timestamp()")
             place.await_done("public.bench_messages")
             return place.seconds_since(began)
 
+    def lateness(self, place: Ground, rows: int, spread: float) -> list[float]:
+        """Milliseconds of each of `rows` messages at random instants, the worker polling every 100 ms."""
+        self._fill(place, rows, LATENESS_AHEAD, spread)
+        with self._running(place, POLL_SECONDS="0.1"):
+            place.db.execute(ENQUEUE[self.queue])
+            place.sleep_until(place.one("select max(scheduled_at) from public.bench_messages"))
+            place.await_done("public.bench_messages", limit=30)
+        return [row[0] for row in place.db.execute(LATE)]
+
+    def _fill(self, place: Ground, rows: int, ahead: float = 0.0, spread: float = 0.0) -> None:
+        place.db.execute(TABLE)
+        place.db.execute("truncate public.bench_messages")
+        place.db.execute(FILL, {"number": rows, "ahead": ahead, "spread": spread})
+        place.db.execute("vacuum (analyze) public.bench_messages")
+
     @contextmanager
-    def _running(self, place: Ground) -> Iterator[None]:
+    def _running(self, place: Ground, **settings: str) -> Iterator[None]:
         """The worker, up and waiting: it says `ready`."""
         with open(place.stack.directory / f"{self.queue}.log", "wb") as log:
             worker = subprocess.Popen(
                 self.command, cwd=HOME, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-                env={**os.environ, "DATABASE_URL": place.stack.postgres.url(), "NODE_PATH": str(HOME / "node_modules")},
+                env={**os.environ, "DATABASE_URL": place.stack.postgres.url(), **NODE_PATH, **settings},
             )  # fmt: skip
         try:
             assert worker.stdout
@@ -102,7 +122,7 @@ def install() -> list[Peer]:
         for share in (0.1 if queue == "procrastinate" else 1.0,)
         for peer in (
             Peer(name, queue, command, share),
-            Peer(f"{name}, batched by hand", queue, (*command, "batched"), share),
+            Peer(f"{name}, batched by hand", queue, (*command, "batched"), share, by_hand=True),
         )
     ]
 

@@ -15,6 +15,7 @@ from unnest($1::uuid[], $2::text[]) as g (id, message_id) where m.id = g.id
 """
 BATCHED = sys.argv[1:] == ["batched"]
 URL = os.environ["DATABASE_URL"]
+POLL_SECONDS = float(os.environ.get("POLL_SECONDS", "5"))
 
 
 async def keep(_: object) -> None:

@@ -28,8 +28,10 @@ const send = {
 }[process.argv[2] ?? 'one']
 
 const concurrentJobs = process.argv[2] === 'batched' ? 500 : 24
+const poll = process.env.POLL_SECONDS // its local queue must not outlive it, or it would poll as seldom as by default
+const waits = poll ? { pollInterval: 1000 * poll } : { localQueue: { size: 500 } }
 await run({
-  preset: { worker: { concurrentJobs, localQueue: { size: 500 }, completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
+  preset: { worker: { concurrentJobs, ...waits, completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
   pgPool: pool,
   logger: new Logger(() => () => {}),
   noHandleSignals: true,

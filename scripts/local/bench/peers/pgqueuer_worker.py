@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import asyncpg
-from batch import BATCHED, URL, Sender, keep
+from batch import BATCHED, POLL_SECONDS, URL, Sender, keep
 from pgqueuer import PgQueuer, Queries
 from pgqueuer.db import AsyncpgDriver
 
@@ -21,7 +21,9 @@ async def main() -> None:
         await sender.send(job.payload.decode())
 
     print("ready", flush=True)
-    await queue.run(batch_size=500 if BATCHED else 100, dequeue_timeout=timedelta(seconds=5), max_concurrent_tasks=1000)
+    await queue.run(
+        batch_size=500 if BATCHED else 100, dequeue_timeout=timedelta(seconds=POLL_SECONDS), max_concurrent_tasks=1000
+    )
 
 
 asyncio.run(main())

@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 import procrastinate
-from batch import BATCHED, URL, Sender, keep
+from batch import BATCHED, POLL_SECONDS, URL, Sender, keep
 
 
 async def main() -> None:
@@ -21,7 +21,10 @@ async def main() -> None:
             await app.schema_manager.apply_schema_async()
         print("ready", flush=True)
         await app.run_worker_async(
-            concurrency=100 if BATCHED else 20, install_signal_handlers=False, delete_jobs="always"
+            concurrency=100 if BATCHED else 20,
+            install_signal_handlers=False,
+            delete_jobs="always",
+            fetch_job_polling_interval=POLL_SECONDS,
         )
 
 
