@@ -38,7 +38,7 @@ referencing new table as changed
 for each statement execute function private.settle_scheduled_messages();
 
 -- A Node worker that ends a job without a word on its message has said it all the same: upstream's ends so when it fails
--- before it sends.
+-- before it sends; and somebody may cancel a job there.
 create or replace function private.settle_job_of_node_worker()
 returns trigger
 language plpgsql
@@ -48,7 +48,11 @@ as $$
 begin
     update public.broadcast_messages as m
     set status = case new.status when 'completed' then 'sent' else 'failed' end,
-        error = case when new.status = 'failed' then left(coalesce(nullif(new.error_message, ''), 'The broadcast worker gave no reason.'), 2000) end,
+        error = case
+            when new.status <> 'completed' then left(coalesce(nullif(new.error_message, ''), case new.status
+                when 'failed' then 'The broadcast worker gave no reason.' else 'The broadcast worker cancelled it.'
+            end), 2000)
+        end,
         updated_at = now()
     where m.job_id = new.id and m.status = 'waiting';
     return null;
@@ -57,5 +61,5 @@ $$;
 revoke all on function private.settle_job_of_node_worker() from public;
 
 create or replace trigger settle_job_of_node_worker after update of status on public.broadcast_jobs
-for each row when (new.gateway = 'bullmq' and old.status in ('sending', 'handed_over', 'active') and new.status in ('completed', 'failed'))
+for each row when (new.gateway = 'bullmq' and old.status in ('sending', 'handed_over', 'active') and new.status in ('completed', 'failed', 'cancelled'))
 execute function private.settle_job_of_node_worker();

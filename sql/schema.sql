@@ -575,7 +575,11 @@ CREATE FUNCTION private.settle_job_of_node_worker() RETURNS trigger
 begin
     update public.broadcast_messages as m
     set status = case new.status when 'completed' then 'sent' else 'failed' end,
-        error = case when new.status = 'failed' then left(coalesce(nullif(new.error_message, ''), 'The broadcast worker gave no reason.'), 2000) end,
+        error = case
+            when new.status <> 'completed' then left(coalesce(nullif(new.error_message, ''), case new.status
+                when 'failed' then 'The broadcast worker gave no reason.' else 'The broadcast worker cancelled it.'
+            end), 2000)
+        end,
         updated_at = now()
     where m.job_id = new.id and m.status = 'waiting';
     return null;
@@ -1703,7 +1707,7 @@ CREATE TRIGGER guard_update_by_service BEFORE UPDATE ON public.scheduled_message
 
 CREATE TRIGGER refuse_nonsense BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((CURRENT_USER = ANY (ARRAY['anon'::name, 'authenticated'::name]))) EXECUTE FUNCTION private.refuse_nonsense();
 
-CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((new.gateway = 'bullmq'::text) AND (old.status = ANY (ARRAY['sending'::text, 'handed_over'::text, 'active'::text])) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
+CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((new.gateway = 'bullmq'::text) AND (old.status = ANY (ARRAY['sending'::text, 'handed_over'::text, 'active'::text])) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
 
 CREATE TRIGGER settle_scheduled_messages AFTER UPDATE ON public.broadcast_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION private.settle_scheduled_messages();
 

@@ -194,7 +194,7 @@ class Dispatcher:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
-        while not self.idle and time.monotonic() < deadline + 2 * LEAST_SECONDS:
+        while not self.idle and time.monotonic() < deadline + LEAST_SECONDS:
             self._freed.clear()
             await wait_for(self._freed, 0.5)
         if lost := self.recorder.unrecorded:

@@ -12,7 +12,9 @@ SCHEMAS = ("public", "private")  # ours in a fresh project
 HEADER = "-- Generated from the migrations by ./scripts/dump-schema; not applied by anything.\n\n"
 # Session settings, and a key that pg_dump draws anew for every run.
 NOISE = re.compile(
-    r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*|(CREATE|COMMENT ON) SCHEMA public.*)\n", re.M
+    r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*|(CREATE|COMMENT ON) SCHEMA public.*"
+    # What the local API server does on its first request.
+    r"|ALTER DEFAULT PRIVILEGES FOR ROLE authenticator.*)\n", re.M
 )
 
 

@@ -139,13 +139,13 @@ def test_daemons_that_are_killed_at_random_all_the_time_lose_and_repeat_nothing(
     """Some daemons share the work; one after the other is killed at any instant and replaced."""
     daemons = [town.start() for _ in range(DAEMONS)]
     rate = max(town.rate() for _ in range(2)) if is_long() else 0.0
-    count, kills = size(200, 20_000), size(4, 50)
+    count, kills = size(200, 30_000), size(4, 60)
     town.write(count)
     for sent in sorted(random.sample(range(count * 4 // 5), kills)):
         until(lambda more=sent: len(town.gateway.received) >= more, 120, f"{sent} being sent")
         daemons.pop(0).kill()
         daemons.append(town.start())
-    town.until_settled(60)
+    town.until_settled(60 + count / 50)
 
     recovered = town.recovery(rate) if is_long() else None
     verdict = town.verdict()

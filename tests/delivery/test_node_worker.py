@@ -314,6 +314,17 @@ async def test_what_waits_can_be_taken_back_and_what_was_handed_over_cannot(
         owner.delete(edited)
 
 
+@pytest.mark.usefixtures("shop", "redis")
+async def test_a_job_that_is_cancelled_on_the_other_side_fails_with_that_reason(
+    db: Database, hand_over: HandOver
+) -> None:
+    row = schedule(db)
+    await hand_over()
+    db.execute("update broadcast_jobs set status = 'cancelled'")
+    assert message(db, row)["status"] == "failed"
+    assert message(db, row)["error"] == "The broadcast worker cancelled it."
+
+
 def test_two_daemons_and_two_node_workers_deliver_each_message_once(
     db: Database, redis_server: ValkeyServer, daemon: Daemon, node: Node, size: Callable[[int], int]
 ) -> None:

@@ -1,6 +1,7 @@
 """The database's clock decides: a machine whose own is wrong, jumps or was asleep sends on time all the same."""
 
 import json
+import random
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -166,6 +167,15 @@ def test_a_slow_answer_does_not_spoil_what_a_quick_one_told(fake):
     fake.ask()
     fake.ask(there=0.001, back=30)
     assert abs(fake.error) < 0.005
+
+
+def test_slow_answers_tell_more_together_than_any_of_them(fake):
+    answers = random.Random(7)
+    for _ in range(60):
+        fake.ask(there=answers.uniform(0.01, 0.5), back=answers.uniform(0.01, 0.5))
+        assert abs(fake.error) <= fake.clock.uncertainty + 1e-9
+        fake.pass_by(1)
+    assert fake.clock.uncertainty < 0.05
 
 
 def test_it_finds_the_time_again_after_a_suspend(fake):

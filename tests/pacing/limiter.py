@@ -67,13 +67,19 @@ class Queue:
         self.db.execute("select private.announce_work(%s::text[], %s::timestamptz[])", ([connection], [at]))
 
     def claim(
-        self, now: datetime, seats: int = 20, gateway: str = "mock", busy: Sequence[str] = (), token: str | None = None
+        self,
+        now: datetime,
+        seats: int = 20,
+        gateway: str = "mock",
+        busy: Sequence[str] = (),
+        token: str | None = None,
+        ahead: float = 0.0,
     ) -> Claimed:
         token = token or str(uuid4())
         row = self.db.execute(
             "select jobs, nullif(next_ready_at, 'infinity') as next_ready_at"
-            " from claim_broadcast_jobs(%s, %s, 60, %s, %s, %s)",
-            (token, seats, gateway, list(busy), now),
+            " from claim_broadcast_jobs(%s, %s, 60, %s, %s, %s, 0.15, %s)",
+            (token, seats, gateway, list(busy), now, ahead),
         ).fetchone()
         assert row
         return Claimed(token, row["jobs"] or [], row["next_ready_at"])

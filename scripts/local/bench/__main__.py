@@ -20,11 +20,12 @@ from local.bench.cost import cost
 from local.bench.figures import Figure, Size
 from local.bench.lateness import lateness
 from local.bench.memory import memory
+from local.bench.pace import pace
 from local.bench.recurrence import recurrence
 from local.bench.throughput import throughput
 
 SUBJECTS: dict[str, Callable[[Size], Iterator[Figure]]] = {
-    subject.__name__: subject for subject in (throughput, lateness, cost, calls, memory, recurrence)
+    subject.__name__: subject for subject in (throughput, lateness, cost, calls, memory, pace, recurrence)
 }
 PICTURE = ROOT / "docs" / "bench.png"
 

@@ -17,6 +17,7 @@ class Size:
     memory_rows: int
     plain_rows: int
     waiting: tuple[tuple[int, int], tuple[int, int]]  # connections and waiting jobs, few and many
+    pace_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,9 @@ class Figure:
     settings: str = ""
 
 
-QUICK = Size(2_000, 1, (10_000, 100_000), 12, 20, 10_000, 100, ((10, 5_000), (100, 20_000)))
-USUAL = Size(20_000, 3, (10_000, 1_000_000), 75, 90, 100_000, 500, ((10, 10_000), (1_000, 1_000_000)))
-FULL = Size(20_000, 5, (10_000, 1_000_000, 10_000_000), 90, 180, 100_000, 500, ((10, 10_000), (1_000, 1_000_000)))
+QUICK = Size(2_000, 1, (10_000, 100_000), 12, 20, 10_000, 100, ((10, 5_000), (100, 20_000)), 30)
+USUAL = Size(20_000, 3, (10_000, 1_000_000), 75, 90, 100_000, 500, ((10, 10_000), (1_000, 1_000_000)), 180)
+FULL = Size(20_000, 5, (10_000, 1_000_000, 10_000_000), 90, 180, 100_000, 500, ((10, 10_000), (1_000, 1_000_000)), 600)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -12,15 +12,20 @@ from matplotlib.axes import Axes
 from local.bench.figures import Figure
 
 OURS, OTHERS, INK = "#1b7f4d", "#a9b4bf", "#22303c"
+US = "this daemon"
+SHARES = ("p50", "p99")
 
 
 def draw(figures: Sequence[Figure], caption: str, path: Path) -> None:
     throughput = [f for f in figures if f.subject == "throughput"]
-    late = [f for f in figures if f.subject == "lateness" and f.unit == "ms" and "scheduled_at" in f.what]
+    late = [
+        f for f in figures
+        if f.subject == "lateness" and f.what.endswith(SHARES) and ("scheduled_at" in f.what or "control" in f.what)
+    ]  # fmt: skip
     plt.rcParams.update(
         {"font.size": 10, "text.color": INK, "axes.labelcolor": INK, "ytick.color": INK, "xtick.color": INK}
     )
-    canvas, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8), width_ratios=(2, 1))
+    canvas, (left, right) = plt.subplots(1, 2, figsize=(14, 4.8), width_ratios=(3, 2))
     draw_throughput(left, throughput)
     draw_lateness(right, late)
     canvas.text(0.01, 0.01, caption, fontsize=8, color="#667480")
@@ -45,11 +50,25 @@ def draw_throughput(axes: Axes, figures: Sequence[Figure]) -> None:
 
 
 def draw_lateness(axes: Axes, figures: Sequence[Figure]) -> None:
-    bars = axes.bar([f.what.rsplit(", ", 1)[1] for f in figures], [f.value for f in figures], color=OURS, width=0.55)
-    axes.bar_label(bars, [f"{f.value:.0f} ms" for f in figures], padding=3)
-    axes.set_ylabel("ms after scheduled_at")
-    axes.set_title("Lateness, scheduled ahead", loc="left", fontsize=11)
+    """A median and a p99 for each, on a logarithmic scale."""
+    names = list(dict.fromkeys(name(f) for f in figures))[::-1]
+    for offset, share, shade in ((0.18, "p50", 1.0), (-0.18, "p99", 0.55)):
+        found = {name(f): f.value for f in figures if f.what.endswith(share)}
+        colors = [OURS if one == US else OTHERS for one in names]
+        at = [place + offset for place in range(len(names))]
+        bars = axes.barh(at, [found[one] for one in names], height=0.34, color=colors, alpha=shade)
+        axes.bar_label(bars, [f"{share} {found[one]:,.0f} ms" for one in names], padding=4, fontsize=9)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xscale("log")
+    axes.set_xlim(1, max(f.value for f in figures) * 12)
+    axes.set_title("Lateness of what was scheduled ahead, ms", loc="left", fontsize=11)
     tidy(axes)
+
+
+def name(figure: Figure) -> str:
+    """Whose it is: "graphile-worker, sent_at - scheduled_at, p50"."""
+    who = figure.what.rpartition(", ")[0].removesuffix("sent_at - scheduled_at").removesuffix(", ")
+    return "an empty call" if who.startswith("control") else who or US
 
 
 def tidy(axes: Axes) -> None:

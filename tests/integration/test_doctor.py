@@ -1,0 +1,67 @@
+"""`doctor` checks what the daemon depends on, one line each, and fails if the daemon would."""
+
+import pytest
+
+from tests.helpers.counting_gateway import CountingGateway
+from tests.helpers.http_server import Reply, Request
+from tests.helpers.rows import add_connections
+
+
+class Phones(CountingGateway):
+    """Only the sessions in `paired` work."""
+
+    def __init__(self, *paired: str) -> None:
+        super().__init__()
+        self.paired = paired
+
+    async def answer(self, request: Request) -> Reply:
+        if request.path.rpartition("/")[2] in self.paired:
+            return await super().answer(request)
+        return Reply(body={"status": "SCAN_QR_CODE"})
+
+
+@pytest.fixture
+def doctor(db, daemon):
+    """doctor("shop", GATEWAY=…): its exit code and its lines, with these connections in the table."""
+
+    def examine(*connections, **settings):
+        add_connections(db, *connections)
+        worker = daemon("doctor", **settings)
+        return worker.wait(60), worker.text
+
+    return examine
+
+
+def test_all_is_well_with_a_gateway_that_works(doctor):
+    with Phones("shop") as phones:
+        code, text = doctor("shop", GATEWAY="waha", WAHA_URL=phones.url)
+    assert code == 0, text
+    assert "failure" not in text
+    assert "ok       gateway waha, shop: session WORKING" in text
+
+
+def test_one_phone_that_is_not_paired_is_a_warning_and_if_none_is_a_failure(doctor):
+    with Phones("shop") as phones:
+        code, text = doctor("shop", "till", GATEWAY="waha", WAHA_URL=phones.url)
+        assert code == 0, text
+        assert "warning  gateway waha, till: session SCAN_QR_CODE" in text
+        phones.paired = ()
+        code, text = doctor(GATEWAY="waha", WAHA_URL=phones.url)
+    assert code == 1
+    assert text.count("failure  gateway waha") == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"SUPABASE_URL": "http://127.0.0.1:9"}, "Supabase does not answer"),
+        ({"SUPABASE_SERVICE_ROLE_KEY": "sb_secret_wrong"}, "Check SUPABASE_SERVICE_ROLE_KEY"),
+        ({"GATEWAY": "waha", "WAHA_URL": "http://127.0.0.1:9"}, "gateway waha, shop"),
+        ({"GATEWAY": "pigeon"}, "GATEWAY"),
+    ],
+)
+def test_what_the_daemon_could_not_work_with_is_a_failure_and_exits_1(doctor, settings, words):
+    code, text = doctor("shop", **settings)
+    assert code == 1, text
+    assert words in text
+    assert "Traceback" not in text
