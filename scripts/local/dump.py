@@ -14,7 +14,8 @@ HEADER = "-- Generated from the migrations by ./scripts/dump-schema; not applied
 NOISE = re.compile(
     r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*|(CREATE|COMMENT ON) SCHEMA public.*"
     # What the local API server does on its first request.
-    r"|ALTER DEFAULT PRIVILEGES FOR ROLE authenticator.*)\n", re.M
+    r"|ALTER DEFAULT PRIVILEGES FOR ROLE authenticator.*)\n",
+    re.M,
 )
 
 
