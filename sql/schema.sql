@@ -1269,10 +1269,10 @@ begin
         select g.*, j.status, j.wanted, case when j.gateway = 'bullmq' and g.outcome = 'unconfirmed' then 'handed_over' else g.outcome end as meaning
         from given as g
         cross join lateral (
-            select w.status, w.lease_token, w.gateway, exists (
+            select w.status, w.lease_token, w.gateway, case when g.outcome not in ('sent', 'failed', 'unconfirmed', 'handed_over') then exists (
                 select 1 from public.scheduled_messages as s
                 where s.id = w.scheduled_message_id and s.broadcast_job_id = w.id and s.status = 'processing'
-            ) as wanted
+            ) end as wanted
             from public.broadcast_jobs as w where w.id = g.job_id limit 1 for update
         ) as j
         where j.lease_token = g.token and (

@@ -87,9 +87,10 @@ def instant_or_none(text: str | None) -> datetime | None:
     return parse_time(text) if text and text != "infinity" else None
 
 
-def columns(values: Sequence[Any], names: dict[str, str]) -> dict[str, list[Any]]:
-    """Turns rows into the parallel arrays of an RPC."""
-    return {argument: [getattr(value, name) for value in values] for name, argument in names.items()}
+def columns(values: Sequence[Any], names: dict[str, str]) -> dict[str, list[Any] | None]:
+    """Turns rows into the parallel arrays of an RPC; null for one that would hold nothing else, which unnests alike."""
+    found = {argument: [getattr(value, name) for value in values] for name, argument in names.items()}
+    return {argument: column if any(v is not None for v in column) else None for argument, column in found.items()}
 
 
 assert set(Enqueue._fields) == set(ENQUEUE_ARGUMENTS)  # noqa: S101
