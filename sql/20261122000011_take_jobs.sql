@@ -1,0 +1,167 @@
+-- What a claim takes. It runs as its caller, the service key.
+
+-- Whose turn it is: the connections that have waited longest, locked. Another daemon's are passed over, unless nothing else
+-- is there: then its turn is over in a moment.
+create or replace function private.take_turn(p_seats integer, p_busy text[], p_until timestamptz)
+returns text[]
+language plpgsql
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+declare
+    v_turn text[];
+begin
+    select array_agg(turn.connection_id) into v_turn
+    from (
+        select c.connection_id from private.connection_state as c
+        where c.ready_at <= p_until and c.connection_id <> all(p_busy) order by c.ready_at, c.connection_id limit p_seats for update skip locked
+    ) as turn;
+    if v_turn is null then
+        select array_agg(turn.connection_id) into v_turn
+        from (
+            select c.connection_id from private.connection_state as c
+            where c.ready_at <= p_until and c.connection_id <> all(p_busy) order by c.ready_at, c.connection_id limit 1 for update
+        ) as turn;
+    end if;
+    return v_turn;
+end
+$$;
+
+-- Chooses and locks waiting jobs: of each connection its share of the seats, as far as it has slots. A phone's session
+-- (WAHA and its like) takes one message at a time, so without slots it is given few. A job has either its slot or
+-- `put_off_until`: whom its connection wrote to a moment ago has to wait, and so has the second message to the same recipient.
+-- Where nothing spaces them, those that are due within p_ahead are given too, with their instants for slots.
+create or replace function private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamptz, p_lead double precision, p_ahead interval)
+returns table (
+    connection_id text, id uuid, scheduled_message_id uuid, recipient text, gateway text, put_off_until timestamptz, arrival_at timestamptz,
+    send_at timestamptz, send_until timestamptz, step double precision, jitter double precision, recipient_step double precision,
+    today date, used integer
+)
+language sql
+volatile
+rows 50
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+    with turn as materialized (
+        select * from private.pace(p_turn, p_now, p_gateway, p_lead) as p where p.blocked_reason is null
+    ),
+    candidate as materialized (
+        select t.*, job.*
+        from turn as t
+        cross join lateral (
+            select j.id, j.scheduled_message_id, j.recipient, j.available_at from public.broadcast_jobs as j
+            where j.connection_id = t.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
+                and j.available_at <= case when t.step is null then p_now + p_ahead else p_now end and (j.expires_at is null or j.expires_at > p_now)
+            order by j.available_at, j.id
+            limit case when t.slots = 0 then 0 else least(
+                ceil(p_seats::numeric / (select count(*) from turn)), case when t.recipient_step is null then t.slots end,
+                case when t.step is null and t.gateway in ('waha', 'evolution', 'wppconnect') then 4 end
+            ) end
+            for update skip locked
+        ) as job
+        limit p_seats
+    ),
+    spaced as (
+        select c.*, greatest(r.free_at, p_now) + make_interval(secs => c.recipient_step * (
+            row_number() over (partition by c.connection_id, c.recipient order by c.available_at, c.id) - 1
+        )) as free_at
+        from candidate as c
+        left join private.recipient_state as r
+            on c.recipient_step is not null and r.connection_id = c.connection_id and r.recipient = c.recipient
+    ),
+    slotted as (
+        select s.*, row_number() over line as place, s.first_at + make_interval(secs => s.step * (row_number() over line - 1) + coalesce(
+            sum(random() * s.jitter) over (line rows between unbounded preceding and 1 preceding), 0
+        )) as arrival_at
+        from spaced as s
+        where s.recipient_step is null or s.free_at <= p_now
+        window line as (partition by s.connection_id order by s.available_at, s.id)
+    )
+    select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, null, s.arrival_at, slot.at,
+        least(slot.at + make_interval(secs => s.tolerance), s.closes_at), s.step, s.jitter, s.recipient_step, s.today, s.used
+    from slotted as s
+    cross join lateral (select greatest(s.earliest, s.arrival_at - make_interval(secs => s.slack), s.available_at) as at) as slot
+    where (s.slots is null or s.place <= s.slots) and (s.step is null or slot.at < s.horizon) -- jitter may push it beyond
+        and (s.closes_at is null or slot.at < s.closes_at)
+    union all
+    select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, s.free_at, null, null,
+        null, s.step, s.jitter, s.recipient_step, s.today, s.used
+    from spaced as s
+    where s.recipient_step is not null and s.free_at > p_now
+$$;
+
+-- Marks what was chosen as `sending`, and takes note of it.
+create or replace function private.take_jobs(
+    p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamptz, p_lead double precision,
+    p_ahead interval
+)
+returns void
+language sql
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+    with chosen as materialized (
+        select * from private.choose_jobs(p_turn, p_seats, p_gateway, p_now, p_lead, p_ahead)
+    ),
+    sending as (
+        update public.broadcast_jobs as j
+        set status = 'sending', lease_token = p_token, lease_until = now() + make_interval(secs => p_lease_seconds), gateway = c.gateway,
+            attempts = j.attempts + 1, send_at = c.send_at, send_until = c.send_until, updated_at = now()
+        from chosen as c
+        where j.id = c.id and c.put_off_until is null
+    ),
+    put_off as (
+        update public.broadcast_jobs as j
+        set available_at = c.put_off_until, updated_at = now()
+        from chosen as c
+        where j.id = c.id and c.put_off_until is not null
+    ),
+    told as (
+        update public.scheduled_messages as s
+        set waiting_reason = 'its recipient got a message a moment ago', waiting_until = c.put_off_until, updated_at = now()
+        from (
+            select m.id, c.put_off_until from chosen as c
+            -- Each by its key, whatever the statistics say of statuses.
+            cross join lateral (
+                select w.id from public.scheduled_messages as w where w.id = c.scheduled_message_id and w.status = 'processing' limit 1
+            ) as m
+            where c.put_off_until is not null
+        ) as c
+        where s.id = c.id
+    ),
+    remembered as (
+        insert into private.recipient_state as r (connection_id, recipient, free_at)
+        select c.connection_id, c.recipient, c.send_at + make_interval(secs => c.recipient_step)
+        from chosen as c
+        where c.put_off_until is null and c.recipient_step is not null
+        on conflict (connection_id, recipient) do update set free_at = excluded.free_at
+    )
+    update private.connection_state as st
+    set day = taken.today, sent_today = taken.used + taken.number,
+        arrival_at = coalesce(taken.last_at + make_interval(secs => taken.step + random() * taken.jitter), st.arrival_at)
+    from (
+        select c.connection_id, c.today, c.used, c.step, c.jitter, count(*) as number, max(c.arrival_at) as last_at
+        from chosen as c
+        where c.put_off_until is null
+        group by c.connection_id, c.today, c.used, c.step, c.jitter
+    ) as taken
+    where st.connection_id = taken.connection_id;
+
+    -- More than were remembered, so that the table holds about the last minute's.
+    delete from private.recipient_state as r
+    where (r.connection_id, r.recipient) in (
+        select o.connection_id, o.recipient from private.recipient_state as o
+        where o.free_at < p_now - interval '1 minute' order by o.free_at limit 2 * p_seats for update skip locked
+    )
+$$;
+revoke all on function private.take_turn(integer, text[], timestamptz),
+private.choose_jobs(text[], integer, text, timestamptz, double precision, interval),
+private.take_jobs(text[], uuid, integer, double precision, text, timestamptz, double precision, interval) from public;
+grant execute on function private.take_turn(integer, text[], timestamptz),
+private.choose_jobs(text[], integer, text, timestamptz, double precision, interval),
+private.take_jobs(text[], uuid, integer, double precision, text, timestamptz, double precision, interval) to service_role;
