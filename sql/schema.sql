@@ -380,7 +380,11 @@ CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p
     update private.connection_state as c
     set sent_today = greatest(0, c.sent_today - heard.unsent),
         ready_at = least(c.ready_at, now()),
-        arrival_at = greatest(c.arrival_at, heard.throttled_until),
+        arrival_at = case
+            -- Nobody dialled on the last slot that was booked, and none behind it is: it is free again.
+            when c.arrival_at < heard.unused_at + heard.two_steps then least(c.arrival_at, heard.unused_at)
+            else greatest(c.arrival_at, heard.throttled_until)
+        end,
         throttle_seconds = case when heard.is_slower then least(60, greatest(0.05, 2 * heard.step)) else c.throttle_seconds end,
         throttled_until = greatest(c.throttled_until, heard.throttled_until),
         paused_reason = coalesce(c.paused_reason, heard.stopped),
@@ -393,6 +397,10 @@ CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p
             max(greatest(g.available_at, now())) filter (where g.outcome = 'throttled_connection') as throttled_until,
             bool_or(g.outcome = 'throttled_connection' and (st.throttled_until is null or g.send_at >= st.throttled_until)) as is_slower,
             greatest(private.slowdown(st.throttle_seconds, st.throttled_until, now()), se.period_seconds / se.messages) as step,
+            max(g.send_at) filter (where g.outcome = 'released') as unused_at,
+            case when se.burst = 1 and se.jitter_seconds < se.period_seconds / se.messages then
+                make_interval(secs => 2 * se.period_seconds / se.messages)
+            end as two_steps,
             max(left(g.error, 300)) filter (where g.outcome = 'stopped') as stopped,
             bool_or(g.outcome = 'stopped') and st.paused_reason is null as pauses,
             case when st.resumed_at > now() - interval '10 minutes' then st.failed_probes + 1 else 0 end as failed_probes

@@ -1,6 +1,7 @@
 """At most so many in so many seconds. What is dialled on its slot may arrive up to 3 % of a period later, so slots are
 held to windows that are 3 % longer."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -96,6 +97,30 @@ def test_jitter_that_reaches_beyond_the_look_ahead_leaves_the_jobs_in_the_queue(
     assert len(claimed.jobs) < 5
     assert all(slot < NOON + timedelta(seconds=0.5) for slot in claimed.slots)
     assert queue.waiting() == 50 - len(claimed.jobs)
+
+
+def test_a_slot_that_was_missed_is_not_lost_to_a_connection_that_has_no_other(queue):
+    queue.settings(messages=1, period_seconds=12)
+    queue.add(3)
+    first = queue.claim(NOON)
+    queue.record(first, "sent")
+    missed = queue.claim(NOON + timedelta(seconds=12.3))
+    [slot] = missed.slots
+    queue.record(missed, "released", wait=0)
+    queue.add(1, at=NOON)  # says that there is something to look at, as the record does where NOON is now
+    [again] = queue.claim(NOON + timedelta(seconds=13)).slots
+    assert slot < again <= NOON + timedelta(seconds=13.2)
+    assert queue.claim(NOON + timedelta(seconds=24)).jobs == []
+
+
+def test_a_missed_slot_before_others_is_lost_and_breaks_no_limit(queue):
+    queue.settings(messages=29, period_seconds=1)
+    queue.add(100)
+    claimed = queue.claim(NOON, seats=10)
+    queue.record(replace(claimed, jobs=claimed.jobs[3:4]), "released", wait=0)
+    later = queue.claim(NOON + timedelta(seconds=0.3)).slots
+    assert later
+    assert min(later) > max(claimed.slots)
 
 
 def test_the_same_token_asked_twice_gives_the_same_jobs_and_counts_them_once(queue):

@@ -17,7 +17,7 @@ from tests.pacing.limiter import gaps, most_within
 
 @dataclass(frozen=True)
 class Pace:
-    """So many in so many seconds: a tenth and a quarter of the 12 s and 15 a minute, which would take too long."""
+    """So many in so many seconds: a fifth and a quarter of the 12 s and 15 a minute, which would take too long."""
 
     messages: int
     period: float
@@ -28,7 +28,7 @@ class Pace:
         return seconds / (self.period / self.messages + self.jitter / 2)
 
 
-PACES = {"phone": Pace(1, 1.2, 0.2), "shop": Pace(15, 15), "cloud": Pace(29, 1)}
+PACES = {"phone": Pace(1, 2.4, 0.4), "shop": Pace(15, 15), "cloud": Pace(29, 1)}
 DAEMONS = 3
 
 
