@@ -19,6 +19,7 @@ from local.postgres import free_port
 from local.stack import fresh
 from tests.helpers.accounts import User, sign_up
 from tests.helpers.process import Worker, environment
+from tests.helpers.proxy import Proxy
 from tests.helpers.rows import Database
 from worker import config
 from worker.daemon import Parts, assembled
@@ -80,6 +81,13 @@ def service(stack: dict[str, str], db: Database) -> Iterator[httpx.Client]:
     headers = {"apikey": key, "authorization": f"Bearer {key}"}
     with httpx.Client(base_url=f"{stack['SUPABASE_URL']}/rest/v1", headers=headers, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture
+def proxy(stack: dict[str, str]) -> Iterator[Proxy]:
+    """In front of the API; its faults begin when a test sets them."""
+    with Proxy(stack["SUPABASE_URL"]) as running:
+        yield running
 
 
 @pytest.fixture

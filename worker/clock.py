@@ -25,7 +25,7 @@ class Clock:
         answered_at = self._monotonic()
         drift = DRIFT * (answered_at - self._observed_at)
         least, most = db_now.timestamp() - answered_at, db_now.timestamp() - asked_at
-        if least > self._most + drift or most < self._least - drift:  # a clock jumped, or the first answer
+        if least > self._most + drift or most < self._least - drift:  # a clock jumped, or one of them stood still
             self._least, self._most = least, most
         else:
             self._least, self._most = max(least, self._least - drift), min(most, self._most + drift)

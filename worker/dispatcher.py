@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 IDLE_SECONDS = 20  # how long a loop with nothing to do waits before it says that it is alive
 LINGER_SECONDS = 0.02  # how long freed seats wait for more of them, so that calls grow with batches
-LEAST_SECONDS = 5  # that calls to the database in flight are given at the end, whatever DRAIN_SECONDS says
+GRACE_SECONDS = 5  # that calls to the database in flight are given at the end, whatever DRAIN_SECONDS says
 HELD_SECONDS = 0.02  # after a claim that found nothing though something is ready: another daemon holds it
 
 
@@ -186,7 +186,7 @@ class Dispatcher:
     async def _drain(self, claimer: asyncio.Task[None]) -> None:
         deadline = time.monotonic() + self.settings.drain_seconds
         while (self._sending and time.monotonic() < deadline) or (
-            self._reserved and time.monotonic() < deadline + LEAST_SECONDS  # what it brings can be handed back
+            self._reserved and time.monotonic() < deadline + GRACE_SECONDS  # what it brings can be handed back
         ):
             self._freed.clear()
             await wait_for(self._freed, 0.1)
@@ -194,7 +194,7 @@ class Dispatcher:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
-        while not self.idle and time.monotonic() < deadline + LEAST_SECONDS:
+        while not self.idle and time.monotonic() < deadline + GRACE_SECONDS:
             self._freed.clear()
             await wait_for(self._freed, 0.5)
         if lost := self.recorder.unrecorded:

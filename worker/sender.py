@@ -111,9 +111,9 @@ class Sender:
 
     async def _dial(self, job: Job, gateway: Gateway, message: Message) -> Settlement:
         """Sends it on its slot, or hands it back untouched when that can no longer be."""
-        wait = self.clock.until(parse_time(job.row["send_at"])) + (
-            0 if job.row["send_until"] else self.clock.uncertainty
-        )
+        wait = self.clock.until(parse_time(job.row["send_at"]))
+        if not job.row["send_until"]:  # nothing paces it: it goes when its instant has come for certain, never early
+            wait += self.clock.uncertainty
         if (wait > 0 and await wait_for(self.stop, wait)) or not self._may_dial(job, gateway):
             return released(job)
         self._dialled.add(job.id)

@@ -17,6 +17,12 @@ def schedule(db: Database, **columns: Any) -> str:
     return str(one(db, sql, *row.values()))
 
 
+def due_in(db: Database, seconds: float) -> str:
+    """One message of the connection `shop` that is due in so many seconds, by the database's clock. Returns its id."""
+    add_connections(db, "shop")
+    return schedule(db, scheduled_at=one(db, "select now() + make_interval(secs => %s)", seconds))
+
+
 def schedule_many(db: Database, count: int, connections: int = 10, after: float = 0.0) -> None:
     """`count` messages due in `after` seconds, each to a number of its own (`chat_id` tells which)."""
     add_connections(db, *(f"shop-{n}" for n in range(connections)))

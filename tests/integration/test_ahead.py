@@ -5,14 +5,9 @@ from uuid import uuid4
 import pytest
 
 from tests.helpers.polling import until
-from tests.helpers.rows import add_connections, message, one, schedule
+from tests.helpers.rows import due_in, message, one
 from worker.calls import Enqueue
 from worker.times import parse_time
-
-
-def due_in(db, seconds: float) -> str:
-    add_connections(db, "shop")
-    return schedule(db, scheduled_at=one(db, "select now() + make_interval(secs => %s)", seconds))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.polling import until
 from tests.helpers.process import ROOT, Worker, environment
-from tests.helpers.rows import add_connections, message, one, schedule
+from tests.helpers.rows import due_in, message, one
 from worker.clock import Clock
 
 HOURS = 5 * 3600
@@ -75,11 +75,6 @@ def machine(stack, db, tmp_path):
     for worker in machine.workers:
         if worker.process.poll() is None:
             worker.kill()
-
-
-def due_in(db, seconds: float) -> str:
-    add_connections(db, "shop")
-    return schedule(db, scheduled_at=one(db, "select now() + make_interval(secs => %s)", seconds))
 
 
 def lateness(db, row: str) -> float:

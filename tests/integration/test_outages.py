@@ -6,7 +6,6 @@ from tests.helpers import proxy as faults
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.http_server import Reply
 from tests.helpers.polling import until
-from tests.helpers.proxy import Proxy
 from tests.helpers.rows import add_connections, message, schedule, schedule_many, settled, statuses
 
 DOWN, UP = "Supabase does not answer; waiting for it", "Supabase answers again"
@@ -21,12 +20,6 @@ MAD = {
     "JSON cut in two": faults.halved,
     "a closed connection": faults.forgetful,
 }
-
-
-@pytest.fixture
-def proxy(stack):
-    with Proxy(stack["SUPABASE_URL"]) as running:
-        yield running
 
 
 def test_unreachable_at_the_start_it_waits_says_so_once_and_then_works(db, daemon, proxy):

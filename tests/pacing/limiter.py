@@ -133,16 +133,6 @@ class Queue:
         return int(one(self.db, sql, connection))
 
 
-def most_within(instants: Sequence[float], seconds: float) -> int:
-    """How many of these fall into the fullest window of so many seconds, its end excluded."""
-    ordered, most, first = sorted(instants), 0, 0
-    for last, instant in enumerate(ordered):
-        while instant - ordered[first] >= seconds:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
-
-
 def gaps(instants: Sequence[float]) -> list[float]:
     """Seconds between neighbours."""
     return [later - earlier for earlier, later in pairwise(sorted(instants))]

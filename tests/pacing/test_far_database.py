@@ -2,21 +2,20 @@
 
 import pytest
 
+from local.bench.figures import most_within
 from tests.helpers import proxy as faults
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.polling import until
-from tests.helpers.proxy import Proxy
 from tests.helpers.rows import schedule, settled, statuses
-from tests.pacing.limiter import gaps, most_within
+from tests.pacing.limiter import gaps
 
 SECONDS = 0.6  # that each claim takes longer: much more than a slot of either pace tolerates
 
 
 @pytest.fixture
-def far(stack):
-    with Proxy(stack["SUPABASE_URL"]) as proxy:
-        proxy.fault = faults.only("claim_broadcast_jobs", faults.slow(SECONDS))
-        yield proxy
+def far(proxy):
+    proxy.fault = faults.only("claim_broadcast_jobs", faults.slow(SECONDS))
+    return proxy
 
 
 @pytest.mark.parametrize(("count", "messages", "period"), [(3, 1, 2.0), (40, 10, 1.0)])

@@ -2,13 +2,10 @@
 
 import time
 
-import pytest
-
 from tests.conftest import is_long
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.http_server import Reply, Request
 from tests.helpers.polling import until
-from tests.helpers.proxy import Proxy
 from tests.helpers.rows import one, schedule_many, settled, statuses
 
 DAEMONS = 3
@@ -33,12 +30,6 @@ class Phone(CountingGateway):
             return Reply(body={"status": "FAILED"})
         self.refused += 1
         return LOST
-
-
-@pytest.fixture
-def proxy(stack):
-    with Proxy(stack["SUPABASE_URL"]) as running:
-        yield running
 
 
 def test_a_session_lost_in_the_middle_pauses_it_and_the_rest_goes_out_when_it_is_back(db, daemon, proxy):

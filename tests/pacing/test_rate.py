@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.pacing.limiter import NOON, gaps, most_within
+from local.bench.figures import most_within
+from tests.pacing.limiter import NOON, gaps
 
 RATES = [(15, 60.0, 1, 0.0), (1, 12.0, 1, 0.0), (1, 12.0, 1, 4.0), (29, 1.0, 1, 0.0), (80, 1.0, 1, 0.0)]
 RATES += [(15, 60.0, 5, 0.0), (15, 60.0, 15, 0.0), (40, 2.0, 20, 0.05), (3, 0.5, 2, 0.0)]

@@ -4,31 +4,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pytest
 
+from local.bench.figures import most_within
+from local.bench.pace import Pace
 from tests.conftest import is_long
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.polling import until
 from tests.helpers.rows import add_connections
-from tests.pacing.limiter import gaps, most_within
+from tests.pacing.limiter import gaps
 
-
-@dataclass(frozen=True)
-class Pace:
-    """So many in so many seconds: a fifth and a quarter of the 12 s and 15 a minute, which would take too long."""
-
-    messages: int
-    period: float
-    jitter: float = 0.0
-
-    def allows(self, seconds: float) -> float:
-        """How many messages could follow the first within so many seconds."""
-        return seconds / (self.period / self.messages + self.jitter / 2)
-
-
-PACES = {"phone": Pace(1, 2.4, 0.4), "shop": Pace(15, 15), "cloud": Pace(29, 1)}
+# A fifth and a quarter of the 12 s and 15 a minute, which would take too long.
+PACES = {one.name: one for one in (Pace("phone", 1, 2.4, 0.4), Pace("shop", 15, 15), Pace("cloud", 29, 1))}
 DAEMONS = 3
 
 

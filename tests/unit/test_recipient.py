@@ -1,11 +1,12 @@
 """Who a message goes to, from what the front end wrote into `contact_id`."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from phonenumbers import SUPPORTED_REGIONS, ValidationResult, example_number, is_possible_number_with_reason
 
 from worker.errors import BadRecipient
-from worker.recipient import address, mask
+from worker.recipient import address, e164, is_plain, mask, parsed
 
 
 @pytest.mark.parametrize(
@@ -166,3 +167,26 @@ def test_a_refusal_never_holds_the_whole_number(written: str) -> None:
 )
 def test_a_mask_keeps_the_end_alone(full: str, short: str) -> None:
     assert mask(full) == short
+
+
+def believed(written: str) -> None:
+    """The parser, which is passed by, must take such a number and give it back as it is."""
+    number = parsed(written, None)
+    assert number is not None
+    assert is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
+    assert e164(number) == written
+
+
+@given(st.from_regex(r"\+[1-9][0-9]{5,15}", fullmatch=True))
+@settings(max_examples=2000)
+def test_what_passes_the_parser_by_is_what_the_parser_gives_back(written: str) -> None:
+    assume(is_plain(written))
+    believed(written)
+
+
+def test_numbers_of_nearly_every_country_pass_the_parser_by() -> None:
+    examples = [e164(number) for region in SUPPORTED_REGIONS if (number := example_number(region))]
+    plain = [written for written in examples if is_plain(written)]
+    for written in plain:
+        believed(written)
+    assert len(plain) > 0.8 * len(examples)

@@ -43,5 +43,15 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(0, min(len(values) - 1, round(share * len(values)) - 1))]
 
 
+def most_within(instants: Sequence[float], seconds: float) -> int:
+    """How many of these fall into the fullest window of so many seconds, its end excluded."""
+    ordered, most, first = sorted(instants), 0, 0
+    for last, instant in enumerate(ordered):
+        while instant - ordered[first] >= seconds:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
 def median(values: Sequence[float]) -> float:
     return statistics.median(values)

@@ -6,9 +6,8 @@ By the slots of what was sent: what cannot be dialled within 2 % of a period aft
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 
-from local.bench.figures import Figure, Size
+from local.bench.figures import Figure, Size, most_within
 from local.bench.ground import ground
 
 DAEMONS = 3
@@ -37,7 +36,8 @@ insert into public.scheduled_messages (connection_id, contact_id, message, sched
 select %s, '+91987' || lpad(i::text, 7, '0'), 'Hello', now() from generate_series(1, %s) as i
 """
 SENT = """
-select s.connection_id, array_agg(j.send_at order by j.send_at) from public.scheduled_messages as s
+select s.connection_id, array_agg(extract(epoch from j.send_at)::float8 order by j.send_at)
+from public.scheduled_messages as s
 join public.broadcast_jobs as j on j.id = s.broadcast_job_id
 where s.status = 'sent' group by s.connection_id
 """
@@ -56,19 +56,8 @@ def pace(size: Size) -> Iterator[Figure]:
         yield from judged(one, slots[f"c{number}"], settings)
 
 
-def judged(one: Pace, slots: list[datetime], settings: str) -> Iterator[Figure]:
-    seconds = (slots[-1] - slots[0]).total_seconds()
-    used = (len(slots) - 1) / one.allows(seconds)
+def judged(one: Pace, slots: list[float], settings: str) -> Iterator[Figure]:
+    used = (len(slots) - 1) / one.allows(slots[-1] - slots[0])
     yield Figure("pace", f"{one.name}: sent, of what is allowed", used * 100, "%", settings=settings)
     fullest, what = most_within(slots, one.period), f"{one.name}: most in any {one.period:g} s"
     yield Figure("pace", what, fullest, "", fullest / one.messages, "of the limit", settings)
-
-
-def most_within(instants: list[datetime], seconds: float) -> int:
-    """How many fall into the fullest window of so many seconds, its end excluded."""
-    most, first = 0, 0
-    for last, instant in enumerate(instants):
-        while (instant - instants[first]).total_seconds() >= seconds:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
