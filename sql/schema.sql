@@ -1665,7 +1665,7 @@ CREATE INDEX broadcast_jobs_expiry_idx ON public.broadcast_jobs USING btree (exp
 
 CREATE INDEX broadcast_jobs_handed_over_idx ON public.broadcast_jobs USING btree (send_at) WHERE ((status = ANY (ARRAY['handed_over'::text, 'active'::text])) AND (scheduled_message_id IS NOT NULL));
 
-CREATE INDEX broadcast_jobs_lease_idx ON public.broadcast_jobs USING btree (lease_until) WHERE (status = ANY (ARRAY['sending'::text, 'handed_over'::text]));
+CREATE INDEX broadcast_jobs_lease_idx ON public.broadcast_jobs USING btree (lease_until) WHERE ((status = ANY (ARRAY['sending'::text, 'handed_over'::text])) AND (lease_until IS NOT NULL));
 
 CREATE INDEX broadcast_jobs_queued_idx ON public.broadcast_jobs USING btree (connection_id, available_at, id) WHERE ((status = 'queued'::text) AND (scheduled_message_id IS NOT NULL));
 

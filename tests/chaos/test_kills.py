@@ -76,7 +76,6 @@ STEPS = [
 
 def kill_at(step: Step, town: Town) -> None:
     """Starts a daemon on messages of a series each, and kills it at `step`."""
-    before = town.in_doubt
     town.write(MESSAGES, recurring=True)
     hold = step.hold and step.hold()
     with Proxy(town.supabase.environment["SUPABASE_URL"]) as proxy:
@@ -89,20 +88,22 @@ def kill_at(step: Step, town: Town) -> None:
             until(lambda: town.gateway.in_flight == CONCURRENCY, 20, "the gateway being busy")
         victim.kill()
     town.gateway.delay = SEND_SECONDS
-    assert town.in_doubt - before <= (2 * CONCURRENCY if step.doubt else 0), step.name
 
 
 def test_killed_at_any_step_a_daemon_leaves_rows_that_are_true_and_series_that_go_on(town, note):
-    rounds = size(1, 10)
+    rounds, allowed = size(1, 10), 0
     for _ in range(rounds):
         for step in STEPS:
             kill_at(step, town)
+            # Of all so far: a dying daemon's last claim may be carried out after we looked.
+            allowed += 2 * CONCURRENCY * step.doubt
+            assert town.in_doubt <= allowed, step.name
         heir = town.start()
         town.until_settled(60)
         assert heir.stop() == 0
 
     verdict = town.verdict()
-    assert 0 < verdict.unconfirmed <= 2 * CONCURRENCY * rounds * sum(step.doubt for step in STEPS)
+    assert 0 < verdict.unconfirmed <= allowed
     assert town.query(FORKED_OR_ENDED) == []
     what = "SIGKILL of the only daemon, at each of six steps; every message is of a series"
     note(what, verdict, kills=rounds * len(STEPS))

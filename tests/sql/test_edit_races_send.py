@@ -16,13 +16,15 @@ from tests.helpers.rows import Database, one, settled
 EVERY = 0.01  # seconds between two messages that fall due
 CONNECTIONS = 40  # each of which sends one message at a time
 LEAD = 2.0  # seconds from the first insert until the first message falls due
+FROM, TO = -1.2, 0.4  # when an edit comes, seconds from its message's instant: a message is claimed up to 0.9 s early
 
 
 class Race:
     """`number` messages of one user, each to a number of its own, each edited at about the moment that it is sent."""
 
     def __init__(self, db: Database, user: User, number: int) -> None:
-        self.http, self.number, self.random = user.http, number, Random(6)
+        random = Random(6)
+        self.http, self.moments = user.http, [n * EVERY + random.uniform(FROM, TO) for n in range(number)]
         shops = "select 'shop-' || n, 'shop', %s from generate_series(0, %s) as n"
         db.execute(f"insert into connections (id, name, user_id) {shops}", (user.id, CONNECTIONS - 1))
         sql = """
@@ -38,7 +40,7 @@ class Race:
 
     def edit(self, n: int) -> int:
         """The HTTP status of the n-th message's edit: 200, or 409 where it comes too late."""
-        time.sleep(max(0.0, self.start + n * EVERY + self.random.uniform(-0.05, 0.15) - time.monotonic()))
+        time.sleep(max(0.0, self.start + self.moments[n] - time.monotonic()))
         if not hasattr(self._clients, "http"):
             self._clients.http = httpx.Client(base_url=self.http.base_url, headers=self.http.headers, trust_env=False)
         answer = self._clients.http.patch(
@@ -48,9 +50,10 @@ class Race:
         )
         return int(answer.status_code)
 
-    def run(self) -> list[int]:
+    def run(self) -> dict[int, int]:
+        in_turn = sorted(range(len(self.moments)), key=self.moments.__getitem__)
         with ThreadPoolExecutor(16) as pool:
-            return list(pool.map(self.edit, range(self.number)))
+            return dict(zip(in_turn, pool.map(self.edit, in_turn), strict=True))
 
 
 def test_an_edit_that_races_a_send_wins_or_is_refused_and_nothing_in_between(db, tenants, daemon, size):
@@ -67,10 +70,10 @@ def test_an_edit_that_races_a_send_wins_or_is_refused_and_nothing_in_between(db,
         for one_sent in gateway.received:
             texts[int(one_sent.chat_id[4:12])].append(one_sent.text)
         assert worker.stop() == 0
-    for n, answer in enumerate(answers):
+    for n, answer in answers.items():
         assert answer in (204, 409)
         assert texts[n] == [f"new {n}" if answer == 204 else f"old {n}"], f"{n} was answered {answer}"
-    outcomes = Counter(answers)
+    outcomes = Counter(answers.values())
     assert min(outcomes[204], outcomes[409]) > number / 20, f"no race: {outcomes}"
     told = """
         select count(*) from scheduled_messages
