@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
 from psycopg.rows import dict_row
@@ -23,6 +24,11 @@ from tests.helpers.proxy import Proxy
 from tests.helpers.rows import Database
 from worker import config
 from worker.daemon import Parts, assembled
+
+# How long an example takes says nothing on a machine that others use too.
+SLOW = hypothesis.HealthCheck.too_slow
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[SLOW])
+hypothesis.settings.load_profile("untimed")
 
 NAMES = ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_ANON_KEY", "DATABASE_URL")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import ConfigError, StoreError
@@ -359,7 +359,6 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*status(), "errors"]), json_values), json_values)
-@settings(max_examples=100, deadline=None)
 def test_no_json_makes_the_parser_raise(strange: dict[str, Any], value: Any) -> None:
     for update in parse_statuses(envelope(status() | strange, value)):
         assert update.timestamp.tzinfo is UTC

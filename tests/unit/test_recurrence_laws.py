@@ -49,7 +49,7 @@ rules = patterns.map(parse)
 
 
 def laws(examples: int) -> settings:
-    return settings(max_examples=times(examples), deadline=None)
+    return settings(max_examples=times(examples))
 
 
 def shift(wall: datetime, zone: ZoneInfo) -> timedelta:
