@@ -2,12 +2,14 @@
 -- A function with a pinned search_path is not inlined, so a limit outside would not reach the index: it has its own. Where
 -- statistics are old, the planner would rather read and sort all that is due than go along the index: it may not.
 -- Ends early after 8 MB, so that nobody can fill the daemon's memory; what is left out comes with the next call.
-create or replace function public.get_pending_scheduled_messages()
+-- The first function lists what comes after a row, so that the next rows can be read while these are written.
+create or replace function public.get_pending_scheduled_messages_after(p_scheduled_at timestamptz, p_id uuid)
 returns setof public.scheduled_messages
 language sql
 stable
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -17,12 +19,24 @@ as $$
             sum(octet_length(p.message) + coalesce(octet_length(p.caption), 0) + coalesce(octet_length(p.media::text), 0))
                 over (order by p.scheduled_at, p.id rows between unbounded preceding and 1 preceding) as size_before
         from public.scheduled_messages as p
-        where p.status = 'pending' and p.scheduled_at <= now()
+        where p.status = 'pending' and p.scheduled_at <= now() and (p.scheduled_at, p.id) > (p_scheduled_at, p_id)
         order by p.scheduled_at, p.id
         limit 1000
     ) as due
     where coalesce(due.size_before, 0) < 8000000
     order by due.scheduled_at, due.id
+$$;
+revoke all on function public.get_pending_scheduled_messages_after(timestamptz, uuid) from public, anon, authenticated;
+grant execute on function public.get_pending_scheduled_messages_after(timestamptz, uuid) to authenticated, service_role;
+
+create or replace function public.get_pending_scheduled_messages()
+returns setof public.scheduled_messages
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select * from public.get_pending_scheduled_messages_after('-infinity', '00000000-0000-0000-0000-000000000000')
 $$;
 revoke all on function public.get_pending_scheduled_messages() from public, anon, authenticated;
 grant execute on function public.get_pending_scheduled_messages() to authenticated, service_role;

@@ -1126,6 +1126,14 @@ COMMENT ON CONSTRAINT scheduled_messages_type_known ON public.scheduled_messages
 CREATE FUNCTION public.get_pending_scheduled_messages() RETURNS SETOF public.scheduled_messages
     LANGUAGE sql STABLE
     SET search_path TO ''
+    AS $$
+    select * from public.get_pending_scheduled_messages_after('-infinity', '00000000-0000-0000-0000-000000000000')
+$$;
+
+CREATE FUNCTION public.get_pending_scheduled_messages_after(p_scheduled_at timestamp with time zone, p_id uuid) RETURNS SETOF public.scheduled_messages
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
@@ -1135,7 +1143,7 @@ CREATE FUNCTION public.get_pending_scheduled_messages() RETURNS SETOF public.sch
             sum(octet_length(p.message) + coalesce(octet_length(p.caption), 0) + coalesce(octet_length(p.media::text), 0))
                 over (order by p.scheduled_at, p.id rows between unbounded preceding and 1 preceding) as size_before
         from public.scheduled_messages as p
-        where p.status = 'pending' and p.scheduled_at <= now()
+        where p.status = 'pending' and p.scheduled_at <= now() and (p.scheduled_at, p.id) > (p_scheduled_at, p_id)
         order by p.scheduled_at, p.id
         limit 1000
     ) as due
@@ -1898,6 +1906,10 @@ GRANT INSERT(recurrence_end_at),UPDATE(recurrence_end_at) ON TABLE public.schedu
 REVOKE ALL ON FUNCTION public.get_pending_scheduled_messages() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_pending_scheduled_messages() TO authenticated;
 GRANT ALL ON FUNCTION public.get_pending_scheduled_messages() TO service_role;
+
+REVOKE ALL ON FUNCTION public.get_pending_scheduled_messages_after(p_scheduled_at timestamp with time zone, p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.get_pending_scheduled_messages_after(p_scheduled_at timestamp with time zone, p_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION public.get_pending_scheduled_messages_after(p_scheduled_at timestamp with time zone, p_id uuid) TO service_role;
 
 REVOKE ALL ON FUNCTION public.get_status(p_stale_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_status(p_stale_seconds double precision) TO service_role;

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -112,20 +112,29 @@ class Scheduler:
 
     async def poll(self) -> int:
         """Enqueues whatever is due until nothing is, then looks ahead. Returns how many rows it dealt with."""
-        dealt_with = 0
-        while rows := await self.store.get_pending():
-            won = 0
+        listed = dealt_with = 0
+        batches = self._due()
+        plans = await anext(batches, None)
+        while plans:
             self.vitals.beat("scheduler")
-            for start in range(0, len(rows), self.settings.batch_size):
-                won += await self._enqueue(await self._plan(rows[start : start + self.settings.batch_size]))
-                self.dispatcher.wake()
+            listed += len(plans)
+            # The next rows are read and planned while these are written.
+            won, plans = await asyncio.gather(self._enqueue(plans), anext(batches, None))
             dealt_with += won
-            if not won:
-                break  # another daemon is at it, or an edit: the next poll sees
+            self.dispatcher.wake()
         agenda = await self._look_ahead()
-        if not rows and agenda.next_due_at and self.clock.until(agenda.next_due_at) <= 0:
+        beaten = listed and not dealt_with  # another daemon is at it, or an edit: the next poll sees
+        if agenda.next_due_at and self.clock.until(agenda.next_due_at) <= 0 and not beaten:
             self._poll_by(time.monotonic() + AGAIN_SECONDS)  # it fell due between the two looks
         return dealt_with
+
+    async def _due(self) -> AsyncIterator[list[Enqueue]]:
+        """All that is due, in batches of plans."""
+        rows = await self.store.get_pending()
+        while rows:
+            for start in range(0, len(rows), self.settings.batch_size):
+                yield await self._plan(rows[start : start + self.settings.batch_size])
+            rows = await self.store.get_pending(after=rows[-1])
 
     async def _look_ahead(self) -> Agenda:
         horizon = self.settings.poll_interval_seconds * 1.5
