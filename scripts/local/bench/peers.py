@@ -20,7 +20,7 @@ SCRIPTS = Path(__file__).parent / "peers"
 PYTHON = HOME / "venv" / "bin" / "python"
 NODE_PATH = {"NODE_PATH": str(HOME / "node_modules")}
 PYTHON_PACKAGES = ("pgqueuer==1.6.0", "procrastinate==3.10.0", "psycopg[binary,pool]==3.3.9", "asyncpg==0.32.0")
-NPM_PACKAGES = ("graphile-worker@0.18.0",)
+NPM_PACKAGES = ("graphile-worker@0.18.0", "pg-boss@12.35.0", "pg@8.23.1")
 
 # The same row, with its indexes and checks; without triggers, which others would not have.
 TABLE = "create table if not exists public.bench_messages (like public.scheduled_messages including all)"
@@ -37,6 +37,10 @@ ENQUEUE = {
             null::graphile_worker.job_spec,
             json_build_object('identifier', 'send', 'payload', json_build_object('id', id), 'run_at', scheduled_at)
         ))) from public.bench_messages""",
+    "pgboss": """
+        insert into pgboss.job (name, data, start_after, policy)
+        select q.name, jsonb_build_object('id', m.id), m.scheduled_at, q.policy
+        from public.bench_messages as m, pgboss.queue as q where q.name = 'send'""",
     "pgqueuer": """
         insert into pgqueuer (priority, entrypoint, payload, status, execute_after)
         select 0, 'send', convert_to(id::text, 'utf8'), 'queued', scheduled_at from public.bench_messages""",
@@ -116,6 +120,7 @@ def install() -> list[Peer]:
         peer
         for name, queue, command in (
             ("graphile-worker", "graphile", (str(NODE), str(SCRIPTS / "graphile.mjs"))),
+            ("pg-boss", "pgboss", (str(NODE), str(SCRIPTS / "pgboss.mjs"))),
             ("pgqueuer", "pgqueuer", (str(PYTHON), str(SCRIPTS / "pgqueuer_worker.py"))),
             ("procrastinate", "procrastinate", (str(PYTHON), str(SCRIPTS / "procrastinate_worker.py"))),
         )
