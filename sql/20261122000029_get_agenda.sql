@@ -38,7 +38,7 @@ revoke all on function public.get_agenda(double precision, integer, double preci
 grant execute on function public.get_agenda(double precision, integer, double precision) to service_role;
 
 -- Whom the contact ids of some rows mean, and what is known of their connections: every look-up of a batch in one call.
--- A contact counts only for its owner. Rows come back in the order of the arguments.
+-- A contact counts only for its owner. Rows come back in the order of the arguments; those with nothing to tell are left out.
 create or replace function public.look_up_recipients(p_ids uuid[])
 returns table (
     id uuid, db_now timestamptz, phone_number text, is_blocked boolean, connection_exists boolean, timezone text, country_code text, gateway text
@@ -50,13 +50,15 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
     select s.id, clock_timestamp(), c.phone_number::text, coalesce(c.is_blocked, false),
-        exists (select 1 from public.connections as k where k.id = s.connection_id), se.timezone, se.country_code, se.gateway
+        k.id is not null, se.timezone, se.country_code, se.gateway
     from unnest(p_ids) with ordinality as given (id, position)
     join public.scheduled_messages as s on s.id = given.id
     left join public.contacts as c
         on c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
         and c.owner_id in (s.owner_id, s.created_by)
+    left join public.connections as k on k.id = s.connection_id
     left join public.connection_settings as se on se.connection_id = s.connection_id
+    where c.id is not null or k.id is null or se.connection_id is not null
     order by given.position
 $$;
 revoke all on function public.look_up_recipients(uuid[]) from public, anon, authenticated;

@@ -1198,13 +1198,15 @@ CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(id uuid, d
     SET enable_seqscan TO 'off'
     AS $_$
     select s.id, clock_timestamp(), c.phone_number::text, coalesce(c.is_blocked, false),
-        exists (select 1 from public.connections as k where k.id = s.connection_id), se.timezone, se.country_code, se.gateway
+        k.id is not null, se.timezone, se.country_code, se.gateway
     from unnest(p_ids) with ordinality as given (id, position)
     join public.scheduled_messages as s on s.id = given.id
     left join public.contacts as c
         on c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
         and c.owner_id in (s.owner_id, s.created_by)
+    left join public.connections as k on k.id = s.connection_id
     left join public.connection_settings as se on se.connection_id = s.connection_id
+    where c.id is not null or k.id is null or se.connection_id is not null
     order by given.position
 $_$;
 

@@ -50,7 +50,10 @@ class Store:
         return Agenda(row["upcoming"] or [], row["stale_hand_overs"], *(instant_or_none(row[name]) for name in names))
 
     async def look_up_recipients(self, ids: list[str]) -> dict[str, Row]:
-        """What is known of the contacts and connections of these rows, by row id. Sets the clock."""
+        """What is known of the contacts and connections of these rows, by row id; sets the clock.
+
+        Rows of which there is nothing to say but that their connection exists are left out.
+        """
         reply = await self._api.call(
             "look_up_recipients", {"p_ids": ids}, lambda data: all(isinstance(r, dict) for r in data)
         )
