@@ -121,7 +121,6 @@ class Scheduler:
             # The next rows are read and planned while these are written.
             won, plans = await asyncio.gather(self._enqueue(plans), anext(batches, None))
             dealt_with += won
-            self.dispatcher.wake()
         agenda = await self._look_ahead()
         beaten = listed and not dealt_with  # another daemon is at it, or an edit: the next poll sees
         if agenda.next_due_at and self.clock.until(agenda.next_due_at) <= 0 and not beaten:
@@ -218,7 +217,6 @@ class Scheduler:
             claim = None
         if claim is None:  # no seat, a refusal, a row that fails
             await self._enqueue(plans, ahead)
-            self.dispatcher.wake()
         elif not {p.id for p in plans} <= {job["scheduled_message_id"] for job in claim.jobs}:
             self._poll_by(time.monotonic() + AGAIN_SECONDS)  # somebody else has it, or it was edited
 
@@ -231,6 +229,7 @@ class Scheduler:
                 return await self._give_up(plans[0], e)
             half = len(plans) // 2
             return await self._enqueue(plans[:half], ahead) + await self._enqueue(plans[half:], ahead)
+        self.dispatcher.wake()
         for p in plans:
             if p.id in won:
                 self._say(p)

@@ -1,11 +1,12 @@
 """An owner changes a row between the daemon's steps. Each step is called by hand, so that the order is certain."""
 
 import httpx
+import psycopg
 import pytest
 
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.polling import until
-from tests.helpers.rows import add_connections, message, one, schedule
+from tests.helpers.rows import add_connections, message, one, schedule, schedule_many
 from worker import plan
 
 
@@ -118,3 +119,13 @@ def test_a_sent_message_cannot_be_changed_and_its_owner_is_told_why(db, owned):
 
     assert refused.value.response.status_code == 409
     assert "already sent" in refused.value.response.json()["message"]
+
+
+async def test_a_page_of_rows_that_somebody_holds_does_not_hold_up_the_next(db, stack, parts):
+    schedule_many(db, 1005)
+    daemon = await parts()
+    with psycopg.connect(stack["DATABASE_URL"]) as holder:
+        holder.execute("select from scheduled_messages order by scheduled_at, id limit 1000 for update")
+        assert await daemon.scheduler.poll() == 5
+
+    assert await daemon.scheduler.poll() == 1000
