@@ -70,10 +70,10 @@ def ours(place: Ground, size: Size) -> Iterator[Figure]:
 
 
 def others(place: Ground, size: Size) -> Iterator[Figure]:
-    """Without the 100,000; polling ten times a second, all day, which is what buys them their lateness."""
-    settings = f"{MESSAGES} in {size.lateness_seconds:g} s, polling every 100 ms"
+    """Without the 100,000; polling as often as they can bear, all day, which is what buys them their lateness."""
     for peer in peers.install():
         if not peer.by_hand:
+            settings = f"{MESSAGES} in {size.lateness_seconds:g} s, polling every {peer.poll_seconds * 1000:g} ms"
             late = peer.lateness(place, MESSAGES, size.lateness_seconds)
             yield from spread(f"{peer.name}, sent_at - scheduled_at", late, settings)
 

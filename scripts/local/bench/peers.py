@@ -62,6 +62,7 @@ class Peer:
     queue: str
     command: tuple[str, ...]
     share: float = 1.0  # of the rows: a slow one shows its rate with fewer
+    poll_seconds: float = 0.1  # while lateness is measured: what buys them theirs
     by_hand: bool = False  # statements batched as a skilled user would
 
     def measure(self, place: Ground, rows: int) -> float:
@@ -74,9 +75,9 @@ class Peer:
             return place.seconds_since(began)
 
     def lateness(self, place: Ground, rows: int, spread: float) -> list[float]:
-        """Milliseconds of each of `rows` messages at random instants, the worker polling every 100 ms."""
+        """Milliseconds of each of `rows` messages at random instants."""
         self._fill(place, rows, LATENESS_AHEAD, spread)
-        with self._running(place, POLL_SECONDS="0.1"):
+        with self._running(place, POLL_SECONDS=str(self.poll_seconds)):
             place.db.execute(ENQUEUE[self.queue])
             place.sleep_until(place.one("select max(scheduled_at) from public.bench_messages"))
             place.await_done("public.bench_messages", limit=30)
@@ -125,9 +126,10 @@ def install() -> list[Peer]:
             ("procrastinate", "procrastinate", (str(PYTHON), str(SCRIPTS / "procrastinate_worker.py"))),
         )
         for share in (0.1 if queue == "procrastinate" else 1.0,)
+        for poll in (0.5 if queue == "pgboss" else 0.1,)  # pg-boss takes nothing less
         for peer in (
-            Peer(name, queue, command, share),
-            Peer(f"{name}, batched by hand", queue, (*command, "batched"), share, by_hand=True),
+            Peer(name, queue, command, share, poll),
+            Peer(f"{name}, batched by hand", queue, (*command, "batched"), share, poll, by_hand=True),
         )
     ]
 
