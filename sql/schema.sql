@@ -1206,7 +1206,7 @@ CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(id uuid, d
         and c.owner_id in (s.owner_id, s.created_by)
     left join public.connections as k on k.id = s.connection_id
     left join public.connection_settings as se on se.connection_id = s.connection_id
-    where c.id is not null or k.id is null or se.connection_id is not null
+    where given.position = 1 or c.id is not null or k.id is null or se.connection_id is not null
     order by given.position
 $_$;
 

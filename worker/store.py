@@ -52,7 +52,7 @@ class Store:
     async def look_up_recipients(self, ids: list[str]) -> dict[str, Row]:
         """What is known of the contacts and connections of these rows, by row id; sets the clock.
 
-        Rows of which there is nothing to say but that their connection exists are left out.
+        Most of those of which there is nothing to say but that their connection exists are left out.
         """
         reply = await self._api.call(
             "look_up_recipients", {"p_ids": ids}, lambda data: all(isinstance(r, dict) for r in data)
