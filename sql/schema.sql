@@ -380,11 +380,11 @@ CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p
     update private.connection_state as c
     set sent_today = greatest(0, c.sent_today - heard.unsent),
         ready_at = least(c.ready_at, now()),
-        arrival_at = case
+        arrival_at = greatest(
             -- Nobody dialled on the last slot that was booked, and none behind it is: it is free again.
-            when c.arrival_at < heard.unused_at + heard.two_steps then least(c.arrival_at, heard.unused_at)
-            else greatest(c.arrival_at, heard.throttled_until)
-        end,
+            case when c.arrival_at < heard.unused_at + heard.two_steps then least(c.arrival_at, heard.unused_at) else c.arrival_at end,
+            c.throttled_until, heard.throttled_until
+        ),
         throttle_seconds = case when heard.is_slower then least(60, greatest(0.05, 2 * heard.step)) else c.throttle_seconds end,
         throttled_until = greatest(c.throttled_until, heard.throttled_until),
         paused_reason = coalesce(c.paused_reason, heard.stopped),

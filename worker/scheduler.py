@@ -124,7 +124,7 @@ class Scheduler:
         agenda = await self._look_ahead()
         beaten = listed and not dealt_with  # another daemon is at it, or an edit: the next poll sees
         if agenda.next_due_at and self.clock.until(agenda.next_due_at) <= 0 and not beaten:
-            self._poll_by(time.monotonic() + AGAIN_SECONDS)  # it fell due between the two looks
+            self._poll_by(time.monotonic() + AGAIN_SECONDS)  # it fell due between the two looks, or was held
         return dealt_with
 
     async def _due(self) -> AsyncIterator[list[Enqueue]]:

@@ -34,10 +34,10 @@ class Store:
 
     async def get_pending(self, after: Row | None = None) -> list[Row]:
         """What is due now, oldest first, at most 1000: the first ones, or those that come after a row."""
-        name, arguments = "get_pending_scheduled_messages", Row()
-        if after:
-            name, arguments = f"{name}_after", {"p_scheduled_at": after["scheduled_at"], "p_id": after["id"]}
-        return await self._api.rows(name, arguments, select=PLANNED)
+        if after is None:
+            return await self._api.rows("get_pending_scheduled_messages", select=PLANNED)
+        last = {"p_scheduled_at": after["scheduled_at"], "p_id": after["id"]}
+        return await self._api.rows("get_pending_scheduled_messages_after", last, select=PLANNED)
 
     async def get_agenda(self, horizon: float, limit: int, stale: float = 600) -> Agenda:
         """Looks `horizon` seconds ahead, for at most `limit` rows, and sets the clock.

@@ -98,16 +98,17 @@ class Queue:
             now = max(now, claimed.next_ready_at)
         raise AssertionError("it never comes to rest")
 
-    def record(self, claimed: Claimed, outcome: str, error: str | None = None, wait: float | None = None) -> None:
-        """The same outcome for all jobs of a claim."""
+    def record(self, claimed: Claimed, *outcomes: str, error: str | None = None, wait: float | None = None) -> None:
+        """One outcome for all jobs of a claim, or one for each."""
         n = len(claimed.jobs)
+        outcomes = outcomes * n if len(outcomes) == 1 else outcomes
         self.db.execute(
             "select record_outcomes(%s::uuid[], %s::uuid[], %s, %s::text[], %s::text[], %s::float8[], %s::float8[])",
             (
                 [job["id"] for job in claimed.jobs],
                 [claimed.token] * n,
-                [outcome] * n,
-                ["m"] * n if outcome == "sent" else [None] * n,
+                list(outcomes),
+                ["m" if outcome == "sent" else None for outcome in outcomes],
                 [error] * n,
                 [wait] * n,
                 [0.0] * n,

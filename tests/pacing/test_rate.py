@@ -124,6 +124,14 @@ def test_a_missed_slot_before_others_is_lost_and_breaks_no_limit(queue):
     assert min(later) > max(claimed.slots)
 
 
+def test_a_slot_that_was_missed_does_not_end_a_slowdown(queue):
+    queue.settings(messages=10, period_seconds=1)
+    queue.add(2)
+    queue.record(queue.claim(NOON), "throttled_connection", "released", wait=5)
+    state = queue.state()
+    assert state["arrival_at"] >= state["throttled_until"]
+
+
 def test_the_same_token_asked_twice_gives_the_same_jobs_and_counts_them_once(queue):
     queue.settings(messages=5, period_seconds=1, burst=5, daily_limit=100)
     queue.add(20)

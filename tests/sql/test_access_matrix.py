@@ -175,22 +175,22 @@ MATRIX = {
 }
 # x: may call it. What a call shows or writes is in the tests of its own.
 FUNCTIONS = """
-    function                          anon  owner  other  service
-    get_pending_scheduled_messages    -     x      x      x
-    get_pending_scheduled_messages_after  -  x     x      x
-    get_agenda                        -     -      -      x
-    look_up_recipients                -     -      -      x
-    enqueue_broadcast_jobs            -     -      -      x
-    enqueue_and_claim_broadcast_jobs  -     -      -      x
-    claim_broadcast_jobs              -     -      -      x
-    record_outcomes                   -     -      -      x
-    record_deliveries                 -     -      -      x
-    rescue_broadcast_jobs             -     -      -      x
-    resolve_scheduled_message         -     -      -      x
-    take_probes                       -     -      -      x
-    resume_connection                 -     -      -      x
-    get_status                        -     -      -      x
-    diagnose                          -     -      -      x
+    function                              anon   owner  other  service
+    get_pending_scheduled_messages        -      x      x      x
+    get_pending_scheduled_messages_after  -      x      x      x
+    get_agenda                            -      -      -      x
+    look_up_recipients                    -      -      -      x
+    enqueue_broadcast_jobs                -      -      -      x
+    enqueue_and_claim_broadcast_jobs      -      -      -      x
+    claim_broadcast_jobs                  -      -      -      x
+    record_outcomes                       -      -      -      x
+    record_deliveries                     -      -      -      x
+    rescue_broadcast_jobs                 -      -      -      x
+    resolve_scheduled_message             -      -      -      x
+    take_probes                           -      -      -      x
+    resume_connection                     -      -      -      x
+    get_status                            -      -      -      x
+    diagnose                              -      -      -      x
 """
 ROLES = ("anon", "owner", "other", "service")
 REFUSALS = (401, 403, 409)  # no privilege as anon; as a user; an edit that the guard refuses

@@ -39,7 +39,7 @@ class Race:
         self._clients = thread_local()
 
     def edit(self, n: int) -> int:
-        """The HTTP status of the n-th message's edit: 200, or 409 where it comes too late."""
+        """The HTTP status of the n-th message's edit: 204, or 409 where it comes too late."""
         time.sleep(max(0.0, self.start + self.moments[n] - time.monotonic()))
         if not hasattr(self._clients, "http"):
             self._clients.http = httpx.Client(base_url=self.http.base_url, headers=self.http.headers, trust_env=False)

@@ -96,7 +96,7 @@ def grow(place: Ground, half: int) -> None:
 
 @contextmanager
 def indexes_built_afterwards(place: Ground) -> Iterator[None]:
-    """Millions of rows, row by row into nine indexes, take longer than anybody waits."""
+    """Millions of rows, row by row into a dozen indexes, take longer than anybody waits."""
     found = place.db.execute(INDEXES).fetchall()
     for name, _ in found:
         place.db.execute(f"drop index {name}")

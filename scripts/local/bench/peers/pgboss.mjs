@@ -7,6 +7,6 @@ const boss = new PgBoss({ connectionString: process.env.DATABASE_URL, max: 8, su
 await boss.start()
 await boss.createQueue('send', { partition: true })
 const fetching = { batchSize: 500, burstWhenBatchFull: true, localConcurrency: batched ? 2 : 4, priority: false, orderByCreatedOn: false }
-// Twice a second is the most that it polls.
-await boss.work('send', { ...fetching, pollingIntervalSeconds: 0.5 }, async (jobs) => void (await Promise.all(jobs.map((job) => send(job.data)))))
+const pollingIntervalSeconds = Number(process.env.POLL_SECONDS ?? 0.5)
+await boss.work('send', { ...fetching, pollingIntervalSeconds }, async (jobs) => void (await Promise.all(jobs.map((job) => send(job.data)))))
 console.log('ready')
