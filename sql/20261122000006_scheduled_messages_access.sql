@@ -29,7 +29,7 @@ begin
         'id', 'connection_id', 'contact_id', 'message', 'type', 'media_url', 'caption', 'media', 'asset_id', 'scheduled_at', 'status',
         'created_at', 'created_by', 'owner_id', 'sent_at', 'message_id', 'error', 'is_recurring', 'recurrence_pattern',
         'recurrence_end_at', 'next_scheduled_at', 'timezone', 'series_id', 'series_anchor', 'occurrence_at', 'missed', 'next_id',
-        'broadcast_job_id', 'waiting_reason', 'waiting_until', 'delivery_status', 'revision', 'updated_at'
+        'broadcast_job_id', 'due_at', 'waiting_reason', 'waiting_until', 'delivery_status', 'revision', 'updated_at'
     );
     if v_columns is not null then
         execute format('grant insert (%1$s), update (%1$s) on public.scheduled_messages to authenticated', v_columns);

@@ -17,10 +17,10 @@ as $$
     from (
         select p as message, p.scheduled_at, p.id,
             sum(octet_length(p.message) + coalesce(octet_length(p.caption), 0) + coalesce(octet_length(p.media::text), 0))
-                over (order by p.scheduled_at, p.id rows between unbounded preceding and 1 preceding) as size_before
+                over (order by p.due_at, p.id rows between unbounded preceding and 1 preceding) as size_before
         from public.scheduled_messages as p
-        where p.status = 'pending' and p.scheduled_at <= now() and (p.scheduled_at, p.id) > (p_scheduled_at, p_id)
-        order by p.scheduled_at, p.id
+        where p.due_at <= now() and (p.due_at, p.id) > (p_scheduled_at, p_id)
+        order by p.due_at, p.id
         limit 1000
     ) as due
     where coalesce(due.size_before, 0) < 8000000

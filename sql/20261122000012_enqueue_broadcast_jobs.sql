@@ -98,6 +98,7 @@ begin
     changed as (
         update public.scheduled_messages as s
         set status = case when w.refusal is null then 'processing' else 'failed' end,
+            due_at = null,
             error = w.refusal,
             broadcast_job_id = case when w.refusal is null then w.job_id end,
             timezone = coalesce(w.zone, s.timezone),

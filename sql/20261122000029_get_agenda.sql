@@ -17,7 +17,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
     select clock_timestamp(),
-        (select min(s.scheduled_at) from public.scheduled_messages as s where s.status = 'pending'),
+        (select min(s.due_at) from public.scheduled_messages as s),
         (select min(c.ready_at) from private.connection_state as c where c.ready_at < 'infinity'),
         private.next_expiry(),
         (select min(c.probe_at) from private.connection_state as c where c.probe_at is not null),
@@ -25,8 +25,8 @@ as $$
             select json_agg(soon order by soon.scheduled_at, soon.id)
             from (
                 select s.* from public.scheduled_messages as s
-                where s.status = 'pending' and s.scheduled_at > now() and s.scheduled_at <= now() + make_interval(secs => p_horizon_seconds)
-                order by s.scheduled_at, s.id limit least(p_limit, 1000)
+                where s.due_at > now() and s.due_at <= now() + make_interval(secs => p_horizon_seconds)
+                order by s.due_at, s.id limit least(p_limit, 1000)
             ) as soon
         ),
         (

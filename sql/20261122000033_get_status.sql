@@ -10,8 +10,8 @@ set search_path = ''
 as $$
     select clock_timestamp(),
         (select jsonb_object_agg(c.status, c.number) from (select s.status, count(*) as number from public.scheduled_messages as s group by s.status) as c),
-        (select min(s.scheduled_at) from public.scheduled_messages as s where s.status = 'pending' and s.scheduled_at > now()),
-        (select min(s.scheduled_at) from public.scheduled_messages as s where s.status = 'pending' and s.scheduled_at <= now()),
+        (select min(s.due_at) from public.scheduled_messages as s where s.due_at > now()),
+        (select min(s.due_at) from public.scheduled_messages as s where s.due_at <= now()),
         (
             select jsonb_agg(to_jsonb(w) order by w.number desc) from (
                 select j.connection_id, coalesce(s.waiting_reason, s.error, 'its turn') as reason, count(*) as number, min(s.waiting_until) as until

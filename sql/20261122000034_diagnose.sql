@@ -23,6 +23,13 @@ begin
     );
 
     return query
+    select case when count(*) > 0 then 'ok' else 'failure' end,
+        case when count(*) > 0 then 'what is pending falls due' else 'the trigger zz_set_due_at is missing or disabled: nothing new falls due' end,
+        case when count(*) = 0 then 'Enable it: alter table scheduled_messages enable trigger zz_set_due_at.' end
+    from pg_catalog.pg_trigger as t
+    where t.tgrelid = 'public.scheduled_messages'::regclass and t.tgname = 'zz_set_due_at' and t.tgenabled <> 'D';
+
+    return query
     select case when count(*) = 0 then 'ok' else 'failure' end,
         case when count(*) = 0 then 'the service key may use every table' else 'the service key may not use: ' || string_agg(t.name, ', ') end,
         case when count(*) > 0 then 'Run ./scripts/migrate again; it states every grant.' end

@@ -576,6 +576,16 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.set_due_at() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    new.due_at := case when new.status = 'pending' then new.scheduled_at end;
+    return new;
+end
+$$;
+
 CREATE FUNCTION private.settle_job_of_node_worker() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -858,6 +868,13 @@ begin
     );
 
     return query
+    select case when count(*) > 0 then 'ok' else 'failure' end,
+        case when count(*) > 0 then 'what is pending falls due' else 'the trigger zz_set_due_at is missing or disabled: nothing new falls due' end,
+        case when count(*) = 0 then 'Enable it: alter table scheduled_messages enable trigger zz_set_due_at.' end
+    from pg_catalog.pg_trigger as t
+    where t.tgrelid = 'public.scheduled_messages'::regclass and t.tgname = 'zz_set_due_at' and t.tgenabled <> 'D';
+
+    return query
     select case when count(*) = 0 then 'ok' else 'failure' end,
         case when count(*) = 0 then 'the service key may use every table' else 'the service key may not use: ' || string_agg(t.name, ', ') end,
         case when count(*) > 0 then 'Run ./scripts/migrate again; it states every grant.' end
@@ -1003,6 +1020,7 @@ begin
     changed as (
         update public.scheduled_messages as s
         set status = case when w.refusal is null then 'processing' else 'failed' end,
+            due_at = null,
             error = w.refusal,
             broadcast_job_id = case when w.refusal is null then w.job_id end,
             timezone = coalesce(w.zone, s.timezone),
@@ -1038,7 +1056,7 @@ CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit in
     SET enable_bitmapscan TO 'off'
     AS $$
     select clock_timestamp(),
-        (select min(s.scheduled_at) from public.scheduled_messages as s where s.status = 'pending'),
+        (select min(s.due_at) from public.scheduled_messages as s),
         (select min(c.ready_at) from private.connection_state as c where c.ready_at < 'infinity'),
         private.next_expiry(),
         (select min(c.probe_at) from private.connection_state as c where c.probe_at is not null),
@@ -1046,8 +1064,8 @@ CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit in
             select json_agg(soon order by soon.scheduled_at, soon.id)
             from (
                 select s.* from public.scheduled_messages as s
-                where s.status = 'pending' and s.scheduled_at > now() and s.scheduled_at <= now() + make_interval(secs => p_horizon_seconds)
-                order by s.scheduled_at, s.id limit least(p_limit, 1000)
+                where s.due_at > now() and s.due_at <= now() + make_interval(secs => p_horizon_seconds)
+                order by s.due_at, s.id limit least(p_limit, 1000)
             ) as soon
         ),
         (
@@ -1085,6 +1103,7 @@ CREATE TABLE public.scheduled_messages (
     missed integer DEFAULT 0 NOT NULL,
     next_id uuid,
     broadcast_job_id uuid,
+    due_at timestamp with time zone,
     waiting_reason text,
     waiting_until timestamp with time zone,
     delivery_status text,
@@ -1141,10 +1160,10 @@ CREATE FUNCTION public.get_pending_scheduled_messages_after(p_scheduled_at times
     from (
         select p as message, p.scheduled_at, p.id,
             sum(octet_length(p.message) + coalesce(octet_length(p.caption), 0) + coalesce(octet_length(p.media::text), 0))
-                over (order by p.scheduled_at, p.id rows between unbounded preceding and 1 preceding) as size_before
+                over (order by p.due_at, p.id rows between unbounded preceding and 1 preceding) as size_before
         from public.scheduled_messages as p
-        where p.status = 'pending' and p.scheduled_at <= now() and (p.scheduled_at, p.id) > (p_scheduled_at, p_id)
-        order by p.scheduled_at, p.id
+        where p.due_at <= now() and (p.due_at, p.id) > (p_scheduled_at, p_id)
+        order by p.due_at, p.id
         limit 1000
     ) as due
     where coalesce(due.size_before, 0) < 8000000
@@ -1157,8 +1176,8 @@ CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) 
     AS $$
     select clock_timestamp(),
         (select jsonb_object_agg(c.status, c.number) from (select s.status, count(*) as number from public.scheduled_messages as s group by s.status) as c),
-        (select min(s.scheduled_at) from public.scheduled_messages as s where s.status = 'pending' and s.scheduled_at > now()),
-        (select min(s.scheduled_at) from public.scheduled_messages as s where s.status = 'pending' and s.scheduled_at <= now()),
+        (select min(s.due_at) from public.scheduled_messages as s where s.due_at > now()),
+        (select min(s.due_at) from public.scheduled_messages as s where s.due_at <= now()),
         (
             select jsonb_agg(to_jsonb(w) order by w.number desc) from (
                 select j.connection_id, coalesce(s.waiting_reason, s.error, 'its turn') as reason, count(*) as number, min(s.waiting_until) as until
@@ -1695,7 +1714,7 @@ CREATE INDEX idx_scheduled_messages_contact_id ON public.scheduled_messages USIN
 
 CREATE INDEX idx_scheduled_messages_created_by ON public.scheduled_messages USING btree (created_by);
 
-CREATE INDEX scheduled_messages_due_idx ON public.scheduled_messages USING btree (scheduled_at, id) WHERE (status = 'pending'::text);
+CREATE INDEX scheduled_messages_due_idx ON public.scheduled_messages USING btree (due_at, id) WHERE (due_at IS NOT NULL);
 
 CREATE UNIQUE INDEX scheduled_messages_occurrence_key ON public.scheduled_messages USING btree (series_id, occurrence_at) WHERE (series_id IS NOT NULL);
 
@@ -1728,6 +1747,12 @@ CREATE TRIGGER refuse_nonsense BEFORE INSERT OR UPDATE ON public.scheduled_messa
 CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((new.gateway = 'bullmq'::text) AND (old.status = ANY (ARRAY['sending'::text, 'handed_over'::text, 'active'::text])) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
 
 CREATE TRIGGER settle_scheduled_messages AFTER UPDATE ON public.broadcast_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION private.settle_scheduled_messages();
+
+CREATE TRIGGER zz_set_due_at BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((new.due_at IS DISTINCT FROM
+        CASE
+            WHEN (new.status = 'pending'::text) THEN new.scheduled_at
+            ELSE NULL::timestamp with time zone
+        END)) EXECUTE FUNCTION private.set_due_at();
 
 ALTER TABLE ONLY public.connection_settings
     ADD CONSTRAINT connection_settings_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES public.connections(id) ON DELETE CASCADE;
@@ -1832,6 +1857,8 @@ GRANT ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time 
 REVOKE ALL ON FUNCTION private.refuse_nonsense() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.refuse_transition(p_old text, p_new text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.set_due_at() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.settle_job_of_node_worker() FROM PUBLIC;
 

@@ -25,8 +25,9 @@ def migrations(directory: Path = SQL) -> list[Path]:
 
 
 def runs_alone(sql: str) -> bool:
-    """A file whose one statement cannot run inside a transaction, such as `create index concurrently`."""
-    return re.search(r"^\s*(create|drop|re)\s*(unique\s+)?index\s+concurrently", sql, re.I | re.M) is not None
+    """A file whose one statement cannot run inside a transaction: an index `concurrently`, a block that commits."""
+    alone = r"^\s*((create|drop|re)\s*(unique\s+)?index\s+concurrently|commit;)"
+    return re.search(alone, sql, re.I | re.M) is not None
 
 
 def applied(db: psycopg.Connection[tuple[str]]) -> set[str]:

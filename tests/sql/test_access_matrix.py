@@ -45,6 +45,7 @@ MATRIX = {
         missed               -     r      -      riu
         next_id              -     r      -      riu
         broadcast_job_id     -     r      -      riu
+        due_at               -     r      -      riu
         waiting_reason       -     r      -      riu
         waiting_until        -     r      -      riu
         delivery_status      -     r      -      riu

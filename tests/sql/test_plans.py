@@ -11,7 +11,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.helpers.rows import Database
+from tests.helpers.rows import Database, add_connections, one
+from tests.sql.states import row_in
 from worker.calls import ENQUEUE_ARGUMENTS, SETTLEMENT_ARGUMENTS, Enqueue, Settlement, columns
 
 BIG = {"scheduled_messages", "broadcast_jobs", "broadcast_messages"}
@@ -57,17 +58,20 @@ insert into broadcast_messages (id, job_id, scheduled_message_id, contact, statu
 select job, job, id, ltrim(number, '+'), case kind when 'sent' then 'sent' else 'waiting' end
 from people where kind not in ('due', 'soon', 'future');
 
+update scheduled_messages set due_at = scheduled_at where status = 'pending';
+
 select private.announce_work(array_agg(id), array_agg(now())) from connections;
 """
 ANALYSE = "analyze scheduled_messages, broadcast_jobs, broadcast_messages, connections, private.connection_state"
 # What all rows and all jobs are when `analyze` looks; afterwards they are what they were.
 ALL_DUE = (
     "update scheduled_messages"
-    " set status = 'pending', scheduled_at = now() - interval '1 hour', sent_at = null, message_id = null;"
+    " set status = 'pending', scheduled_at = now() - interval '1 hour', due_at = now() - interval '1 hour',"
+    " sent_at = null, message_id = null;"
     " update broadcast_jobs set status = 'queued';"
 )
 ALL_DONE = (
-    "update scheduled_messages set status = 'sent', sent_at = now(), message_id = 'm';"
+    "update scheduled_messages set status = 'sent', due_at = null, sent_at = now(), message_id = 'm';"
     " update broadcast_jobs set status = 'completed'; update broadcast_messages set status = 'sent';"
 )
 ONCE = f"""
@@ -77,7 +81,7 @@ create temporary table old_messages on commit drop as select * from broadcast_me
 {{all}}
 {ANALYSE};
 update scheduled_messages as s
-set status = o.status, scheduled_at = o.scheduled_at, sent_at = o.sent_at, message_id = o.message_id
+set status = o.status, scheduled_at = o.scheduled_at, due_at = o.due_at, sent_at = o.sent_at, message_id = o.message_id
 from old_rows as o where o.id = s.id;
 update broadcast_jobs as j set status = o.status from old_jobs as o where o.id = j.id;
 update broadcast_messages as m set status = o.status from old_messages as o where o.id = m.id;
@@ -218,3 +222,15 @@ def test_no_call_reads_more_than_it_needs_and_poll_and_claim_go_by_their_own_ind
     assert {"scheduled_messages_due_idx", "broadcast_jobs_lease_idx"} <= chosen["get_agenda"]
     assert {"broadcast_jobs_queued_idx", "broadcast_jobs_sending_idx"} <= chosen["claim_broadcast_jobs"]
     assert "broadcast_jobs_lease_idx" in chosen["rescue_broadcast_jobs"]
+
+
+def test_an_outcome_touches_no_index_of_the_scheduled_messages(db: Database):
+    """What follows the enqueuing are HOT updates."""
+    add_connections(db, "shop")
+    job = one(db, "select broadcast_job_id from scheduled_messages where id = %s", row_in(db, "sending", "shop", None))
+    hot = "select pg_stat_get_xact_tuples_hot_updated('scheduled_messages'::regclass)"
+    told = "array[%s]::uuid[], array[lease_token], array['sent'], array['m'], array[null], array[0], array[0]"
+    with db.transaction():
+        before = one(db, hot)
+        db.execute(f"select record_outcomes({told}) from broadcast_jobs where id = %s", (job, job))
+        assert one(db, hot) == before + 1

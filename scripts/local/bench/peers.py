@@ -1,8 +1,8 @@
 """Other queues doing the same work: a job for each row, whose handler makes the row `sent` with a message id.
 
 They talk to PostgreSQL directly (BullMQ to Redis too), we through the HTTP API. They are tuned as their documentation
-recommends; the handlers in peers/ update row by row, and `batched` collects a turn of the event loop into one statement,
-as a skilled user would.
+recommends; the handlers in peers/ update row by row, and `batched` collects a turn of the event loop into one
+statement, as a skilled user would.
 """
 
 import os
@@ -26,14 +26,17 @@ NODE_PATH = {"NODE_PATH": str(HOME / "node_modules")}
 PYTHON_PACKAGES = ("pgqueuer==1.6.0", "procrastinate==3.10.0", "psycopg[binary,pool]==3.3.9", "asyncpg==0.32.0")
 NPM_PACKAGES = ("graphile-worker@0.18.0", "pg-boss@12.35.0", "bullmq@6.7.0", "pg@8.23.1")
 
-# The same row, with its indexes and checks; without triggers, which others would not have.
+# The same row, with its indexes and checks; without triggers, which others would not have: the handlers of peers/ write
+# `due_at` themselves.
 TABLE = "create table if not exists public.bench_messages (like public.scheduled_messages including all)"
 FILL = """
-insert into public.bench_messages (connection_id, contact_id, message, scheduled_at)
+insert into public.bench_messages (connection_id, contact_id, message, scheduled_at, due_at)
 select 'c' || i %% 20, '+91987' || lpad(i::text, 7, '0'),
-    'Hello, this is reminder number ' || i || ' of your appointment tomorrow.',
-    now() + make_interval(secs => %(ahead)s + random() * %(spread)s)
-from generate_series(1, %(number)s) as i
+    'Hello, this is reminder number ' || i || ' of your appointment tomorrow.', at, at
+from (
+    select i, now() + make_interval(secs => %(ahead)s + random() * %(spread)s) as at
+    from generate_series(1, %(number)s) as i
+) as due
 """
 ENQUEUE = {
     "graphile": """

@@ -6,8 +6,8 @@ export const require = createRequire(process.cwd() + '/')
 export const batched = process.argv[2] === 'batched'
 export const pool = new (require('pg').Pool)({ connectionString: process.env.DATABASE_URL, max: 12 })
 
-const ONE = `update public.bench_messages set status = 'sent', message_id = $2, sent_at = now(), updated_at = now() where id = $1`
-const MANY = `update public.bench_messages m set status = 'sent', message_id = g.message_id, sent_at = now(), updated_at = now()
+const ONE = `update public.bench_messages set status = 'sent', due_at = null, message_id = $2, sent_at = now(), updated_at = now() where id = $1`
+const MANY = `update public.bench_messages m set status = 'sent', due_at = null, message_id = g.message_id, sent_at = now(), updated_at = now()
   from unnest($1::uuid[], $2::text[]) as g (id, message_id) where m.id = g.id`
 
 let waiting = []

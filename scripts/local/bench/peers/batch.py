@@ -6,11 +6,12 @@ import sys
 from uuid import uuid4
 
 ONE = """
-update public.bench_messages set status = 'sent', message_id = $2, sent_at = now(), updated_at = now()
+update public.bench_messages set status = 'sent', due_at = null, message_id = $2, sent_at = now(), updated_at = now()
 where id = $1::uuid
 """
 MANY = """
-update public.bench_messages as m set status = 'sent', message_id = g.message_id, sent_at = now(), updated_at = now()
+update public.bench_messages as m
+set status = 'sent', due_at = null, message_id = g.message_id, sent_at = now(), updated_at = now()
 from unnest($1::uuid[], $2::text[]) as g (id, message_id) where m.id = g.id
 """
 BATCHED = sys.argv[1:] == ["batched"]

@@ -49,6 +49,9 @@ add column if not exists occurrence_at timestamptz,
 add column if not exists missed integer not null default 0,
 add column if not exists next_id uuid,
 add column if not exists broadcast_job_id uuid,
+-- `scheduled_at` of a pending row, else null: the one column of the index of what is due, so that what becomes of a message
+-- later touches no index (docs/adr/0010).
+add column if not exists due_at timestamptz,
 -- Why a message that is due still waits, and until when; null when it does not.
 add column if not exists waiting_reason text,
 add column if not exists waiting_until timestamptz,
@@ -81,3 +84,20 @@ $$;
 
 -- Most updates of a row change no indexed column; room on the page keeps them there.
 alter table public.scheduled_messages set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+create or replace function private.set_due_at()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    new.due_at := case when new.status = 'pending' then new.scheduled_at end;
+    return new;
+end
+$$;
+revoke all on function private.set_due_at() from public;
+
+-- The last one, by its name: it sees what others have made of the row.
+create or replace trigger zz_set_due_at before insert or update on public.scheduled_messages
+for each row when (new.due_at is distinct from case when new.status = 'pending' then new.scheduled_at end)
+execute function private.set_due_at();
