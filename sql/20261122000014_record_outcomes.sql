@@ -1,6 +1,6 @@
--- Writes down what the gateway said. A job is settled only by the token of its last claim, and once; the rows returned are
--- those whose token it was, also when the caller asks again because the first reply was lost; the others were fenced out. An
--- answer after the lease still settles what became `unconfirmed`.
+-- Writes down what the gateway said. A job is settled only by the token of its last claim, and once; returned are those whose
+-- token it was not: they were fenced out. It says the same when the caller asks again because the first reply was lost. An answer
+-- after the lease still settles what became `unconfirmed`.
 -- p_outcomes: sent | failed | unconfirmed | retry | throttled_recipient | throttled_connection | stopped | released |
 -- handed_over. p_waits: seconds until a retry, or until a hand-over is added again. p_ages: seconds since the gateway answered.
 -- The four before `handed_over` cost no attempt; `released` was never dialled. `stopped` pauses the connection until a probe
@@ -105,8 +105,8 @@ begin
     end if;
     return query
     select g.job_id from unnest(p_job_ids, p_tokens) as g (job_id, token)
-    cross join lateral (select w.lease_token from public.broadcast_jobs as w where w.id = g.job_id limit 1) as j
-    where j.lease_token = g.token;
+    left join lateral (select w.lease_token from public.broadcast_jobs as w where w.id = g.job_id limit 1) as j on true
+    where j.lease_token is distinct from g.token;
 end
 $$;
 revoke all on function public.record_outcomes(uuid[], uuid[], text[], text[], text[], double precision[], double precision[])

@@ -1374,8 +1374,8 @@ begin
     end if;
     return query
     select g.job_id from unnest(p_job_ids, p_tokens) as g (job_id, token)
-    cross join lateral (select w.lease_token from public.broadcast_jobs as w where w.id = g.job_id limit 1) as j
-    where j.lease_token = g.token;
+    left join lateral (select w.lease_token from public.broadcast_jobs as w where w.id = g.job_id limit 1) as j on true
+    where j.lease_token is distinct from g.token;
 end
 $$;
 

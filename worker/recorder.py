@@ -65,7 +65,7 @@ class Recorder:
     async def _write(self, batch: list[Settlement]) -> None:
         """An outcome that the database refuses must not take its neighbours with it."""
         try:
-            ours = await self.store.record(batch)
+            fenced_out = await self.store.record(batch)
         except StoreRefused as e:
             if len(batch) == 1:
                 log.error(
@@ -75,6 +75,6 @@ class Recorder:
             await self._write(batch[: len(batch) // 2])
             await self._write(batch[len(batch) // 2 :])
             return
-        if fenced := len(batch) - len(ours):
-            self.metrics.fenced_out.inc(fenced)
-            log.warning("answers came after their jobs had been settled otherwise", count=fenced)
+        if fenced_out:
+            self.metrics.fenced_out.inc(len(fenced_out))
+            log.warning("answers came after their jobs had been settled otherwise", count=len(fenced_out))

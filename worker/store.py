@@ -99,7 +99,7 @@ class Store:
         return Claim(token, row["jobs"] or [], instant_or_none(row["next_ready_at"]), asked_at)
 
     async def record(self, settlements: Sequence[Settlement]) -> list[str]:
-        """Returns the jobs that were ours to settle; the others had been fenced out."""
+        """Returns the jobs that were not ours to settle any more: they had been fenced out."""
         arguments = columns(settlements, SETTLEMENT_ARGUMENTS)
 
         def aged() -> Row:  # also after an hour of trying, `sent_at` is when the gateway answered
