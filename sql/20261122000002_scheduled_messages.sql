@@ -25,6 +25,17 @@ create table if not exists public.scheduled_messages (
     media json
 );
 
+do $$
+begin
+    if exists (
+        select 1 from pg_attribute as a join pg_type as t on t.oid = a.atttypid
+        where a.attrelid = 'public.scheduled_messages'::regclass and a.attname = 'status' and t.typtype = 'e'
+    ) then
+        raise exception 'scheduled_messages.status is an enum; make it text first, as docs/upgrading.md says.';
+    end if;
+end
+$$;
+
 -- A table that is there already may be older than the document, or come from the upstream application.
 alter table public.scheduled_messages
 add column if not exists media_url text,
@@ -101,3 +112,6 @@ revoke all on function private.set_due_at() from public;
 create or replace trigger zz_set_due_at before insert or update on public.scheduled_messages
 for each row when (new.due_at is distinct from case when new.status = 'pending' then new.scheduled_at end)
 execute function private.set_due_at();
+
+-- Also for rows that a restore or a subscription writes with triggers off.
+alter table public.scheduled_messages enable always trigger zz_set_due_at;

@@ -3,7 +3,7 @@
 -- statistics are old, the planner would rather read and sort all that is due than go along the index: it may not.
 -- Ends early after 8 MB, so that nobody can fill the daemon's memory; what is left out comes with the next call.
 -- The first function lists what comes after a row, so that the next rows can be read while these are written.
-create or replace function public.get_pending_scheduled_messages_after(p_scheduled_at timestamptz, p_id uuid)
+create or replace function public.get_pending_scheduled_messages_after(p_due_at timestamptz, p_id uuid)
 returns setof public.scheduled_messages
 language sql
 stable
@@ -15,16 +15,16 @@ set enable_bitmapscan = off
 as $$
     select (due.message).*
     from (
-        select p as message, p.scheduled_at, p.id,
+        select p as message, p.due_at, p.id,
             sum(octet_length(p.message) + coalesce(octet_length(p.caption), 0) + coalesce(octet_length(p.media::text), 0))
                 over (order by p.due_at, p.id rows between unbounded preceding and 1 preceding) as size_before
         from public.scheduled_messages as p
-        where p.due_at <= now() and (p.due_at, p.id) > (p_scheduled_at, p_id)
+        where p.due_at <= now() and (p.due_at, p.id) > (p_due_at, p_id)
         order by p.due_at, p.id
         limit 1000
     ) as due
     where coalesce(due.size_before, 0) < 8000000
-    order by due.scheduled_at, due.id
+    order by due.due_at, due.id
 $$;
 revoke all on function public.get_pending_scheduled_messages_after(timestamptz, uuid) from public, anon, authenticated;
 grant execute on function public.get_pending_scheduled_messages_after(timestamptz, uuid) to authenticated, service_role;

@@ -1,6 +1,6 @@
 -- Writes down what the gateway said. A job is settled only by the token of its last claim, and once; returned are those whose
--- token it was not: they were fenced out. It says the same when the caller asks again because the first reply was lost. An answer
--- after the lease still settles what became `unconfirmed`.
+-- token it is not: they were fenced out. It says the same when the caller asks again because the first reply was lost, unless a
+-- job has been claimed again meanwhile. An answer after the lease still settles what became `unconfirmed`.
 -- p_outcomes: sent | failed | unconfirmed | retry | throttled_recipient | throttled_connection | stopped | released |
 -- handed_over. p_waits: seconds until a retry, or until a hand-over is added again. p_ages: seconds since the gateway answered.
 -- The four before `handed_over` cost no attempt; `released` was never dialled. `stopped` pauses the connection until a probe

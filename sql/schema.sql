@@ -869,10 +869,16 @@ begin
 
     return query
     select case when count(*) > 0 then 'ok' else 'failure' end,
-        case when count(*) > 0 then 'what is pending falls due' else 'the trigger zz_set_due_at is missing or disabled: nothing new falls due' end,
-        case when count(*) = 0 then 'Enable it: alter table scheduled_messages enable trigger zz_set_due_at.' end
+        'the trigger zz_set_due_at, without which nothing new falls due, is ' || case when count(*) > 0 then 'at work' else 'missing or disabled' end,
+        case when count(*) = 0 then 'Create it as sql/20261122000002_scheduled_messages.sql does, and enable it always.' end
     from pg_catalog.pg_trigger as t
-    where t.tgrelid = 'public.scheduled_messages'::regclass and t.tgname = 'zz_set_due_at' and t.tgenabled <> 'D';
+    where t.tgrelid = 'public.scheduled_messages'::regclass and t.tgname = 'zz_set_due_at' and t.tgenabled in ('O', 'A');
+
+    return query
+    select 'failure', count(*) || ' pending message(s) will not fall due when they should', 'Run sql/20261122000003_due_at_of_old_rows.sql again.'
+    from public.scheduled_messages as s
+    where s.status = 'pending' and s.due_at is distinct from s.scheduled_at
+    having count(*) > 0;
 
     return query
     select case when count(*) = 0 then 'ok' else 'failure' end,
@@ -1149,7 +1155,7 @@ CREATE FUNCTION public.get_pending_scheduled_messages() RETURNS SETOF public.sch
     select * from public.get_pending_scheduled_messages_after('-infinity', '00000000-0000-0000-0000-000000000000')
 $$;
 
-CREATE FUNCTION public.get_pending_scheduled_messages_after(p_scheduled_at timestamp with time zone, p_id uuid) RETURNS SETOF public.scheduled_messages
+CREATE FUNCTION public.get_pending_scheduled_messages_after(p_due_at timestamp with time zone, p_id uuid) RETURNS SETOF public.scheduled_messages
     LANGUAGE sql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
@@ -1158,16 +1164,16 @@ CREATE FUNCTION public.get_pending_scheduled_messages_after(p_scheduled_at times
     AS $$
     select (due.message).*
     from (
-        select p as message, p.scheduled_at, p.id,
+        select p as message, p.due_at, p.id,
             sum(octet_length(p.message) + coalesce(octet_length(p.caption), 0) + coalesce(octet_length(p.media::text), 0))
                 over (order by p.due_at, p.id rows between unbounded preceding and 1 preceding) as size_before
         from public.scheduled_messages as p
-        where p.due_at <= now() and (p.due_at, p.id) > (p_scheduled_at, p_id)
+        where p.due_at <= now() and (p.due_at, p.id) > (p_due_at, p_id)
         order by p.due_at, p.id
         limit 1000
     ) as due
     where coalesce(due.size_before, 0) < 8000000
-    order by due.scheduled_at, due.id
+    order by due.due_at, due.id
 $$;
 
 CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, counts jsonb, next_due_at timestamp with time zone, oldest_overdue_at timestamp with time zone, waiting jsonb, connections jsonb, unconfirmed jsonb, stale_hand_overs integer)
@@ -1754,6 +1760,8 @@ CREATE TRIGGER zz_set_due_at BEFORE INSERT OR UPDATE ON public.scheduled_message
             ELSE NULL::timestamp with time zone
         END)) EXECUTE FUNCTION private.set_due_at();
 
+ALTER TABLE public.scheduled_messages ENABLE ALWAYS TRIGGER zz_set_due_at;
+
 ALTER TABLE ONLY public.connection_settings
     ADD CONSTRAINT connection_settings_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES public.connections(id) ON DELETE CASCADE;
 
@@ -1936,9 +1944,9 @@ REVOKE ALL ON FUNCTION public.get_pending_scheduled_messages() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_pending_scheduled_messages() TO authenticated;
 GRANT ALL ON FUNCTION public.get_pending_scheduled_messages() TO service_role;
 
-REVOKE ALL ON FUNCTION public.get_pending_scheduled_messages_after(p_scheduled_at timestamp with time zone, p_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.get_pending_scheduled_messages_after(p_scheduled_at timestamp with time zone, p_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION public.get_pending_scheduled_messages_after(p_scheduled_at timestamp with time zone, p_id uuid) TO service_role;
+REVOKE ALL ON FUNCTION public.get_pending_scheduled_messages_after(p_due_at timestamp with time zone, p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.get_pending_scheduled_messages_after(p_due_at timestamp with time zone, p_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION public.get_pending_scheduled_messages_after(p_due_at timestamp with time zone, p_id uuid) TO service_role;
 
 REVOKE ALL ON FUNCTION public.get_status(p_stale_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_status(p_stale_seconds double precision) TO service_role;

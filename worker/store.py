@@ -21,7 +21,7 @@ from worker.times import parse_time
 
 # What a plan is made of. Half of the columns, and half of the API server's work on each of twenty thousand rows.
 PLANNED = (
-    "id,created_at,revision,contact_id,type,message,media_url,caption,media,asset_id,scheduled_at,"
+    "id,created_at,revision,contact_id,type,message,media_url,caption,media,asset_id,scheduled_at,due_at,"
     "is_recurring,recurrence_pattern,recurrence_end_at,timezone,series_anchor,occurrence_at,next_id"
 )
 
@@ -36,7 +36,7 @@ class Store:
         """What is due now, oldest first, at most 1000: the first ones, or those that come after a row."""
         if after is None:
             return await self._api.rows("get_pending_scheduled_messages", select=PLANNED)
-        last = {"p_scheduled_at": after["scheduled_at"], "p_id": after["id"]}
+        last = {"p_due_at": after["due_at"], "p_id": after["id"]}
         return await self._api.rows("get_pending_scheduled_messages_after", last, select=PLANNED)
 
     async def get_agenda(self, horizon: float, limit: int, stale: float = 600) -> Agenda:

@@ -25,9 +25,8 @@ def migrations(directory: Path = SQL) -> list[Path]:
 
 
 def runs_alone(sql: str) -> bool:
-    """A file whose one statement cannot run inside a transaction: an index `concurrently`, a block that commits."""
-    alone = r"^\s*((create|drop|re)\s*(unique\s+)?index\s+concurrently|commit;)"
-    return re.search(alone, sql, re.I | re.M) is not None
+    """A file whose one statement cannot run inside a transaction, such as `create index concurrently`."""
+    return re.search(r"^\s*(create|drop|re)\s*(unique\s+)?index\s+concurrently", sql, re.I | re.M) is not None
 
 
 def applied(db: psycopg.Connection[tuple[str]]) -> set[str]:
@@ -59,11 +58,14 @@ def apply(db: psycopg.Connection[tuple[str]], path: Path) -> None:
 
 
 def apply_patiently(db: psycopg.Connection[tuple[str]], path: Path) -> None:
-    """Again where a file gave up waiting for a lock (its `lock_timeout`): the writers behind it have had their turn."""
+    """Again where a file gave up waiting for a lock (its `lock_timeout`): the writers behind it have had their turn.
+
+    Or where it was in the way of somebody who was in its way: one of the two has to begin anew.
+    """
     for _ in range(ATTEMPTS - 1):
         try:
             return apply(db, path)
-        except psycopg.errors.LockNotAvailable:
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             time.sleep(PAUSE)
     return apply(db, path)
 

@@ -20,8 +20,7 @@ def make_due(db, row_id):
     with db.transaction():
         db.execute("set local session_replication_role = replica")
         db.execute(
-            "update scheduled_messages set scheduled_at = at, due_at = at"
-            " from (select now() - interval '1 second' as at) as past where id = %s",
+            "update scheduled_messages set scheduled_at = now() - interval '1 second' where id = %s returning id",
             (row_id,),
         )
 

@@ -86,6 +86,20 @@ def test_a_big_table_is_migrated_while_writers_write_and_none_of_them_waits_long
     assert writers.slowest < LONGEST_WAIT, f"{writers.writes} writes beside {rows} rows"
     assert one(older.db, "select count(*) from scheduled_messages where connection_id = 'shop'") == rows
     assert one(older.db, "select count(*) from pg_index where not indisvalid") == 0
+    assert one(older.db, "select count(*) from scheduled_messages where due_at = scheduled_at") == rows // 10
+    assert one(older.db, "select count(*) from scheduled_messages where due_at is not null") == rows // 10
+
+
+def test_a_status_that_is_an_enum_is_refused_before_anything_has_changed_and_mended_as_the_documentation_says(older):
+    older.db.execute("create type state as enum ('pending', 'sent')")
+    older.db.execute("alter table scheduled_messages alter column status drop default")
+    older.db.execute("alter table scheduled_messages alter column status type state using status::state")
+
+    with pytest.raises(psycopg.errors.RaiseException, match="make it text first"):
+        migrate.migrate(older.url)
+    older.db.execute("alter table scheduled_messages alter column status type text using status::text")
+
+    assert migrate.migrate(older.url)
 
 
 def test_a_transaction_that_holds_the_table_delays_the_migration_and_not_the_writers(older):

@@ -58,20 +58,17 @@ insert into broadcast_messages (id, job_id, scheduled_message_id, contact, statu
 select job, job, id, ltrim(number, '+'), case kind when 'sent' then 'sent' else 'waiting' end
 from people where kind not in ('due', 'soon', 'future');
 
-update scheduled_messages set due_at = scheduled_at where status = 'pending';
-
 select private.announce_work(array_agg(id), array_agg(now())) from connections;
 """
 ANALYSE = "analyze scheduled_messages, broadcast_jobs, broadcast_messages, connections, private.connection_state"
 # What all rows and all jobs are when `analyze` looks; afterwards they are what they were.
 ALL_DUE = (
     "update scheduled_messages"
-    " set status = 'pending', scheduled_at = now() - interval '1 hour', due_at = now() - interval '1 hour',"
-    " sent_at = null, message_id = null;"
+    " set status = 'pending', scheduled_at = now() - interval '1 hour', sent_at = null, message_id = null;"
     " update broadcast_jobs set status = 'queued';"
 )
 ALL_DONE = (
-    "update scheduled_messages set status = 'sent', due_at = null, sent_at = now(), message_id = 'm';"
+    "update scheduled_messages set status = 'sent', sent_at = now(), message_id = 'm';"
     " update broadcast_jobs set status = 'completed'; update broadcast_messages set status = 'sent';"
 )
 ONCE = f"""
@@ -81,7 +78,7 @@ create temporary table old_messages on commit drop as select * from broadcast_me
 {{all}}
 {ANALYSE};
 update scheduled_messages as s
-set status = o.status, scheduled_at = o.scheduled_at, due_at = o.due_at, sent_at = o.sent_at, message_id = o.message_id
+set status = o.status, scheduled_at = o.scheduled_at, sent_at = o.sent_at, message_id = o.message_id
 from old_rows as o where o.id = s.id;
 update broadcast_jobs as j set status = o.status from old_jobs as o where o.id = j.id;
 update broadcast_messages as m set status = o.status from old_messages as o where o.id = m.id;
