@@ -1,16 +1,14 @@
 """What security advisors look for: Supabase's own, and again by hand where they do not look."""
 
 import json
-import os
 import re
-import subprocess
 
 import pytest
 
-from local.api import NODE, ROOT
+from local.api import ROOT
 from tests.helpers.rows import one
+from tests.sql.supabase_cli import supabase
 
-ADVISORS = ROOT / "node_modules" / "supabase" / "dist" / "supabase.js"
 OURS = "pronamespace in ('public'::regnamespace, 'private'::regnamespace)"
 
 
@@ -21,15 +19,12 @@ def names(db, sql: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def advice(stack: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
-    """What `supabase db advisors` finds; it needs no network, account or Docker for a database by URL."""
-    done = subprocess.run(
-        [NODE, ADVISORS, "db", "advisors", f"--remote={stack['DATABASE_URL']}?sslmode=disable",
-         "--type", "all", "--level", "info", "--output-format", "json"],
-        env={**os.environ, "SUPABASE_TELEMETRY_DISABLED": "1", "DO_NOT_TRACK": "1", "SUPABASE_YES": "1"},
-        cwd=tmp_path_factory.mktemp("advisors"), capture_output=True, text=True, timeout=60,
+    """What `supabase db advisors` finds."""
+    done = supabase(
+        "db", "advisors", f"--remote={stack['DATABASE_URL']}?sslmode=disable",
+        "--type", "all", "--level", "info", "--output-format", "json",
+        directory=tmp_path_factory.mktemp("advisors"),
     )  # fmt: skip
-    if "not found" in done.stderr and not done.stdout:
-        pytest.skip("npm has no binary of the Supabase CLI for this platform")
     return json.loads(done.stdout)["results"]
 
 

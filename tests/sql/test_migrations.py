@@ -14,6 +14,7 @@ from local import migrate
 from tests.helpers.polling import until
 from tests.helpers.rows import one
 from tests.sql.roles import Roles, another_database, opened, sql_file
+from tests.sql.supabase_cli import supabase
 
 LONGEST_WAIT = 2.0  # seconds that a single write may take, on a machine that has other things to do
 FILL = """
@@ -100,6 +101,19 @@ def test_a_status_that_is_an_enum_is_refused_before_anything_has_changed_and_men
     older.db.execute("alter table scheduled_messages alter column status type text using status::text")
 
     assert migrate.migrate(older.url)
+
+
+def test_the_supabase_cli_applies_the_same_files(older, tmp_path):
+    older.db.execute(FILL.format(rows=100))
+    (tmp_path / "supabase").mkdir()
+    (tmp_path / "supabase" / "config.toml").write_text('project_id = "older"')
+    (tmp_path / "supabase" / "migrations").symlink_to(migrate.SQL)
+
+    done = supabase("db", "push", "--db-url", f"{older.url}?sslmode=disable", directory=tmp_path)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert migrate.migrate(older.url) == []
+    assert one(older.db, "select count(*) from scheduled_messages where due_at = scheduled_at") == 10
 
 
 def test_a_transaction_that_holds_the_table_delays_the_migration_and_not_the_writers(older):
