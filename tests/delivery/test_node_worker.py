@@ -165,13 +165,13 @@ def test_a_daemon_killed_between_table_and_redis_loses_nothing(
 ) -> None:
     row = schedule(db)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
-        first = daemon(GATEWAY="bullmq", REDIS_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}", LEASE_SECONDS=5)
+        first = daemon(GATEWAY="bullmq", REDIS_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}")
         until(lambda: message(db, row)["broadcast_job_id"] and job(db, row)["status"] == "sending", 15, "the claim")
         first.kill()
     assert job(db, row)["gateway"] == "bullmq"
     end_leases(db)
     worker = node()
-    second = daemon(GATEWAY="bullmq", REDIS_URL=redis_server.connection_url, LEASE_SECONDS=5)
+    second = daemon(GATEWAY="bullmq", REDIS_URL=redis_server.connection_url)
     until(status_is(db, row, "sent", "unconfirmed", "failed"), 15)
     assert message(db, row)["status"] == "sent"
     assert len(worker.sent) == 1
@@ -190,7 +190,7 @@ def test_a_daemon_killed_between_redis_and_table_delivers_once(
     row = schedule(db)
     with Proxy(stack["SUPABASE_URL"]) as proxy:
         proxy.fault = only("rpc/record_outcomes", answering(Reply(cut=0)))
-        given = {"GATEWAY": "bullmq", "REDIS_URL": redis_server.connection_url, "LEASE_SECONDS": 5}
+        given = {"GATEWAY": "bullmq", "REDIS_URL": redis_server.connection_url}
         first = daemon(SUPABASE_URL=proxy.url, **given)
         until(lambda: redis.zcard("bull:broadcast:prioritized"), 15)
         first.kill()
