@@ -60,8 +60,8 @@ add column if not exists occurrence_at timestamptz,
 add column if not exists missed integer not null default 0,
 add column if not exists next_id uuid,
 add column if not exists broadcast_job_id uuid,
--- `scheduled_at` of a pending row, else null: the one column of the index of what is due, so that what becomes of a message
--- later touches no index (docs/adr/0010).
+-- `scheduled_at` of a pending row, else null: the index of what is due is on it and not on `status`, so that what becomes of a
+-- message later touches no index (docs/adr/0010).
 add column if not exists due_at timestamptz,
 -- Why a message that is due still waits, and until when; null when it does not.
 add column if not exists waiting_reason text,

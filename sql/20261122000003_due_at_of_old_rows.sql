@@ -1,6 +1,6 @@
 -- Rows that were there before the trigger was. It writes the value; here they are only touched, before the checks of
 -- 20261122000004 would refuse old rows that could never be sent.
--- Locks: rows that are pending, for as long as it takes to write them all, about a second for a hundred thousand.
+-- Locks: rows that are pending, for as long as it takes to write them all.
 set local lock_timeout = '1s';
 
 update public.scheduled_messages as s set due_at = null

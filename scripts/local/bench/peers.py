@@ -68,7 +68,7 @@ LATE = "select extract(epoch from sent_at - scheduled_at)::float8 * 1000 from pu
 class Peer:
     name: str
     queue: str
-    command: tuple[str, ...]
+    command: tuple[str | Path, ...]
     share: float = 1.0  # of the rows: a slow one shows its rate with fewer
     poll_seconds: float = 0.1  # while lateness is measured: what buys them theirs
     by_hand: bool = False  # statements batched as a skilled user would
@@ -148,14 +148,13 @@ def install() -> list[Peer]:
         stamp.write_text(wanted)
     return [
         peer
-        for name, queue, program, share, poll in (
+        for name, queue, command, share, poll in (
             ("graphile-worker", "graphile", (NODE, SCRIPTS / "graphile.mjs"), 1.0, 0.1),
             ("pg-boss", "pgboss", (NODE, SCRIPTS / "pgboss.mjs"), 1.0, 0.5),  # polls no oftener
             ("BullMQ", "bullmq", (NODE, SCRIPTS / "bullmq.mjs"), 1.0, 1 / REDIS_HZ),
             ("pgqueuer", "pgqueuer", (PYTHON, SCRIPTS / "pgqueuer_worker.py"), 1.0, 0.1),
             ("procrastinate", "procrastinate", (PYTHON, SCRIPTS / "procrastinate_worker.py"), 0.1, 0.1),
         )
-        for command in (tuple(str(part) for part in program),)
         for peer in (
             Peer(name, queue, command, share, poll),
             Peer(f"{name}, batched by hand", queue, (*command, "batched"), share, poll, by_hand=True),
