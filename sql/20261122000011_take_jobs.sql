@@ -113,13 +113,13 @@ as $$
         set status = 'sending', lease_token = p_token, lease_until = now() + make_interval(secs => p_lease_seconds), gateway = c.gateway,
             attempts = j.attempts + 1, send_at = c.send_at, send_until = c.send_until, updated_at = now()
         from chosen as c
-        where j.id = c.id and c.put_off_until is null
+        where j.id = any(array[c.id]) and c.put_off_until is null
     ),
     put_off as (
         update public.broadcast_jobs as j
         set available_at = c.put_off_until, updated_at = now()
         from chosen as c
-        where j.id = c.id and c.put_off_until is not null
+        where j.id = any(array[c.id]) and c.put_off_until is not null
     ),
     told as (
         update public.scheduled_messages as s
@@ -132,7 +132,7 @@ as $$
             ) as m
             where c.put_off_until is not null
         ) as c
-        where s.id = c.id
+        where s.id = any(array[c.id])
     ),
     remembered as (
         insert into private.recipient_state as r (connection_id, recipient, free_at)

@@ -2,7 +2,9 @@
 -- recipient and its message, the next occurrence of a series. Only rows that are still pending at the revision that the
 -- caller read, whose contact still has the number that it saw: an edit in between wins and the row is read again. p_ahead_seconds,
 -- at most one: how long before its instant a row may be taken, so that its job is at hand when the instant comes.
--- The `lateral … limit 1` finds each row by its key, whatever the statistics say of statuses; so does `enable_seqscan`.
+-- The `lateral … limit 1` finds each row by its key, whatever the statistics say of statuses; so does `enable_seqscan`. And so
+-- does `= any(array[…])`, here and in the other calls: a plain `=` may be joined from its other side, the whole table first, as
+-- soon as a vacuum has found pages with nobody alive on them and the planner believes that the table is empty.
 create or replace function public.enqueue_broadcast_jobs(
     p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[],
     p_timezones text[], p_anchors timestamp[], p_occurrences timestamptz[], p_missed integer[],
@@ -81,19 +83,19 @@ begin
         set status = 'cancelled', completed_at = now(), updated_at = now()
         from (
             select e.id from public.broadcast_jobs as e
-            join won as w on e.series_id = w.series_id and e.id <> w.job_id
-            join public.scheduled_messages as m on m.id = e.scheduled_message_id and m.occurrence_at < w.occurrence
+            join won as w on e.series_id = any(array[w.series_id]) and e.id <> w.job_id
+            join public.scheduled_messages as m on m.id = any(array[e.scheduled_message_id]) and m.occurrence_at < w.occurrence
             where e.status = 'queued' and w.series_id is not null and w.refusal is null
             for update of e skip locked
         ) as earlier
-        where j.id = earlier.id
+        where j.id = any(array[earlier.id])
         returning j.id
     ),
     told as (
         update public.broadcast_messages as m
         set status = 'failed', error = 'Superseded: it still waited when the next occurrence of its series fell due.', updated_at = now()
         from superseded
-        where m.job_id = superseded.id
+        where m.job_id = any(array[superseded.id])
     ),
     changed as (
         update public.scheduled_messages as s
@@ -111,7 +113,7 @@ begin
             next_scheduled_at = w.next_at,
             updated_at = now()
         from won as w
-        where s.id = w.id
+        where s.id = any(array[w.id])
         returning s.id, s.connection_id, s.status, s.scheduled_at
     )
     select array_agg(c.id), array_agg(c.connection_id) filter (where c.status = 'processing'),

@@ -23,7 +23,7 @@ begin
         waiting_until = null,
         updated_at = now()
     from changed as n
-    where n.scheduled_message_id = s.id
+    where s.id = any(array[n.scheduled_message_id])
         and n.status in ('sent', 'failed', 'skipped', 'unconfirmed')
         and s.broadcast_job_id = n.job_id
         -- Cancelled while it was being sent, it may have gone out: then that is what the row says.

@@ -70,7 +70,7 @@ begin
             completed_at = case when g.outcome in ('sent', 'failed') then g.answered_at end,
             updated_at = now()
         from held as g
-        where j.id = g.job_id and g.status in ('sending', 'unconfirmed')
+        where j.id = any(array[g.job_id]) and g.status in ('sending', 'unconfirmed')
         returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at, g.outcome, g.message_id, g.error, g.answered_at
     ),
     told as (
@@ -84,7 +84,7 @@ begin
             end,
             sent_at = case when d.status = 'completed' then d.answered_at end
         from settled as d
-        where m.job_id = d.id and d.status in ('completed', 'failed', 'unconfirmed', 'cancelled')
+        where m.job_id = any(array[d.id]) and d.status in ('completed', 'failed', 'unconfirmed', 'cancelled')
     ),
     waits as (
         update public.scheduled_messages as s
@@ -93,7 +93,7 @@ begin
             waiting_until = case when d.outcome <> 'retry' then d.available_at end,
             updated_at = now()
         from settled as d
-        where d.error is not null and d.status = 'queued' and s.id = d.scheduled_message_id and s.broadcast_job_id = d.id and s.status = 'processing'
+        where d.error is not null and d.status = 'queued' and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id and s.status = 'processing'
     )
     select array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at), array_agg(d.recipient)
     into v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients

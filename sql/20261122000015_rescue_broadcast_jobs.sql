@@ -44,7 +44,7 @@ begin
         update public.broadcast_jobs as j
         set status = 'unconfirmed', updated_at = now()
         from late
-        where j.id = late.id and late.status = 'sending' and late.gateway is distinct from 'bullmq'
+        where j.id = any(array[late.id]) and late.status = 'sending' and late.gateway is distinct from 'bullmq'
         returning j.id, late.lease_until
     ),
     told_unconfirmed as (
@@ -53,7 +53,7 @@ begin
             error = 'It may have been sent: the sender stopped while it was sending, at about '
                 || to_char(unconfirmed.lease_until at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS') || ' UTC at the latest.'
         from unconfirmed
-        where m.job_id = unconfirmed.id
+        where m.job_id = any(array[unconfirmed.id])
     ),
     handed_over as (
         update public.broadcast_jobs as j
@@ -69,7 +69,7 @@ begin
             ) as wanted
             from late
         ) as l
-        where j.id = l.id and l.gateway = 'bullmq'
+        where j.id = any(array[l.id]) and l.gateway = 'bullmq'
         returning j.*, l.status as former_status
     ),
     told_handed_over as (
@@ -78,7 +78,7 @@ begin
                 || ' UTC and has not told what became of it',
             updated_at = now()
         from handed_over as h
-        where h.former_status = 'handed_over' and s.id = h.scheduled_message_id and s.broadcast_job_id = h.id and s.status = 'processing'
+        where h.former_status = 'handed_over' and s.id = any(array[h.scheduled_message_id]) and s.broadcast_job_id = h.id and s.status = 'processing'
     ),
     too_late as (
         update public.broadcast_jobs as j
@@ -87,7 +87,7 @@ begin
             select w.id from public.broadcast_jobs as w
             where w.status = 'queued' and w.scheduled_message_id is not null and w.expires_at < now() order by w.expires_at limit 1000 for update skip locked
         ) as waiting
-        where j.id = waiting.id
+        where j.id = any(array[waiting.id])
         returning j.id, j.scheduled_message_id
     ),
     told_too_late as (
@@ -95,8 +95,8 @@ begin
         set status = 'failed', updated_at = now(),
             error = 'Not sent in time. It waited for: ' || coalesce(s.waiting_reason, s.error, 'its turn on this connection') || '.'
         from too_late
-        join public.scheduled_messages as s on s.id = too_late.scheduled_message_id
-        where m.job_id = too_late.id
+        join public.scheduled_messages as s on s.id = any(array[too_late.scheduled_message_id])
+        where m.job_id = any(array[too_late.id])
     )
     select (select count(*) from unconfirmed), (select count(*) from too_late), (
             select jsonb_agg(to_jsonb(again))

@@ -53,12 +53,12 @@ as $$
     select s.id, clock_timestamp(), c.phone_number::text, coalesce(c.is_blocked, false),
         k.id is not null, se.timezone, se.country_code, se.gateway
     from unnest(p_ids) with ordinality as given (id, position)
-    join public.scheduled_messages as s on s.id = given.id
+    join public.scheduled_messages as s on s.id = any(array[given.id])
     left join public.contacts as c
-        on c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
+        on c.id = any(array[case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end])
         and c.owner_id in (s.owner_id, s.created_by)
-    left join public.connections as k on k.id = s.connection_id
-    left join public.connection_settings as se on se.connection_id = s.connection_id
+    left join public.connections as k on k.id = any(array[s.connection_id])
+    left join public.connection_settings as se on se.connection_id = any(array[s.connection_id])
     where given.position = 1 or c.id is not null or k.id is null or se.connection_id is not null
     order by given.position
 $$;

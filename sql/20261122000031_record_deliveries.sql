@@ -24,7 +24,7 @@ begin
         update public.broadcast_jobs as j
         set status = case when h.status = 'failed' then 'failed' else 'completed' end, progress = 100, completed_at = now(), updated_at = now()
         from held as h
-        where j.id = h.job_id and h.job_status in ('sending', 'unconfirmed')
+        where j.id = any(array[h.job_id]) and h.job_status in ('sending', 'unconfirmed')
         returning j.id
     ),
     told as (
@@ -37,7 +37,7 @@ begin
             updated_at = now()
         from held as h
         left join settled as d on d.id = h.job_id
-        where m.job_id = h.job_id
+        where m.job_id = any(array[h.job_id])
             and coalesce(array_position(array['sent', 'failed', 'delivered', 'read'], m.delivery_status), 0)
             < array_position(array['sent', 'failed', 'delivered', 'read'], h.status)
     ),
@@ -46,7 +46,7 @@ begin
         set delivery_status = h.status, updated_at = now(),
             error = case when h.status = 'failed' then left('Accepted, but not delivered: ' || coalesce(h.error, 'WhatsApp gave no reason.'), 2000) end
         from held as h
-        where s.id = h.scheduled_message_id and s.broadcast_job_id = h.job_id and h.job_status = 'completed' and s.status = 'sent'
+        where s.id = any(array[h.scheduled_message_id]) and s.broadcast_job_id = h.job_id and h.job_status = 'completed' and s.status = 'sent'
             and coalesce(array_position(array['sent', 'failed', 'delivered', 'read'], s.delivery_status), 0)
             < array_position(array['sent', 'failed', 'delivered', 'read'], h.status)
     )

@@ -25,13 +25,13 @@ as $$
             ) as w
             where p.fails
         ) as beyond
-        where j.id = beyond.id
+        where j.id = any(array[beyond.id])
         returning j.id, beyond.blocked_reason
     )
     update public.broadcast_messages as m
     set status = 'failed', error = 'Not sent: ' || failed.blocked_reason || '.', updated_at = now()
     from failed
-    where m.job_id = failed.id
+    where m.job_id = any(array[failed.id])
 $$;
 
 -- Tells the jobs that remain why they wait and until about when, a thousand at a time: all of them when the reason changes,
@@ -86,7 +86,7 @@ as $$
             ) as m
             where u.is_certain or u.until > p_now + interval '1 second'
         ) as u
-        where s.id = u.id
+        where s.id = any(array[u.id])
     )
     update private.connection_state as st
     set waiting_reason = p.reason, waiting_until = coalesce(p.blocked_until, last.until, p.told_until),

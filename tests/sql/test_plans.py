@@ -15,7 +15,7 @@ from tests.helpers.rows import Database, add_connections, one
 from tests.sql.states import row_in
 from worker.calls import ENQUEUE_ARGUMENTS, SETTLEMENT_ARGUMENTS, Enqueue, Settlement, columns
 
-BIG = {"scheduled_messages", "broadcast_jobs", "broadcast_messages"}
+BIG = {"scheduled_messages", "broadcast_jobs", "broadcast_messages", "contacts", "connections"}
 BATCH = 100
 BOUND = 5000  # rows that one scan may read: a few times the thousand that a call looks at, dead ones included
 TOKEN = "6d2f5c0e-8a41-4f0b-9f6e-2b7f0c1f4d55"
@@ -83,11 +83,11 @@ from old_rows as o where o.id = s.id;
 update broadcast_jobs as j set status = o.status from old_jobs as o where o.id = j.id;
 update broadcast_messages as m set status = o.status from old_messages as o where o.id = m.id;
 """
-HUGE = """
-update pg_class set reltuples = reltuples * 500
+TUPLES = """
+update pg_class set reltuples = reltuples * {factor}
 where oid in (
     select unnest(array[c.oid, i.indexrelid]) from pg_class as c join pg_index as i on i.indrelid = c.oid
-    where c.oid = any(array['scheduled_messages', 'broadcast_jobs', 'broadcast_messages']::regclass[])
+    where c.oid = any(array['scheduled_messages', 'broadcast_jobs', 'broadcast_messages', 'contacts', 'connections']::regclass[])
 )
 """
 EXPLAIN = """
@@ -124,10 +124,16 @@ def analysed_when_all_was_done(db: Database, fill: str) -> None:
 def huge(db: Database, fill: str) -> None:
     """As if the tables held five hundred times as much."""
     fresh(db, fill)
-    db.execute(HUGE)
+    db.execute(TUPLES.format(factor=500))
 
 
-STATISTICS = [fresh, analysed_when_empty, analysed_when_all_was_due, analysed_when_all_was_done, huge]
+def believed_empty(db: Database, fill: str) -> None:
+    """As after a vacuum that found pages and nobody alive on them."""
+    fresh(db, fill)
+    db.execute(TUPLES.format(factor=0))
+
+
+STATISTICS = [fresh, analysed_when_empty, analysed_when_all_was_due, analysed_when_all_was_done, huge, believed_empty]
 
 
 class Plans:
