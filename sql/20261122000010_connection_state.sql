@@ -149,8 +149,8 @@ as $$
         nullif(coalesce(se.recipient_interval_seconds, case when f.gateway = 'cloud' then 6 end), 0) * 1.03,
         'its turn: ' || coalesce('at most ' || se.messages || ' in ' || se.period_seconds || ' s', 'the gateway has asked to slow down')
     from private.connection_state as st
-    left join public.connection_settings as se on se.connection_id = st.connection_id
-    left join public.connections as co on co.id = st.connection_id
+    left join public.connection_settings as se on se.connection_id = any(array[st.connection_id])
+    left join public.connections as co on co.id = any(array[st.connection_id])
     left join lateral (
         select c.* from private.calendar(coalesce(se.timezone, 'UTC'), se.window_start, se.window_end, p_now) as c
         where se.daily_limit is not null or se.window_start is not null

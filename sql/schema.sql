@@ -241,13 +241,13 @@ CREATE FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with ti
             ) as w
             where p.fails
         ) as beyond
-        where j.id = beyond.id
+        where j.id = any(array[beyond.id])
         returning j.id, beyond.blocked_reason
     )
     update public.broadcast_messages as m
     set status = 'failed', error = 'Not sent: ' || failed.blocked_reason || '.', updated_at = now()
     from failed
-    where m.job_id = failed.id
+    where m.job_id = any(array[failed.id])
 $$;
 
 CREATE FUNCTION private.guard_broadcasts() RETURNS trigger
@@ -501,7 +501,7 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
             ) as m
             where u.is_certain or u.until > p_now + interval '1 second'
         ) as u
-        where s.id = u.id
+        where s.id = any(array[u.id])
     )
     update private.connection_state as st
     set waiting_reason = p.reason, waiting_until = coalesce(p.blocked_until, last.until, p.told_until),
@@ -621,7 +621,7 @@ begin
         waiting_until = null,
         updated_at = now()
     from changed as n
-    where n.scheduled_message_id = s.id
+    where s.id = any(array[n.scheduled_message_id])
         and n.status in ('sent', 'failed', 'skipped', 'unconfirmed')
         and s.broadcast_job_id = n.job_id
         -- Cancelled while it was being sent, it may have gone out: then that is what the row says.
@@ -656,8 +656,8 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
         nullif(coalesce(se.recipient_interval_seconds, case when f.gateway = 'cloud' then 6 end), 0) * 1.03,
         'its turn: ' || coalesce('at most ' || se.messages || ' in ' || se.period_seconds || ' s', 'the gateway has asked to slow down')
     from private.connection_state as st
-    left join public.connection_settings as se on se.connection_id = st.connection_id
-    left join public.connections as co on co.id = st.connection_id
+    left join public.connection_settings as se on se.connection_id = any(array[st.connection_id])
+    left join public.connections as co on co.id = any(array[st.connection_id])
     left join lateral (
         select c.* from private.calendar(coalesce(se.timezone, 'UTC'), se.window_start, se.window_end, p_now) as c
         where se.daily_limit is not null or se.window_start is not null
@@ -711,13 +711,13 @@ CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, 
         set status = 'sending', lease_token = p_token, lease_until = now() + make_interval(secs => p_lease_seconds), gateway = c.gateway,
             attempts = j.attempts + 1, send_at = c.send_at, send_until = c.send_until, updated_at = now()
         from chosen as c
-        where j.id = c.id and c.put_off_until is null
+        where j.id = any(array[c.id]) and c.put_off_until is null
     ),
     put_off as (
         update public.broadcast_jobs as j
         set available_at = c.put_off_until, updated_at = now()
         from chosen as c
-        where j.id = c.id and c.put_off_until is not null
+        where j.id = any(array[c.id]) and c.put_off_until is not null
     ),
     told as (
         update public.scheduled_messages as s
@@ -730,7 +730,7 @@ CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, 
             ) as m
             where c.put_off_until is not null
         ) as c
-        where s.id = c.id
+        where s.id = any(array[c.id])
     ),
     remembered as (
         insert into private.recipient_state as r (connection_id, recipient, free_at)
@@ -1009,19 +1009,19 @@ begin
         set status = 'cancelled', completed_at = now(), updated_at = now()
         from (
             select e.id from public.broadcast_jobs as e
-            join won as w on e.series_id = w.series_id and e.id <> w.job_id
-            join public.scheduled_messages as m on m.id = e.scheduled_message_id and m.occurrence_at < w.occurrence
+            join won as w on e.series_id = any(array[w.series_id]) and e.id <> w.job_id
+            join public.scheduled_messages as m on m.id = any(array[e.scheduled_message_id]) and m.occurrence_at < w.occurrence
             where e.status = 'queued' and w.series_id is not null and w.refusal is null
             for update of e skip locked
         ) as earlier
-        where j.id = earlier.id
+        where j.id = any(array[earlier.id])
         returning j.id
     ),
     told as (
         update public.broadcast_messages as m
         set status = 'failed', error = 'Superseded: it still waited when the next occurrence of its series fell due.', updated_at = now()
         from superseded
-        where m.job_id = superseded.id
+        where m.job_id = any(array[superseded.id])
     ),
     changed as (
         update public.scheduled_messages as s
@@ -1039,7 +1039,7 @@ begin
             next_scheduled_at = w.next_at,
             updated_at = now()
         from won as w
-        where s.id = w.id
+        where s.id = any(array[w.id])
         returning s.id, s.connection_id, s.status, s.scheduled_at
     )
     select array_agg(c.id), array_agg(c.connection_id) filter (where c.status = 'processing'),
@@ -1225,12 +1225,12 @@ CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(id uuid, d
     select s.id, clock_timestamp(), c.phone_number::text, coalesce(c.is_blocked, false),
         k.id is not null, se.timezone, se.country_code, se.gateway
     from unnest(p_ids) with ordinality as given (id, position)
-    join public.scheduled_messages as s on s.id = given.id
+    join public.scheduled_messages as s on s.id = any(array[given.id])
     left join public.contacts as c
-        on c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
+        on c.id = any(array[case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end])
         and c.owner_id in (s.owner_id, s.created_by)
-    left join public.connections as k on k.id = s.connection_id
-    left join public.connection_settings as se on se.connection_id = s.connection_id
+    left join public.connections as k on k.id = any(array[s.connection_id])
+    left join public.connection_settings as se on se.connection_id = any(array[s.connection_id])
     where given.position = 1 or c.id is not null or k.id is null or se.connection_id is not null
     order by given.position
 $_$;
@@ -1257,7 +1257,7 @@ begin
         update public.broadcast_jobs as j
         set status = case when h.status = 'failed' then 'failed' else 'completed' end, progress = 100, completed_at = now(), updated_at = now()
         from held as h
-        where j.id = h.job_id and h.job_status in ('sending', 'unconfirmed')
+        where j.id = any(array[h.job_id]) and h.job_status in ('sending', 'unconfirmed')
         returning j.id
     ),
     told as (
@@ -1270,7 +1270,7 @@ begin
             updated_at = now()
         from held as h
         left join settled as d on d.id = h.job_id
-        where m.job_id = h.job_id
+        where m.job_id = any(array[h.job_id])
             and coalesce(array_position(array['sent', 'failed', 'delivered', 'read'], m.delivery_status), 0)
             < array_position(array['sent', 'failed', 'delivered', 'read'], h.status)
     ),
@@ -1279,7 +1279,7 @@ begin
         set delivery_status = h.status, updated_at = now(),
             error = case when h.status = 'failed' then left('Accepted, but not delivered: ' || coalesce(h.error, 'WhatsApp gave no reason.'), 2000) end
         from held as h
-        where s.id = h.scheduled_message_id and s.broadcast_job_id = h.job_id and h.job_status = 'completed' and s.status = 'sent'
+        where s.id = any(array[h.scheduled_message_id]) and s.broadcast_job_id = h.job_id and h.job_status = 'completed' and s.status = 'sent'
             and coalesce(array_position(array['sent', 'failed', 'delivered', 'read'], s.delivery_status), 0)
             < array_position(array['sent', 'failed', 'delivered', 'read'], h.status)
     )
@@ -1345,7 +1345,7 @@ begin
             completed_at = case when g.outcome in ('sent', 'failed') then g.answered_at end,
             updated_at = now()
         from held as g
-        where j.id = g.job_id and g.status in ('sending', 'unconfirmed')
+        where j.id = any(array[g.job_id]) and g.status in ('sending', 'unconfirmed')
         returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at, g.outcome, g.message_id, g.error, g.answered_at
     ),
     told as (
@@ -1359,7 +1359,7 @@ begin
             end,
             sent_at = case when d.status = 'completed' then d.answered_at end
         from settled as d
-        where m.job_id = d.id and d.status in ('completed', 'failed', 'unconfirmed', 'cancelled')
+        where m.job_id = any(array[d.id]) and d.status in ('completed', 'failed', 'unconfirmed', 'cancelled')
     ),
     waits as (
         update public.scheduled_messages as s
@@ -1368,7 +1368,7 @@ begin
             waiting_until = case when d.outcome <> 'retry' then d.available_at end,
             updated_at = now()
         from settled as d
-        where d.error is not null and d.status = 'queued' and s.id = d.scheduled_message_id and s.broadcast_job_id = d.id and s.status = 'processing'
+        where d.error is not null and d.status = 'queued' and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id and s.status = 'processing'
     )
     select array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at), array_agg(d.recipient)
     into v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients
@@ -1402,7 +1402,7 @@ begin
         update public.broadcast_jobs as j
         set status = 'unconfirmed', updated_at = now()
         from late
-        where j.id = late.id and late.status = 'sending' and late.gateway is distinct from 'bullmq'
+        where j.id = any(array[late.id]) and late.status = 'sending' and late.gateway is distinct from 'bullmq'
         returning j.id, late.lease_until
     ),
     told_unconfirmed as (
@@ -1411,7 +1411,7 @@ begin
             error = 'It may have been sent: the sender stopped while it was sending, at about '
                 || to_char(unconfirmed.lease_until at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS') || ' UTC at the latest.'
         from unconfirmed
-        where m.job_id = unconfirmed.id
+        where m.job_id = any(array[unconfirmed.id])
     ),
     handed_over as (
         update public.broadcast_jobs as j
@@ -1427,7 +1427,7 @@ begin
             ) as wanted
             from late
         ) as l
-        where j.id = l.id and l.gateway = 'bullmq'
+        where j.id = any(array[l.id]) and l.gateway = 'bullmq'
         returning j.*, l.status as former_status
     ),
     told_handed_over as (
@@ -1436,7 +1436,7 @@ begin
                 || ' UTC and has not told what became of it',
             updated_at = now()
         from handed_over as h
-        where h.former_status = 'handed_over' and s.id = h.scheduled_message_id and s.broadcast_job_id = h.id and s.status = 'processing'
+        where h.former_status = 'handed_over' and s.id = any(array[h.scheduled_message_id]) and s.broadcast_job_id = h.id and s.status = 'processing'
     ),
     too_late as (
         update public.broadcast_jobs as j
@@ -1445,7 +1445,7 @@ begin
             select w.id from public.broadcast_jobs as w
             where w.status = 'queued' and w.scheduled_message_id is not null and w.expires_at < now() order by w.expires_at limit 1000 for update skip locked
         ) as waiting
-        where j.id = waiting.id
+        where j.id = any(array[waiting.id])
         returning j.id, j.scheduled_message_id
     ),
     told_too_late as (
@@ -1453,8 +1453,8 @@ begin
         set status = 'failed', updated_at = now(),
             error = 'Not sent in time. It waited for: ' || coalesce(s.waiting_reason, s.error, 'its turn on this connection') || '.'
         from too_late
-        join public.scheduled_messages as s on s.id = too_late.scheduled_message_id
-        where m.job_id = too_late.id
+        join public.scheduled_messages as s on s.id = any(array[too_late.scheduled_message_id])
+        where m.job_id = any(array[too_late.id])
     )
     select (select count(*) from unconfirmed), (select count(*) from too_late), (
             select jsonb_agg(to_jsonb(again))

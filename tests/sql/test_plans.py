@@ -157,7 +157,8 @@ class Plans:
         with self.db.transaction(force_rollback=True):
             self.db.execute("set local role service_role")
             self.db.execute(f"select * from {name}({given})", arguments)
-        return [node for tree in self.trees for node in nodes(tree) if node.get("Relation Name") in BIG]
+        found = [node for tree in self.trees for node in nodes(tree)]
+        return [n for n in found if n.get("Relation Name") in BIG or n["Node Type"] == "Bitmap Index Scan"]
 
 
 def nodes(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
