@@ -87,7 +87,7 @@ TUPLES = """
 update pg_class set reltuples = reltuples * {factor}
 where oid in (
     select unnest(array[c.oid, i.indexrelid]) from pg_class as c join pg_index as i on i.indrelid = c.oid
-    where c.oid = any(array['scheduled_messages', 'broadcast_jobs', 'broadcast_messages', 'contacts', 'connections']::regclass[])
+    where c.relname = any(array['scheduled_messages', 'broadcast_jobs', 'broadcast_messages', 'contacts', 'connections'])
 )
 """
 EXPLAIN = """
