@@ -259,11 +259,11 @@ as $$
             bool_or(g.outcome = 'stopped') and st.paused_reason is null as pauses,
             case when st.resumed_at > now() - interval '10 minutes' then st.failed_probes + 1 else 0 end as failed_probes
         from unnest(p_connections, p_outcomes, p_errors, p_available_at, p_send_at) as g (connection_id, outcome, error, available_at, send_at)
-        join private.connection_state as st on st.connection_id = g.connection_id
-        left join public.connection_settings as se on se.connection_id = g.connection_id
+        join private.connection_state as st on st.connection_id = any(array[g.connection_id])
+        left join public.connection_settings as se on se.connection_id = any(array[g.connection_id])
         group by st.connection_id, se.connection_id
     ) as heard
-    where c.connection_id = heard.connection_id;
+    where c.connection_id = any(array[heard.connection_id]);
 
     -- After the connections, like a claim.
     insert into private.recipient_state as r (connection_id, recipient, free_at)

@@ -71,7 +71,7 @@ as $$
         )) as free_at
         from candidate as c
         left join private.recipient_state as r
-            on c.recipient_step is not null and r.connection_id = c.connection_id and r.recipient = c.recipient
+            on c.recipient_step is not null and r.connection_id = any(array[c.connection_id]) and r.recipient = any(array[c.recipient])
     ),
     slotted as (
         select s.*, row_number() over line as place, s.first_at + make_interval(secs => s.step * (row_number() over line - 1) + coalesce(
@@ -150,7 +150,7 @@ as $$
         where c.put_off_until is null
         group by c.connection_id, c.today, c.used, c.step, c.jitter
     ) as taken
-    where st.connection_id = taken.connection_id;
+    where st.connection_id = any(array[taken.connection_id]);
 
     -- More than were remembered, so that the table holds about the last minute's.
     delete from private.recipient_state as r

@@ -104,7 +104,7 @@ begin
                 select h.id, h.scheduled_message_id, h.connection_id, h.recipient, h.type, h.message, h.media_url, h.caption, h.media, h.asset_id,
                     h.user_id as owner_id, h.attempts, h.throttled, h.gateway, null as sender, to_jsonb(c) ->> 'api_key' as api_key
                 from handed_over as h
-                left join public.connections as c on c.id = h.connection_id
+                left join public.connections as c on c.id = any(array[h.connection_id])
                 where h.status = 'handed_over' and h.lease_until is not null
             ) as again
         )

@@ -49,6 +49,7 @@ stable
 set search_path = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
     select s.id, clock_timestamp(), c.phone_number::text, coalesce(c.is_blocked, false),
         k.id is not null, se.timezone, se.country_code, se.gateway

@@ -12,8 +12,8 @@ as $$
         select d.connection_id from private.connection_state as d
         where d.probe_at <= now() order by d.probe_at limit 50 for update skip locked
     ) as due
-    left join public.connection_settings as se on se.connection_id = due.connection_id
-    where c.connection_id = due.connection_id
+    left join public.connection_settings as se on se.connection_id = any(array[due.connection_id])
+    where c.connection_id = any(array[due.connection_id])
     returning c.connection_id, se.gateway, se.sender, c.paused_reason, c.probe_at
 $$;
 

@@ -50,7 +50,7 @@ as $$
             case when news.is_new then '-infinity' else st.told_at end as told_at, st.told_id,
             case when not news.is_new then st.waiting_until end as told_until
         from private.pace(p_turn, p_now, p_gateway, p_lead) as p
-        join private.connection_state as st on st.connection_id = p.connection_id
+        join private.connection_state as st on st.connection_id = any(array[p.connection_id])
         cross join lateral (
             select st.waiting_reason is distinct from coalesce(p.blocked_reason, p.turn_reason)
                 or coalesce(st.waiting_until <> p.blocked_until, false) as is_new
@@ -105,7 +105,7 @@ as $$
             and (j.expires_at is null or j.expires_at > p_now)
         order by j.available_at limit 1
     ) as next_job on true
-    where st.connection_id = p.connection_id
+    where st.connection_id = any(array[p.connection_id])
 $$;
 
 -- Takes up to p_seats waiting jobs, as many of each connection as it may send now, and marks them `sending`, in one step:
@@ -124,6 +124,7 @@ volatile
 set search_path = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 declare
     v_seats constant integer := least(p_seats, 1000);
@@ -151,7 +152,7 @@ begin
             extract(epoch from j.lease_until - clock_timestamp()) as lease_left,
             case when j.gateway = 'bullmq' then (select to_jsonb(c) ->> 'api_key' from public.connections as c where c.id = j.connection_id) end as api_key
         from public.broadcast_jobs as j
-        left join public.connection_settings as se on se.connection_id = j.connection_id
+        left join public.connection_settings as se on se.connection_id = any(array[j.connection_id])
         where j.lease_token = p_token and j.status = 'sending'
         order by j.send_at, j.schedule, j.id
     ) as claimed;

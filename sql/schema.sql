@@ -113,7 +113,7 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway te
         )) as free_at
         from candidate as c
         left join private.recipient_state as r
-            on c.recipient_step is not null and r.connection_id = c.connection_id and r.recipient = c.recipient
+            on c.recipient_step is not null and r.connection_id = any(array[c.connection_id]) and r.recipient = any(array[c.recipient])
     ),
     slotted as (
         select s.*, row_number() over line as place, s.first_at + make_interval(secs => s.step * (row_number() over line - 1) + coalesce(
@@ -405,11 +405,11 @@ CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p
             bool_or(g.outcome = 'stopped') and st.paused_reason is null as pauses,
             case when st.resumed_at > now() - interval '10 minutes' then st.failed_probes + 1 else 0 end as failed_probes
         from unnest(p_connections, p_outcomes, p_errors, p_available_at, p_send_at) as g (connection_id, outcome, error, available_at, send_at)
-        join private.connection_state as st on st.connection_id = g.connection_id
-        left join public.connection_settings as se on se.connection_id = g.connection_id
+        join private.connection_state as st on st.connection_id = any(array[g.connection_id])
+        left join public.connection_settings as se on se.connection_id = any(array[g.connection_id])
         group by st.connection_id, se.connection_id
     ) as heard
-    where c.connection_id = heard.connection_id;
+    where c.connection_id = any(array[heard.connection_id]);
 
     -- After the connections, like a claim.
     insert into private.recipient_state as r (connection_id, recipient, free_at)
@@ -465,7 +465,7 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
             case when news.is_new then '-infinity' else st.told_at end as told_at, st.told_id,
             case when not news.is_new then st.waiting_until end as told_until
         from private.pace(p_turn, p_now, p_gateway, p_lead) as p
-        join private.connection_state as st on st.connection_id = p.connection_id
+        join private.connection_state as st on st.connection_id = any(array[p.connection_id])
         cross join lateral (
             select st.waiting_reason is distinct from coalesce(p.blocked_reason, p.turn_reason)
                 or coalesce(st.waiting_until <> p.blocked_until, false) as is_new
@@ -520,7 +520,7 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
             and (j.expires_at is null or j.expires_at > p_now)
         order by j.available_at limit 1
     ) as next_job on true
-    where st.connection_id = p.connection_id
+    where st.connection_id = any(array[p.connection_id])
 $$;
 
 CREATE FUNCTION private.refuse_nonsense() RETURNS trigger
@@ -748,7 +748,7 @@ CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, 
         where c.put_off_until is null
         group by c.connection_id, c.today, c.used, c.step, c.jitter
     ) as taken
-    where st.connection_id = taken.connection_id;
+    where st.connection_id = any(array[taken.connection_id]);
 
     -- More than were remembered, so that the table holds about the last minute's.
     delete from private.recipient_state as r
@@ -812,6 +812,7 @@ CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lea
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
 declare
     v_seats constant integer := least(p_seats, 1000);
@@ -839,7 +840,7 @@ begin
             extract(epoch from j.lease_until - clock_timestamp()) as lease_left,
             case when j.gateway = 'bullmq' then (select to_jsonb(c) ->> 'api_key' from public.connections as c where c.id = j.connection_id) end as api_key
         from public.broadcast_jobs as j
-        left join public.connection_settings as se on se.connection_id = j.connection_id
+        left join public.connection_settings as se on se.connection_id = any(array[j.connection_id])
         where j.lease_token = p_token and j.status = 'sending'
         order by j.send_at, j.schedule, j.id
     ) as claimed;
@@ -1221,6 +1222,7 @@ CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(id uuid, d
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $_$
     select s.id, clock_timestamp(), c.phone_number::text, coalesce(c.is_blocked, false),
         k.id is not null, se.timezone, se.country_code, se.gateway
@@ -1462,7 +1464,7 @@ begin
                 select h.id, h.scheduled_message_id, h.connection_id, h.recipient, h.type, h.message, h.media_url, h.caption, h.media, h.asset_id,
                     h.user_id as owner_id, h.attempts, h.throttled, h.gateway, null as sender, to_jsonb(c) ->> 'api_key' as api_key
                 from handed_over as h
-                left join public.connections as c on c.id = h.connection_id
+                left join public.connections as c on c.id = any(array[h.connection_id])
                 where h.status = 'handed_over' and h.lease_until is not null
             ) as again
         )
@@ -1531,8 +1533,8 @@ CREATE FUNCTION public.take_probes() RETURNS TABLE(connection_id text, gateway t
         select d.connection_id from private.connection_state as d
         where d.probe_at <= now() order by d.probe_at limit 50 for update skip locked
     ) as due
-    left join public.connection_settings as se on se.connection_id = due.connection_id
-    where c.connection_id = due.connection_id
+    left join public.connection_settings as se on se.connection_id = any(array[due.connection_id])
+    where c.connection_id = any(array[due.connection_id])
     returning c.connection_id, se.gateway, se.sender, c.paused_reason, c.probe_at
 $$;
 

@@ -15,7 +15,11 @@ from tests.helpers.rows import Database, add_connections, one
 from tests.sql.states import row_in
 from worker.calls import ENQUEUE_ARGUMENTS, SETTLEMENT_ARGUMENTS, Enqueue, Settlement, columns
 
-BIG = {"scheduled_messages", "broadcast_jobs", "broadcast_messages", "contacts", "connections"}
+BIG = {
+    *("scheduled_messages", "broadcast_jobs", "broadcast_messages", "contacts", "connections", "connection_settings"),
+    *("private.connection_state", "private.recipient_state"),
+}
+RELATIONS = {name.split(".")[-1] for name in BIG}
 BATCH = 100
 BOUND = 5000  # rows that one scan may read: a few times the thousand that a call looks at, dead ones included
 TOKEN = "6d2f5c0e-8a41-4f0b-9f6e-2b7f0c1f4d55"
@@ -59,8 +63,18 @@ select job, job, id, ltrim(number, '+'), case kind when 'sent' then 'sent' else 
 from people where kind not in ('due', 'soon', 'future');
 
 select private.announce_work(array_agg(id), array_agg(now())) from connections;
+
+insert into connections (id, name) select 'quiet-' || n, 'quiet' from people;
+insert into connection_settings (connection_id) select 'quiet-' || n from people;
+insert into connection_settings (connection_id, recipient_interval_seconds) values ('shop-1', 6);
+insert into private.connection_state (connection_id) select 'quiet-' || n from people;
+insert into private.connection_state (connection_id, paused_reason, probe_at)
+select 'paused-' || n, 'logged out', now() + make_interval(secs => n - 10) from people;
+insert into private.recipient_state (connection_id, recipient, free_at)
+select shop, number, now() + interval '1 hour' from people where kind = 'sent';
+insert into contacts (owner_id, phone_number) select id, number from people;
 """
-ANALYSE = "analyze scheduled_messages, broadcast_jobs, broadcast_messages, connections, private.connection_state"
+ANALYSE = f"analyze {', '.join(sorted(BIG))}"
 # What all rows and all jobs are when `analyze` looks; afterwards they are what they were.
 ALL_DUE = (
     "update scheduled_messages"
@@ -158,7 +172,7 @@ class Plans:
             self.db.execute("set local role service_role")
             self.db.execute(f"select * from {name}({given})", arguments)
         found = [node for tree in self.trees for node in nodes(tree)]
-        return [n for n in found if n.get("Relation Name") in BIG or n["Node Type"] == "Bitmap Index Scan"]
+        return [n for n in found if n.get("Relation Name") in RELATIONS or n["Node Type"] == "Bitmap Index Scan"]
 
 
 def nodes(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -206,6 +220,7 @@ def calls(db: Database) -> Iterator[tuple[str, dict[str, Any]]]:
         others = {"p_outcomes": [outcome] * len(sending), "p_errors": ["why"] * len(sending)}
         yield "record_outcomes", record | others | {"p_ages": [0.0] * len(sending)}
     yield "rescue_broadcast_jobs", {}
+    yield "take_probes", {}
     yield (
         "record_deliveries",
         {"p_job_ids": sending, "p_message_ids": sending, "p_statuses": ["read"] * BATCH, "p_errors": [None] * BATCH},
