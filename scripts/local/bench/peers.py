@@ -73,7 +73,7 @@ class Peer:
     poll_seconds: float = 0.1  # while lateness is measured: what buys them theirs
     by_hand: bool = False  # statements batched as a skilled user would
 
-    def measure(self, place: Ground, rows: int) -> float:
+    def __call__(self, place: Ground, rows: int) -> float:
         """Seconds from the commit of the jobs, which wakes the worker, until every row is `sent`."""
         self._fill(place, rows)
         with self._running(place) as worker:

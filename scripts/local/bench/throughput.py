@@ -1,5 +1,6 @@
 """Messages a second, the whole way: every row ends as `sent` with a message id. Ours beside others, in turns."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from local.bench import peers, plain
@@ -8,30 +9,40 @@ from local.bench.ground import Ground, ground
 
 CONCURRENCY = 1000
 BATCH_SIZE = 1000
-OURS = {"this daemon": 1, "this daemon, two of them": 2, "this daemon, four of them": 4}
+ONE = "this daemon"
 START_SECONDS = 10  # a daemon has started and polled by then, also on a busy machine
 
 Measure = Callable[[Ground, int], float]
 
 
 def throughput(size: Size) -> Iterator[Figure]:
-    """Each in each run once, so that a noisy minute is everybody's; medians; ratios to the fastest peer."""
+    """Medians. One daemon has a turn before each peer, and ratios are to the turn before: a noisy minute is both's."""
     settings = f"{size.rows:,} rows, CONCURRENCY={CONCURRENCY}, BATCH_SIZE={BATCH_SIZE}"
-    contestants: dict[str, tuple[Measure, int]] = {name: (ours(number), size.rows) for name, number in OURS.items()}
-    contestants["plain worker, a row at a time"] = (plain.measure, size.plain_rows)
-    others = {peer.name: (peer.measure, int(size.rows * peer.share)) for peer in peers.install()}
-    speeds: dict[str, list[float]] = {name: [] for name in contestants | others}
+    speeds, ratios = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     with ground() as place, ground() as elsewhere:  # the API server looks into every schema, theirs too
-        for _ in range(size.runs):
-            for name, (measure, rows) in (contestants | others).items():
-                place.clear()
-                speeds[name].append(rows / measure(elsewhere if name in others else place, rows))
-                print(f"  {name}: {speeds[name][-1]:,.0f} messages/s", flush=True)
-    base = median(speeds[next(iter(OURS))])
+        for name, measure, rows in list(turns(size)) * size.runs:
+            place.clear()
+            speed = rows / measure(elsewhere if isinstance(measure, peers.Peer) else place, rows)
+            print(f"  {name}: {speed:,.0f} messages/s", flush=True)
+            speeds[name].append(speed)
+            ratios[name].append(speeds[ONE][-1] / speed)
     for name, found in speeds.items():
         yield Figure(
-            "throughput", name, median(found), "messages/s", base / median(found), "one daemon to it", settings
+            "throughput", name, median(found), "messages/s", median(ratios[name]), "one daemon to it", settings
         )
+
+
+def turns(size: Size) -> Iterator[tuple[str, Measure, int]]:
+    """Whose turn it is in a run, how it is measured, with how many rows."""
+    one = ONE, ours(1), size.rows
+    yield one
+    yield "this daemon, two of them", ours(2), size.rows
+    yield "this daemon, four of them", ours(4), size.rows
+    yield "plain worker, a row at a time", plain.measure, size.plain_rows
+    for peer in peers.install():
+        if not peer.by_hand:
+            yield one
+        yield peer.name, peer, int(size.rows * peer.share)
 
 
 def ours(number: int) -> Measure:
