@@ -19,9 +19,9 @@ CONNECTIONS = 20
 CONCURRENCY = 20
 LEASE_SECONDS = 5
 SEND_SECONDS = 0.02  # what the gateway takes for one message; a connection sends them one after the other
-# A speed is measured with so many messages, and a gateway so slow that seats are the limit: that tells of a seat that
-# was lost, and not of what else the machine had to do meanwhile.
-MEASURED, MEASURED_SECONDS = 600, 0.5
+# A speed is measured with so many messages, a gateway so slow and so many connections that seats are the limit: that
+# tells of a seat that was lost, and not of what else the machine had to do meanwhile.
+MEASURED, MEASURED_SECONDS, MEASURED_CONNECTIONS = 600, 0.5, 300
 
 # A series goes on tomorrow; everything else is due within seconds.
 OURS = "(s.status <> 'pending' or s.scheduled_at < now() + interval '1 hour')"
@@ -96,10 +96,11 @@ class Town:
         """No rows at all, and every connection known."""
         self.query(f"truncate {self.query(TABLES)[0]['names']} restart identity cascade")
         self.query(
-            f"insert into connections (id, name) select 'shop-' || n, n from generate_series(1, {CONNECTIONS}) n"
+            "insert into connections (id, name) select 'shop-' || n, n from generate_series(1, %s) n",
+            MEASURED_CONNECTIONS,
         )
 
-    def write(self, count: int, after: float = 0.0, recurring: bool = False) -> None:
+    def write(self, count: int, after: float = 0.0, recurring: bool = False, connections: int = CONNECTIONS) -> None:
         """Schedules one message to each of `count` new people, due in `after` seconds."""
         first, self.people = self.people, self.people + count
         self.query(
@@ -111,7 +112,7 @@ class Town:
                 now() + make_interval(secs => %s), %s, case when %s then 'daily' end
             from generate_series(%s::int, %s::int) as n
             """,
-            CONNECTIONS, after, recurring, recurring, first, self.people - 1,
+            connections, after, recurring, recurring, first, self.people - 1,
         )  # fmt: skip
 
     def start(self, **settings: Any) -> Worker:
@@ -148,7 +149,7 @@ class Town:
         """Messages a second at the gateway, from the first to the last of many that are due at once."""
         before, usual = len(self.gateway.received), self.gateway.delay
         self.gateway.delay = MEASURED_SECONDS
-        self.write(MEASURED)
+        self.write(MEASURED, connections=MEASURED_CONNECTIONS)
         self.until_settled(120)
         self.gateway.delay = usual
         at = [one.at for one in self.gateway.received[before:]]
