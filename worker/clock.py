@@ -5,12 +5,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import structlog
-
-log = structlog.get_logger()
-
 DRIFT = 1e-4  # seconds a second that two clocks may part: more than any that runs at all
-SKEW_SECONDS = 60  # this machine's clock may be so wrong before the log says so; nothing goes by it
 
 
 class Clock:
@@ -24,7 +19,6 @@ class Clock:
         self._monotonic, self._wall = monotonic, wall
         self._least = self._most = wall() - monotonic()  # until the database has spoken
         self._observed_at = -math.inf
-        self._skewed = False
 
     def observe(self, db_now: datetime, asked_at: float) -> None:
         """`db_now` was read between `asked_at` and now (monotonic seconds)."""
@@ -57,14 +51,3 @@ class Clock:
     def skew(self) -> timedelta:
         """How far this machine's wall clock is ahead of the database's."""
         return timedelta(seconds=self._wall() - self._monotonic() - self._offset)
-
-    def say_skew(self) -> None:
-        """Says once that this machine's clock is wrong, and once that it is right again."""
-        seconds = self.skew.total_seconds()
-        if (abs(seconds) > SKEW_SECONDS) is self._skewed:
-            return
-        self._skewed = not self._skewed
-        if self._skewed:
-            log.warning("this machine's clock is wrong; messages go by the database's", ahead_seconds=round(seconds))
-        else:
-            log.info("this machine's clock is right again")

@@ -23,6 +23,7 @@ from worker.waiting import wait_for
 
 log = structlog.get_logger()
 
+SKEW_SECONDS = 60  # this machine's clock may be so wrong before we say so; nothing goes by it
 TOGETHER_SECONDS = 0.01  # rows that fall due this close together go in one call
 # How long before its instant a row is taken: as long as calls have been taking, so that its job is at hand on time.
 LEAST_AHEAD, MOST_AHEAD, MARGIN = 0.05, 0.9, 1.25
@@ -44,7 +45,7 @@ class Scheduler:
         self._prepared: list[tuple[datetime, Enqueue]] = []  # in the order of their instants
         self._released: list[tuple[datetime, Enqueue]] = []  # of late: an agenda read meanwhile may still tell of them
         self._releases: set[asyncio.Task[None]] = set()
-        self._first_due: str | None = None  # at the last poll
+        self._skewed = False
         self._poll_at = 0.0  # monotonic; infinity while a poll is under way and no other is wanted
         self.listeners: list[Callable[[Agenda], None]] = []
 
@@ -89,7 +90,7 @@ class Scheduler:
                 continue
             self._poll_at = math.inf
             try:
-                await self.poll(shared=True)
+                await self.poll()
             except WorkerError as e:
                 log.error("a pass of the scheduler failed", reason=str(e))
                 self._poll_by(time.monotonic() + self.settings.poll_interval_seconds)
@@ -109,28 +110,21 @@ class Scheduler:
                 next_due = self.clock.until(self._prepared[0][0]) - self._ahead if self._prepared else IDLE_SECONDS
                 await wait_for(self._changed, min(next_due, IDLE_SECONDS))
 
-    async def poll(self, shared: bool = False) -> int:
-        """Enqueues whatever is due until nothing is, then looks ahead. Returns how many rows it dealt with.
-
-        shared: leaves the rest to another daemon that is at it: two that plan the same rows do no more than one, and
-        both send what one of them enqueues. Where the first row is still that of the last poll, nobody is at it:
-        somebody's edit holds it.
-        """
-        dealt_with = 0
+    async def poll(self) -> int:
+        """Enqueues whatever is due until nothing is, then looks ahead. Returns how many rows it dealt with."""
+        listed = dealt_with = 0
         batches = self._due()
         plans = await anext(batches, None)
-        moving = not plans or plans[0].id != self._first_due
-        self._first_due = plans[0].id if plans else None
         while plans:
             self.vitals.beat("scheduler")
+            listed += len(plans)
             # The next rows are read and planned while these are written.
-            won, following = await asyncio.gather(self._enqueue(plans), anext(batches, None))
+            won, plans = await asyncio.gather(self._enqueue(plans), anext(batches, None))
             dealt_with += won
-            is_left = shared and moving and won < len(plans) / 2
-            plans = None if is_left else following
         agenda = await self._look_ahead()
-        if agenda.next_due_at and self.clock.until(agenda.next_due_at) <= 0 and (moving or dealt_with):
-            self._poll_by(time.monotonic() + AGAIN_SECONDS)  # it fell due between the two looks, or was left
+        beaten = listed and not dealt_with  # another daemon is at it, or an edit: the next poll sees
+        if agenda.next_due_at and self.clock.until(agenda.next_due_at) <= 0 and not beaten:
+            self._poll_by(time.monotonic() + AGAIN_SECONDS)  # it fell due between the two looks, or was held
         return dealt_with
 
     async def _due(self) -> AsyncIterator[list[Enqueue]]:
@@ -144,7 +138,7 @@ class Scheduler:
     async def _look_ahead(self) -> Agenda:
         horizon = self.settings.poll_interval_seconds * 1.5
         agenda = await self.store.get_agenda(horizon, self.settings.batch_size, self.settings.handover_seconds)
-        self.clock.say_skew()
+        self._mind_the_clock()
         await self._prepare(agenda.upcoming)
         self._poll_by(time.monotonic() + self._until_next_poll(agenda))
         if agenda.next_ready_at:
@@ -172,6 +166,17 @@ class Scheduler:
         coming = [(due[p.id], p) for p in plans if (p.id, p.revision) not in gone]
         self._prepared = [(at, p) for at, p in self._prepared if at <= now and p.id not in due] + coming
         self._changed.set()
+
+    def _mind_the_clock(self) -> None:
+        """Says once that this machine's clock is wrong, and once that it is right again."""
+        seconds = self.clock.skew.total_seconds()
+        if (abs(seconds) > SKEW_SECONDS) is self._skewed:
+            return
+        self._skewed = not self._skewed
+        if self._skewed:
+            log.warning("this machine's clock is wrong; messages go by the database's", ahead_seconds=round(seconds))
+        else:
+            log.info("this machine's clock is right again")
 
     async def _plan(self, rows: Sequence[dict[str, Any]]) -> list[Enqueue]:
         known = await self.store.look_up_recipients([row["id"] for row in rows])

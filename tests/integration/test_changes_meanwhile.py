@@ -129,28 +129,3 @@ async def test_a_page_of_rows_that_somebody_holds_does_not_hold_up_the_next(db, 
         assert await daemon.scheduler.poll() == 5
 
     assert await daemon.scheduler.poll() == 1000
-
-
-@pytest.fixture
-def two_held_batches(db, stack):
-    """Of 25 due rows, by somebody else."""
-    schedule_many(db, 25)
-    with psycopg.connect(stack["DATABASE_URL"]) as holder:
-        holder.execute("select from scheduled_messages order by scheduled_at, id limit 20 for update")
-        yield holder
-
-
-async def test_what_another_daemon_is_at_is_left_to_it(two_held_batches, parts):
-    daemon = await parts(BATCH_SIZE=10)
-
-    assert await daemon.scheduler.poll(shared=True) == 0, "it went on with what the other would have come to"
-    assert await daemon.scheduler.poll(shared=True) == 5, "nothing moved meanwhile, so nobody is at it"
-    two_held_batches.rollback()
-    assert await daemon.scheduler.poll() == 20
-
-
-def test_a_daemon_that_left_rows_to_another_soon_looks_again(two_held_batches, db, daemon):
-    worker = daemon(BATCH_SIZE=10, POLL_INTERVAL_SECONDS=60)
-
-    sent = "select count(*) from scheduled_messages where status = 'sent'"
-    until(lambda: one(db, sent) == 5, 20, worker.text)
