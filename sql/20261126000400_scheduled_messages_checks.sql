@@ -67,7 +67,7 @@ add constraint scheduled_messages_media_is_shallow check (
     or (length(media::text) - length(translate(media::text, '[{', '')) <= 200 and media::text !~ '[0-9]{255}')
 ) not valid;
 
--- What users are told (20261122000006).
+-- What users are told (20261126000600).
 comment on constraint scheduled_messages_status_known on public.scheduled_messages is 'There is no such status.';
 comment on constraint scheduled_messages_sent_is_complete on public.scheduled_messages is 'What is sent has a time and an id.';
 comment on constraint scheduled_messages_failed_says_why on public.scheduled_messages is 'What failed has a reason.';

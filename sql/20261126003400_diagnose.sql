@@ -25,12 +25,12 @@ begin
     return query
     select case when count(*) > 0 then 'ok' else 'failure' end,
         'the trigger zz_set_due_at, without which nothing new falls due, is ' || case when count(*) > 0 then 'at work' else 'missing or disabled' end,
-        case when count(*) = 0 then 'Create it as sql/20261122000002_scheduled_messages.sql does, and enable it always.' end
+        case when count(*) = 0 then 'Create it as sql/20261126000200_scheduled_messages.sql does, and enable it always.' end
     from pg_catalog.pg_trigger as t
     where t.tgrelid = 'public.scheduled_messages'::regclass and t.tgname = 'zz_set_due_at' and t.tgenabled in ('O', 'A');
 
     return query
-    select 'failure', count(*) || ' pending message(s) will not fall due when they should', 'Run sql/20261122000003_due_at_of_old_rows.sql again.'
+    select 'failure', count(*) || ' pending message(s) will not fall due when they should', 'Run sql/20261126000300_due_at_of_old_rows.sql again.'
     from public.scheduled_messages as s
     where s.status = 'pending' and s.due_at is distinct from s.scheduled_at
     having count(*) > 0;

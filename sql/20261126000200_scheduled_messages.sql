@@ -77,7 +77,7 @@ alter column created_by set default auth.uid(),
 alter column owner_id set default auth.uid(),
 alter column updated_at set default now();
 
--- A connection or a user that is deleted takes no history with it and is not held back: 20261122000008 cancels what still
+-- A connection or a user that is deleted takes no history with it and is not held back: 20261126000800 cancels what still
 -- waits (docs/adr/0005). So foreign keys that delete rows or refuse go, on a database that has them.
 do $$
 declare
