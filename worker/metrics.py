@@ -62,7 +62,7 @@ class Metrics:
         counters = {
             "sent": self.sent, "failed": self.failed, "unconfirmed": self.unconfirmed, "retry": self.retried,
             "throttled_recipient": self.deferred, "throttled_connection": self.deferred, "stopped": self.deferred,
-            "handed_over": self.handed_over,
+            "locked_recipient": self.deferred, "handed_over": self.handed_over,
         }  # fmt: skip
         for outcome, number in TallyOf(outcomes).items():
             if outcome in counters:

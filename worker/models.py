@@ -88,6 +88,18 @@ class Throttled:
 
 
 @dataclass(frozen=True, slots=True)
+class Locked:
+    """WhatsApp does not let this connection write to this recipient for now, mostly because they have not met before.
+
+    Nothing went out; the next try, `after` seconds later, may work. It costs a try, and the connection slows down: who
+    goes on writing to strangers is locked for longer, then banned.
+    """
+
+    reason: str
+    after: float = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """The connection itself is unusable (credentials, banned, session down). Nothing went out; costs no attempt."""
 
@@ -106,7 +118,7 @@ class HandedOver:
     """The Node broadcast worker has it; its outcome arrives in `broadcast_messages`."""
 
 
-Outcome = Sent | Rejected | Retry | Throttled | Stopped | Unconfirmed | HandedOver
+Outcome = Sent | Rejected | Retry | Throttled | Locked | Stopped | Unconfirmed | HandedOver
 
 
 @dataclass(frozen=True, slots=True)

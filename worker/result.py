@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from worker.calls import Settlement
 from worker.config import Settings
-from worker.models import HandedOver, Outcome, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
+from worker.models import HandedOver, Locked, Outcome, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
 
 THROTTLED_SECONDS = 10.0  # where the gateway does not say how long
 
@@ -32,21 +32,19 @@ def settle(job_id: str, token: str, attempt: int, outcome: Outcome, settings: Se
         case Stopped(reason):
             return Settlement(job_id, token, "stopped", error=reason, wait=0)
         case Retry(reason, after):
-            return _retry(job_id, token, attempt, reason, after, settings, now)
+            wait = settings.retry_delay_seconds * random.uniform(1, 1.25) if after is None else after
+            return _again("retry", job_id, token, attempt, reason, wait, settings, now)
+        case Locked(reason, after):
+            return _again("locked_recipient", job_id, token, attempt, reason, after, settings, now)
 
 
-def _retry(
-    job_id: str, token: str, attempt: int, reason: str, after: float | None, settings: Settings, now: datetime
+def _again(
+    outcome: str, job_id: str, token: str, attempt: int, reason: str, wait: float, settings: Settings, now: datetime
 ) -> Settlement:
     tries = settings.retry_attempts
     if attempt >= tries:
-        return Settlement(
-            job_id,
-            token,
-            "failed",
-            error=f"{reason} (given up after {attempt} {'try' if attempt == 1 else 'tries'})",
-        )
-    wait = after if after is not None else settings.retry_delay_seconds * random.uniform(1, 1.25)
+        given_up = f"{reason} (given up after {attempt} {'try' if attempt == 1 else 'tries'})"
+        return Settlement(job_id, token, "failed", error=given_up)
     at = now + timedelta(seconds=wait)
     when = f"{at:%H:%M} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"
-    return Settlement(job_id, token, "retry", error=f"try {attempt + 1} of {tries} at {when}: {reason}", wait=wait)
+    return Settlement(job_id, token, outcome, error=f"try {attempt + 1} of {tries} at {when}: {reason}", wait=wait)

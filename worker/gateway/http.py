@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 
-from worker.models import Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
+from worker.models import Locked, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
 
-Answered = Sent | Rejected | Retry | Throttled | Stopped | Unconfirmed
+Answered = Sent | Rejected | Retry | Throttled | Locked | Stopped | Unconfirmed
 
 RESPONSE_LIMIT = 256 * 1024  # bytes; the longest documented answer has a few kilobytes
 # httpx's pool looks at all its connections for every request: one of 200 is four times slower than 25 of 8.
