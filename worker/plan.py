@@ -114,7 +114,9 @@ def next_step(row: Row, known: Row | None, settings: Settings, now: datetime) ->
         else recurrence.local_anchor(scheduled, zone)
     )
     start = parse_time(row["occurrence_at"]) if row["occurrence_at"] else scheduled
-    end = parse_time(row["recurrence_end_at"]) if row["recurrence_end_at"] else None
+    end = recurrence.LAST_MOMENT
+    if row["recurrence_end_at"]:
+        end = min(end, parse_time(row["recurrence_end_at"]))
     if row["next_id"]:  # a retry: the series has gone on without it
         return Step(name, anchor, start, 0, recurrence.next_occurrence(rule, anchor, zone, start, end))
     latest, missed = recurrence.missed(rule, anchor, zone, start, now, end)

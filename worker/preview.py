@@ -5,7 +5,7 @@ from itertools import chain, dropwhile, islice
 from zoneinfo import ZoneInfo
 
 from worker.errors import BadMessage
-from worker.recurrence import instant, local_anchor, occurrences, parse, timezone
+from worker.recurrence import LAST_MOMENT, instant, local_anchor, occurrences, parse, timezone
 
 MOST = 100_000
 
@@ -20,7 +20,7 @@ def preview_lines(start: str, pattern: str, tz: str, count: int, end: str | None
         raise BadMessage(f"count must be from 1 to {MOST}, not {count}")
     zone, rule = timezone(tz), parse(pattern)
     anchor, first = _wall_and_instant("start", start, zone)
-    last = _wall_and_instant("end", end, zone)[1] if end else None
+    last = min(LAST_MOMENT, _wall_and_instant("end", end, zone)[1]) if end else LAST_MOMENT
     later = dropwhile(lambda moment: moment <= first, occurrences(rule, anchor, zone, last))
     times = islice(chain([first], later), count)
     return [moment.astimezone(zone).isoformat(timespec="seconds") for moment in times]

@@ -5,15 +5,17 @@ rule names that day or not, and after it every day that the rule names, at the a
 n-th is always computed from the anchor, never from the one before. The reasons are in docs/recurrence.md.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from worker.patterns import parse
-from worker.rules import Rule, days_of, starting_on
+from worker.rules import Rule, days_of, kept_year, starting_on
 from worker.times import instant, local_anchor, lost_days, timezone
 
 __all__ = [
+    "LAST_MOMENT",
     "Rule",
     "instant",
     "local_anchor",
@@ -28,6 +30,8 @@ __all__ = [
 _PATIENCE_YEARS = 400
 _LAST_YEAR = 9998  # in 9999 an offset could lead out of the calendar
 _LAST_DAY = date(_LAST_YEAR, 12, 31).toordinal()
+# The table takes no time from the year 2200 on (scheduled_messages_sane_times), so a message's series ends before it.
+LAST_MOMENT = datetime(2200, 1, 1, tzinfo=UTC) - timedelta(microseconds=1)
 
 
 def next_occurrence(
@@ -77,7 +81,11 @@ def occurrences(rule: Rule, anchor: datetime, zone: ZoneInfo, end: datetime | No
 
 
 class _Series:
-    """The days of one series, as ordinals. Its first day is always one of them."""
+    """The days of one series, as ordinals. Its first day is always one of them.
+
+    No year is worked out twice, nor one that INTERVAL leaves out or that lies beyond the end: what a call costs
+    is the years between its times, a few hundred at most (docs/recurrence.md).
+    """
 
     def __init__(self, rule: Rule, anchor: datetime, zone: ZoneInfo, end: datetime | None) -> None:
         self.rule = starting_on(rule, anchor)
@@ -91,6 +99,14 @@ class _Series:
             self.last_moment = min(end or rule.until, rule.until)
         elif rule.until is not None:
             self.last_day = min(_LAST_DAY, rule.until.toordinal() - (rule.until.time() < self.time))
+        self.last_year = date.fromordinal(max(self.last_day, 1)).year
+        if self.last_moment is not None:  # the wall is less than a year from UTC
+            self.last_year = min(self.last_year, self.last_moment.year + 1)
+        self._worked_out: dict[int, tuple[int, int]] = {}
+        self._counted = [
+            self.start.year - 1
+        ]  # years, in order, and how many of its days there are up to the end of each
+        self._totals = [1]
 
     def instant(self, day: int) -> datetime:
         return instant(datetime.combine(date.fromordinal(day), self.time), self.zone)
@@ -102,15 +118,16 @@ class _Series:
         return (self.last_moment is None or moment <= self.last_moment) and day <= self.last_day_within(day)
 
     def days_from(self, day: int) -> Iterator[int]:
-        """Its days that are not before `day`, in order, as if it had no end."""
+        """Its days that are not before `day`, in order; at most a year of them lies beyond its end."""
         if day <= self.first:
             yield self.first
             day = self.first + 1
         if day > _LAST_DAY:
             return
-        year = date.fromordinal(day).year
-        patience = year + _PATIENCE_YEARS
-        while year <= min(patience, _LAST_YEAR):
+        patience = date.fromordinal(day).year + _PATIENCE_YEARS
+        for year in self.years(date.fromordinal(day).year, self.last_year):
+            if year > patience:
+                return
             new_year, bits = self.year(year)
             bits &= -1 << max(0, day - new_year)
             if bits:
@@ -118,13 +135,19 @@ class _Series:
             while bits:
                 yield new_year + (bits & -bits).bit_length() - 1
                 bits &= bits - 1
-            year += 1
+
+    def years(self, first: int, last: int) -> Iterator[int]:
+        """The years from `first` to `last` that may hold days of it."""
+        year = kept_year(self.rule, self.start, first)
+        while year <= min(last, _LAST_YEAR):
+            yield year
+            year = kept_year(self.rule, self.start, year + 1)
 
     def last_day_by(self, moment: datetime) -> int:
         """Its last day with an occurrence not later than `moment`; a day before its first if it has none."""
         limit = moment if self.last_moment is None else min(moment, self.last_moment)
         day = self.last_day_within(local_anchor(limit, self.zone).toordinal() + 1)
-        for year in range(date.fromordinal(max(day, 1)).year, self.start.year - 1, -1):
+        for year in reversed([*self.years(self.start.year, date.fromordinal(max(day, 1)).year)]):
             new_year, bits = self.year(year)
             bits &= (1 << max(0, day - new_year + 1)) - 1
             while bits:
@@ -139,24 +162,40 @@ class _Series:
         day, count = min(day, self.last_day), self.rule.count
         if count is None or count > day - self.first:  # at most one a day
             return day
-        left = count - 1
-        for year in range(self.start.year, date.fromordinal(day).year + 1):
-            new_year, bits = self.year(year)
-            if left <= bits.bit_count():
-                return min(day, new_year + _position(bits, left)) if left else self.first
-            left -= bits.bit_count()
-        return day
+        if count == 1:
+            return self.first
+        self._count_to(date.fromordinal(day).year, count)
+        place = bisect_left(self._totals, count)
+        if place == len(self._totals):
+            return day
+        new_year, bits = self.year(self._counted[place])
+        return min(day, new_year + _position(bits, count - self._totals[place - 1]))
 
     def rank(self, day: int) -> int:
         """How many of its days are not after `day`, as if it had no end."""
         if day < self.first:
             return 0
-        *before, (new_year, bits) = map(self.year, range(self.start.year, date.fromordinal(day).year + 1))
+        year = date.fromordinal(day).year
+        self._count_to(year - 1)
+        new_year, bits = self.year(year)
         bits &= (1 << day - new_year + 1) - 1
-        return 1 + sum(earlier.bit_count() for _, earlier in before) + bits.bit_count()
+        return self._totals[bisect_left(self._counted, year) - 1] + bits.bit_count()
+
+    def _count_to(self, year: int, enough: int | None = None) -> None:
+        """Counts its days up to the end of `year`, or until there are enough."""
+        for uncounted in self.years(self._counted[-1] + 1, year):
+            if enough is not None and self._totals[-1] >= enough:
+                return
+            self._counted.append(uncounted)
+            self._totals.append(self._totals[-1] + self.year(uncounted)[1].bit_count())
 
     def year(self, year: int) -> tuple[int, int]:
         """The ordinal of 1 January, and as bits from there the days of that year after its first."""
+        if year not in self._worked_out:
+            self._worked_out[year] = self._work_out(year)
+        return self._worked_out[year]
+
+    def _work_out(self, year: int) -> tuple[int, int]:
         new_year = date(year, 1, 1).toordinal()
         bits = days_of(self.rule, self.start, year) & -1 << max(0, self.first - new_year + 1)
         for lost in self.lost:

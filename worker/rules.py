@@ -70,6 +70,22 @@ def days_of(rule: Rule, start: date, year: int) -> int:
     return days | too_short << (rule.skip == "FORWARD")
 
 
+def kept_year(rule: Rule, start: date, year: int) -> int:
+    """The first year from `year` (at most 9999) on of which INTERVAL, counted from `start`, keeps any days."""
+    if rule.interval == 1:
+        return year
+    if rule.freq == "YEARLY":
+        return year + (start.year - year) % rule.interval
+    if rule.freq == "MONTHLY":
+        return (12 * year + (12 * (start.year - year) + start.month - 1) % rule.interval) // 12
+    length = 7 if rule.freq == "WEEKLY" else 1
+    step, origin = length * rule.interval, start.toordinal() - (start.weekday() - rule.wkst) % length
+    new_year = date(year, 1, 1).toordinal()
+    # A week that the New Year cuts belongs to both.
+    first = new_year - length + 1 + (origin - new_year + length - 1) % step
+    return date.fromordinal(max(first, new_year)).year if first <= date.max.toordinal() else date.max.year + 1
+
+
 def has_no_day(rule: Rule) -> bool:
     """Whether the rule names no day of any year, whatever its start fills in."""
     if starting_on(rule, date.min) is not rule:
