@@ -21,7 +21,7 @@ from worker.preview import preview_lines
 from worker.vitals import Vitals
 from worker.webhook import Inbox, is_signed, is_token, parse_statuses
 
-MAX_BODY = 1_000_000  # bytes of one webhook
+MAX_BODY = 4_000_000  # bytes of one webhook; Meta: "up to 3 MB" (Webhooks, Overview), which may mean 3 x 1,048,576
 MAX_PREVIEW = 1000
 BODY_SECONDS = 10
 

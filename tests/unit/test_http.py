@@ -259,15 +259,30 @@ async def test_signed_json_without_statuses_is_taken_and_dropped(site: Site, bod
     assert site.stored == []
 
 
-async def test_a_body_of_more_than_a_megabyte_is_refused(site: Site) -> None:
-    body = b" " * (MAX_BODY + 1)
-    assert (await site.post(body)).status_code == 413
+def weighing(size: int) -> bytes:
+    """A webhook of exactly so many bytes, as one with many incoming messages in it is, with a status at its end."""
+    entry = {"id": "1", "changes": [{"field": "messages", "value": {"statuses": [status()]}}]}
+    padded = json.dumps({"padding": "", "entry": [entry]}).encode()
+    return padded.replace(b'""', b'"%s"' % (b"x" * (size - len(padded))), 1)
+
+
+@pytest.mark.parametrize("size", [1_200_000, 2_900_000, 3_000_000, 3 * 2**20])
+async def test_a_webhook_as_large_as_meta_sends_them_is_stored(site: Site, size: int) -> None:
+    body = weighing(size)
+    assert len(body) == size
+    assert (await site.post(body)).status_code == 200
+    assert [[update.job_id for update in updates] for updates in site.stored] == [[JOB]]
+
+
+async def test_a_webhook_larger_than_meta_sends_them_is_refused(site: Site) -> None:
+    assert (await site.post(weighing(MAX_BODY + 1))).status_code == 413
 
     async def chunks() -> AsyncIterator[bytes]:
-        for _ in range(11):
+        for _ in range(MAX_BODY // 100_000 + 1):
             yield b" " * 100_000
 
     assert (await site.client.post("/webhook", content=chunks())).status_code == 413
+    assert site.stored == []
 
 
 async def test_a_client_that_leaves_in_mid_body_does_no_harm(site: Site) -> None:
