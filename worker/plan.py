@@ -58,7 +58,7 @@ def plan(row: Row, known: Row | None, settings: Settings, now: datetime) -> Enqu
         next_at=iso(step.next_at),
         next_after=iso(step.next_after),
         expires_at=iso(expires_at),
-        phone=(known or {}).get("phone_number") if address and not is_direct(row["contact_id"]) else None,
+        phone=(known or {}).get("phone_number") if address and not recipient.is_direct(row["contact_id"]) else None,
     )
 
 
@@ -80,24 +80,22 @@ def job_id(row: Row) -> str:
 
 def check(row: Row, known: Row, settings: Settings) -> str:
     """The recipient's address. Raises BadMessage for a row that can never be sent as it stands."""
-    read(row, known.get("gateway") or settings.gateway, settings)
+    gateway = known.get("gateway") or settings.gateway
+    read(row, gateway, settings)
     if known.get("connection_exists") is False:
         raise BadMessage("The WhatsApp connection of this message does not exist any more. Choose another one.")
-    if known.get("is_blocked") and not is_direct(row["contact_id"]):
+    if known.get("is_blocked") and not recipient.is_direct(row["contact_id"]):
         raise BadMessage("This contact is blocked. Unblock the contact to write to it.")
     region = known.get("country_code") or settings.default_country_code
-    return recipient.address(row["contact_id"], known.get("phone_number"), region)
+    address = recipient.address(row["contact_id"], known.get("phone_number"), region)
+    recipient.refuse_foreign(address, gateway)
+    return address
 
 
 def read(row: Row, gateway: str | None, settings: Settings) -> content.Content:
     """What is to be sent through this gateway. Raises BadMessage."""
     links = content.Links(settings.allow_http_media, we_fetch=gateway in FETCH_FROM_INSIDE)
     return content.content(row, allow_asset=gateway == "bullmq", links=links)
-
-
-def is_direct(contact_id: str) -> bool:
-    """Whether it is an address itself rather than a contact's id."""
-    return "@" in contact_id or contact_id.lstrip().startswith("+")
 
 
 def next_step(row: Row, known: Row | None, settings: Settings, now: datetime) -> Step:

@@ -15,12 +15,21 @@ from phonenumbers import (
     parse,
 )
 
+from worker.characters import plain, spelled
 from worker.errors import BadRecipient
 
 PERSON_ID = re.compile(r"\d{6,16}@(c\.us|s\.whatsapp\.net)|\d{6,20}@lid")
 GROUP_ID = re.compile(r"\d{6,20}(-\d{6,20})?@g\.us|\d{6,20}@newsletter")
+# A person as one business portfolio knows them, with or without a number (Meta, "Business-scoped user IDs"): the
+# country, ENT for an id of several portfolios, and up to 128 letters and digits.
+USER_ID = re.compile(r"([A-Za-z]{2}\.(?:[Ee][Nn][Tt]\.)?)([A-Za-z0-9]{1,128})")
+TAKE_USER_IDS = frozenset({"cloud", "mock"})
 # What people write between digits; a letter means that it is no phone number, whatever a parser makes of it.
-LOOKS_LIKE_A_NUMBER = re.compile(r"[\d\s().\-/+\u2010-\u2015\u2060\u200e]+")
+LOOKS_LIKE_A_NUMBER = re.compile(r"[\d\s().\-/+~]+")
+NUMBERS_OWN = re.compile(r"[\d\s().\-/+~]")
+# WhatsApp's FAQ "About international phone number format": Mexico's 1 after the 52 is no part of the number any more,
+# as are the prefixes 044 and 045, of which parsers leave the last two digits.
+MEXICO, MEXICOS_PREFIX = 52, re.compile(r"(?:1|44|45)(\d{10})")
 SHORTEST_WITH_COUNTRY_CODE = 11
 SHORTEST_UNKNOWN_RANGE = 10
 
@@ -28,23 +37,43 @@ SHORTEST_UNKNOWN_RANGE = 10
 def address(contact_id: str, contact_phone: str | None, region: str | None) -> str:
     """E.164 with its plus, or a WhatsApp id as written.
 
-    Contains `@` or starts with `+`: itself. Else the phone number of the owner's contact with that id, else a
+    Contains `@`, starts with `+` or is a business-scoped user id: itself. Else the phone number of the owner's contact with that id, else a
     plausible number.
     contact_phone: None where no such contact exists, "" where it has no number.
     region: ISO 3166 code of the country that a number without one belongs to ("IN"), or None.
     Raises BadRecipient, whose text tells the author what to change and never holds the whole number.
     """
-    written = contact_id.strip()
-    if "@" in written or written.startswith("+") or contact_phone is None:
+    written = plain(contact_id)
+    if is_direct(written) or contact_phone is None:
         return resolve(written, region)
-    if not contact_phone.strip():
+    if not (phone := plain(contact_phone)):
         raise BadRecipient(f"Contact {mask(written)} has no phone number: add one, then schedule again.")
-    return resolve(contact_phone.strip(), region)
+    return resolve(phone, region)
+
+
+def is_direct(contact_id: str) -> bool:
+    """Whether it is an address itself rather than a contact's id."""
+    written = plain(contact_id)
+    return "@" in written or written.startswith("+") or is_user_id(written)
+
+
+def is_user_id(written: str) -> bool:
+    """Whether it is a business-scoped user id, which leads to a person through the Cloud API alone."""
+    return USER_ID.fullmatch(written) is not None
+
+
+def refuse_foreign(address: str, gateway: str | None) -> None:
+    """Raises BadRecipient where this gateway cannot write to such an address."""
+    if is_user_id(address) and gateway not in TAKE_USER_IDS:
+        raise BadRecipient(
+            f"{mask(address)!r} is a business-scoped user id, which only the WhatsApp Cloud API can write to:"
+            " choose a connection of it, or write the phone number."
+        )
 
 
 def mask(address: str) -> str:
     """For logs and errors: the last four characters of the number, and the kind of id ("…3210@c.us")."""
-    name, at, domain = address.strip().partition("@")
+    name, at, domain = plain(address).partition("@")
     return (name if len(name) <= 6 else f"…{name[-4:]}") + at + re.sub(r"\d{5,}", "…", domain)[:20]
 
 
@@ -53,13 +82,21 @@ def resolve(written: str, region: str | None) -> str:
     """An address from what stands in one field: a WhatsApp id or a phone number in any common form."""
     if "@" in written:
         return whatsapp_id(written)
+    if scoped := USER_ID.fullmatch(written):
+        return scoped[1].upper() + scoped[2]
     if not LOOKS_LIKE_A_NUMBER.fullmatch(written):
-        raise BadRecipient(
-            f"{mask(written)!r} is neither a contact nor a phone number: pick a contact or write the number."
-        )
+        raise BadRecipient(f"{mask(written)!r} is neither a contact nor a phone number: {advice(written)}.")
     if written.startswith("00"):
         written = f"+{written[2:]}"
     return international(written) if "+" in written else national(written, region)
+
+
+def advice(written: str) -> str:
+    """What to do about something that is no number; where it nearly is one, what is wrong with it."""
+    foreign = dict.fromkeys(c for c in written if not NUMBERS_OWN.fullmatch(c))
+    if sum(c.isdigit() for c in written) < 2 * len(foreign) + 4:
+        return "pick a contact or write the number"
+    return f"take out {', '.join(spelled(c) for c in list(foreign)[:3])}"
 
 
 def whatsapp_id(written: str) -> str:
@@ -102,8 +139,19 @@ def international(written: str) -> str:
     if number is None:
         raise BadRecipient(f"The number {mask(written)} has no country code that exists: check what follows the plus.")
     if is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
-        raise BadRecipient(f"The number {mask(written)} has too few or too many digits for its country: check it.")
+        raise BadRecipient(f"The number {mask(written)} {miscounted(number)}: check it.")
     return e164(number)
+
+
+def miscounted(number: PhoneNumber) -> str:
+    """How many digits there are, and how many there would have to be."""
+    digits, found = len(national_significant_number(number)), numbering(str(number.country_code))
+    right = sorted(found[0]) if found else [0]
+    wanted = f"{right[0]}" if len(right) == 1 else f"{right[0]} to {right[-1]}"
+    return (
+        f"has too few or too many digits for its country: {digits} after +{number.country_code},"
+        f" where numbers have {wanted}"
+    )
 
 
 def national(written: str, region: str | None) -> str:
@@ -133,9 +181,12 @@ def national(written: str, region: str | None) -> str:
 
 def parsed(written: str, region: str | None) -> PhoneNumber | None:
     try:
-        return parse(written, region)
+        number = parse(written, region)
     except NumberParseException:
         return None
+    if number.country_code == MEXICO and (mexican := MEXICOS_PREFIX.fullmatch(str(number.national_number))):
+        return PhoneNumber(MEXICO, int(mexican[1]))
+    return number
 
 
 def e164(number: PhoneNumber) -> str:

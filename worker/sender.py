@@ -19,7 +19,7 @@ from worker.errors import BadMessage, ConfigError
 from worker.gateway import Gateway
 from worker.gateway.routing import ONE_AT_A_TIME, Gateways, sender_of
 from worker.models import Message, Outcome, Rejected, Stopped, Unconfirmed
-from worker.recipient import mask
+from worker.recipient import mask, refuse_foreign
 from worker.times import parse_time
 from worker.waiting import wait_for
 
@@ -154,6 +154,7 @@ def released(job: Job) -> Settlement:
 def to_message(row: dict[str, Any], settings: Settings) -> Message:
     """A claimed row as the gateways want it. Raises BadMessage."""
     what = plan.read(row, row["gateway"], settings)
+    refuse_foreign(row["recipient"], row["gateway"])  # the connection may have got another gateway since
     return Message(
         job_id=row["id"],
         connection_id=row["connection_id"],

@@ -75,10 +75,21 @@ async def test_a_persons_id_becomes_a_number_with_its_plus(
     assert server.received[0].body["to"] == "+919876543210"
 
 
+@pytest.mark.parametrize("written", ["BR.1502576394655843", "US.ENT.11815799212886844830"])
+async def test_a_business_scoped_user_id_has_a_field_of_its_own(
+    written: str, make: Make, serve: Serve, message: Message
+) -> None:
+    """Meta, "Business-scoped user IDs", Messages API: `recipient`; with a `to` beside it that one would count."""
+    server = await serve(answer(200, ACCEPTED["cloud"]))
+    assert await make("cloud", server.url).send(replace(message, recipient=written)) == Sent("id-1")
+    body = server.received[0].body
+    assert (body["recipient"], body.get("to")) == (written, None)
+
+
 async def test_a_group_is_refused_before_anything_is_sent(make: Make, serve: Serve, message: Message) -> None:
     server = await serve(answer(200, ACCEPTED["cloud"]))
     outcome = await make("cloud", server.url).send(replace(message, recipient="120363@g.us"))
-    assert outcome == Rejected("The WhatsApp Cloud API writes to people's numbers alone")
+    assert outcome == Rejected("The WhatsApp Cloud API writes to people's numbers and business-scoped user ids alone")
     assert server.received == []
 
 

@@ -1,5 +1,8 @@
 """Who a message goes to, from what the front end wrote into `contact_id`."""
 
+import sys
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +15,7 @@ from phonenumbers import (
 )
 
 from worker.errors import BadRecipient
-from worker.recipient import address, e164, is_plain, mask, parsed
+from worker.recipient import address, e164, is_plain, mask, parsed, refuse_foreign
 
 
 @pytest.mark.parametrize(
@@ -139,6 +142,147 @@ def test_words_are_not_numbers(written: str) -> None:
         address(written, None, "IN")
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "+52 1 55 1234 5678", "+5215512345678", "5215512345678", "0052 1 55 1234 5678", "+52 55 1234 5678",
+        "+52 044 55 1234 5678", "+52 045 55 1234 5678", "+52 01 55 1234 5678", "+52 (1) 55-1234-5678",
+    ],
+)  # fmt: skip
+def test_mexicos_old_prefixes_are_no_part_of_the_number(written: str) -> None:
+    assert address(written, None, None) == "+525512345678"
+    assert address("42", written, None) == "+525512345678"
+
+
+@pytest.mark.parametrize("written", ["044 55 1234 5678", "1 55 1234 5678", "55 1234 5678", "01 55 1234 5678"])
+def test_mexicos_old_prefixes_are_known_at_home(written: str) -> None:
+    assert address(written, None, "MX") == "+525512345678"
+
+
+def test_a_whatsapp_id_with_mexicos_one_stays_as_it_is() -> None:
+    assert address("5215512345678@c.us", None, None) == "5215512345678@c.us"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("+54 9 11 1234-5678", "+5491112345678"),
+        ("+54 11 15 1234-5678", "+5491112345678"),
+        ("+55 31 98765-4321", "+5531987654321"),
+        ("+55 (31) 8765-4321", "+553187654321"),
+    ],
+)
+def test_argentinas_and_brazils_numbers_keep_what_belongs_to_them(written: str, expected: str) -> None:
+    assert address(written, None, None) == expected
+
+
+INVISIBLE = [
+    chr(point)
+    for point in range(0x80, sys.maxunicode + 1)
+    if unicodedata.category(chr(point)) == "Cf" or 0xFE00 <= point <= 0xFE0F or 0xE0100 <= point <= 0xE01EF
+]
+
+
+def test_every_invisible_character_of_unicode_is_passed_over() -> None:
+    assert len(INVISIBLE) > 400
+    for character in [*INVISIBLE, "\u3164", "\u115f", "\u1160", "\uffa0", "\u2800", "\u034f", "\u20e3", "\u17b4"]:
+        pasted = f"{character}+91 98765{character}43210{character}"
+        assert address(pasted, "+14155550100", None) == "+919876543210", f"U+{ord(character):04X}"
+        assert address("42", pasted, None) == "+919876543210", f"U+{ord(character):04X}"
+
+
+def test_the_digits_of_every_script_are_digits() -> None:
+    zeros = [chr(p) for p in range(sys.maxunicode + 1) if unicodedata.decimal(chr(p), None) == 0]
+    assert len(zeros) > 60
+    for zero in zeros:
+        pasted = "+" + "".join(chr(ord(zero) + int(digit)) for digit in "919876543210")
+        assert address(pasted, None, None) == "+919876543210", unicodedata.name(zero)
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "＋９１（９８７６５）４３２１０", "﹢91﹣98765﹣43210", "⁺91 98765 43210", "➕91 98765 43210", "﬩91 98765 43210",
+        "+91\u221298765\u2212 43210", "+91－98765ー43210", "+91〜98765〜43210", "+91\u301098765\u301143210",
+        "+91\u00a098765\u202f43210", "+91\u300098765\u200343210", "+91\u202898765\u202943210", "+91\t98765\r\n43210",
+        "+91\u008598765\x0043210", "+91．98765·43210", "+91／98765\u204443210", "\ufeff+91 98765 43210\x00",
+        "+9️⃣1️⃣ 9️⃣8️⃣7️⃣6️⃣5️⃣ 43210", "\u2066+91 98765 43210\u2069", "\u202d+91\u2011\u00ad98765\u201343210\u202c",
+    ],
+)  # fmt: skip
+def test_signs_that_look_like_those_of_a_number_are_taken_for_them(pasted: str) -> None:
+    assert address(pasted, "+14155550100", None) == "+919876543210"
+    assert address("42", pasted, "US") == "+919876543210"
+
+
+@pytest.mark.parametrize(
+    "pasted", ["\u200e919876543210@c.us\u200f", "９１９８７６５４３２１０＠ｃ．ｕｓ", "91\u00ad9876543210@C.US "]
+)
+def test_an_id_that_was_pasted_is_the_id(pasted: str) -> None:
+    assert address(pasted, None, None) == "919876543210@c.us"
+
+
+@pytest.mark.parametrize(
+    ("written", "culprit"),
+    [
+        ("+91 98765 4321O", "'O'"),
+        ("+91 98765 4321\u041e", r"U\+041E \(cyrillic capital letter o\)"),
+        ("+91 98765 43210²", r"U\+00B2 \(superscript two\)"),
+        ("+91 98765 4321①", r"U\+2460 \(circled digit one\)"),
+        ("+91 98765 4321\u06640\u0336", r"U\+0336 \(combining long stroke overlay\)"),
+        ("+91 98765 43210;", "';'"),
+        ("+91 98765 43210 / x12", "'x'"),
+        ("+91 98765 43210\u2065", r"U\+2065 \(no character\)"),
+    ],
+)
+def test_what_is_wrong_with_a_number_is_shown_and_not_the_number(written: str, culprit: str) -> None:
+    with pytest.raises(BadRecipient, match=f"take out {culprit}") as refused:
+        address(written, None, None)
+    assert "98765" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("+91 98765", r"5 after \+91, where numbers have \d+ to \d+"),
+        ("+52 1 1 55 1234 5678", r"12 after \+52, where numbers have 10"),
+        ("+1 415 555 01000", r"11 after \+1, where numbers have 10"),
+    ],
+)
+def test_a_miscounted_number_says_by_how_much(written: str, words: str) -> None:
+    with pytest.raises(BadRecipient, match=words):
+        address(written, None, None)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("BR.1502576394655843", "BR.1502576394655843"),
+        ("US.ENT.11815799212886844830", "US.ENT.11815799212886844830"),
+        (" us.13491208655302741918\u200e", "US.13491208655302741918"),
+        ("IN.aB3xY9", "IN.aB3xY9"),
+        ("US." + "7" * 128, "US." + "7" * 128),
+    ],
+)
+def test_a_business_scoped_user_id_is_itself(written: str, expected: str) -> None:
+    assert address(written, "+14155550100", "IN") == address("42", written, "IN") == expected
+    refuse_foreign(expected, "cloud")
+
+
+@pytest.mark.parametrize("gateway", ["waha", "evolution", "wppconnect", "bullmq"])
+def test_a_business_scoped_user_id_leads_nowhere_else(gateway: str) -> None:
+    with pytest.raises(BadRecipient, match=r"…5843' is a business-scoped user id, which only the WhatsApp Cloud API"):
+        refuse_foreign("BR.1502576394655843", gateway)
+    refuse_foreign("+919876543210", gateway)
+
+
+@pytest.mark.parametrize(
+    "written", ["BR.", "B.1502576394655843", "BRA.15025", "BR.15025 76", "US." + "7" * 129, "BR-15025"]
+)
+def test_what_only_looks_like_a_user_id_is_none(written: str) -> None:
+    with pytest.raises(BadRecipient):
+        address(written, None, "IN")
+
+
 def told(contact_id: str, phone: str | None, region: str | None) -> tuple[str, str]:
     """(address, "") or ("", the text for the author)."""
     try:
@@ -152,7 +296,7 @@ def test_whatever_is_written_becomes_an_address_or_a_short_reason(
     contact_id: str, phone: str | None, region: str | None
 ) -> None:
     found, reason = told(contact_id, phone, region)
-    assert found.startswith("+") or "@" in found or 0 < len(reason) < 200
+    assert found.startswith("+") or "@" in found or "." in found or 0 < len(reason) < 300
 
 
 @given(st.from_regex(r"(\+|x@)?[0-9]{8,18}(@[a-z]{2,4})?", fullmatch=True))

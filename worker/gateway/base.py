@@ -72,9 +72,9 @@ def timeout_within(lease_seconds: float) -> float:
 
 
 def person(recipient: str) -> str | None:
-    """The digits of a person's number; None where it is a group, a channel or a hidden id (`@lid`)."""
+    """The digits of a person's number; None where it is a group, a channel or an id without one (`@lid`, `BR.150…`)."""
     name, _, domain = recipient.lstrip("+").partition("@")
-    return name if domain in ("", "c.us", "s.whatsapp.net") else None
+    return name if name.isdigit() and domain in ("", "c.us", "s.whatsapp.net") else None
 
 
 def parts(message: Message) -> list[Message]:

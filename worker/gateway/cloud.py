@@ -85,16 +85,18 @@ class Cloud(PostingGateway):
         return self.posted(message, message.template or {})
 
     def posted(self, message: Message, body: dict[str, object]) -> Request | Rejected:
+        # Without the plus the sender's own country code may be put before a number; an id has a field of its own.
         digits = person(message.recipient)
-        if not digits:
-            return Rejected("The WhatsApp Cloud API writes to people's numbers alone")
+        to = {"to": f"+{digits}"} if digits else {"recipient": message.recipient}
+        if not digits and "@" in message.recipient:
+            return Rejected("The WhatsApp Cloud API writes to people's numbers and business-scoped user ids alone")
         sender = quote(message.sender or self.phone_number_id, safe="")
         return Request(
             f"/{sender}/messages",
             {
                 "messaging_product": "whatsapp",
                 "recipient_type": "individual",
-                "to": f"+{digits}",  # without the plus the sender's own country code may be put before it
+                **to,
                 "type": message.kind,
                 message.kind: body,
                 "biz_opaque_callback_data": message.job_id,
