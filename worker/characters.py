@@ -17,7 +17,7 @@ BY_CATEGORY = {"Pd": "-", "Ps": "(", "Pe": ")", "Zs": " ", "Zl": " ", "Zp": " ",
 
 @lru_cache(maxsize=4096)
 def is_invisible(character: str) -> bool:
-    """Format characters, variation selectors, enclosing keycaps, fillers: they alone are nothing that one could read."""
+    """Format characters, variation selectors, enclosing keycaps, fillers: none of them can be read."""
     kind = category(character)
     if kind in ("Mn", "Me"):
         return combining(character) == 0  # the others are strokes and accents, which change what is read

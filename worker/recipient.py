@@ -37,8 +37,8 @@ SHORTEST_UNKNOWN_RANGE = 10
 def address(contact_id: str, contact_phone: str | None, region: str | None) -> str:
     """E.164 with its plus, or a WhatsApp id as written.
 
-    Contains `@`, starts with `+` or is a business-scoped user id: itself. Else the phone number of the owner's contact with that id, else a
-    plausible number.
+    Contains `@`, starts with `+` or is a business-scoped user id: itself. Else the phone number of the owner's contact
+    with that id, else a plausible number.
     contact_phone: None where no such contact exists, "" where it has no number.
     region: ISO 3166 code of the country that a number without one belongs to ("IN"), or None.
     Raises BadRecipient, whose text tells the author what to change and never holds the whole number.
