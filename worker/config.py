@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     retry_attempts: int = Field(3, ge=1, le=20)
     retry_delay_seconds: float = Field(60, ge=0, le=86400)
     allow_http_media: bool = False
+    link_previews: bool = False
 
     gateway: GatewayName | None = None
     mock_failure_rate: float = Field(0, ge=0, le=1)
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
     whatsapp_verify_token: str | None = Field(None, repr=False)
     waha_url: str | None = None
     waha_api_key: str | None = Field(None, repr=False)
+    waha_check_numbers: bool = True
     evolution_url: str | None = None
     evolution_api_key: str | None = Field(None, repr=False)
     wppconnect_url: str | None = None

@@ -19,7 +19,7 @@ def media(kind: str, mime_type: str, url: str | None, name: str) -> dict[str, An
 @pytest.mark.parametrize(
     ("fields", "path", "body"),
     [
-        ({}, "sendText", {"text": "Hello 😀"}),
+        ({}, "sendText", {"text": "Hello 😀", "linkPreview": False}),
         ({"kind": "image", "media": IMAGE}, "sendMedia", media("image", "image/png", IMAGE.url, "a.png")),
         ({"kind": "video", "media": VIDEO}, "sendMedia", media("video", "video/mp4", VIDEO.url, "video.mp4")),
         (
@@ -126,3 +126,14 @@ async def test_a_check_reads_the_instances_state(
     server = await serve(answer(200, body))
     assert await make("evolution", server.url).check("my shop") == health
     assert server.received[0].path == "/instance/connectionState/my%20shop"
+
+
+@pytest.mark.parametrize("kind", ["text", "image", "audio"])
+async def test_a_channel_is_not_mistaken_for_a_group(kind: Any, make: Make, serve: Serve, message: Message) -> None:
+    """evolution-api/src/utils/createJid.ts makes …@g.us of it."""
+    server = await serve(answer(201, ACCEPTED["evolution"]))
+    channel = replace(message, recipient="120363025246125486@newsletter", kind=kind, media=IMAGE)
+    outcome = await make("evolution", server.url).send(channel)
+    assert isinstance(outcome, Rejected)
+    assert "not to the channel" in outcome.reason
+    assert server.received == []

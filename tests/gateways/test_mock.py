@@ -12,10 +12,10 @@ from worker.gateway.mock import Mock
 from worker.models import Message, Rejected, Sent
 
 SETTINGS = {
-    "concurrency": 20, "lease_seconds": 60.0, "mock_failure_rate": 0.0, "mock_delay_ms": 250.0,
+    "concurrency": 20, "lease_seconds": 60.0, "link_previews": False, "mock_failure_rate": 0.0, "mock_delay_ms": 250.0,
     "whatsapp_phone_number_id": "1066", "whatsapp_access_token": "t",
     "whatsapp_api_base": "https://graph.facebook.com/v25.0",
-    "waha_url": "http://waha:3000", "waha_api_key": None,
+    "waha_url": "http://waha:3000", "waha_api_key": None, "waha_check_numbers": True,
     "evolution_url": "http://evolution:8080", "evolution_api_key": "k",
     "wppconnect_url": "http://wpp:21465", "wppconnect_token": "t",
     "redis_url": "redis://localhost:6379", "bullmq_queue": "broadcast", "bullmq_prefix": "bull",

@@ -15,7 +15,7 @@ TO = {"session": "shop", "chatId": "919876543210@c.us"}
 @pytest.mark.parametrize(
     ("fields", "path", "body"),
     [
-        ({}, "/api/sendText", {"text": "Hello 😀"}),
+        ({}, "/api/sendText", {"text": "Hello 😀", "linkPreview": False}),
         (
             {"kind": "image", "media": IMAGE},
             "/api/sendImage",

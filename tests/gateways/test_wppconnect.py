@@ -12,17 +12,17 @@ from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Uncon
 TO = {"phone": "919876543210", "isGroup": False, "isNewsletter": False, "isLid": False}
 
 
-def file(url: str | None, name: str) -> dict[str, Any]:
-    return {"path": url, "filename": name, "caption": "Hello 😀"}
+def file(kind: str, url: str | None, name: str) -> dict[str, Any]:
+    return {"path": url, "filename": name, "caption": "Hello 😀", "options": {"type": kind}}
 
 
 @pytest.mark.parametrize(
     ("fields", "path", "body"),
     [
-        ({}, "send-message", {"message": "Hello 😀"}),
-        ({"kind": "image", "media": IMAGE}, "send-image", file(IMAGE.url, "a.png")),
-        ({"kind": "video", "media": VIDEO}, "send-file", file(VIDEO.url, "video.mp4")),
-        ({"kind": "document", "media": PDF}, "send-file", file(PDF.url, "r.pdf")),
+        ({}, "send-message", {"message": "Hello 😀", "options": {"linkPreview": False}}),
+        ({"kind": "image", "media": IMAGE}, "send-image", file("image", IMAGE.url, "a.png")),
+        ({"kind": "video", "media": VIDEO}, "send-file", file("video", VIDEO.url, "video.mp4")),
+        ({"kind": "document", "media": PDF}, "send-file", file("document", PDF.url, "r.pdf")),
         (
             {"kind": "audio", "media": AUDIO, "text": ""},
             "send-voice",
@@ -37,6 +37,14 @@ async def test_each_kind_is_posted_as_documented(
     assert await make("wppconnect", server.url).send(replace(message, **fields)) == Sent("id-1")
     (request,) = server.received
     assert (request.method, request.path, request.body) == ("POST", f"/api/shop/{path}", {**TO, **body})
+
+
+async def test_a_picture_that_is_sent_as_a_document_stays_one(make: Make, serve: Serve, message: Message) -> None:
+    """The server would detect its kind (wppconnect, sender.layer.ts)."""
+    server = await serve(answer(201, ACCEPTED["wppconnect"]))
+    await make("wppconnect", server.url).send(replace(message, kind="document", media=replace(IMAGE, kind="document")))
+    assert server.received[0].path == "/api/shop/send-file"
+    assert server.received[0].body["options"] == {"type": "document"}
 
 
 async def test_there_are_no_templates(make: Make, serve: Serve, message: Message) -> None:
@@ -61,7 +69,7 @@ async def test_the_kind_of_recipient_is_a_flag(
 ) -> None:
     server = await serve(answer(201, ACCEPTED["wppconnect"]))
     await make("wppconnect", server.url).send(replace(message, recipient=recipient))
-    assert server.received[0].body == {**TO, **flags, "message": "Hello 😀"}
+    assert {**server.received[0].body, "options": None} == {**TO, **flags, "message": "Hello 😀", "options": None}
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,8 @@ BAD_STATES = ("BANNED", "DELETED", "DISCONNECTED", "MIGRATED", "RESTRICTED", "UN
 class Cloud(PostingGateway):
     name = "cloud"
 
-    def __init__(self, http: Http, phone_number_id: str) -> None:
-        super().__init__(http)
+    def __init__(self, http: Http, phone_number_id: str, *, link_previews: bool = False) -> None:
+        super().__init__(http, link_previews=link_previews)
         self.phone_number_id = phone_number_id
 
     async def send_part(self, message: Message, deadline: float) -> Answered:
@@ -69,7 +69,7 @@ class Cloud(PostingGateway):
         return outcome
 
     def text(self, message: Message) -> Request | Rejected:
-        return self.posted(message, {"body": message.text, "preview_url": False})
+        return self.posted(message, {"body": message.text, "preview_url": self.link_previews})
 
     def file(self, message: Message, file: File) -> Request | Rejected:
         if file.kind == "image" and file.mime_type.partition(";")[0] not in PICTURES:
@@ -134,4 +134,4 @@ def build(settings: Settings) -> Cloud:
     headers = {"authorization": f"Bearer {settings.whatsapp_access_token or ''}"}
     timeout = timeout_within(settings.lease_seconds)
     http = Http(settings.whatsapp_api_base, headers, timeout=timeout, connections=settings.concurrency)
-    return Cloud(http, settings.whatsapp_phone_number_id or "")
+    return Cloud(http, settings.whatsapp_phone_number_id or "", link_previews=settings.link_previews)

@@ -9,6 +9,8 @@ from worker.gateway.posting import Fault, File, PostingGateway, Request
 from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
 
 UNKNOWN = Rejected("No WhatsApp account has this number")
+# evolution-api/src/utils/createJid.ts (2.3.x): what is neither a group's id nor a person's becomes one of the two
+NO_CHANNELS = Rejected("Evolution would write to a group of this number and not to the channel: use another gateway")
 INSTANCE_DOWN = Stopped("The Evolution instance is not connected to WhatsApp")
 FAULTS: tuple[Fault, ...] = (
     (None, "exists: false", UNKNOWN),
@@ -25,16 +27,18 @@ class Evolution(PostingGateway):
     name = "evolution"
     faults = FAULTS
 
-    def text(self, message: Message) -> Request:
-        return Request(path("sendText", message), {"number": number(message), "text": message.text})
+    def text(self, message: Message) -> Request | Rejected:
+        # evolution-api/src/validate/message.schema.ts, textMessageSchema; previewed unless it is false
+        written = {"text": message.text, "linkPreview": self.link_previews}
+        return addressed("sendText", message, written)
 
-    def file(self, message: Message, file: File) -> Request:
+    def file(self, message: Message, file: File) -> Request | Rejected:
         if file.kind == "audio":
-            return Request(path("sendWhatsAppAudio", message), {"number": number(message), "audio": file.url})
-        return Request(
-            path("sendMedia", message),
+            return addressed("sendWhatsAppAudio", message, {"audio": file.url})
+        return addressed(
+            "sendMedia",
+            message,
             {
-                "number": number(message),
                 "mediatype": file.kind,
                 "mimetype": file.mime_type,
                 "media": file.url,
@@ -43,12 +47,12 @@ class Evolution(PostingGateway):
             },
         )
 
-    def template(self, message: Message) -> Request:
+    def template(self, message: Message) -> Request | Rejected:
         written = message.template or {}
-        return Request(
-            path("sendTemplate", message),
+        return addressed(
+            "sendTemplate",
+            message,
             {
-                "number": number(message),
                 "name": written.get("name"),
                 "language": dig(written, "language", "code"),
                 "components": written.get("components"),
@@ -75,15 +79,15 @@ class Evolution(PostingGateway):
         return Health(state == "open", f"instance {state}")
 
 
-def path(verb: str, message: Message) -> str:
-    return f"/message/{verb}/{quote(message.sender, safe='')}"
-
-
-def number(message: Message) -> str:
-    return person(message.recipient) or message.recipient
+def addressed(verb: str, message: Message, body: dict[str, object]) -> Request | Rejected:
+    if message.recipient.endswith("@newsletter"):
+        return NO_CHANNELS
+    number = person(message.recipient) or message.recipient
+    return Request(f"/message/{verb}/{quote(message.sender, safe='')}", {"number": number, **body})
 
 
 def build(settings: Settings) -> Evolution:
     headers = {"apikey": settings.evolution_api_key or ""}
     timeout = timeout_within(settings.lease_seconds)
-    return Evolution(Http(settings.evolution_url or "", headers, timeout=timeout, connections=settings.concurrency))
+    http = Http(settings.evolution_url or "", headers, timeout=timeout, connections=settings.concurrency)
+    return Evolution(http, link_previews=settings.link_previews)

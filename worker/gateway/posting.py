@@ -44,8 +44,9 @@ class PostingGateway(ABC):
     name: str
     faults: Sequence[Fault] = ()
 
-    def __init__(self, http: Http) -> None:
-        self.http = http
+    def __init__(self, http: Http, *, link_previews: bool = False) -> None:
+        """link_previews: whether a text's first link is shown with a picture and a title."""
+        self.http, self.link_previews = http, link_previews
         self.timeout = http.timeout
 
     async def send(self, message: Message) -> Answered:

@@ -1,12 +1,16 @@
 """WAHA, the WhatsApp HTTP API (https://waha.devlike.pro/docs/how-to/send-messages)."""
 
+import asyncio
+from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from worker.gateway.base import Settings, person, timeout_within
-from worker.gateway.http import Answered, Http, dig, first_text
+from worker.gateway.http import Answer, Answered, Http, dig, first_text
+from worker.gateway.numbers import Numbers
 from worker.gateway.posting import Fault, File, PostingGateway, Request
 from worker.models import Health, Kind, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
+from worker.recipient import PERSON_ID
 
 ROUTES: dict[Kind, str] = {
     "image": "/api/sendImage",
@@ -15,7 +19,9 @@ ROUTES: dict[Kind, str] = {
     "document": "/api/sendFile",
 }
 ACK_ERROR = -1
+LOOK_UP_SECONDS = 5.0
 
+NOT_THERE = Rejected("WAHA says that no WhatsApp account has this number: check it, or set WAHA_CHECK_NUMBERS=false")
 UNKNOWN = Rejected("No WhatsApp account has this number")
 SESSION_DOWN = Stopped("The WAHA session is not connected to WhatsApp")
 FAULTS: tuple[Fault, ...] = (
@@ -31,11 +37,38 @@ FAULTS: tuple[Fault, ...] = (
 
 
 class Waha(PostingGateway):
+    """check_numbers: WAHA is asked which chat a number has before it is first written to."""
+
     name = "waha"
     faults = FAULTS
 
+    def __init__(self, http: Http, *, link_previews: bool = False, check_numbers: bool = False) -> None:
+        super().__init__(http, link_previews=link_previews)
+        self.numbers = Numbers(self.look_up) if check_numbers else None
+
+    async def send_part(self, message: Message, deadline: float) -> Answered:
+        """What it answers is written to; where it does not answer, the number as it is."""
+        digits = person(message.recipient)
+        chat = await self.numbers.of(message.sender, digits) if self.numbers and digits else None
+        if chat == "":
+            return NOT_THERE
+        return await super().send_part(replace(message, recipient=chat or message.recipient), deadline)
+
+    async def look_up(self, session: str, digits: str) -> str | None:
+        """GET /api/contacts/check-exists (WAHA/src/api/contacts.controller.ts: `{numberExists, chatId}`)."""
+        deadline = asyncio.get_running_loop().time() + min(LOOK_UP_SECONDS, self.timeout / 6)
+        query = urlencode({"phone": digits, "session": session})
+        answer = await self.http.call("GET", f"/api/contacts/check-exists?{query}", deadline)
+        if not isinstance(answer, Answer) or not answer.ok:
+            return None
+        if dig(answer.body, "numberExists") is False:
+            return ""
+        chat = first_text(answer.body, ("chatId",), ("chatId", "_serialized")).lower()
+        return chat if PERSON_ID.fullmatch(chat) else None
+
     def text(self, message: Message) -> Request:
-        return Request("/api/sendText", {**addressed(message), "text": message.text})
+        previewed = {"linkPreview": self.link_previews}  # WAHA/src/structures/chatting.dto.ts; true by default
+        return Request("/api/sendText", {**addressed(message), "text": message.text, **previewed})
 
     def file(self, message: Message, file: File) -> Request:
         described = {"mimetype": file.mime_type, "filename": file.name, "url": file.url}
@@ -71,4 +104,5 @@ def addressed(message: Message) -> dict[str, object]:
 def build(settings: Settings) -> Waha:
     headers = {"x-api-key": settings.waha_api_key or ""}
     timeout = timeout_within(settings.lease_seconds)
-    return Waha(Http(settings.waha_url or "", headers, timeout=timeout, connections=settings.concurrency))
+    http = Http(settings.waha_url or "", headers, timeout=timeout, connections=settings.concurrency)
+    return Waha(http, link_previews=settings.link_previews, check_numbers=settings.waha_check_numbers)

@@ -34,12 +34,20 @@ class Wppconnect(PostingGateway):
     faults = FAULTS
 
     def text(self, message: Message) -> Request:
-        return Request(path("send-message", message), {**addressed(message), "message": message.text})
+        # wppconnect-server/src/controller/messageController.ts hands `options` to wa-js, whose sendTextMessage reads it
+        options = {"linkPreview": self.link_previews}
+        return Request(
+            path("send-message", message), {**addressed(message), "message": message.text, "options": options}
+        )
 
     def file(self, message: Message, file: File) -> Request:
         body = {**addressed(message), "path": file.url, "filename": file.name}
-        captioned = body if file.kind == "audio" else {**body, "caption": message.text}
-        return Request(path(ROUTES[file.kind], message), captioned)
+        if file.kind == "audio":
+            return Request(path(ROUTES[file.kind], message), body)
+        # Without it the kind is detected, and a picture that its author sends as a document arrives as a picture
+        # (wppconnect/src/api/layers/sender.layer.ts, sendFile: `auto-detect`).
+        options = {"type": file.kind}
+        return Request(path(ROUTES[file.kind], message), {**body, "caption": message.text, "options": options})
 
     def accepted(self, body: Any) -> Answered:
         """A 201 also comes for what WhatsApp Web gave up at once; the message tells (its issue 2517)."""
@@ -83,4 +91,5 @@ def addressed(message: Message) -> dict[str, object]:
 def build(settings: Settings) -> Wppconnect:
     headers = {"authorization": f"Bearer {settings.wppconnect_token or ''}"}
     timeout = timeout_within(settings.lease_seconds)
-    return Wppconnect(Http(settings.wppconnect_url or "", headers, timeout=timeout, connections=settings.concurrency))
+    http = Http(settings.wppconnect_url or "", headers, timeout=timeout, connections=settings.concurrency)
+    return Wppconnect(http, link_previews=settings.link_previews)
