@@ -72,6 +72,8 @@ class Settings(BaseSettings):
 
     http_host: str = "127.0.0.1"
     http_port: int = Field(0, ge=0, le=65535)
+    http_token: str | None = Field(None, repr=False)
+    http_origins: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @classmethod

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass
@@ -31,9 +32,11 @@ from worker.watchdog import Watchdog
 from worker.webhook import Inbox
 
 if TYPE_CHECKING:
-    from worker.http import HttpServer
+    from worker.server import HttpServer
 
 log = structlog.get_logger()
+
+MOST_DESCRIPTORS = 65_536  # of one process
 
 
 @dataclass
@@ -85,6 +88,7 @@ async def run(settings: Settings) -> None:
     """The daemon, until SIGTERM or SIGINT; a second signal ends it at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    _take_descriptors()
     for sig in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sig, _on_signal, stop)
     async with assembled(settings) as parts:
@@ -124,12 +128,22 @@ def _loops(parts: Parts, settings: Settings, stop: asyncio.Event) -> Iterator[Co
 
 def _listen(parts: Parts, settings: Settings, inbox: Inbox) -> "HttpServer":
     """Starts /healthz, /metrics, /preview and, where its secrets are set, the webhook. Raises ConfigError."""
-    from worker.http import HttpServer, Pages, Webhook  # a daemon without them need not load a web server
+    # A daemon without them need not load a web server.
+    from worker.access import Access, Users, asking, is_loopback
+    from worker.http import Pages, Webhook
+    from worker.server import HttpServer
 
     webhook = None
     if settings.whatsapp_app_secret and settings.whatsapp_verify_token:
         webhook = Webhook(settings.whatsapp_app_secret, settings.whatsapp_verify_token, inbox)
-    server = HttpServer(Pages(parts.vitals, parts.metrics, webhook).app(), settings.http_host, settings.http_port)
+    guarded = bool(settings.whatsapp_app_secret or settings.whatsapp_verify_token)
+    access = Access(
+        settings.http_token,
+        guarded=guarded or not is_loopback(settings.http_host),
+        users=Users(asking(settings.supabase_url, settings.supabase_service_role_key)),
+    )
+    pages = Pages(parts.vitals, parts.metrics, webhook, access, settings.http_origins.split())
+    server = HttpServer(pages.app(), settings.http_host, settings.http_port)
     server.start()
     return server
 
@@ -143,6 +157,13 @@ def _wake(parts: Parts, settings: Settings) -> Wake:
     )
     parts.vitals.realtime = lambda: wake.state
     return wake
+
+
+def _take_descriptors() -> None:
+    """As many as we may have: each message on its way has one, and usual limits are from a time of fewer."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most if 0 < most < MOST_DESCRIPTORS else MOST_DESCRIPTORS, most))
 
 
 def _on_signal(stop: asyncio.Event) -> None:

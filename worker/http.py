@@ -4,18 +4,19 @@ So they answer, and tell what is wrong, even when the loop that does the work is
 """
 
 import asyncio
-import contextlib
-import socket
-import threading
+import time
+from collections.abc import Sequence
 
-import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from worker.errors import ConfigError, WorkerError
+from worker.access import Access, Refusal
+from worker.errors import WorkerError
 from worker.metrics import Metrics
 from worker.preview import preview_lines
 from worker.vitals import Vitals
@@ -24,6 +25,7 @@ from worker.webhook import Inbox, is_signed, is_token, parse_statuses
 MAX_BODY = 4_000_000  # bytes of one webhook; Meta: "up to 3 MB" (Webhooks, Overview), which may mean 3 x 1,048,576
 MAX_PREVIEW = 1000
 BODY_SECONDS = 10
+MOST_PREVIEWS = 20  # that wait; each takes some milliseconds (docs/recurrence.md)
 
 
 class Webhook:
@@ -64,16 +66,32 @@ class Webhook:
 
 
 class Pages:
-    """What anybody may read. `webhook` is None where its two secrets are not set; then it is not mounted."""
+    """`webhook` is None where its two secrets are not set; then it is not mounted.
 
-    def __init__(self, vitals: Vitals, metrics: Metrics, webhook: Webhook | None = None) -> None:
+    access: who may read what; a stranger learns from /healthz whether the daemon is well and no more.
+    origins: of the pages whose scripts may ask for a preview (CORS).
+    """
+
+    def __init__(
+        self,
+        vitals: Vitals,
+        metrics: Metrics,
+        webhook: Webhook | None = None,
+        access: Access | None = None,
+        origins: Sequence[str] = (),
+    ) -> None:
         self._vitals, self._metrics, self._webhook = vitals, metrics, webhook
+        self._access, self._origins = access or Access(), origins
+        self._turn, self._waiting = asyncio.Lock(), 0
 
     def app(self) -> Starlette:
+        cors = Middleware(
+            CORSMiddleware, allow_origins=self._origins, allow_methods=["GET"], allow_headers=["authorization"]
+        )
         routes = [
             Route("/healthz", self.healthz),
             Route("/metrics", self.metrics),
-            Route("/preview", self.preview),
+            Route("/preview", self.preview, methods=["GET", "OPTIONS"], middleware=[cors]),
         ]
         if self._webhook:
             routes += [
@@ -82,9 +100,12 @@ class Pages:
             ]
         return Starlette(routes=routes)
 
-    async def healthz(self, _: Request) -> Response:
-        """200, or 503 with the reasons in `problems`; the rest is for people."""
+    async def healthz(self, request: Request) -> Response:
+        """200, or 503 with the reasons in `problems`; the rest is for people. Strangers get no reasons."""
         vitals, problems = self._vitals, self._vitals.problems()
+        code = 503 if problems else 200
+        if not self._access.is_operator(request):
+            return JSONResponse({"ok": not problems}, code)
         now = vitals.clock()
         report = {
             "ok": not problems,
@@ -95,21 +116,47 @@ class Pages:
             "gateway": {"ok": vitals.gateway.ok, "detail": vitals.gateway.detail},
             "seconds_since_progress": {k: round(now - b.at, 1) for k, b in vitals.beats.copy().items()},
         }
-        return JSONResponse(report, 503 if problems else 200)
+        return JSONResponse(report, code)
 
-    async def metrics(self, _: Request) -> Response:
+    async def metrics(self, request: Request) -> Response:
+        if refusal := self._access.refusal(request):
+            return _refuse(refusal)
         return Response(self._metrics.render(), headers={"content-type": CONTENT_TYPE_LATEST})
 
-    def preview(self, request: Request) -> Response:
-        """?start&pattern&timezone, and count (10, at most 1000), and end. Not async: a rule may take long."""
-        given = request.query_params
+    async def preview(self, request: Request) -> Response:
+        """?start&pattern&timezone, and count (10, at most 1000), and end. Also for users: their access token.
+
+        One at a time, and then the interpreter is the others' for as long.
+        """
+        if refusal := await self._access.refusal_of_user(request):
+            return _refuse(refusal)
+        if self._waiting >= MOST_PREVIEWS:
+            return _refuse(Refusal(503, "Too many previews at the moment. Try again in a second."))
+        self._waiting += 1
         try:
-            count = _count(given.get("count", "10"))
-            start, pattern, timezone = (_required(request, k) for k in ("start", "pattern", "timezone"))
-            lines = preview_lines(start, pattern, timezone, count, given.get("end"))
-        except WorkerError as error:
-            return JSONResponse({"error": str(error)}, 400)
-        return JSONResponse({"occurrences": lines})
+            async with self._turn:
+                began = time.monotonic()
+                answer = _preview(request)
+                await asyncio.sleep(time.monotonic() - began)
+        finally:
+            self._waiting -= 1
+        return answer
+
+
+def _preview(request: Request) -> Response:
+    given = request.query_params
+    try:
+        count = _count(given.get("count", "10"))
+        start, pattern, timezone = (_required(request, k) for k in ("start", "pattern", "timezone"))
+        lines = preview_lines(start, pattern, timezone, count, given.get("end"))
+    except WorkerError as error:
+        return JSONResponse({"error": str(error)}, 400)
+    return JSONResponse({"occurrences": lines})
+
+
+def _refuse(refusal: Refusal) -> Response:
+    headers = {401: {"www-authenticate": "Bearer"}, 429: {"retry-after": "1"}, 503: {"retry-after": "1"}}
+    return JSONResponse({"error": refusal.reason}, refusal.status, headers.get(refusal.status))
 
 
 def _count(text: str) -> int:
@@ -133,70 +180,3 @@ async def _body(request: Request) -> bytes | None:
         if len(body) > MAX_BODY:
             return None
     return bytes(body)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, without looking ten times a second whether to end, which takes 0.2 % of a core when idle."""
-
-    _loop: asyncio.AbstractEventLoop | None = None
-
-    async def main_loop(self) -> None:
-        self._ended = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        while not await self.on_tick(0):  # which also renews the Date header
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), 1)
-
-    def end(self) -> None:
-        """From any thread."""
-        self.should_exit = True
-        if self._loop:
-            self._loop.call_soon_threadsafe(self._ended.set)
-
-
-class HttpServer:
-    """Listens from its making; answers from start() to stop(). `port` is the one in use if 0 was asked for.
-
-    Raises ConfigError when the address cannot be listened on.
-    """
-
-    def __init__(self, app: Starlette, host: str, port: int) -> None:
-        self._socket = _listen(host, port)
-        self.port: int = self._socket.getsockname()[1]
-        config = uvicorn.Config(
-            app,
-            http="h11",
-            ws="none",
-            loop="asyncio",
-            lifespan="off",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=1000,
-            timeout_graceful_shutdown=1,
-        )
-        self._server = _Server(config)
-        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self, seconds: float = 2.0) -> None:
-        """Lets requests under way finish, within `seconds`."""
-        if self._thread.is_alive():
-            self._server.end()
-            self._thread.join(seconds)
-        self._socket.close()
-
-    def _serve(self) -> None:
-        self._server.run(sockets=[self._socket])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigError(f"HTTP_HOST and HTTP_PORT: cannot listen on {host}:{port}: {error.strerror}") from error

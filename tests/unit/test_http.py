@@ -18,9 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import ConfigError, StoreError
-from worker.http import MAX_BODY, HttpServer, Pages, Webhook
+from worker.http import MAX_BODY, Pages, Webhook
 from worker.metrics import Metrics
 from worker.models import Health
+from worker.server import HttpServer
 from worker.vitals import Vitals
 from worker.webhook import Inbox, StatusUpdate, is_signed, parse_statuses
 
