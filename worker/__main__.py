@@ -1,6 +1,7 @@
 """The command line: `python -m worker run | once | status | preview | resolve | connection | doctor`."""
 
 import asyncio
+import io
 import sys
 from enum import StrEnum
 from typing import Annotated
@@ -67,11 +68,12 @@ def resolve(message_id: Annotated[str, typer.Argument(metavar="ID")], outcome: O
 def connection(
     connection_id: Annotated[str, typer.Argument(metavar="ID")],
     changes: Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]…")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
 ) -> None:
     """Shows a connection's settings, or changes them: `messages=15 period_seconds=60`. Empty: the default."""
     from worker import operate
 
-    asyncio.run(operate.connection(config.load(), connection_id, changes or []))
+    asyncio.run(operate.connection(config.load(), connection_id, changes or [], as_json))
 
 
 @app.command()
@@ -103,6 +105,9 @@ def preview(
 
 def main() -> int:
     """Exit codes: 0, 1 for what went wrong, 2 for wrong usage, 78 for an unusable configuration."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks an arrow or a name's letters is no fault
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except ConfigError as e:

@@ -24,7 +24,7 @@ from tenacity.stop import stop_base, stop_never
 from worker.calls import Row
 from worker.clock import Clock
 from worker.config import Settings
-from worker.errors import StoreError, StoreRefused
+from worker.errors import ConfigError, StoreError, StoreRefused
 from worker.metrics import Metrics
 from worker.times import parse_time
 
@@ -162,6 +162,25 @@ class Api:
         if self._down_since is not None:
             log.info("Supabase answers again", after_seconds=round(time.monotonic() - self._down_since, 1))
             self._down_since = None
+
+
+async def refuse_redirect(settings: Settings) -> None:
+    """Raises ConfigError where SUPABASE_URL leads to the same path at another address, from http to https for one.
+
+    Only for that: whatever else the server answers, or does not, may be over in a moment.
+    """
+    path = "/rest/v1/"
+    try:
+        async with httpx.AsyncClient(timeout=5) as http:
+            answer = await http.get(
+                settings.supabase_url + path, headers={"apikey": settings.supabase_service_role_key}
+            )
+    except (httpx.HTTPError, OSError):
+        return
+    given, final = answer.url, answer.next_request.url if answer.next_request else answer.url
+    if final.path == given.path and (final.scheme, final.netloc) != (given.scheme, given.netloc):
+        address = str(final).partition("?")[0].removesuffix(path)
+        raise ConfigError(f"SUPABASE_URL: the server there redirects to {address}: set it to that")
 
 
 def classify(name: str, error: APIError, status: int) -> StoreError | StoreRefused:

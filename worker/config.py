@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
+import httpx
 from dotenv import dotenv_values
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from worker import recurrence
+from worker import addresses, recurrence
 from worker.errors import BadTimezone, ConfigError
 
 GatewayName = Literal["mock", "cloud", "waha", "evolution", "wppconnect", "bullmq"]
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     http_port: int = Field(0, ge=0, le=65535)
     http_token: str | None = Field(None, repr=False)
     http_origins: str = ""
+    process_number: int = Field(0, ge=0, le=999)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @classmethod
@@ -89,12 +91,21 @@ class Settings(BaseSettings):
     @field_validator("supabase_url", "waha_url", "evolution_url", "wppconnect_url", "whatsapp_api_base")
     @classmethod
     def is_web_address(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be an address that starts with http:// or https://")
-        return value.rstrip("/")
+        return None if value is None else addresses.base(value)
+
+    @field_validator("supabase_url")
+    @classmethod
+    def is_a_projects_address(cls, value: str) -> str:
+        return addresses.project(value)
+
+    @field_validator("supabase_service_role_key")
+    @classmethod
+    def is_no_public_key(cls, value: str) -> str:
+        if addresses.is_public_key(value):
+            raise ValueError(
+                "is the public (anon) key, which sees no messages: give the service_role or sb_secret_ key"
+            )
+        return value
 
     @field_validator("default_timezone")
     @classmethod
@@ -126,9 +137,12 @@ def missing_for(gateway: str, settings: Settings) -> list[str]:
 
 def load(environ: Mapping[str, str] | None = None, dotenv: str | Path | None = ".env") -> Settings:
     """The settings from `.env` and the process environment, which wins. Raises ConfigError naming every fault."""
-    raw = {**(dotenv_values(dotenv) if dotenv else {}), **(os.environ if environ is None else environ)}
-    values, faults = _with_files({k.lower(): v for k, v in raw.items() if v is not None})
-    known: dict[str, Any] = {name: values[name] for name in Settings.model_fields if values.get(name, "").strip()}
+    file, faults = _read(dotenv) if dotenv else ({}, [])
+    raw = {**file, **(os.environ if environ is None else environ)}
+    values, unread = _with_files({k.lower(): v.strip() for k, v in raw.items() if v is not None})
+    known: dict[str, Any] = {name: values[name] for name in Settings.model_fields if values.get(name)}
+    faults += unread + [fault for name, value in known.items() if (fault := _unprintable(name, value))]
+    faults += [fault] if (fault := _proxy_fault()) else []
     if "gateway" not in known:
         name, fault = _choose_gateway(values)
         faults += [fault] if fault else []
@@ -142,13 +156,43 @@ def load(environ: Mapping[str, str] | None = None, dotenv: str | Path | None = "
     return settings
 
 
+def _read(dotenv: str | Path) -> tuple[dict[str, str | None], list[str]]:
+    """What stands in the file; a byte order mark and the line ends of Windows do no harm."""
+    try:
+        return dotenv_values(dotenv, encoding="utf-8-sig"), []
+    except (OSError, UnicodeDecodeError) as e:
+        why = "cannot be read" if isinstance(e, OSError) else "is not UTF-8 text: save it anew with that encoding"
+        return {}, [f"{dotenv}: the file {why}"]
+
+
+def _unprintable(name: str, value: str) -> str | None:
+    """Keys and addresses go into HTTP headers, which hold neither line ends nor letters beyond ASCII."""
+    if not value.isprintable():
+        return f"{name.upper()}: holds a line end or another invisible character: write it on one line"
+    if name.endswith(("_key", "_token", "_id")) and not value.isascii():
+        return f"{name.upper()}: holds a character that no key has: copy it anew"
+    return None
+
+
+def _proxy_fault() -> str | None:
+    """The HTTP client refuses some of what other programs take; found out here, said once."""
+    try:
+        httpx.Client(verify=False).close()  # noqa: S501  it connects to nothing
+    except (ImportError, ValueError, httpx.InvalidURL) as e:
+        return (
+            f"HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY: the HTTP client cannot use one of them ({e}): mend it,"
+            " or unset it for this daemon (in NO_PROXY, IPv6 addresses and networks are not understood)"
+        )
+    return None
+
+
 def _with_files(values: dict[str, str]) -> tuple[dict[str, str], list[str]]:
     """Reads NAME_FILE where a field NAME exists, so that secrets can come from mounted files."""
     merged, faults = dict(values), []
     for name in Settings.model_fields:
         if path := values.get(f"{name}_file"):
             try:
-                merged[name] = Path(path).read_text().strip()
+                merged[name] = Path(path).read_text(encoding="utf-8-sig").strip()
             except (OSError, UnicodeDecodeError):
                 faults.append(f"{name.upper()}_FILE: the file cannot be read")
     return merged, faults

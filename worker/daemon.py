@@ -14,7 +14,7 @@ import schedule
 import structlog
 
 from worker import __version__
-from worker.api import Api
+from worker.api import Api, refuse_redirect
 from worker.clock import Clock
 from worker.config import Settings
 from worker.dispatcher import Dispatcher
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MOST_DESCRIPTORS = 65_536  # of one process
+# All of them drain: a terminal that is closed sends HUP, a habit from other daemons QUIT.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+HARMLESS_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)  # whose default is to kill
 
 
 @dataclass
@@ -78,6 +81,7 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
 
 async def once(settings: Settings) -> None:
     """One pass: everything due now is scheduled and sent; what is paced or deferred is left. Raises WorkerError."""
+    await refuse_redirect(settings)
     async with assembled(settings, attempts=5) as parts:
         await parts.rescue.rescue()
         await parts.scheduler.poll()
@@ -85,12 +89,11 @@ async def once(settings: Settings) -> None:
 
 
 async def run(settings: Settings) -> None:
-    """The daemon, until SIGTERM or SIGINT; a second signal ends it at once."""
+    """The daemon, until SIGTERM or its like; a second signal ends it at once."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    _heed_signals(stop)
     _take_descriptors()
-    for sig in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sig, _on_signal, stop)
+    await refuse_redirect(settings)
     async with assembled(settings) as parts:
         inbox = Inbox(parts.store.record_deliveries)
         # Not in the group, which would wrap its ConfigError.
@@ -143,7 +146,8 @@ def _listen(parts: Parts, settings: Settings, inbox: Inbox) -> "HttpServer":
         users=Users(asking(settings.supabase_url, settings.supabase_service_role_key)),
     )
     pages = Pages(parts.vitals, parts.metrics, webhook, access, settings.http_origins.split())
-    server = HttpServer(pages.app(), settings.http_host, settings.http_port)
+    port = settings.http_port + settings.process_number  # each of several daemons of one supervisord has its own
+    server = HttpServer(pages.app(), settings.http_host, port)
     server.start()
     return server
 
@@ -164,6 +168,14 @@ def _take_descriptors() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most if 0 < most < MOST_DESCRIPTORS else MOST_DESCRIPTORS, most))
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for sig in STOP_SIGNALS:
+        loop.add_signal_handler(sig, _on_signal, stop)
+    for sig in HARMLESS_SIGNALS:
+        loop.add_signal_handler(sig, log.info, f"{sig.name} means nothing to this daemon; SIGTERM stops it")
 
 
 def _on_signal(stop: asyncio.Event) -> None:

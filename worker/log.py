@@ -23,8 +23,8 @@ NUMBER = re.compile(
 # Our own, or shortened already; redacting them for each message would take longer than sending it.
 SAFE = frozenset({"timestamp", "level", "event", "message", "job", "to", "gateway", "occurrence"})
 
-JSON = structlog.processors.JSONRenderer()
-encode = json.JSONEncoder(default=str).encode
+JSON = structlog.processors.JSONRenderer(ensure_ascii=False)
+encode = json.JSONEncoder(default=str, ensure_ascii=False).encode
 
 
 @lru_cache(maxsize=4096)
@@ -86,6 +86,8 @@ def info_many(events: Sequence[dict[str, Any]]) -> None:
 def configure(level: str = "info") -> None:
     """Sends our logs, and warnings of the libraries, to standard output."""
     terminal, stream = sys.stdout.isatty(), cast("TextIO", _Lossy(sys.stdout))
+    if not terminal and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale of who started us
     processors: list[Any] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -4,36 +4,26 @@ import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any
 
 from rich.console import Console
 
+from worker import connection as words
 from worker import doctor as examination
-from worker.api import Api
+from worker.api import Api, refuse_redirect
 from worker.calls import Row
 from worker.clock import Clock
 from worker.config import Settings
-from worker.errors import WorkerError
+from worker.errors import StoreRefused, WorkerError
 from worker.metrics import Metrics
-from worker.status import Status
+from worker.status import Status, when
 from worker.store import Store
 
 ATTEMPTS = 3
-SETTINGS = {
-    "enabled", "gateway", "sender", "timezone", "country_code", "messages", "period_seconds", "burst", "jitter_seconds",
-    "daily_limit", "at_daily_limit", "warm_up_from", "warm_up_days", "warm_up_limit", "window_start", "window_end",
-    "recipient_interval_seconds",
-}  # fmt: skip
-DEFAULTS: Row = {
-    "enabled": True,
-    "burst": 1,
-    "jitter_seconds": 0,
-    "at_daily_limit": "defer",
-}  # the columns that are not null
 
 
 @contextlib.asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Store]:
+    await refuse_redirect(settings)
     api = await Api.connect(settings, Clock(), Metrics(), ATTEMPTS)
     try:
         yield Store(api)
@@ -63,35 +53,31 @@ async def resolve(settings: Settings, message_id: str, outcome: str) -> None:
         raise WorkerError(f"{message_id} is neither unconfirmed nor handed over; `status` lists what is unconfirmed")
     Console().print(
         f"{message_id} on connection {known['connection_id']}: attempt {known['attempts']} through {known['gateway']} "
-        f"began at {known['send_at']}; {known['error'] or 'no word of it since'}\n"
+        f"began at {when(known['send_at'], store.clock.now()) if known['send_at'] else 'no known time'}; "
+        f"{known['error'] or 'no word of it since'}\n"
         f"→ {'pending again, with a new job' if outcome == 'resend' else outcome}",
         highlight=False,
     )
 
 
-async def connection(settings: Settings, connection_id: str, changes: list[str]) -> None:
-    """Changes, if any, then shows. Raises WorkerError for an unknown name or a value that the table refuses."""
-    values = parse_changes(changes)
+async def connection(settings: Settings, connection_id: str, changes: list[str], as_json: bool) -> None:
+    """Changes, if any, then shows. Raises WorkerError for an unknown name and for what the table refuses."""
+    values = words.parse_changes(changes)
     async with connected(settings) as store:
+        if not await store.has_connection(connection_id):
+            raise words.unknown(connection_id, [row["connection_id"] for row in await store.get_connections(20)])
         row = await store.get_connection_settings(connection_id)
         if values:
-            await store.put_connection_settings({**(row or {}), "connection_id": connection_id, **values})
-            row = await store.get_connection_settings(connection_id)
-    if row is None:
-        print(f"{connection_id} has no settings: it is not paced and goes through GATEWAY={settings.gateway}")  # noqa: T201
-    else:
-        print(json.dumps(row, indent=2))  # noqa: T201
+            row = await _change(store, {**(row or {}), "connection_id": connection_id, **values})
+    print(json.dumps(row, indent=2) if as_json else words.described(connection_id, row, settings.gateway))  # noqa: T201
 
 
-def parse_changes(changes: list[str]) -> Row:
-    """NAME=VALUE pairs; an empty value is the default."""
-    values: dict[str, Any] = {}
-    for change in changes:
-        name, equals, value = change.partition("=")
-        if not equals or name not in SETTINGS:
-            raise WorkerError(f"{change!r}: write NAME=VALUE with a NAME of {', '.join(sorted(SETTINGS))}")
-        values[name] = value or DEFAULTS.get(name)
-    return values
+async def _change(store: Store, values: Row) -> Row | None:
+    try:
+        await store.put_connection_settings(values)
+    except StoreRefused as e:
+        raise words.refusal(e, values) from e
+    return await store.get_connection_settings(values["connection_id"])
 
 
 async def doctor(settings: Settings) -> None:

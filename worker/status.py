@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +13,7 @@ from worker.calls import Row
 from worker.plan import spell
 from worker.times import parse_time
 
+TIMES = ("until", "send_at")  # columns of the lists
 ORDER = ("pending", "processing", "sent", "failed", "unconfirmed", "cancelled", "in_queue")
 
 
@@ -52,7 +53,7 @@ class Status:
         """For people."""
         counts = self.row["counts"] or {}
         console.print(table("Messages", ("status", "count"), ((name, counts.get(name, 0)) for name in ORDER)))
-        console.print(f"next due: {self.row['next_due_at'] or 'nothing'}")
+        console.print(f"next due: {self._when(self.row['next_due_at']) or 'nothing'}", highlight=False)
         console.print(f"oldest overdue: {spell(timedelta(seconds=self.overdue)) if self.overdue else 'none'}")
         if abs(self.skew.total_seconds()) > 1:
             ahead = "ahead of" if self.skew.total_seconds() > 0 else "behind"
@@ -61,7 +62,13 @@ class Status:
             console.print(f"handed over and not finished in time: {self.row['stale_hand_overs']}")
         for title, names, rows in self._lists():
             if rows:
-                console.print(table(title, names, ([row[name] for name in names] for row in rows)))
+                console.print(table(title, names, ([self._shown(name, row[name]) for name in names] for row in rows)))
+
+    def _shown(self, name: str, value: Any) -> Any:
+        return self._when(value) if name in TIMES else value
+
+    def _when(self, value: str | None) -> str:
+        return when(value, parse_time(self.row["db_now"])) if value else ""
 
     def _lists(self) -> Iterator[tuple[str, tuple[str, ...], list[Row]]]:
         yield "Waiting", ("connection_id", "reason", "number", "until"), self.row["waiting"] or []
@@ -71,6 +78,14 @@ class Status:
             ("id", "connection_id", "gateway", "attempts", "send_at", "error"),
             self.row["unconfirmed"] or [],
         )
+
+
+def when(text: str, now: datetime) -> str:
+    """A time as the API gives it, on the reader's own clock, and how far from `now` it is."""
+    moment = parse_time(text)
+    distance = moment - now
+    far = f"in {spell(distance)}" if distance > timedelta() else f"{spell(-distance)} ago"
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S %Z} ({far})"
 
 
 def table(title: str, names: tuple[str, ...], rows: Iterator[Any]) -> Table:

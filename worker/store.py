@@ -149,6 +149,9 @@ class Store:
         settings = {row["connection_id"]: row for row in await self._api.on_table(table)}
         return [settings.get(row["id"]) or {"connection_id": row["id"], "gateway": None, "sender": None} for row in ids]
 
+    async def has_connection(self, connection_id: str) -> bool:
+        return bool(await self._api.on_table(self._api.table("connections").select("id").eq("id", connection_id)))
+
     async def get_connection_settings(self, connection_id: str) -> Row | None:
         """The row of connection_settings, None where there is none."""
         table = self._api.table("connection_settings").select("*").eq("connection_id", connection_id)

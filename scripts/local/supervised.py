@@ -13,25 +13,26 @@ from local.api import ROOT
 from local.postgres import dies_with_parent
 
 NEEDED = (".venv", "worker")  # what supervisord.conf expects beside itself
+SCRIPTS = ("supervisord", "supervisorctl")
 
 
 class Supervised:
-    """supervisord in the foreground, with `environment` and nothing else; `with` stops it and its daemons."""
+    """supervisord in the foreground, with `environment` and nothing else; `with` stops it and its daemons.
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="supervised-"))
-        self.environment = environment
+    name: what the directory is called. numprocs: how many daemons.
+    """
+
+    def __init__(self, environment: dict[str, str], name: str = "checkout", numprocs: int = 1) -> None:
+        self._temporary = Path(tempfile.mkdtemp(prefix="supervised-"))
+        self.directory = self._temporary / name
+        self.environment, self._numprocs = environment, numprocs
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        shutil.copy(ROOT / "supervisord.conf", self.directory)
-        (self.directory / ".local").mkdir()
-        for name in NEEDED:
-            (self.directory / name).symlink_to(ROOT / name)
-        with open(self.directory / "out.log", "wb") as out:
+        self._furnish()
+        with open(self._temporary / "out.log", "wb") as out:
             self.process = subprocess.Popen(
-                [self._program("supervisord"), "-n", "-c", "supervisord.conf"],
-                cwd=self.directory, env={"PATH": os.environ["PATH"], **self.environment}, stdin=subprocess.DEVNULL,
+                [self._script("supervisord"), "-n"], cwd="/", env=self._environment(), stdin=subprocess.DEVNULL,
                 stdout=out, stderr=out, start_new_session=True, preexec_fn=dies_with_parent(15),
             )  # fmt: skip
         self._await_ready()
@@ -39,19 +40,18 @@ class Supervised:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.stop()
-        shutil.rmtree(self.directory)
+        shutil.rmtree(self._temporary)
 
     def ctl(self, *words: str) -> str:
         """What supervisorctl prints."""
         done = subprocess.run(
-            [self._program("supervisorctl"), "-c", "supervisord.conf", *words],
-            cwd=self.directory, capture_output=True, text=True,
-        )  # fmt: skip
+            [self._script("supervisorctl"), *words], cwd="/", env=self._environment(), capture_output=True, text=True
+        )
         return (done.stdout + done.stderr).strip()
 
-    def state(self) -> str:
+    def state(self, number: int = 0) -> str:
         """STARTING, RUNNING, BACKOFF, STOPPING, STOPPED, EXITED or FATAL."""
-        return self.ctl("status", "worker:*").split()[1]
+        return self.ctl("status", "worker:*").splitlines()[number].split()[1]
 
     def pid(self) -> int:
         """The daemon's."""
@@ -69,14 +69,25 @@ class Supervised:
             self.process.terminate()
             self.process.wait(60)
 
+    def _furnish(self) -> None:
+        conf = (ROOT / "supervisord.conf").read_text()
+        (self.directory / "scripts").mkdir(parents=True)
+        (self.directory / "supervisord.conf").write_text(conf.replace("numprocs=1", f"numprocs={self._numprocs}"))
+        for name in SCRIPTS:
+            shutil.copy(ROOT / "scripts" / name, self.directory / "scripts" / name)
+        for name in NEEDED:
+            (self.directory / name).symlink_to(ROOT / name)
+
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "TMPDIR": str(self._temporary), **self.environment}
+
+    def _script(self, name: str) -> str:
+        return str(self.directory / "scripts" / name)
+
     def _await_ready(self) -> None:
         assert self.process
         deadline = time.monotonic() + 30
-        while not (self.directory / ".local" / "supervisor.sock").exists():
+        while not any(self._temporary.glob("**/*.sock")):
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"supervisord did not start:\n{(self.directory / 'out.log').read_text()}")
+                raise SystemExit(f"supervisord did not start:\n{(self._temporary / 'out.log').read_text()}")
             time.sleep(0.05)
-
-    @staticmethod
-    def _program(name: str) -> str:
-        return str(ROOT / ".venv" / "bin" / name)

@@ -11,7 +11,7 @@ from tests.helpers.rows import one, schedule_many, settled, statuses
 
 CONCURRENCY = 20
 LEASE = {"LEASE_SECONDS": 5, "POLL_INTERVAL_SECONDS": 1, "CONCURRENCY": CONCURRENCY}
-BOTH = [signal.SIGTERM, signal.SIGINT]
+STOP = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]
 
 
 def test_two_daemons_on_the_same_rows_send_no_message_twice(db, daemon, size):
@@ -63,7 +63,7 @@ def test_every_message_that_was_left_in_doubt_had_reached_the_gateway_or_nobody(
     assert gateway.repeated == {}
 
 
-@pytest.mark.parametrize("sig", BOTH)
+@pytest.mark.parametrize("sig", STOP)
 def test_a_signal_lets_it_finish_what_is_in_flight_and_hand_back_the_rest(db, daemon, sig):
     schedule_many(db, 100, connections=5)
     with CountingGateway(delay=1) as gateway:
@@ -79,7 +79,7 @@ def test_a_signal_lets_it_finish_what_is_in_flight_and_hand_back_the_rest(db, da
     assert worker.said("stopped")
 
 
-@pytest.mark.parametrize("sig", BOTH)
+@pytest.mark.parametrize("sig", STOP[:2])
 def test_a_second_signal_ends_it_at_once(db, daemon, sig):
     schedule_many(db, 5, connections=5)
     with CountingGateway(delay=20) as gateway:
@@ -90,6 +90,20 @@ def test_a_second_signal_ends_it_at_once(db, daemon, sig):
         started = time.monotonic()
         assert worker.stop(sig) == 1
         assert time.monotonic() - started < 2
+
+
+def test_other_signals_do_no_harm(db, daemon):
+    with CountingGateway(delay=1) as gateway:
+        worker = daemon(GATEWAY="waha", WAHA_URL=gateway.url)
+        worker.until_said("started")
+        schedule_many(db, 5, connections=5)
+        until(lambda: gateway.in_flight == 5, 15, "five being sent")
+        for sig in (signal.SIGUSR1, signal.SIGUSR2):
+            worker.process.send_signal(sig)
+        until(lambda: settled(db), 15, "all rows settled")
+
+    assert statuses(db) == {"sent": 5}
+    assert worker.process.poll() is None, worker.text
 
 
 def test_a_drain_that_takes_too_long_leaves_its_messages_unconfirmed_and_exits_0(db, daemon):
