@@ -135,7 +135,9 @@ $$;
 revoke all on function private.guard_broadcasts() from public;
 
 create or replace trigger guard_broadcasts before insert or update or delete on public.broadcast_jobs
-for each row when (current_user in ('anon', 'authenticated')) execute function private.guard_broadcasts();
+for each row when (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))
+execute function private.guard_broadcasts();
 
 create or replace trigger guard_broadcasts before insert or update or delete on public.broadcast_messages
-for each row when (current_user in ('anon', 'authenticated')) execute function private.guard_broadcasts();
+for each row when (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))
+execute function private.guard_broadcasts();

@@ -1,5 +1,7 @@
--- Who may do what with scheduled_messages. Column privileges say which columns are the author's, policies whose rows,
--- and the guard which changes of state: sql/README.md draws them. It refuses users alone, but counts everybody's edits.
+-- Who may do what with scheduled_messages. Policies say whose rows, and the guards which columns are the author's and
+-- which changes of state: sql/README.md draws them. They refuse users alone, but count everybody's edits.
+-- There are no column privileges: a front end may write back, copy or upsert whole rows, and a column that an application
+-- adds is its users' (docs/adr/0011).
 -- Locks: `enable row level security` and `create policy` take `access exclusive`, `create trigger` `share row exclusive`, for
 -- an instant.
 set local lock_timeout = '1s';
@@ -7,35 +9,7 @@ set local lock_timeout = '1s';
 alter table public.scheduled_messages enable row level security;
 
 revoke all on public.scheduled_messages from public, anon, authenticated;
-grant select, delete on public.scheduled_messages to authenticated;
-grant insert (
-    id, connection_id, contact_id, message, type, media_url, caption, media, asset_id, scheduled_at, status, created_by, owner_id,
-    is_recurring, recurrence_pattern, recurrence_end_at, next_scheduled_at, timezone
-) on public.scheduled_messages to authenticated;
-grant update (
-    connection_id, contact_id, message, type, media_url, caption, media, asset_id, scheduled_at, status,
-    is_recurring, recurrence_pattern, recurrence_end_at, next_scheduled_at, timezone
-) on public.scheduled_messages to authenticated;
-grant select, insert, update, delete on public.scheduled_messages to service_role;
-
--- Columns that an application has of its own mean nothing to the daemon and stay its users'.
-do $$
-declare
-    v_columns text;
-begin
-    select string_agg(quote_ident(a.attname), ', ') into v_columns
-    from pg_attribute as a
-    where a.attrelid = 'public.scheduled_messages'::regclass and a.attnum > 0 and not a.attisdropped and a.attname not in (
-        'id', 'connection_id', 'contact_id', 'message', 'type', 'media_url', 'caption', 'media', 'asset_id', 'scheduled_at', 'status',
-        'created_at', 'created_by', 'owner_id', 'sent_at', 'message_id', 'error', 'is_recurring', 'recurrence_pattern',
-        'recurrence_end_at', 'next_scheduled_at', 'timezone', 'series_id', 'series_anchor', 'occurrence_at', 'missed', 'next_id',
-        'broadcast_job_id', 'due_at', 'waiting_reason', 'waiting_until', 'delivery_status', 'revision', 'updated_at'
-    );
-    if v_columns is not null then
-        execute format('grant insert (%1$s), update (%1$s) on public.scheduled_messages to authenticated', v_columns);
-    end if;
-end
-$$;
+grant select, insert, update, delete on public.scheduled_messages to authenticated, service_role;
 
 -- Permissive policies add up, so one that was there before would undo ours.
 do $$
@@ -66,10 +40,11 @@ create policy scheduled_messages_update_policy on public.scheduled_messages for 
 using (owner_id = (select auth.uid()) or created_by = (select auth.uid()))
 with check (
     (owner_id = (select auth.uid()) or created_by = (select auth.uid()))
-    and exists (
+    -- What is not to be sent may be cancelled or labelled also when its connection is gone.
+    and (status not in ('pending', 'processing', 'in_queue') or exists (
         select 1 from public.connections as c
         where c.id = scheduled_messages.connection_id
-    )
+    ))
 );
 
 create policy scheduled_messages_delete_policy on public.scheduled_messages for delete to authenticated
@@ -103,7 +78,9 @@ end
 $$;
 revoke all on function private.withdraw_job(uuid) from public;
 
--- A bulk insert through the API writes null where an object of it lacks a column that another has.
+-- A new message has nothing of the daemon's: what a copy of another row brings along is left out. A copy is known by what
+-- the database alone writes; another status than `pending` without that is refused, because what somebody else sent or only
+-- noted down must not go out. A bulk insert through the API writes null where an object of it lacks a column that another has.
 create or replace function private.guard_insert()
 returns trigger
 language plpgsql
@@ -116,13 +93,139 @@ begin
     new.status := coalesce(new.status, 'pending');
     new.created_by := coalesce(new.created_by, auth.uid());
     new.owner_id := coalesce(new.owner_id, auth.uid());
-    if new.status <> 'pending' then
+    -- An upsert that meets the caller's own row becomes an update, with all that it says. The lock keeps the row there.
+    perform from public.scheduled_messages as s
+    where s.id = new.id and auth.uid() in (s.owner_id, s.created_by) for key share;
+    if found then
+        return new;
+    end if;
+    if new.broadcast_job_id is not null or new.error is not null or new.revision > 0 then
+        new.status := 'pending';
+    elsif new.status <> 'pending' then
         raise exception 'A new message starts as pending, not as %.', new.status using errcode = 'PT409';
     end if;
+    new.created_at := now();
+    new.updated_at := now();
+    new.revision := 0;
+    new.missed := 0;
+    new.sent_at := null;
+    new.message_id := null;
+    new.error := null;
+    new.delivery_status := null;
+    new.waiting_reason := null;
+    new.waiting_until := null;
+    new.broadcast_job_id := null;
+    new.next_id := null;
+    new.series_id := null;
+    new.series_anchor := null;
+    new.occurrence_at := null;
     return new;
 end
 $$;
 revoke all on function private.guard_insert() from public;
+
+-- Which columns a user has changed that are not the author's; null where none is.
+create or replace function private.foreign_changes(
+    p_old public.scheduled_messages, p_new public.scheduled_messages
+)
+returns text
+language sql
+immutable
+set search_path = ''
+as $$
+    select string_agg(c.name, ', ')
+    from (
+        values
+        ('id', p_old.id is distinct from p_new.id),
+        ('created_by', p_old.created_by is distinct from p_new.created_by),
+        ('owner_id', p_old.owner_id is distinct from p_new.owner_id),
+        ('created_at', p_old.created_at is distinct from p_new.created_at),
+        ('sent_at', p_old.sent_at is distinct from p_new.sent_at),
+        ('message_id', p_old.message_id is distinct from p_new.message_id),
+        ('error', p_old.error is distinct from p_new.error),
+        ('delivery_status', p_old.delivery_status is distinct from p_new.delivery_status),
+        ('series_id', p_old.series_id is distinct from p_new.series_id),
+        ('series_anchor', p_old.series_anchor is distinct from p_new.series_anchor),
+        ('occurrence_at', p_old.occurrence_at is distinct from p_new.occurrence_at),
+        ('missed', p_old.missed is distinct from p_new.missed),
+        ('next_id', p_old.next_id is distinct from p_new.next_id),
+        ('broadcast_job_id', p_old.broadcast_job_id is distinct from p_new.broadcast_job_id),
+        ('revision', p_old.revision is distinct from p_new.revision)
+    ) as c (name, is_changed)
+    where c.is_changed
+$$;
+revoke all on function private.foreign_changes(public.scheduled_messages, public.scheduled_messages) from public;
+
+-- What a user wants of a row, with the daemon's columns as they are. Some of those are set by whatever follows, so that a row
+-- which was read a while ago can be written back: they are not looked at. An upsert fills an author who is empty with the
+-- caller, and a browser cuts microseconds off.
+create or replace function private.wanted(
+    p_old public.scheduled_messages, p_new public.scheduled_messages
+)
+returns public.scheduled_messages
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_changes text;
+begin
+    p_new.due_at := p_old.due_at;
+    p_new.waiting_reason := p_old.waiting_reason;
+    p_new.waiting_until := p_old.waiting_until;
+    if p_old.created_by is null and p_new.created_by = auth.uid() then
+        p_new.created_by := null;
+    end if;
+    if p_old.owner_id is null and p_new.owner_id = auth.uid() then
+        p_new.owner_id := null;
+    end if;
+    if date_trunc('milliseconds', p_new.created_at) = date_trunc('milliseconds', p_old.created_at) then
+        p_new.created_at := p_old.created_at;
+    end if;
+    if date_trunc('milliseconds', p_new.sent_at) = date_trunc('milliseconds', p_old.sent_at) then
+        p_new.sent_at := p_old.sent_at;
+    end if;
+    if date_trunc('milliseconds', p_new.occurrence_at) = date_trunc('milliseconds', p_old.occurrence_at) then
+        p_new.occurrence_at := p_old.occurrence_at;
+    end if;
+    v_changes := private.foreign_changes(p_old, p_new);
+    if v_changes is not null then
+        raise exception 'Not yours to change: %. Read the message again and leave them as they are.', v_changes
+            using errcode = '42501';
+    end if;
+    p_new.updated_at := now();
+    return p_new;
+end
+$$;
+revoke all on function private.wanted(public.scheduled_messages, public.scheduled_messages) from public;
+
+-- Whether the message is the same: then only an application's own columns were written, and its job may go on.
+create or replace function private.is_same_message(
+    p_old public.scheduled_messages, p_new public.scheduled_messages
+)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return (
+        p_old.status, p_old.connection_id, p_old.contact_id, p_old.message, p_old.type, p_old.media_url, p_old.caption,
+        p_old.asset_id, p_old.scheduled_at, p_old.is_recurring, p_old.recurrence_pattern, p_old.recurrence_end_at,
+        p_old.next_scheduled_at, p_old.timezone
+    ) is not distinct from (
+        p_new.status, p_new.connection_id, p_new.contact_id, p_new.message, p_new.type, p_new.media_url, p_new.caption,
+        p_new.asset_id, p_new.scheduled_at, p_new.is_recurring, p_new.recurrence_pattern, p_new.recurrence_end_at,
+        p_new.next_scheduled_at, p_new.timezone
+    ) and (
+        p_old.media::text is not distinct from p_new.media::text
+        -- Written back by a browser, the same JSON has other blanks.
+        or p_old.media::jsonb is not distinct from p_new.media::jsonb
+    );
+exception when untranslatable_character or invalid_text_representation or program_limit_exceeded or numeric_value_out_of_range then
+    return false; -- no jsonb
+end
+$$;
+revoke all on function private.is_same_message(public.scheduled_messages, public.scheduled_messages) from public;
 
 -- Raises for a user what the state machine does not draw for an owner.
 create or replace function private.refuse_transition(p_old text, p_new text)
@@ -157,6 +260,10 @@ declare
     v_by_user constant boolean := tg_nargs > 0;
 begin
     if v_by_user then
+        new := private.wanted(old, new);
+        if private.is_same_message(old, new) then
+            return new;
+        end if;
         perform private.refuse_transition(old.status, new.status);
         if new.status in ('processing', 'in_queue') then
             new.status := 'pending';
@@ -259,24 +366,36 @@ $outer$;
 revoke all on function private.refuse_nonsense() from public;
 
 create or replace trigger guard_insert before insert on public.scheduled_messages
-for each row when (current_user in ('anon', 'authenticated')) execute function private.guard_insert();
+for each row when (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))
+execute function private.guard_insert();
 
 create or replace trigger guard_update before update on public.scheduled_messages
-for each row when (current_user in ('anon', 'authenticated')) execute function private.guard_update('user');
+for each row when (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))
+execute function private.guard_update('user');
 
 -- A row that ends up pending or cancelled was edited by somebody, never by the daemon.
 create or replace trigger guard_update_by_service before update on public.scheduled_messages
-for each row when (current_user not in ('anon', 'authenticated') and new.status in ('pending', 'cancelled'))
+for each row when (
+    new.status in ('pending', 'cancelled')
+    and not (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))
+)
 execute function private.guard_update();
 
 create or replace trigger guard_delete before delete on public.scheduled_messages
-for each row when (current_user in ('anon', 'authenticated') and old.broadcast_job_id is not null)
+for each row when (
+    old.broadcast_job_id is not null
+    and row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage')
+)
 execute function private.guard_delete('user');
 
 create or replace trigger guard_delete_by_service before delete on public.scheduled_messages
-for each row when (current_user not in ('anon', 'authenticated') and old.broadcast_job_id is not null)
+for each row when (
+    old.broadcast_job_id is not null
+    and not (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))
+)
 execute function private.guard_delete();
 
 -- After the guards, by its name.
 create or replace trigger refuse_nonsense before insert or update on public.scheduled_messages
-for each row when (current_user in ('anon', 'authenticated')) execute function private.refuse_nonsense();
+for each row when (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))
+execute function private.refuse_nonsense();

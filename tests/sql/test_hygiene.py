@@ -37,6 +37,7 @@ def test_what_the_advisors_merely_mention_is_meant(db, advice):
     assert {one["name"] for one in advice} <= {"rls_enabled_no_policy", "unused_index"}
     closed = {one["detail"].split("`")[1] for one in advice if one["name"] == "rls_enabled_no_policy"}
     assert closed == {
+        "private.connection_owners",
         "private.connection_state",
         "private.recipient_state",
         "public.broadcast_jobs",

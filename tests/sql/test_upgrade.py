@@ -162,8 +162,8 @@ def test_2_columns_of_the_applications_own_stay_its_users(upstream):
 
     new = upstream.user.insert(**row, campaign="spring")
     assert upstream.user.update(new["id"], campaign="summer")["campaign"] == "summer"
-    for column in ("sent_at", "revision", "broadcast_job_id"):
-        answer = upstream.user.http.patch("/scheduled_messages", params={"id": f"eq.{new['id']}"}, json={column: None})
+    for forged in ({"sent_at": FUTURE}, {"revision": 7}, {"broadcast_job_id": str(uuid4())}):
+        answer = upstream.user.http.patch("/scheduled_messages", params={"id": f"eq.{new['id']}"}, json=forged)
         assert answer.status_code == 403
     upstream.user.delete(new["id"])
 
