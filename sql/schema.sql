@@ -250,6 +250,100 @@ CREATE FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with ti
     where m.job_id = any(array[failed.id])
 $$;
 
+CREATE TABLE public.scheduled_messages (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    connection_id text NOT NULL,
+    contact_id text NOT NULL,
+    message text NOT NULL,
+    type text DEFAULT 'text'::text NOT NULL,
+    media_url text,
+    caption text,
+    scheduled_at timestamp with time zone NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_by uuid DEFAULT auth.uid(),
+    sent_at timestamp with time zone,
+    message_id text,
+    error text,
+    is_recurring boolean DEFAULT false,
+    recurrence_pattern text,
+    next_scheduled_at timestamp with time zone,
+    media json,
+    owner_id uuid DEFAULT auth.uid(),
+    asset_id uuid,
+    timezone text,
+    recurrence_end_at timestamp with time zone,
+    series_id uuid,
+    series_anchor timestamp without time zone,
+    occurrence_at timestamp with time zone,
+    missed integer DEFAULT 0 NOT NULL,
+    next_id uuid,
+    broadcast_job_id uuid,
+    due_at timestamp with time zone,
+    waiting_reason text,
+    waiting_until timestamp with time zone,
+    delivery_status text,
+    revision integer DEFAULT 0 NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT scheduled_messages_failed_says_why CHECK (((status <> ALL (ARRAY['failed'::text, 'unconfirmed'::text])) OR (error IS NOT NULL))),
+    CONSTRAINT scheduled_messages_lengths CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((length(message) <= 8192) AND (length(caption) <= 8192) AND (length(contact_id) <= 256) AND (length(connection_id) <= 256) AND (length(media_url) <= 4096) AND (length(recurrence_pattern) <= 1024) AND (length(timezone) <= 64) AND (length((media)::text) <= 16384)))),
+    CONSTRAINT scheduled_messages_media_is_shallow CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (media IS NULL) OR (((length((media)::text) - length(translate((media)::text, '[{'::text, ''::text))) <= 200) AND ((media)::text !~ '[0-9]{255}'::text)))),
+    CONSTRAINT scheduled_messages_pattern_shape CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (recurrence_pattern IS NULL) OR (recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'::text) OR (recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'::text))),
+    CONSTRAINT scheduled_messages_recurring_has_pattern CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NOT NULL))),
+    CONSTRAINT scheduled_messages_sane_times CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (scheduled_at < '2200-01-01 00:00:00+00'::timestamp with time zone) AND ((recurrence_end_at IS NULL) OR ((recurrence_end_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (recurrence_end_at < '2200-01-01 00:00:00+00'::timestamp with time zone))) AND ((next_scheduled_at IS NULL) OR ((next_scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (next_scheduled_at < '2201-01-01 00:00:00+00'::timestamp with time zone)))))),
+    CONSTRAINT scheduled_messages_sent_is_complete CHECK (((status <> 'sent'::text) OR ((sent_at IS NOT NULL) AND (message_id IS NOT NULL)))),
+    CONSTRAINT scheduled_messages_series_complete CHECK ((((series_anchor IS NULL) = (occurrence_at IS NULL)) AND ((series_anchor IS NULL) OR (series_id IS NOT NULL)))),
+    CONSTRAINT scheduled_messages_status_known CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'sent'::text, 'failed'::text, 'unconfirmed'::text, 'cancelled'::text, 'in_queue'::text]))),
+    CONSTRAINT scheduled_messages_type_known CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (lower(btrim(type)) = ANY (ARRAY[''::text, 'text'::text, 'chat'::text, 'media'::text, 'file'::text, 'image'::text, 'photo'::text, 'picture'::text, 'video'::text, 'gif'::text, 'audio'::text, 'voice'::text, 'ptt'::text, 'document'::text, 'pdf'::text, 'template'::text]))))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
+
+COMMENT ON CONSTRAINT scheduled_messages_failed_says_why ON public.scheduled_messages IS 'What failed has a reason.';
+
+COMMENT ON CONSTRAINT scheduled_messages_lengths ON public.scheduled_messages IS 'The message, or a part of it, is too long.';
+
+COMMENT ON CONSTRAINT scheduled_messages_media_is_shallow ON public.scheduled_messages IS 'The media must be a list of attachments, or a template.';
+
+COMMENT ON CONSTRAINT scheduled_messages_pattern_shape ON public.scheduled_messages IS 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule such as FREQ=MONTHLY;BYDAY=1MO.';
+
+COMMENT ON CONSTRAINT scheduled_messages_recurring_has_pattern ON public.scheduled_messages IS 'A recurring message needs a recurrence pattern, such as daily, weekly or monthly.';
+
+COMMENT ON CONSTRAINT scheduled_messages_sane_times ON public.scheduled_messages IS 'The times must lie between the years 2000 and 2199.';
+
+COMMENT ON CONSTRAINT scheduled_messages_sent_is_complete ON public.scheduled_messages IS 'What is sent has a time and an id.';
+
+COMMENT ON CONSTRAINT scheduled_messages_series_complete ON public.scheduled_messages IS 'An occurrence belongs to a series.';
+
+COMMENT ON CONSTRAINT scheduled_messages_status_known ON public.scheduled_messages IS 'There is no such status.';
+
+COMMENT ON CONSTRAINT scheduled_messages_type_known ON public.scheduled_messages IS 'The type must be text, media, image, video, audio, voice, document, file or template.';
+
+CREATE FUNCTION private.foreign_changes(p_old public.scheduled_messages, p_new public.scheduled_messages) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select string_agg(c.name, ', ')
+    from (
+        values
+        ('id', p_old.id is distinct from p_new.id),
+        ('created_by', p_old.created_by is distinct from p_new.created_by),
+        ('owner_id', p_old.owner_id is distinct from p_new.owner_id),
+        ('created_at', p_old.created_at is distinct from p_new.created_at),
+        ('sent_at', p_old.sent_at is distinct from p_new.sent_at),
+        ('message_id', p_old.message_id is distinct from p_new.message_id),
+        ('error', p_old.error is distinct from p_new.error),
+        ('delivery_status', p_old.delivery_status is distinct from p_new.delivery_status),
+        ('series_id', p_old.series_id is distinct from p_new.series_id),
+        ('series_anchor', p_old.series_anchor is distinct from p_new.series_anchor),
+        ('occurrence_at', p_old.occurrence_at is distinct from p_new.occurrence_at),
+        ('missed', p_old.missed is distinct from p_new.missed),
+        ('next_id', p_old.next_id is distinct from p_new.next_id),
+        ('broadcast_job_id', p_old.broadcast_job_id is distinct from p_new.broadcast_job_id),
+        ('revision', p_old.revision is distinct from p_new.revision)
+    ) as c (name, is_changed)
+    where c.is_changed
+$$;
+
 CREATE FUNCTION private.guard_broadcasts() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -306,9 +400,32 @@ begin
     new.status := coalesce(new.status, 'pending');
     new.created_by := coalesce(new.created_by, auth.uid());
     new.owner_id := coalesce(new.owner_id, auth.uid());
-    if new.status <> 'pending' then
+    -- An upsert that meets the caller's own row becomes an update, with all that it says. The lock keeps the row there.
+    perform from public.scheduled_messages as s
+    where s.id = new.id and auth.uid() in (s.owner_id, s.created_by) for key share;
+    if found then
+        return new;
+    end if;
+    if new.broadcast_job_id is not null or new.error is not null or new.revision > 0 then
+        new.status := 'pending';
+    elsif new.status <> 'pending' then
         raise exception 'A new message starts as pending, not as %.', new.status using errcode = 'PT409';
     end if;
+    new.created_at := now();
+    new.updated_at := now();
+    new.revision := 0;
+    new.missed := 0;
+    new.sent_at := null;
+    new.message_id := null;
+    new.error := null;
+    new.delivery_status := null;
+    new.waiting_reason := null;
+    new.waiting_until := null;
+    new.broadcast_job_id := null;
+    new.next_id := null;
+    new.series_id := null;
+    new.series_anchor := null;
+    new.occurrence_at := null;
     return new;
 end
 $$;
@@ -321,6 +438,10 @@ declare
     v_by_user constant boolean := tg_nargs > 0;
 begin
     if v_by_user then
+        new := private.wanted(old, new);
+        if private.is_same_message(old, new) then
+            return new;
+        end if;
         perform private.refuse_transition(old.status, new.status);
         if new.status in ('processing', 'in_queue') then
             new.status := 'pending';
@@ -354,6 +475,29 @@ begin
     new.revision := old.revision + 1;
     new.updated_at := now();
     return new;
+end
+$$;
+
+CREATE FUNCTION private.is_same_message(p_old public.scheduled_messages, p_new public.scheduled_messages) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return (
+        p_old.status, p_old.connection_id, p_old.contact_id, p_old.message, p_old.type, p_old.media_url, p_old.caption,
+        p_old.asset_id, p_old.scheduled_at, p_old.is_recurring, p_old.recurrence_pattern, p_old.recurrence_end_at,
+        p_old.next_scheduled_at, p_old.timezone
+    ) is not distinct from (
+        p_new.status, p_new.connection_id, p_new.contact_id, p_new.message, p_new.type, p_new.media_url, p_new.caption,
+        p_new.asset_id, p_new.scheduled_at, p_new.is_recurring, p_new.recurrence_pattern, p_new.recurrence_end_at,
+        p_new.next_scheduled_at, p_new.timezone
+    ) and (
+        p_old.media::text is not distinct from p_new.media::text
+        -- Written back by a browser, the same JSON has other blanks.
+        or p_old.media::jsonb is not distinct from p_new.media::jsonb
+    );
+exception when untranslatable_character or invalid_text_representation or program_limit_exceeded or numeric_value_out_of_range then
+    return false; -- no jsonb
 end
 $$;
 
@@ -783,6 +927,41 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.wanted(p_old public.scheduled_messages, p_new public.scheduled_messages) RETURNS public.scheduled_messages
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_changes text;
+begin
+    p_new.due_at := p_old.due_at;
+    p_new.waiting_reason := p_old.waiting_reason;
+    p_new.waiting_until := p_old.waiting_until;
+    if p_old.created_by is null and p_new.created_by = auth.uid() then
+        p_new.created_by := null;
+    end if;
+    if p_old.owner_id is null and p_new.owner_id = auth.uid() then
+        p_new.owner_id := null;
+    end if;
+    if date_trunc('milliseconds', p_new.created_at) = date_trunc('milliseconds', p_old.created_at) then
+        p_new.created_at := p_old.created_at;
+    end if;
+    if date_trunc('milliseconds', p_new.sent_at) = date_trunc('milliseconds', p_old.sent_at) then
+        p_new.sent_at := p_old.sent_at;
+    end if;
+    if date_trunc('milliseconds', p_new.occurrence_at) = date_trunc('milliseconds', p_old.occurrence_at) then
+        p_new.occurrence_at := p_old.occurrence_at;
+    end if;
+    v_changes := private.foreign_changes(p_old, p_new);
+    if v_changes is not null then
+        raise exception 'Not yours to change: %. Read the message again and leave them as they are.', v_changes
+            using errcode = '42501';
+    end if;
+    p_new.updated_at := now();
+    return p_new;
+end
+$$;
+
 CREATE FUNCTION private.withdraw_job(p_job_id uuid) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -1080,74 +1259,6 @@ CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit in
             where j.status in ('handed_over', 'active') and j.scheduled_message_id is not null and j.send_at < now() - make_interval(secs => p_stale_seconds)
         )
 $$;
-
-CREATE TABLE public.scheduled_messages (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    connection_id text NOT NULL,
-    contact_id text NOT NULL,
-    message text NOT NULL,
-    type text DEFAULT 'text'::text NOT NULL,
-    media_url text,
-    caption text,
-    scheduled_at timestamp with time zone NOT NULL,
-    status text DEFAULT 'pending'::text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    created_by uuid DEFAULT auth.uid(),
-    sent_at timestamp with time zone,
-    message_id text,
-    error text,
-    is_recurring boolean DEFAULT false,
-    recurrence_pattern text,
-    next_scheduled_at timestamp with time zone,
-    media json,
-    owner_id uuid DEFAULT auth.uid(),
-    asset_id uuid,
-    timezone text,
-    recurrence_end_at timestamp with time zone,
-    series_id uuid,
-    series_anchor timestamp without time zone,
-    occurrence_at timestamp with time zone,
-    missed integer DEFAULT 0 NOT NULL,
-    next_id uuid,
-    broadcast_job_id uuid,
-    due_at timestamp with time zone,
-    waiting_reason text,
-    waiting_until timestamp with time zone,
-    delivery_status text,
-    revision integer DEFAULT 0 NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT scheduled_messages_failed_says_why CHECK (((status <> ALL (ARRAY['failed'::text, 'unconfirmed'::text])) OR (error IS NOT NULL))),
-    CONSTRAINT scheduled_messages_lengths CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((length(message) <= 8192) AND (length(caption) <= 8192) AND (length(contact_id) <= 256) AND (length(connection_id) <= 256) AND (length(media_url) <= 4096) AND (length(recurrence_pattern) <= 1024) AND (length(timezone) <= 64) AND (length((media)::text) <= 16384)))),
-    CONSTRAINT scheduled_messages_media_is_shallow CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (media IS NULL) OR (((length((media)::text) - length(translate((media)::text, '[{'::text, ''::text))) <= 200) AND ((media)::text !~ '[0-9]{255}'::text)))),
-    CONSTRAINT scheduled_messages_pattern_shape CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (recurrence_pattern IS NULL) OR (recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'::text) OR (recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'::text))),
-    CONSTRAINT scheduled_messages_recurring_has_pattern CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NOT NULL))),
-    CONSTRAINT scheduled_messages_sane_times CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (scheduled_at < '2200-01-01 00:00:00+00'::timestamp with time zone) AND ((recurrence_end_at IS NULL) OR ((recurrence_end_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (recurrence_end_at < '2200-01-01 00:00:00+00'::timestamp with time zone))) AND ((next_scheduled_at IS NULL) OR ((next_scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (next_scheduled_at < '2201-01-01 00:00:00+00'::timestamp with time zone)))))),
-    CONSTRAINT scheduled_messages_sent_is_complete CHECK (((status <> 'sent'::text) OR ((sent_at IS NOT NULL) AND (message_id IS NOT NULL)))),
-    CONSTRAINT scheduled_messages_series_complete CHECK ((((series_anchor IS NULL) = (occurrence_at IS NULL)) AND ((series_anchor IS NULL) OR (series_id IS NOT NULL)))),
-    CONSTRAINT scheduled_messages_status_known CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'sent'::text, 'failed'::text, 'unconfirmed'::text, 'cancelled'::text, 'in_queue'::text]))),
-    CONSTRAINT scheduled_messages_type_known CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (lower(btrim(type)) = ANY (ARRAY[''::text, 'text'::text, 'chat'::text, 'media'::text, 'file'::text, 'image'::text, 'photo'::text, 'picture'::text, 'video'::text, 'gif'::text, 'audio'::text, 'voice'::text, 'ptt'::text, 'document'::text, 'pdf'::text, 'template'::text]))))
-)
-WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
-
-COMMENT ON CONSTRAINT scheduled_messages_failed_says_why ON public.scheduled_messages IS 'What failed has a reason.';
-
-COMMENT ON CONSTRAINT scheduled_messages_lengths ON public.scheduled_messages IS 'The message, or a part of it, is too long.';
-
-COMMENT ON CONSTRAINT scheduled_messages_media_is_shallow ON public.scheduled_messages IS 'The media must be a list of attachments, or a template.';
-
-COMMENT ON CONSTRAINT scheduled_messages_pattern_shape ON public.scheduled_messages IS 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule such as FREQ=MONTHLY;BYDAY=1MO.';
-
-COMMENT ON CONSTRAINT scheduled_messages_recurring_has_pattern ON public.scheduled_messages IS 'A recurring message needs a recurrence pattern, such as daily, weekly or monthly.';
-
-COMMENT ON CONSTRAINT scheduled_messages_sane_times ON public.scheduled_messages IS 'The times must lie between the years 2000 and 2199.';
-
-COMMENT ON CONSTRAINT scheduled_messages_sent_is_complete ON public.scheduled_messages IS 'What is sent has a time and an id.';
-
-COMMENT ON CONSTRAINT scheduled_messages_series_complete ON public.scheduled_messages IS 'An occurrence belongs to a series.';
-
-COMMENT ON CONSTRAINT scheduled_messages_status_known ON public.scheduled_messages IS 'There is no such status.';
-
-COMMENT ON CONSTRAINT scheduled_messages_type_known ON public.scheduled_messages IS 'The type must be text, media, image, video, audio, voice, document, file or template.';
 
 CREATE FUNCTION public.get_pending_scheduled_messages() RETURNS SETOF public.scheduled_messages
     LANGUAGE sql STABLE
@@ -1538,6 +1649,11 @@ CREATE FUNCTION public.take_probes() RETURNS TABLE(connection_id text, gateway t
     returning c.connection_id, se.gateway, se.sender, c.paused_reason, c.probe_at
 $$;
 
+CREATE TABLE private.connection_owners (
+    connection_id text NOT NULL,
+    owner_id text
+);
+
 CREATE TABLE private.connection_state (
     connection_id text NOT NULL,
     ready_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
@@ -1668,6 +1784,9 @@ ALTER TABLE public.contacts ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY
     CACHE 1
 );
 
+ALTER TABLE ONLY private.connection_owners
+    ADD CONSTRAINT connection_owners_pkey PRIMARY KEY (connection_id);
+
 ALTER TABLE ONLY private.connection_state
     ADD CONSTRAINT connection_state_pkey PRIMARY KEY (connection_id);
 
@@ -1736,21 +1855,21 @@ CREATE TRIGGER cancel_messages_of_connection AFTER DELETE ON public.connections 
 
 CREATE TRIGGER complete_old_row BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((((old.status = 'sent'::text) AND ((old.sent_at IS NULL) OR (old.message_id IS NULL))) OR ((old.status = ANY (ARRAY['failed'::text, 'unconfirmed'::text])) AND (old.error IS NULL)) OR (old.status <> ALL (ARRAY['pending'::text, 'processing'::text, 'sent'::text, 'failed'::text, 'unconfirmed'::text, 'cancelled'::text, 'in_queue'::text])))) EXECUTE FUNCTION private.complete_old_row();
 
-CREATE TRIGGER guard_broadcasts BEFORE INSERT OR DELETE OR UPDATE ON public.broadcast_jobs FOR EACH ROW WHEN ((CURRENT_USER = ANY (ARRAY['anon'::name, 'authenticated'::name]))) EXECUTE FUNCTION private.guard_broadcasts();
+CREATE TRIGGER guard_broadcasts BEFORE INSERT OR DELETE OR UPDATE ON public.broadcast_jobs FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_broadcasts();
 
-CREATE TRIGGER guard_broadcasts BEFORE INSERT OR DELETE OR UPDATE ON public.broadcast_messages FOR EACH ROW WHEN ((CURRENT_USER = ANY (ARRAY['anon'::name, 'authenticated'::name]))) EXECUTE FUNCTION private.guard_broadcasts();
+CREATE TRIGGER guard_broadcasts BEFORE INSERT OR DELETE OR UPDATE ON public.broadcast_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_broadcasts();
 
-CREATE TRIGGER guard_delete BEFORE DELETE ON public.scheduled_messages FOR EACH ROW WHEN (((CURRENT_USER = ANY (ARRAY['anon'::name, 'authenticated'::name])) AND (old.broadcast_job_id IS NOT NULL))) EXECUTE FUNCTION private.guard_delete('user');
+CREATE TRIGGER guard_delete BEFORE DELETE ON public.scheduled_messages FOR EACH ROW WHEN (((old.broadcast_job_id IS NOT NULL) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_delete('user');
 
-CREATE TRIGGER guard_delete_by_service BEFORE DELETE ON public.scheduled_messages FOR EACH ROW WHEN (((CURRENT_USER <> ALL (ARRAY['anon'::name, 'authenticated'::name])) AND (old.broadcast_job_id IS NOT NULL))) EXECUTE FUNCTION private.guard_delete();
+CREATE TRIGGER guard_delete_by_service BEFORE DELETE ON public.scheduled_messages FOR EACH ROW WHEN (((old.broadcast_job_id IS NOT NULL) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.guard_delete();
 
-CREATE TRIGGER guard_insert BEFORE INSERT ON public.scheduled_messages FOR EACH ROW WHEN ((CURRENT_USER = ANY (ARRAY['anon'::name, 'authenticated'::name]))) EXECUTE FUNCTION private.guard_insert();
+CREATE TRIGGER guard_insert BEFORE INSERT ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_insert();
 
-CREATE TRIGGER guard_update BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((CURRENT_USER = ANY (ARRAY['anon'::name, 'authenticated'::name]))) EXECUTE FUNCTION private.guard_update('user');
+CREATE TRIGGER guard_update BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_update('user');
 
-CREATE TRIGGER guard_update_by_service BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((CURRENT_USER <> ALL (ARRAY['anon'::name, 'authenticated'::name])) AND (new.status = ANY (ARRAY['pending'::text, 'cancelled'::text])))) EXECUTE FUNCTION private.guard_update();
+CREATE TRIGGER guard_update_by_service BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = ANY (ARRAY['pending'::text, 'cancelled'::text])) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.guard_update();
 
-CREATE TRIGGER refuse_nonsense BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((CURRENT_USER = ANY (ARRAY['anon'::name, 'authenticated'::name]))) EXECUTE FUNCTION private.refuse_nonsense();
+CREATE TRIGGER refuse_nonsense BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_nonsense();
 
 CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((new.gateway = 'bullmq'::text) AND (old.status = ANY (ARRAY['sending'::text, 'handed_over'::text, 'active'::text])) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
 
@@ -1769,6 +1888,8 @@ ALTER TABLE ONLY public.connection_settings
 
 ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE SET NULL;
+
+ALTER TABLE private.connection_owners ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.connection_state ENABLE ROW LEVEL SECURITY;
 
@@ -1802,9 +1923,9 @@ CREATE POLICY scheduled_messages_insert_policy ON public.scheduled_messages FOR 
 
 CREATE POLICY scheduled_messages_select_policy ON public.scheduled_messages FOR SELECT TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR (created_by = ( SELECT auth.uid() AS uid))));
 
-CREATE POLICY scheduled_messages_update_policy ON public.scheduled_messages FOR UPDATE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR (created_by = ( SELECT auth.uid() AS uid)))) WITH CHECK ((((owner_id = ( SELECT auth.uid() AS uid)) OR (created_by = ( SELECT auth.uid() AS uid))) AND (EXISTS ( SELECT 1
+CREATE POLICY scheduled_messages_update_policy ON public.scheduled_messages FOR UPDATE TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR (created_by = ( SELECT auth.uid() AS uid)))) WITH CHECK ((((owner_id = ( SELECT auth.uid() AS uid)) OR (created_by = ( SELECT auth.uid() AS uid))) AND ((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (EXISTS ( SELECT 1
    FROM public.connections c
-  WHERE (c.id = scheduled_messages.connection_id)))));
+  WHERE (c.id = scheduled_messages.connection_id))))));
 
 GRANT USAGE ON SCHEMA private TO service_role;
 
@@ -1841,6 +1962,11 @@ GRANT ALL ON FUNCTION private.daily_limit(p_settings public.connection_settings,
 REVOKE ALL ON FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with time zone, p_gateway text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with time zone, p_gateway text) TO service_role;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO service_role;
+
+REVOKE ALL ON FUNCTION private.foreign_changes(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.guard_broadcasts() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.guard_delete() FROM PUBLIC;
@@ -1848,6 +1974,8 @@ REVOKE ALL ON FUNCTION private.guard_delete() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.guard_insert() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.guard_update() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.is_same_message(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.next_expiry() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.next_expiry() TO service_role;
@@ -1886,6 +2014,8 @@ GRANT ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats int
 REVOKE ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) TO service_role;
 
+REVOKE ALL ON FUNCTION private.wanted(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.withdraw_job(p_job_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision, p_ahead_seconds double precision) FROM PUBLIC;
@@ -1902,45 +2032,6 @@ GRANT ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions in
 
 REVOKE ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) TO service_role;
-
-GRANT SELECT,DELETE ON TABLE public.scheduled_messages TO authenticated;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO service_role;
-
-GRANT INSERT(id) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(connection_id),UPDATE(connection_id) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(contact_id),UPDATE(contact_id) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(message),UPDATE(message) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(type),UPDATE(type) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(media_url),UPDATE(media_url) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(caption),UPDATE(caption) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(scheduled_at),UPDATE(scheduled_at) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(status),UPDATE(status) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(created_by) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(is_recurring),UPDATE(is_recurring) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(recurrence_pattern),UPDATE(recurrence_pattern) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(next_scheduled_at),UPDATE(next_scheduled_at) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(media),UPDATE(media) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(owner_id) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(asset_id),UPDATE(asset_id) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(timezone),UPDATE(timezone) ON TABLE public.scheduled_messages TO authenticated;
-
-GRANT INSERT(recurrence_end_at),UPDATE(recurrence_end_at) ON TABLE public.scheduled_messages TO authenticated;
 
 REVOKE ALL ON FUNCTION public.get_pending_scheduled_messages() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_pending_scheduled_messages() TO authenticated;
@@ -1973,6 +2064,8 @@ GRANT ALL ON FUNCTION public.resume_connection(p_connection_id text) TO service_
 
 REVOKE ALL ON FUNCTION public.take_probes() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.take_probes() TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_owners TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_state TO service_role;
 
