@@ -31,3 +31,7 @@ class StoreError(WorkerError):
 
 class StoreRefused(WorkerError):
     """Supabase understood the call and refused it: grants, migrations or the key are wrong."""
+
+
+class Shortage(WorkerError):
+    """This machine lacks descriptors or memory: nothing was done, and it is tried again. Never a message's fault."""

@@ -1,7 +1,7 @@
 """Decides what becomes of a due row: whom it goes to or why it fails, and when its series goes on. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from hashlib import sha1
 from typing import Any
@@ -12,6 +12,7 @@ from worker.calls import Enqueue
 from worker.config import Settings
 from worker.errors import BadMessage
 from worker.times import parse_time
+from worker.wire import encoded
 
 NAMESPACE = UUID("6d2f5c0e-8a41-4f0b-9f6e-2b7f0c1f4d55")
 # They run beside us and fetch attachments from inside our network; WhatsApp's own servers fetch them for the Cloud API.
@@ -95,7 +96,10 @@ def check(row: Row, known: Row, settings: Settings) -> str:
 def read(row: Row, gateway: str | None, settings: Settings) -> content.Content:
     """What is to be sent through this gateway. Raises BadMessage."""
     links = content.Links(settings.allow_http_media, we_fetch=gateway in FETCH_FROM_INSIDE)
-    return content.content(row, allow_asset=gateway == "bullmq", links=links)
+    found = content.content(row, allow_asset=gateway == "bullmq", links=links)
+    if found.template or found.media:  # the column `media` holds whatever somebody calls JSON
+        encoded(asdict(found))
+    return found
 
 
 def next_step(row: Row, known: Row | None, settings: Settings, now: datetime) -> Step:

@@ -15,17 +15,19 @@ from worker import plan, result
 from worker.calls import Claim, Settlement
 from worker.clock import Clock
 from worker.config import Settings
-from worker.errors import BadMessage, ConfigError
+from worker.errors import BadMessage, ConfigError, Shortage
 from worker.gateway import Gateway
 from worker.gateway.routing import ONE_AT_A_TIME, Gateways, sender_of
 from worker.models import Message, Outcome, Rejected, Stopped, Unconfirmed
 from worker.recipient import mask, refuse_foreign
+from worker.shortage import is_shortage
 from worker.times import parse_time
 from worker.waiting import wait_for
 
 log = structlog.get_logger()
 
 STOPPED_SECONDS = 1  # how soon a stop is written down: what is claimed later was claimed because the connection is back
+SHORTAGE_SECONDS = 1.0  # until a message is tried again that lacked a descriptor
 SERIAL = 4  # of a connection that takes one message at a time: the next are at hand, the other seats are for others
 
 
@@ -77,9 +79,8 @@ class Sender:
             return await self._attempt(job)
         except asyncio.CancelledError:
             return self._interrupted(job)
-        except Exception:
-            log.exception("a gateway raised instead of answering", gateway=job.row["gateway"], job=job.id)
-            return self._settle(job, Unconfirmed("the worker failed while it was sending; its log says how."))
+        except Exception as fault:
+            return self._raised(job, fault)
         finally:
             self._leave(job)
 
@@ -88,6 +89,16 @@ class Sender:
         if job.id in self._dialled:
             return self._settle(job, Unconfirmed("the worker was stopped before the gateway answered."))
         return released(job)
+
+    def _raised(self, job: Job, fault: Exception) -> Settlement:
+        """Instead of an answer. What was not dialled did not go out, and what this machine lacks is nobody's fault."""
+        if isinstance(fault, Shortage) or (is_shortage(fault) and job.id not in self._dialled):
+            log.error("a message waits for what this machine lacks", job=job.id, reason=str(fault))
+            return Settlement(job.id, job.token, "released", wait=SHORTAGE_SECONDS)
+        log.exception("a gateway raised instead of answering", gateway=job.row["gateway"], job=job.id)
+        if job.id not in self._dialled:
+            return self._settle(job, Rejected("This message could not be prepared. The operator's log says why."))
+        return self._settle(job, Unconfirmed("the worker failed while it was sending; its log says how."))
 
     def _leave(self, job: Job) -> None:
         self._dialled.discard(job.id)

@@ -20,6 +20,18 @@ BAD = {
     "a link that is none": ({"type": "image", "media_url": "file:///etc/passwd"}, "http"),
     "an unknown zone": ({"timezone": "Mars/Olympus", "is_recurring": True, "recurrence_pattern": "daily"}, "time zone"),
     "a rule for every second": ({"is_recurring": True, "recurrence_pattern": "FREQ=SECONDLY"}, "must be one of DAILY"),
+    "a template with infinity": (
+        {"type": "template", "media": '{"name": "n", "language": "en", "components": [{"value": 1e400}]}'},
+        "cannot be sent",
+    ),
+    "a language of half a character": (
+        {"type": "template", "media": r'{"name": "n", "language": {"code": "\ud800"}}'},
+        "cannot be sent",
+    ),
+    "a caption of half a character": (
+        {"type": "image", "media": r'{"url": "https://example.com/a.png", "caption": "\udfff"}'},
+        "cannot be sent",
+    ),
     "a connection that is gone": ({"connection_id": "gone"}, "connection"),
 }
 

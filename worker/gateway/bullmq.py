@@ -12,8 +12,10 @@ from redis.asyncio.retry import Retry as RedisRetry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError, ResponseError
 
+from worker.errors import BadMessage
 from worker.gateway.base import Settings, person
 from worker.models import HandedOver, Health, Media, Message, Outcome, Rejected, Stopped, Unconfirmed
+from worker.wire import encoded
 
 TIMEOUT = 10.0  # seconds for one hand-over, reconnecting included
 PRIORITY = 2  # ahead of the application's own broadcasts, as its scheduler sets it
@@ -57,6 +59,10 @@ class BullMQ:
             return NO_TEMPLATES
         if message.more:
             return ONE_ATTACHMENT
+        try:
+            encoded(data(message))
+        except BadMessage as fault:
+            return Rejected(str(fault))
         reached = False
         try:
             async with asyncio.timeout(self.timeout):

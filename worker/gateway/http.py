@@ -14,7 +14,10 @@ from typing import Any
 
 import httpx
 
+from worker.errors import BadMessage, Shortage
 from worker.models import Locked, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
+from worker.shortage import is_shortage
+from worker.wire import encoded
 
 Answered = Sent | Rejected | Retry | Throttled | Locked | Stopped | Unconfirmed
 
@@ -32,6 +35,8 @@ NOTHING_WRITTEN = (
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
 )
+
+JSON = {"content-type": "application/json"}
 
 # An answer that lies in the socket when a suspended process wakes up after the deadline is still read.
 LAST_LOOK = 0.1
@@ -102,14 +107,21 @@ class Http:
         finally:
             self.busy[client] -= 1
 
-    async def call(self, method: str, path: str, deadline: float, body: object = None) -> Answer | Retry | Unconfirmed:
-        """deadline: by the event loop's clock."""
+    async def call(
+        self, method: str, path: str, deadline: float, body: object = None
+    ) -> Answer | Rejected | Retry | Unconfirmed:
+        """deadline: by the event loop's clock. Raises Shortage where this machine lacks what a connection needs."""
         try:
+            content = None if body is None else encoded(body)
             with self.least_busy() as client:
-                async with until(deadline), client.stream(method, path, json=body) as response:
+                async with until(deadline), client.stream(method, path, content=content, headers=JSON) as response:
                     answer = Answer(response.status_code, response.headers, await json_of(response))
         except NOTHING_WRITTEN as fault:
+            if is_shortage(fault):
+                raise Shortage(f"this machine lacks descriptors or memory: {fault.__cause__ or fault}") from fault
             return Retry(f"The gateway cannot be reached ({clean(str(fault)) or type(fault).__name__})")
+        except (BadMessage, httpx.InvalidURL) as fault:
+            return Rejected(f"It cannot be written as a request to the gateway ({clean(str(fault))})")
         except (httpx.HTTPError, OSError) as fault:
             return Unconfirmed(f"The gateway did not answer ({type(fault).__name__})")
         if answer.ok and answer.body is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from worker.errors import Shortage
 from worker.gateway.base import parts
 from worker.gateway.http import Answer, Answered, Http, settled
 from worker.models import Health, Kind, Message, Rejected, Sent, Unconfirmed
@@ -55,7 +56,12 @@ class PostingGateway(ABC):
         planned = parts(message)
         sent: list[Sent] = []
         for part in planned:
-            outcome = await self.send_part(part, deadline)
+            try:
+                outcome = await self.send_part(part, deadline)
+            except Shortage as fault:
+                if not sent:
+                    raise
+                outcome = Rejected(str(fault))
             if not isinstance(outcome, Sent):
                 return interrupted(outcome, len(sent), len(planned))
             sent.append(outcome)
