@@ -65,6 +65,8 @@ $$;
 
 alter table public.broadcast_jobs
 add column if not exists media text,
+-- True keeps a job out of the upstream application's list of broadcasts and its analytics.
+add column if not exists isprivatemessage boolean default false,
 add column if not exists asset_id uuid,
 -- The upstream worker writes it beside `status`, and loses both where it does not exist.
 add column if not exists error_message text,
@@ -83,7 +85,10 @@ add column if not exists lease_token uuid,
 add column if not exists lease_until timestamptz,
 -- When it is to be dialled: at send_at, and not after send_until (null: whenever).
 add column if not exists send_at timestamptz,
-add column if not exists send_until timestamptz;
+add column if not exists send_until timestamptz,
+-- RETRY_ATTEMPTS and RETRY_DELAY_SECONDS of the daemon that handed it over: the Node worker's answer comes without a daemon.
+add column if not exists retry_attempts integer,
+add column if not exists retry_delay_seconds double precision;
 
 alter table public.broadcast_messages
 add column if not exists scheduled_message_id uuid,

@@ -97,7 +97,7 @@ $$;
 -- Marks what was chosen as `sending`, and takes note of it.
 create or replace function private.take_jobs(
     p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamptz, p_lead double precision,
-    p_ahead interval
+    p_ahead interval, p_retry_attempts integer, p_retry_delay_seconds double precision
 )
 returns void
 language sql
@@ -111,7 +111,9 @@ as $$
     sending as (
         update public.broadcast_jobs as j
         set status = 'sending', lease_token = p_token, lease_until = now() + make_interval(secs => p_lease_seconds), gateway = c.gateway,
-            attempts = j.attempts + 1, send_at = c.send_at, send_until = c.send_until, updated_at = now()
+            attempts = j.attempts + 1, send_at = c.send_at, send_until = c.send_until, updated_at = now(),
+            retry_attempts = case when c.gateway = 'bullmq' then p_retry_attempts end,
+            retry_delay_seconds = case when c.gateway = 'bullmq' then p_retry_delay_seconds end
         from chosen as c
         where j.id = any(array[c.id]) and c.put_off_until is null
     ),
@@ -161,7 +163,11 @@ as $$
 $$;
 revoke all on function private.take_turn(integer, text[], timestamptz),
 private.choose_jobs(text[], integer, text, timestamptz, double precision, interval),
-private.take_jobs(text[], uuid, integer, double precision, text, timestamptz, double precision, interval) from public;
+private.take_jobs(
+    text[], uuid, integer, double precision, text, timestamptz, double precision, interval, integer, double precision
+) from public;
 grant execute on function private.take_turn(integer, text[], timestamptz),
 private.choose_jobs(text[], integer, text, timestamptz, double precision, interval),
-private.take_jobs(text[], uuid, integer, double precision, text, timestamptz, double precision, interval) to service_role;
+private.take_jobs(
+    text[], uuid, integer, double precision, text, timestamptz, double precision, interval, integer, double precision
+) to service_role;

@@ -46,11 +46,12 @@ begin
     job as (
         insert into public.broadcast_jobs (
             id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id, type, message, media_url, caption, media,
-            asset_id, user_id, schedule, status, total_contacts, available_at, expires_at, broadcast_name
+            asset_id, user_id, schedule, status, total_contacts, available_at, expires_at, broadcast_name, isprivatemessage
         )
         select w.job_id, w.id, case when w.is_recurring then coalesce(w.series_id, w.id) end, w.connection_id, w.recipient,
             array[w.recipient], w.contact_id, w.type, w.message, w.media_url, w.caption, w.media::text,
-            w.asset_id, coalesce(w.owner_id, w.created_by), w.scheduled_at, 'queued', 1, greatest(now(), w.scheduled_at), w.expires_at, 'scheduled message'
+            w.asset_id, coalesce(w.owner_id, w.created_by), w.scheduled_at, 'queued', 1, greatest(now(), w.scheduled_at), w.expires_at,
+            'scheduled message', true
         from won as w
         where w.refusal is null
         on conflict (id) do nothing
@@ -143,7 +144,8 @@ create or replace function public.enqueue_and_claim_broadcast_jobs(
     p_timezones text[], p_anchors timestamp[], p_occurrences timestamptz[], p_missed integer[],
     p_next_at timestamptz[], p_next_after timestamptz[], p_expires_at timestamptz[], p_phones text[],
     p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text default 'mock', p_busy text[] default '{}',
-    p_lead_seconds double precision default 0.15, p_ahead_seconds double precision default 0
+    p_lead_seconds double precision default 0.15, p_ahead_seconds double precision default 0,
+    p_retry_attempts integer default 3, p_retry_delay_seconds double precision default 60
 )
 returns table (db_now timestamptz, next_ready_at timestamptz, jobs json)
 language plpgsql
@@ -156,15 +158,16 @@ begin
         p_next_at, p_next_after, p_expires_at, p_phones, p_ahead_seconds
     );
     return query select * from public.claim_broadcast_jobs(
-        p_token, p_seats, p_lease_seconds, p_gateway, p_busy, null, p_lead_seconds, p_ahead_seconds
+        p_token, p_seats, p_lease_seconds, p_gateway, p_busy, null, p_lead_seconds, p_ahead_seconds,
+        p_retry_attempts, p_retry_delay_seconds
     );
 end
 $$;
 revoke all on function public.enqueue_and_claim_broadcast_jobs(
     uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
-    text[], uuid, integer, double precision, text, text[], double precision, double precision
+    text[], uuid, integer, double precision, text, text[], double precision, double precision, integer, double precision
 ) from public, anon, authenticated;
 grant execute on function public.enqueue_and_claim_broadcast_jobs(
     uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
-    text[], uuid, integer, double precision, text, text[], double precision, double precision
+    text[], uuid, integer, double precision, text, text[], double precision, double precision, integer, double precision
 ) to service_role;

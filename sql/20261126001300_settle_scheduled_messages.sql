@@ -12,11 +12,29 @@ set search_path = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
+declare
+    v_heard uuid[];
 begin
+    -- What a Node worker calls failed may have gone out, or may be tried again (20261126001310).
+    select array_agg(n.job_id) into v_heard
+    from changed as n
+    cross join lateral (select w.gateway, w.status from public.broadcast_jobs as w where w.id = n.job_id limit 1) as j
+    where n.status in ('failed', 'skipped') and n.scheduled_message_id is not null
+        and j.gateway = 'bullmq' and j.status not in ('queued', 'completed', 'failed', 'cancelled');
+    if v_heard is not null then
+        perform private.hear_node_worker(n.job_id, private.meaning_of(n.error), n.error)
+        from changed as n where n.job_id = any (v_heard);
+    end if;
+
     update public.scheduled_messages as s
     set status = case n.status when 'sent' then 'sent' when 'unconfirmed' then 'unconfirmed' else 'failed' end,
         sent_at = case when n.status = 'sent' then coalesce(n.sent_at, now()) end,
-        message_id = case when n.status = 'sent' then left(coalesce(n.message_id, n.message_ids[1], n.job_id::text), 512) end,
+        -- As json, because upstream has had message_ids as text and as text[].
+        message_id = case
+            when n.status = 'sent' then left(coalesce(
+                n.message_id, to_jsonb(n) #>> '{message_ids,0}', nullif(to_jsonb(n) ->> 'message_ids', '[]'), n.job_id::text
+            ), 512)
+        end,
         error = case when n.status <> 'sent' then left(coalesce(nullif(n.error, ''), 'The sender gave no reason.'), 2000) end,
         delivery_status = coalesce(n.delivery_status, s.delivery_status),
         waiting_reason = null,
@@ -25,9 +43,17 @@ begin
     from changed as n
     where s.id = any(array[n.scheduled_message_id])
         and n.status in ('sent', 'failed', 'skipped', 'unconfirmed')
+        and n.job_id <> all (coalesce(v_heard, '{}'))
         and s.broadcast_job_id = n.job_id
         -- Cancelled while it was being sent, it may have gone out: then that is what the row says.
-        and (s.status in ('processing', 'unconfirmed') or (s.status = 'cancelled' and n.status in ('sent', 'unconfirmed')));
+        and (s.status in ('processing', 'unconfirmed', 'in_queue') or (s.status = 'cancelled' and n.status in ('sent', 'unconfirmed')));
+
+    -- The Node worker gives no id. It ends its job only after a pause, in which it may be killed.
+    update public.broadcast_jobs as j
+    set status = 'completed', sent_count = 1, progress = 100, completed_at = now(), lease_until = null, updated_at = now()
+    from changed as n
+    where n.status = 'sent' and n.message_id is null and j.id = any(array[n.job_id]) and j.gateway = 'bullmq'
+        and j.scheduled_message_id is not null and j.status not in ('queued', 'completed');
     return null;
 end
 $$;
@@ -36,30 +62,3 @@ revoke all on function private.settle_scheduled_messages() from public;
 create or replace trigger settle_scheduled_messages after update on public.broadcast_messages
 referencing new table as changed
 for each statement execute function private.settle_scheduled_messages();
-
--- A Node worker that ends a job without a word on its message has said it all the same: upstream's ends so when it fails
--- before it sends; and somebody may cancel a job there.
-create or replace function private.settle_job_of_node_worker()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    update public.broadcast_messages as m
-    set status = case new.status when 'completed' then 'sent' else 'failed' end,
-        error = case
-            when new.status <> 'completed' then left(coalesce(nullif(new.error_message, ''), case new.status
-                when 'failed' then 'The broadcast worker gave no reason.' else 'The broadcast worker cancelled it.'
-            end), 2000)
-        end,
-        updated_at = now()
-    where m.job_id = new.id and m.status = 'waiting';
-    return null;
-end
-$$;
-revoke all on function private.settle_job_of_node_worker() from public;
-
-create or replace trigger settle_job_of_node_worker after update of status on public.broadcast_jobs
-for each row when (new.gateway = 'bullmq' and old.status in ('sending', 'handed_over', 'active') and new.status in ('completed', 'failed', 'cancelled'))
-execute function private.settle_job_of_node_worker();

@@ -70,7 +70,9 @@ begin
             completed_at = case when g.outcome in ('sent', 'failed') then g.answered_at end,
             updated_at = now()
         from held as g
-        where j.id = any(array[g.job_id]) and g.status in ('sending', 'unconfirmed')
+        where j.id = any(array[g.job_id])
+            -- The worker may have said already that nobody knows.
+            and (g.status = 'sending' or (g.status = 'unconfirmed' and g.meaning <> 'handed_over'))
         returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at, g.outcome, g.message_id, g.error, g.answered_at
     ),
     told as (

@@ -22,21 +22,26 @@ begin
         return;
     end if;
 
+    -- At once, so that the message's own trigger finds the job settled. The new token fences out whoever still has the job.
+    with settled as (
+        update public.broadcast_jobs as j
+        set status = case p_outcome when 'sent' then 'completed' when 'failed' then 'failed' else 'cancelled' end,
+            lease_token = gen_random_uuid(), lease_until = case when j.gateway = 'bullmq' then now() end,
+            completed_at = now(), updated_at = now()
+        from public.scheduled_messages as s
+        where s.id = p_id and j.id = s.broadcast_job_id
+        returning j.id, j.send_at
+    )
     update public.broadcast_messages as m
-    set status = p_outcome, updated_at = now(), sent_at = case when p_outcome = 'sent' then coalesce(j.send_at, now()) end,
+    set status = p_outcome, updated_at = now(), sent_at = case when p_outcome = 'sent' then coalesce(d.send_at, now()) end,
         error = case when p_outcome = 'failed' then 'The operator found that it was not sent.' end
-    from public.scheduled_messages as s
-    join public.broadcast_jobs as j on j.id = s.broadcast_job_id
-    where s.id = p_id and m.job_id = s.broadcast_job_id and p_outcome <> 'resend';
-    update public.broadcast_jobs as j
-    set status = case p_outcome when 'sent' then 'completed' when 'failed' then 'failed' else 'cancelled' end, completed_at = now(), updated_at = now()
-    from public.scheduled_messages as s
-    where s.id = p_id and j.id = s.broadcast_job_id;
-    -- A row without a job is left from a former worker (docs/upgrading.md).
+    from settled as d
+    where m.job_id = d.id and p_outcome <> 'resend';
+    -- A row without a job is left from a former worker (docs/upgrading.md), or somebody has deleted its job or message.
     update public.scheduled_messages as s
     set status = p_outcome, sent_at = case when p_outcome = 'sent' then s.scheduled_at end, message_id = coalesce(s.message_id, s.id::text),
         error = case when p_outcome = 'failed' then 'The operator found that it was not sent.' end, updated_at = now()
-    where s.id = p_id and s.broadcast_job_id is null and p_outcome <> 'resend';
+    where s.id = p_id and s.status not in ('sent', 'failed') and p_outcome <> 'resend';
     update public.scheduled_messages as s set status = 'pending' where s.id = p_id and p_outcome = 'resend';
 end
 $$;

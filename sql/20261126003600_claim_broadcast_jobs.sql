@@ -111,12 +111,14 @@ $$;
 -- Takes up to p_seats waiting jobs, as many of each connection as it may send now, and marks them `sending`, in one step:
 -- what is claimed is dialled on its slot, between `send_at` and `send_until`, so there is no state between. The same token
 -- asked twice gives the same jobs: a reply that was lost can be asked for again. p_busy: connections that have enough of the
--- caller's seats. p_lead_seconds: how long its claims take to reach it, of late. p_ahead_seconds: see choose_jobs. One row
+-- caller's seats. p_lead_seconds: how long its claims take to reach it, of late. p_ahead_seconds: see choose_jobs. The last two are
+-- remembered with what goes to the Node worker. One row
 -- comes back: the jobs, null where there are none, and when the next claim may find something.
 create or replace function public.claim_broadcast_jobs(
     p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text default 'mock',
     p_busy text[] default '{}', p_now timestamptz default null, p_lead_seconds double precision default 0.15,
-    p_ahead_seconds double precision default 0
+    p_ahead_seconds double precision default 0, p_retry_attempts integer default 3,
+    p_retry_delay_seconds double precision default 60
 )
 returns table (db_now timestamptz, next_ready_at timestamptz, jobs json)
 language plpgsql
@@ -140,7 +142,9 @@ begin
     if v_turn is not null then
         v_now := coalesce(p_now, clock_timestamp()); -- it may have waited for its turn
         perform private.fail_beyond_limit(v_turn, v_now, p_gateway);
-        perform private.take_jobs(v_turn, p_token, v_seats, p_lease_seconds, p_gateway, v_now, v_lead, v_ahead);
+        perform private.take_jobs(
+            v_turn, p_token, v_seats, p_lease_seconds, p_gateway, v_now, v_lead, v_ahead, p_retry_attempts, p_retry_delay_seconds
+        );
         perform private.put_back(v_turn, v_now, p_gateway, v_lead);
     end if;
 
@@ -158,9 +162,13 @@ begin
     ) as claimed;
 end
 $$;
-revoke all on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz, double precision, double precision)
+revoke all on function public.claim_broadcast_jobs(
+    uuid, integer, double precision, text, text[], timestamptz, double precision, double precision, integer, double precision
+)
 from public, anon, authenticated;
-grant execute on function public.claim_broadcast_jobs(uuid, integer, double precision, text, text[], timestamptz, double precision, double precision)
+grant execute on function public.claim_broadcast_jobs(
+    uuid, integer, double precision, text, text[], timestamptz, double precision, double precision, integer, double precision
+)
 to service_role;
 
 -- The private ones run as their caller, the service key.

@@ -109,6 +109,7 @@ class Dispatcher:
                 rows,
                 self.lead,
                 ahead,
+                (self.settings.retry_attempts, self.settings.retry_delay_seconds),
             )
         finally:
             self._reserved -= seats

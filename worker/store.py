@@ -75,11 +75,13 @@ class Store:
         rows: Sequence[Enqueue] = (),
         lead: float = 0.0,
         ahead: float = 0.0,
+        retries: tuple[int, float] = (3, 60),
     ) -> Claim:
         """Up to `seats` jobs, none of `busy` connections, marked as `sending`. Enqueues `rows` first.
 
         lead: seconds that claims have been taking, so that no slot is given which would be missed.
         ahead: seconds, at most one, that `rows` may still lie in the future; they are to be sent on their instants.
+        retries: RETRY_ATTEMPTS and RETRY_DELAY_SECONDS, which the database needs for what the Node worker answers.
         The token makes a repetition harmless: asking again with it gives the same jobs.
         """
         token = str(uuid4())
@@ -91,6 +93,8 @@ class Store:
             "p_busy": list(busy),
             "p_lead_seconds": lead,
             "p_ahead_seconds": ahead,
+            "p_retry_attempts": retries[0],
+            "p_retry_delay_seconds": retries[1],
         }
         name = "claim_broadcast_jobs"
         if rows:

@@ -33,13 +33,13 @@ def redis(redis_server: ValkeyServer) -> Iterator["Redis[str]"]:
 
 @pytest.fixture
 def node(stack: dict[str, str], redis_server: ValkeyServer, tmp_path: Path) -> Iterator[Callable[..., NodeWorker]]:
-    """node("bullmq5"): a Node worker that is ready; silent=True, key=…: see NodeWorker."""
+    """node("bullmq5"): a Node worker that is ready; key=…, SILENT="1", PAUSE="60000": see its script."""
     workers: list[NodeWorker] = []
 
-    def start(library: str = "bullmq6", key: str = "", silent: bool = False) -> NodeWorker:
+    def start(library: str = "bullmq6", key: str = "", **more: str) -> NodeWorker:
         log = tmp_path / f"node-{len(workers)}.log"
         key = key or stack["SUPABASE_SERVICE_ROLE_KEY"]
-        workers.append(NodeWorker(library, redis_server.connection_url, stack, key, log, silent))
+        workers.append(NodeWorker(library, redis_server.connection_url, stack, key, log, **more))
         return workers[-1]
 
     yield start

@@ -13,11 +13,11 @@ SCRIPT = Path(__file__).with_name("broadcast_worker.mjs")
 
 
 class NodeWorker:
-    """library: "bullmq5" or "bullmq6". key: whom it writes the tables as. silent: what it writes never arrives."""
+    """library: "bullmq5" or "bullmq6". key: whom it writes the tables as. more: what else its script is told."""
 
-    def __init__(self, library: str, redis_url: str, stack: dict[str, str], key: str, log: Path, silent: bool) -> None:
+    def __init__(self, library: str, redis_url: str, stack: dict[str, str], key: str, log: Path, **more: str) -> None:
         self.log = log
-        given = {"SUPABASE_URL": stack["SUPABASE_URL"], "SUPABASE_KEY": key, "SILENT": "1" if silent else ""}
+        given = {"SUPABASE_URL": stack["SUPABASE_URL"], "SUPABASE_KEY": key, **more}
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 [str(NODE), str(SCRIPT), library, redis_url], env=environment(given), stdout=out, stderr=out
@@ -34,6 +34,11 @@ class NodeWorker:
     def sent(self) -> list[str]:
         """Whom it has sent to: digits."""
         return self.told("sent")
+
+    def kill(self) -> None:
+        """It dies without a word; BullMQ finds its jobs stalled."""
+        self.process.kill()
+        self.process.wait(20)
 
     def stop(self) -> None:
         if self.process.poll() is None:

@@ -48,7 +48,7 @@ async def test_a_row_becomes_what_the_node_worker_tells(
     person = schedule(db, contact_id="919876543211@c.us")
     group = schedule(db, contact_id="120363025246125486@g.us")
     image = schedule(db, contact_id="+919876543212", type="image", media_url="https://e.com/a.png", caption="Look")
-    failing = schedule(db, contact_id="+919876543213", message="FAIL")
+    failing = schedule(db, contact_id="+919876543213", message="FAIL EMPTY_MESSAGE")
     throwing = schedule(db, contact_id="+919876543214", message="THROW")
     worker = node(library)
     await hand_over()
@@ -59,8 +59,9 @@ async def test_a_row_becomes_what_the_node_worker_tells(
         assert (after["status"], after["message_id"]) == ("sent", str(after["broadcast_job_id"]))
         assert after["sent_at"] - after["scheduled_at"] < timedelta(seconds=20)
         assert after["error"] is None
-    assert (message(db, failing)["status"], message(db, failing)["error"]) == ("failed", "CONNECTION_NOT_READY")
-    assert (message(db, throwing)["status"], message(db, throwing)["error"]) == ("failed", "update is not a function")
+    assert (message(db, failing)["status"], message(db, failing)["error"]) == ("failed", "EMPTY_MESSAGE")
+    assert message(db, throwing)["status"] == "unconfirmed"
+    assert "without a word" in message(db, throwing)["error"]
     assert sorted(worker.sent) == ["120363025246125486", "919876543210", "919876543211", "919876543212"]
     assert worker.told("refused") == []
     texts = {data["contacts"][0]: data["message"] for data in worker.told("data")}
@@ -142,7 +143,7 @@ async def test_a_job_whose_outcome_was_lost_never_runs_again(
 ) -> None:
     row = schedule(db)
     await hand_over()
-    worker = node(silent=True)
+    worker = node(SILENT="1")
     until(lambda: worker.told("completed"))
     end_leases(db)
     await hand_over()  # Redis still knows that it is finished
@@ -236,7 +237,7 @@ async def test_a_node_worker_that_signs_in_as_anon_is_heard(
     db: Database, shop: str, node: Node, hand_over: HandOver, as_upstream: str
 ) -> None:
     rows = [schedule(db, contact_id=f"+9198765432{n}") for n in range(10, 20)]
-    failing = schedule(db, message="FAIL")
+    failing = schedule(db, message="FAIL EMPTY_MESSAGE")
     worker = node("bullmq5", key=as_upstream)
     await hand_over()
     until(lambda: settled(db))

@@ -1,0 +1,297 @@
+"""What the Node worker says of a message, and what is made of it: never sent twice, never failed in doubt."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from tests.delivery.conftest import Pass
+from tests.delivery.jobs import end_leases, end_waits, job
+from tests.delivery.node_worker import NodeWorker
+from tests.helpers.polling import until
+from tests.helpers.rows import Database, message, one, schedule, statuses
+
+Node = Callable[..., NodeWorker]
+
+# Server/src of edivianika/wa-nexus at 489193e; the file that says it, or under which it is said.
+STOPPED = [
+    "CONNECTION_NOT_READY",  # broadcast/broadcastWorker.js
+    "Connection shop recently failed: Request timeout after 15000ms",  # utils/broadcastConnectionFactory.js
+    "Connection shop recently failed: Connection shop not found",
+    "Koneksi shop tidak dapat diakses: permission denied for table connections",
+    "Koneksi shop tidak dapat diakses: TypeError: fetch failed",
+    "Koneksi shop tidak ditemukan",
+    "Data koneksi shop tidak valid dari database",
+    "Too many pending requests (101), try again later",
+    "Connection shop not found",  # utils/whatsappMessageHandler.js
+    "Socket.IO instance is required",  # utils/connectionManagerSingleton.js
+    "ConnectionManager belum diinisialisasi. Gunakan initialize() terlebih dahulu.",  # connections/ConnectionManager.js
+]
+RETRIED = [
+    "MEDIA_NOT_FOUND",  # broadcast/broadcastWorker.js
+    "ENOENT: no such file or directory, open '/tmp/whatsapp-media-cache/url_1.png'",
+    # utils/whatsappMessageHandler.js
+    "Media file not accessible: ENOENT: no such file or directory, open '/tmp/a.png'",
+]
+FAILED = [
+    "EMPTY_MESSAGE",  # broadcast/broadcastWorker.js
+    "Cannot read properties of undefined (reading 'startsWith')",
+    "Missing media path for image",  # utils/whatsappMessageHandler.js
+    "Unknown action: sendSticker",
+]
+DOUBTFUL = [
+    "Request timeout after 15000ms",  # utils/broadcastConnectionFactory.js
+    "Request timeout after 600ms",
+    "Connection is closed.",  # ioredis, while it publishes the request
+    "Reached the max retries per request limit (which is 3). Refer to \"maxRetriesPerRequest\" option for details.",
+    "Failed to send message via fallback: timeout of 15000ms exceeded",  # utils/whatsappMessageHandler.js
+    "Failed to send message via fallback: Connection shop not found",
+    "Unknown error",  # broadcast/broadcastWorker.js
+    "Timed Out",  # what nobody has listed
+    "",
+]  # fmt: skip
+
+
+@pytest.fixture
+def told(db: Database, shop: str, hand_over: Pass) -> Callable[..., Any]:
+    """await told("EMPTY_MESSAGE"): the row of a message of which the Node worker says so, in all its writes."""
+
+    async def tell(error: str, status: str = "failed", **settings: Any) -> dict[str, Any]:
+        row = schedule(db)
+        await hand_over(**settings)
+        by = job(db, row)["id"]
+        db.execute("update broadcast_jobs set status = 'active' where id = %s", (by,))
+        db.execute("update broadcast_messages set status = %s, error = %s where job_id = %s", (status, error, by))
+        db.execute("update broadcast_jobs set status = 'failed', progress = 100 where id = %s", (by,))
+        db.execute("update broadcast_jobs set sent_count = 0, failed_count = 1 where id = %s", (by,))
+        return message(db, row)
+
+    return tell
+
+
+@pytest.mark.parametrize("words", DOUBTFUL)
+async def test_words_in_doubt_leave_the_row_unconfirmed(words: str, told: Callable[..., Any], db: Database) -> None:
+    row = await told(words)
+    assert row["status"] == "unconfirmed"
+    assert row["error"].startswith("It may have been sent: ")
+    assert words in row["error"]
+    assert one(db, "select count(*) from broadcast_jobs") == 1
+
+
+@pytest.mark.parametrize("words", FAILED)
+async def test_what_can_never_go_out_fails_with_the_workers_words(words: str, told: Callable[..., Any]) -> None:
+    row = await told(words, "skipped" if words == "EMPTY_MESSAGE" else "failed")
+    assert (row["status"], row["error"]) == ("failed", words)
+
+
+@pytest.mark.parametrize("words", STOPPED)
+async def test_words_about_the_connection_pause_it_and_cost_no_attempt(
+    words: str, told: Callable[..., Any], db: Database
+) -> None:
+    row = await told(words, retry_attempts=1)
+    assert row["status"] == "processing"
+    assert words in row["waiting_reason"]
+    assert job(db, row["id"])["attempts"] == 0
+    paused = one(db, "select paused_reason from private.connection_state where connection_id = 'shop'")
+    assert paused == f"the broadcast worker says: {words}"
+
+
+@pytest.mark.parametrize("words", RETRIED)
+async def test_what_was_certainly_not_sent_is_tried_as_often_as_the_settings_say(
+    words: str, told: Callable[..., Any], db: Database
+) -> None:
+    row = await told(words, retry_attempts=2)
+    assert row["status"] == "processing"
+    assert row["error"].startswith("try 2 of 2 at ")
+    assert row["error"].endswith(words)
+    assert one(
+        db,
+        "select available_at - now() between interval '40 s' and interval '76 s' from broadcast_jobs"
+        " where status = 'queued'",
+    )
+    assert not one(db, "select paused_reason is not null from private.connection_state where connection_id = 'shop'")
+    row = await told(words, retry_attempts=1)
+    assert (row["status"], row["error"]) == ("failed", f"{words} (given up after 1 try)")
+
+
+async def test_a_retry_really_runs_again_and_both_tries_are_kept(
+    db: Database, shop: str, node: Node, hand_over: Pass
+) -> None:
+    row = schedule(db, message="ONCE MEDIA_NOT_FOUND")
+    worker = node(PAUSE="1500")  # its last word on the first try comes when the second is under way
+    await hand_over(retry_delay_seconds=0)
+    first = job(db, row)["id"]
+    until(lambda: job(db, row)["id"] != first, of="the second try")
+    await hand_over(retry_delay_seconds=0)
+    until(lambda: message(db, row)["status"] == "sent")
+    until(lambda: len(worker.told("completed")) == 2)
+    assert worker.told("refused") == []
+    assert (message(db, row)["status"], message(db, row)["error"]) == ("sent", None)
+    assert len(worker.sent) == 1
+    assert job(db, row)["attempts"] == 2
+    tries = db.execute("select status, error from broadcast_messages order by created_at").fetchall()
+    assert [(t["status"], t["error"]) for t in tries] == [("failed", "MEDIA_NOT_FOUND"), ("sent", None)]
+
+
+async def test_a_connection_that_was_not_ready_goes_on_when_it_is(
+    db: Database, shop: str, node: Node, hand_over: Pass
+) -> None:
+    rows = [schedule(db, contact_id=f"+91987654321{n}", message="ONCE") for n in range(3)]
+    worker = node()
+    await hand_over(retry_attempts=1)
+    until(lambda: len(worker.told("failed")) == 3)
+    until(lambda: one(db, "select count(*) from broadcast_jobs where status = 'queued'") == 3)
+    assert statuses(db) == {"processing": 3}
+    await hand_over(retry_attempts=1)
+    assert len(worker.told("data")) == 3  # it waits
+    db.execute("select resume_connection('shop')")
+    await hand_over(retry_attempts=1)
+    until(lambda: statuses(db) == {"sent": 3})
+    assert sorted(worker.sent) == [f"91987654321{n}" for n in range(3)]
+    assert all(message(db, row)["error"] is None for row in rows)
+
+
+async def test_a_row_cancelled_meanwhile_is_not_tried_again(db: Database, shop: str, hand_over: Pass) -> None:
+    row = schedule(db)
+    await hand_over()
+    db.execute("update scheduled_messages set status = 'cancelled' where id = %s", (row,))
+    db.execute("update broadcast_messages set status = 'failed', error = 'CONNECTION_NOT_READY'")
+    assert message(db, row)["status"] == "cancelled"
+    assert one(db, "select count(*) from broadcast_jobs") == 1
+
+
+@pytest.mark.parametrize("text", ["THROW", "LOST"])
+async def test_a_job_that_ends_without_a_word_after_it_began_is_unconfirmed(
+    text: str, db: Database, shop: str, node: Node, hand_over: Pass
+) -> None:
+    row = schedule(db, message=text)
+    node("bullmq5")
+    await hand_over()
+    until(lambda: message(db, row)["status"] != "processing")
+    assert message(db, row)["status"] == "unconfirmed"
+    assert "without a word" in message(db, row)["error"]
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "words", "status"),
+    [
+        ("handed_over", "failed", None, "processing"),
+        ("handed_over", "failed", "Timed Out", "processing"),
+        ("handed_over", "failed", "Contacts data is not an array.", "failed"),
+        ("handed_over", "cancelled", None, "failed"),
+        ("active", "failed", None, "unconfirmed"),
+        ("active", "failed", "Timed Out", "unconfirmed"),
+        ("active", "failed", "Connection shop is in cooldown. Will retry in 9 seconds.", "processing"),
+        ("active", "failed", "Contacts data is not an array.", "failed"),
+        ("active", "cancelled", None, "unconfirmed"),
+        ("delayed", "failed", None, "processing"),
+        ("handed_over", "completed", None, "sent"),
+        ("active", "completed", None, "sent"),
+    ],
+)
+async def test_how_a_job_ends_of_whose_message_nothing_was_said(
+    began: str, ended: str, words: str | None, status: str, db: Database, shop: str, hand_over: Pass
+) -> None:
+    row = schedule(db)
+    await hand_over()
+    if began != "handed_over":
+        db.execute("update broadcast_jobs set status = %s", (began,))
+    db.execute("update broadcast_jobs set status = %s, error_message = %s", (ended, words))
+    assert message(db, row)["status"] == status
+
+
+async def test_a_late_word_settles_what_was_in_doubt_and_nothing_else_does(
+    db: Database, shop: str, hand_over: Pass
+) -> None:
+    told = "update broadcast_messages set status = %s, error = %s"
+    row = schedule(db)
+    await hand_over()
+    db.execute("update broadcast_jobs set status = 'active'")
+    db.execute("update broadcast_jobs set status = 'failed'")
+    assert message(db, row)["status"] == "unconfirmed"
+    db.execute(told, ("failed", "Request timeout after 15000ms"))
+    assert message(db, row)["status"] == "unconfirmed"
+    db.execute(told, ("failed", "CONNECTION_NOT_READY"))
+    assert (message(db, row)["status"], one(db, "select count(*) from broadcast_jobs")) == ("failed", 1)
+    db.execute(told, ("sent", None))
+    assert message(db, row)["status"] == "failed"  # its owner may have sent it anew meanwhile
+
+
+# A job of which the outcome is known does not run again.
+
+
+async def test_a_worker_that_ends_in_its_pause_has_nothing_sent_twice(
+    db: Database, shop: str, node: Node, hand_over: Pass
+) -> None:
+    rows = [schedule(db, contact_id=f"+91987654321{n}") for n in range(3)]
+    first = node(PAUSE="600000")
+    await hand_over()
+    until(lambda: statuses(db) == {"sent": 3})
+    first.kill()
+    second = node()  # finds the three stalled
+    until(lambda: len(second.told("completed")) == 3, 30, "the stalled jobs having ended")
+    assert (len(first.sent), second.sent) == (3, [])
+    assert len(second.told("refused")) == 3
+    assert [message(db, row)["status"] for row in rows] == ["sent"] * 3
+    assert one(db, "select count(*) from broadcast_jobs where status = 'completed'") == 3
+
+
+async def test_a_worker_killed_while_the_phone_sends_leaves_it_unconfirmed(
+    db: Database, shop: str, node: Node, hand_over: Pass
+) -> None:
+    row = schedule(db)
+    first = node(SILENT="1", PAUSE="600000")
+    await hand_over()
+    until(lambda: first.sent)
+    db.execute("update broadcast_jobs set status = 'active'")  # the one word that arrived
+    first.kill()
+    second = node()
+    until(lambda: second.told("completed"), 30)
+    assert second.sent == []
+    assert message(db, row)["status"] == "unconfirmed"
+
+
+@pytest.mark.parametrize("outcome", ["sent", "failed", "resend"])
+async def test_what_the_operator_has_settled_is_not_sent_by_the_worker(
+    outcome: str, db: Database, shop: str, node: Node, hand_over: Pass
+) -> None:
+    row = schedule(db)
+    await hand_over()
+    db.execute("select resolve_scheduled_message(%s, %s)", (row, outcome))
+    worker = node()
+    until(lambda: worker.told("completed"))
+    assert worker.sent == []
+    assert message(db, row)["status"] == {"resend": "pending"}.get(outcome, outcome)
+    if outcome == "resend":
+        await hand_over()
+        until(lambda: message(db, row)["status"] == "sent")
+        assert len(worker.sent) == 1
+
+
+@pytest.mark.parametrize("status", ["sending", "handed_over"])
+async def test_what_nobody_has_begun_may_begin(status: str, db: Database, shop: str, hand_over: Pass) -> None:
+    schedule(db)
+    await hand_over()
+    db.execute("update broadcast_jobs set status = %s, lease_token = gen_random_uuid()", (status,))
+    db.execute("update broadcast_jobs set status = 'active'")
+    assert one(db, "select status from broadcast_jobs") == "active"
+
+
+async def test_a_record_that_comes_after_the_workers_doubt_does_not_hand_over_anew(
+    db: Database, shop: str, redis: "Redis[str]", hand_over: Pass
+) -> None:
+    row = schedule(db)
+    await hand_over()
+    token = job(db, row)["lease_token"]
+    db.execute("update broadcast_messages set status = 'failed', error = 'Request timeout after 15000ms'")
+    db.execute(
+        "select record_outcomes(array[%s::uuid], array[%s::uuid], array['handed_over'], null, null, '{600}', '{0}')",
+        (job(db, row)["id"], token),
+    )
+    assert job(db, row)["status"] == "unconfirmed"
+    redis.flushall()
+    end_leases(db)
+    end_waits(db)
+    await hand_over()
+    assert redis.keys("*prioritized*") == []
