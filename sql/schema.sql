@@ -430,6 +430,30 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.guard_job_of_node_worker() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    if new.status = 'active' then
+        if old.status not in ('sending', 'handed_over', 'delayed') then
+            raise exception 'This message is not to be sent: its job is % already.', old.status using errcode = 'PT409';
+        end if;
+    elsif old.status in ('completed', 'failed', 'cancelled', 'unconfirmed') then
+        if new.status in ('failed', 'cancelled', 'delayed', 'completed')
+            and not (new.status = 'completed' and old.status in ('cancelled', 'unconfirmed'))
+        then
+            new.status := old.status;
+        end if;
+    elsif old.status <> 'queued' and new.status in ('failed', 'cancelled') and exists (
+        select 1 from public.broadcast_messages as m where m.job_id = new.id and m.status = 'sent'
+    ) then
+        new.status := 'completed';
+    end if;
+    return new;
+end
+$$;
+
 CREATE FUNCTION private.guard_update() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -478,6 +502,36 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.hear_node_worker(p_job_id uuid, p_meaning text, p_words text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_job public.broadcast_jobs;
+    v_error text := coalesce(nullif(p_words, ''), 'it gave no reason');
+    v_doubt constant boolean := p_meaning = 'unconfirmed';
+begin
+    select * into v_job from public.broadcast_jobs as j where j.id = p_job_id for update;
+    if p_meaning in ('retry', 'stopped') and v_job.status <> 'unconfirmed' then
+        if p_meaning = 'stopped' or v_job.attempts < coalesce(v_job.retry_attempts, 3) then
+            perform private.send_again(v_job, p_meaning, v_error); -- before the job ends: its message then tells the row nothing
+        else
+            v_error := v_error || format(' (given up after %s %s)', v_job.attempts, case v_job.attempts when 1 then 'try' else 'tries' end);
+        end if;
+    end if;
+    update public.broadcast_jobs as j
+    set status = case when v_doubt then 'unconfirmed' else 'failed' end,
+        failed_count = (not v_doubt)::integer,
+        completed_at = now(),
+        lease_until = null,
+        updated_at = now()
+    where j.id = p_job_id;
+    perform private.tell(p_job_id, case when v_doubt then 'unconfirmed' else 'failed' end, case
+        when v_doubt then 'It may have been sent: the broadcast worker says: ' || v_error else v_error
+    end);
+end
+$$;
+
 CREATE FUNCTION private.is_same_message(p_old public.scheduled_messages, p_new public.scheduled_messages) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO ''
@@ -500,6 +554,43 @@ exception when untranslatable_character or invalid_text_representation or progra
     return false; -- no jsonb
 end
 $$;
+
+CREATE FUNCTION private.meaning_of(p_words text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+    select coalesce((
+        select w.meaning
+        from (
+            values
+            -- broadcast/broadcastWorker.js, before it asks for anything to be sent
+            ('^CONNECTION_NOT_READY$', 'stopped'),
+            ('^Connection .* is in cooldown', 'stopped'),
+            ('^MEDIA_NOT_FOUND$', 'retry'),
+            ('^E[A-Z]+: .*, (open|read|stat)\M', 'retry'), -- fs.readFileSync of what it downloaded
+            ('^EMPTY_MESSAGE$', 'failed'),
+            ('^Contacts data is not an array', 'failed'),
+            ('^Cannot read properties of \w+ \(reading ''(startsWith|split|includes)''\)$', 'failed'), -- a file without a type
+            -- utils/broadcastConnectionFactory.js, before it publishes the request
+            ('^Connection .* recently failed: ', 'stopped'),
+            ('^Koneksi .* tidak dapat diakses', 'stopped'),
+            ('^Koneksi .* tidak ditemukan', 'stopped'),
+            ('^Data koneksi .* tidak valid', 'stopped'),
+            ('^connectionId diperlukan$', 'failed'),
+            ('^Too many pending requests', 'stopped'),
+            -- utils/whatsappMessageHandler.js, before it hands anything to a phone
+            ('^Connection .* not found$', 'stopped'),
+            ('^Unknown action: ', 'failed'),
+            ('^Missing media path for ', 'failed'),
+            ('^Media file not accessible: ', 'retry'),
+            -- utils/connectionManagerSingleton.js and connections/ConnectionManager.js, while the server starts
+            ('^Socket\.IO instance is required$', 'stopped'),
+            ('^ConnectionManager belum diinisialisasi', 'stopped')
+        ) as w (pattern, meaning)
+        where btrim(p_words) ~ w.pattern
+        limit 1
+    ), 'unconfirmed')
+$_$;
 
 CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
     LANGUAGE sql STABLE
@@ -720,6 +811,108 @@ begin
 end
 $$;
 
+CREATE TABLE public.broadcast_jobs (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    connection_id text,
+    type text DEFAULT 'text'::text NOT NULL,
+    template_name text,
+    variables jsonb,
+    contacts text[] DEFAULT '{}'::text[],
+    message text,
+    media_url text,
+    caption text,
+    status text DEFAULT 'queued'::text NOT NULL,
+    progress integer DEFAULT 0,
+    total_contacts integer DEFAULT 0,
+    sent_count integer DEFAULT 0,
+    failed_count integer DEFAULT 0,
+    skipped_count integer DEFAULT 0,
+    schedule timestamp with time zone,
+    speed text DEFAULT 'normal'::text,
+    is_group boolean DEFAULT false,
+    group_tag text,
+    created_at timestamp with time zone DEFAULT now(),
+    updated_at timestamp with time zone DEFAULT now(),
+    completed_at timestamp with time zone,
+    user_id uuid,
+    isprivatemessage boolean DEFAULT false,
+    contact_id text,
+    broadcast_name text,
+    media text,
+    asset_id uuid,
+    error_message text,
+    scheduled_message_id uuid,
+    series_id uuid,
+    recipient text,
+    gateway text,
+    attempts integer DEFAULT 0 NOT NULL,
+    throttled integer DEFAULT 0 NOT NULL,
+    available_at timestamp with time zone,
+    expires_at timestamp with time zone,
+    lease_token uuid,
+    lease_until timestamp with time zone,
+    send_at timestamp with time zone,
+    send_until timestamp with time zone,
+    retry_attempts integer,
+    retry_delay_seconds double precision
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
+
+CREATE FUNCTION private.send_again(p_job public.broadcast_jobs, p_meaning text, p_words text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_id constant uuid := gen_random_uuid();
+    v_wait constant double precision := case p_meaning
+        when 'retry' then coalesce(p_job.retry_delay_seconds, 60) * (1 + random() / 4) else 0
+    end;
+    v_at constant timestamptz := now() + make_interval(secs => v_wait);
+    v_said constant text := 'the broadcast worker says: ' || p_words;
+begin
+    update public.scheduled_messages as s
+    set broadcast_job_id = v_id,
+        status = 'processing',
+        error = case
+            when p_meaning = 'retry' then left(format(
+                'try %s of %s at %s UTC: %s', p_job.attempts + 1, coalesce(p_job.retry_attempts, 3),
+                to_char(v_at at time zone 'utc', case when v_wait < 43200 then 'HH24:MI' else 'YYYY-MM-DD HH24:MI' end), p_words
+            ), 2000)
+        end,
+        waiting_reason = case when p_meaning = 'stopped' then left(v_said, 500) end,
+        waiting_until = null,
+        updated_at = now()
+    where s.id = p_job.scheduled_message_id and s.broadcast_job_id = p_job.id and s.status in ('processing', 'in_queue');
+    if not found then
+        return false;
+    end if;
+
+    insert into public.broadcast_jobs (
+        id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id, type, message, media_url, caption,
+        media, asset_id, user_id, schedule, status, total_contacts, available_at, expires_at, broadcast_name, isprivatemessage,
+        attempts, throttled
+    )
+    values (
+        v_id, p_job.scheduled_message_id, p_job.series_id, p_job.connection_id, p_job.recipient, p_job.contacts,
+        p_job.contact_id, p_job.type, p_job.message, p_job.media_url, p_job.caption, p_job.media, p_job.asset_id, p_job.user_id,
+        p_job.schedule, 'queued', 1, v_at, p_job.expires_at, p_job.broadcast_name, true,
+        p_job.attempts - (p_meaning = 'stopped')::integer, p_job.throttled
+    );
+    insert into public.broadcast_messages (
+        id, job_id, scheduled_message_id, contact, message, type, media_url, caption, status
+    )
+    values (
+        v_id, v_id, p_job.scheduled_message_id, regexp_replace(split_part(p_job.recipient, '@', 1), '\D', '', 'g'),
+        p_job.message, p_job.type, p_job.media_url, p_job.caption, 'waiting'
+    );
+    perform private.announce_work(array[p_job.connection_id], array[v_at]);
+    perform private.note_outcomes(
+        array[p_job.connection_id], array[p_meaning], array[v_said], array[v_at], array[p_job.send_at], array[p_job.recipient]
+    );
+    return true;
+end
+$$;
+
 CREATE FUNCTION private.set_due_at() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -734,16 +927,29 @@ CREATE FUNCTION private.settle_job_of_node_worker() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
+declare
+    v_began constant boolean := old.status not in ('sending', 'handed_over', 'delayed');
+    v_words constant text := nullif(to_jsonb(new) ->> 'error_message', '');
+    v_meaning text := private.meaning_of(v_words);
 begin
-    update public.broadcast_messages as m
-    set status = case new.status when 'completed' then 'sent' else 'failed' end,
-        error = case
-            when new.status <> 'completed' then left(coalesce(nullif(new.error_message, ''), case new.status
-                when 'failed' then 'The broadcast worker gave no reason.' else 'The broadcast worker cancelled it.'
-            end), 2000)
-        end,
-        updated_at = now()
-    where m.job_id = new.id and m.status = 'waiting';
+    if exists (
+        select 1 from public.broadcast_messages as m
+        where m.job_id = new.id and m.status in ('sent', 'failed', 'skipped')
+    ) then
+        return null;
+    end if;
+    if new.status = 'completed' then
+        perform private.tell(new.id, 'sent', null);
+    elsif new.status = 'cancelled' and not v_began then
+        perform private.tell(new.id, 'failed', 'The broadcast worker cancelled it.');
+    else
+        if v_meaning = 'unconfirmed' and not v_began then
+            v_meaning := 'retry';
+        end if;
+        perform private.hear_node_worker(new.id, v_meaning, coalesce(v_words, case
+            when v_began then 'nothing; it ended its job without a word on this message.' else 'it could not begin'
+        end));
+    end if;
     return null;
 end
 $$;
@@ -754,11 +960,29 @@ CREATE FUNCTION private.settle_scheduled_messages() RETURNS trigger
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
+declare
+    v_heard uuid[];
 begin
+    -- What a Node worker calls failed may have gone out, or may be tried again (20261126001310).
+    select array_agg(n.job_id) into v_heard
+    from changed as n
+    cross join lateral (select w.gateway, w.status from public.broadcast_jobs as w where w.id = n.job_id limit 1) as j
+    where n.status in ('failed', 'skipped') and n.scheduled_message_id is not null
+        and j.gateway = 'bullmq' and j.status not in ('queued', 'completed', 'failed', 'cancelled');
+    if v_heard is not null then
+        perform private.hear_node_worker(n.job_id, private.meaning_of(n.error), n.error)
+        from changed as n where n.job_id = any (v_heard);
+    end if;
+
     update public.scheduled_messages as s
     set status = case n.status when 'sent' then 'sent' when 'unconfirmed' then 'unconfirmed' else 'failed' end,
         sent_at = case when n.status = 'sent' then coalesce(n.sent_at, now()) end,
-        message_id = case when n.status = 'sent' then left(coalesce(n.message_id, n.message_ids[1], n.job_id::text), 512) end,
+        -- As json, because upstream has had message_ids as text and as text[].
+        message_id = case
+            when n.status = 'sent' then left(coalesce(
+                n.message_id, to_jsonb(n) #>> '{message_ids,0}', nullif(to_jsonb(n) ->> 'message_ids', '[]'), n.job_id::text
+            ), 512)
+        end,
         error = case when n.status <> 'sent' then left(coalesce(nullif(n.error, ''), 'The sender gave no reason.'), 2000) end,
         delivery_status = coalesce(n.delivery_status, s.delivery_status),
         waiting_reason = null,
@@ -767,9 +991,17 @@ begin
     from changed as n
     where s.id = any(array[n.scheduled_message_id])
         and n.status in ('sent', 'failed', 'skipped', 'unconfirmed')
+        and n.job_id <> all (coalesce(v_heard, '{}'))
         and s.broadcast_job_id = n.job_id
         -- Cancelled while it was being sent, it may have gone out: then that is what the row says.
-        and (s.status in ('processing', 'unconfirmed') or (s.status = 'cancelled' and n.status in ('sent', 'unconfirmed')));
+        and (s.status in ('processing', 'unconfirmed', 'in_queue') or (s.status = 'cancelled' and n.status in ('sent', 'unconfirmed')));
+
+    -- The Node worker gives no id. It ends its job only after a pause, in which it may be killed.
+    update public.broadcast_jobs as j
+    set status = 'completed', sent_count = 1, progress = 100, completed_at = now(), lease_until = null, updated_at = now()
+    from changed as n
+    where n.status = 'sent' and n.message_id is null and j.id = any(array[n.job_id]) and j.gateway = 'bullmq'
+        and j.scheduled_message_id is not null and j.status not in ('queued', 'completed');
     return null;
 end
 $$;
@@ -841,7 +1073,7 @@ CREATE FUNCTION private.slowdown(p_seconds double precision, p_until timestamp w
     ) as worn
 $$;
 
-CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) RETURNS void
+CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval, p_retry_attempts integer, p_retry_delay_seconds double precision) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
@@ -853,7 +1085,9 @@ CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, 
     sending as (
         update public.broadcast_jobs as j
         set status = 'sending', lease_token = p_token, lease_until = now() + make_interval(secs => p_lease_seconds), gateway = c.gateway,
-            attempts = j.attempts + 1, send_at = c.send_at, send_until = c.send_until, updated_at = now()
+            attempts = j.attempts + 1, send_at = c.send_at, send_until = c.send_until, updated_at = now(),
+            retry_attempts = case when c.gateway = 'bullmq' then p_retry_attempts end,
+            retry_delay_seconds = case when c.gateway = 'bullmq' then p_retry_delay_seconds end
         from chosen as c
         where j.id = any(array[c.id]) and c.put_off_until is null
     ),
@@ -927,6 +1161,35 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.tell(p_job_id uuid, p_status text, p_error text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    update public.broadcast_messages as m
+    set status = p_status,
+        error = left(p_error, 2000),
+        sent_at = case when p_status = 'sent' then now() end,
+        updated_at = now()
+    where m.job_id = p_job_id;
+    if not found then
+        update public.scheduled_messages as s
+        set status = p_status,
+            error = left(p_error, 2000),
+            sent_at = case when p_status = 'sent' then now() end,
+            message_id = case when p_status = 'sent' then p_job_id::text end,
+            waiting_reason = null,
+            waiting_until = null,
+            updated_at = now()
+        from public.broadcast_jobs as j
+        where j.id = p_job_id
+            and s.id = j.scheduled_message_id
+            and s.broadcast_job_id = j.id
+            and (s.status in ('processing', 'unconfirmed', 'in_queue') or (s.status = 'cancelled' and p_status <> 'failed'));
+    end if;
+end
+$$;
+
 CREATE FUNCTION private.wanted(p_old public.scheduled_messages, p_new public.scheduled_messages) RETURNS public.scheduled_messages
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -986,7 +1249,7 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_now timestamp with time zone DEFAULT NULL::timestamp with time zone, p_lead_seconds double precision DEFAULT 0.15, p_ahead_seconds double precision DEFAULT 0) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
+CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_now timestamp with time zone DEFAULT NULL::timestamp with time zone, p_lead_seconds double precision DEFAULT 0.15, p_ahead_seconds double precision DEFAULT 0, p_retry_attempts integer DEFAULT 3, p_retry_delay_seconds double precision DEFAULT 60) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
@@ -1007,7 +1270,9 @@ begin
     if v_turn is not null then
         v_now := coalesce(p_now, clock_timestamp()); -- it may have waited for its turn
         perform private.fail_beyond_limit(v_turn, v_now, p_gateway);
-        perform private.take_jobs(v_turn, p_token, v_seats, p_lease_seconds, p_gateway, v_now, v_lead, v_ahead);
+        perform private.take_jobs(
+            v_turn, p_token, v_seats, p_lease_seconds, p_gateway, v_now, v_lead, v_ahead, p_retry_attempts, p_retry_delay_seconds
+        );
         perform private.put_back(v_turn, v_now, p_gateway, v_lead);
     end if;
 
@@ -1103,7 +1368,7 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_lead_seconds double precision DEFAULT 0.15, p_ahead_seconds double precision DEFAULT 0) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
+CREATE FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_lead_seconds double precision DEFAULT 0.15, p_ahead_seconds double precision DEFAULT 0, p_retry_attempts integer DEFAULT 3, p_retry_delay_seconds double precision DEFAULT 60) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -1113,7 +1378,8 @@ begin
         p_next_at, p_next_after, p_expires_at, p_phones, p_ahead_seconds
     );
     return query select * from public.claim_broadcast_jobs(
-        p_token, p_seats, p_lease_seconds, p_gateway, p_busy, null, p_lead_seconds, p_ahead_seconds
+        p_token, p_seats, p_lease_seconds, p_gateway, p_busy, null, p_lead_seconds, p_ahead_seconds,
+        p_retry_attempts, p_retry_delay_seconds
     );
 end
 $$;
@@ -1152,11 +1418,12 @@ begin
     job as (
         insert into public.broadcast_jobs (
             id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id, type, message, media_url, caption, media,
-            asset_id, user_id, schedule, status, total_contacts, available_at, expires_at, broadcast_name
+            asset_id, user_id, schedule, status, total_contacts, available_at, expires_at, broadcast_name, isprivatemessage
         )
         select w.job_id, w.id, case when w.is_recurring then coalesce(w.series_id, w.id) end, w.connection_id, w.recipient,
             array[w.recipient], w.contact_id, w.type, w.message, w.media_url, w.caption, w.media::text,
-            w.asset_id, coalesce(w.owner_id, w.created_by), w.scheduled_at, 'queued', 1, greatest(now(), w.scheduled_at), w.expires_at, 'scheduled message'
+            w.asset_id, coalesce(w.owner_id, w.created_by), w.scheduled_at, 'queued', 1, greatest(now(), w.scheduled_at), w.expires_at,
+            'scheduled message', true
         from won as w
         where w.refusal is null
         on conflict (id) do nothing
@@ -1458,7 +1725,9 @@ begin
             completed_at = case when g.outcome in ('sent', 'failed') then g.answered_at end,
             updated_at = now()
         from held as g
-        where j.id = any(array[g.job_id]) and g.status in ('sending', 'unconfirmed')
+        where j.id = any(array[g.job_id])
+            -- The worker may have said already that nobody knows.
+            and (g.status = 'sending' or (g.status = 'unconfirmed' and g.meaning <> 'handed_over'))
         returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at, g.outcome, g.message_id, g.error, g.answered_at
     ),
     told as (
@@ -1605,21 +1874,26 @@ begin
         return;
     end if;
 
+    -- At once, so that the message's own trigger finds the job settled. The new token fences out whoever still has the job.
+    with settled as (
+        update public.broadcast_jobs as j
+        set status = case p_outcome when 'sent' then 'completed' when 'failed' then 'failed' else 'cancelled' end,
+            lease_token = gen_random_uuid(), lease_until = case when j.gateway = 'bullmq' then now() end,
+            completed_at = now(), updated_at = now()
+        from public.scheduled_messages as s
+        where s.id = p_id and j.id = s.broadcast_job_id
+        returning j.id, j.send_at
+    )
     update public.broadcast_messages as m
-    set status = p_outcome, updated_at = now(), sent_at = case when p_outcome = 'sent' then coalesce(j.send_at, now()) end,
+    set status = p_outcome, updated_at = now(), sent_at = case when p_outcome = 'sent' then coalesce(d.send_at, now()) end,
         error = case when p_outcome = 'failed' then 'The operator found that it was not sent.' end
-    from public.scheduled_messages as s
-    join public.broadcast_jobs as j on j.id = s.broadcast_job_id
-    where s.id = p_id and m.job_id = s.broadcast_job_id and p_outcome <> 'resend';
-    update public.broadcast_jobs as j
-    set status = case p_outcome when 'sent' then 'completed' when 'failed' then 'failed' else 'cancelled' end, completed_at = now(), updated_at = now()
-    from public.scheduled_messages as s
-    where s.id = p_id and j.id = s.broadcast_job_id;
-    -- A row without a job is left from a former worker (docs/upgrading.md).
+    from settled as d
+    where m.job_id = d.id and p_outcome <> 'resend';
+    -- A row without a job is left from a former worker (docs/upgrading.md), or somebody has deleted its job or message.
     update public.scheduled_messages as s
     set status = p_outcome, sent_at = case when p_outcome = 'sent' then s.scheduled_at end, message_id = coalesce(s.message_id, s.id::text),
         error = case when p_outcome = 'failed' then 'The operator found that it was not sent.' end, updated_at = now()
-    where s.id = p_id and s.broadcast_job_id is null and p_outcome <> 'resend';
+    where s.id = p_id and s.status not in ('sent', 'failed') and p_outcome <> 'resend';
     update public.scheduled_messages as s set status = 'pending' where s.id = p_id and p_outcome = 'resend';
 end
 $$;
@@ -1678,51 +1952,6 @@ CREATE TABLE private.recipient_state (
     recipient text NOT NULL,
     free_at timestamp with time zone NOT NULL
 );
-
-CREATE TABLE public.broadcast_jobs (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    connection_id text,
-    type text DEFAULT 'text'::text NOT NULL,
-    template_name text,
-    variables jsonb,
-    contacts text[] DEFAULT '{}'::text[],
-    message text,
-    media_url text,
-    caption text,
-    status text DEFAULT 'queued'::text NOT NULL,
-    progress integer DEFAULT 0,
-    total_contacts integer DEFAULT 0,
-    sent_count integer DEFAULT 0,
-    failed_count integer DEFAULT 0,
-    skipped_count integer DEFAULT 0,
-    schedule timestamp with time zone,
-    speed text DEFAULT 'normal'::text,
-    is_group boolean DEFAULT false,
-    group_tag text,
-    created_at timestamp with time zone DEFAULT now(),
-    updated_at timestamp with time zone DEFAULT now(),
-    completed_at timestamp with time zone,
-    user_id uuid,
-    isprivatemessage boolean DEFAULT false,
-    contact_id text,
-    broadcast_name text,
-    media text,
-    asset_id uuid,
-    error_message text,
-    scheduled_message_id uuid,
-    series_id uuid,
-    recipient text,
-    gateway text,
-    attempts integer DEFAULT 0 NOT NULL,
-    throttled integer DEFAULT 0 NOT NULL,
-    available_at timestamp with time zone,
-    expires_at timestamp with time zone,
-    lease_token uuid,
-    lease_until timestamp with time zone,
-    send_at timestamp with time zone,
-    send_until timestamp with time zone
-)
-WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
 
 CREATE TABLE public.broadcast_messages (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -1865,13 +2094,15 @@ CREATE TRIGGER guard_delete_by_service BEFORE DELETE ON public.scheduled_message
 
 CREATE TRIGGER guard_insert BEFORE INSERT ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_insert();
 
+CREATE TRIGGER guard_job_of_node_worker BEFORE UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (old.gateway = 'bullmq'::text) AND (old.scheduled_message_id IS NOT NULL) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)))) EXECUTE FUNCTION private.guard_job_of_node_worker();
+
 CREATE TRIGGER guard_update BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_update('user');
 
 CREATE TRIGGER guard_update_by_service BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = ANY (ARRAY['pending'::text, 'cancelled'::text])) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.guard_update();
 
 CREATE TRIGGER refuse_nonsense BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_nonsense();
 
-CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((new.gateway = 'bullmq'::text) AND (old.status = ANY (ARRAY['sending'::text, 'handed_over'::text, 'active'::text])) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
+CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (new.gateway = 'bullmq'::text) AND (new.scheduled_message_id IS NOT NULL) AND (new.status IS DISTINCT FROM old.status) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) AND (old.status <> ALL (ARRAY['queued'::text, 'completed'::text, 'failed'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
 
 CREATE TRIGGER settle_scheduled_messages AFTER UPDATE ON public.broadcast_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION private.settle_scheduled_messages();
 
@@ -1973,9 +2204,15 @@ REVOKE ALL ON FUNCTION private.guard_delete() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.guard_insert() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.guard_job_of_node_worker() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.guard_update() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.hear_node_worker(p_job_id uuid, p_meaning text, p_words text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.is_same_message(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.meaning_of(p_words text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.next_expiry() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.next_expiry() TO service_role;
@@ -1996,6 +2233,10 @@ REVOKE ALL ON FUNCTION private.refuse_nonsense() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.refuse_transition(p_old text, p_new text) FROM PUBLIC;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_jobs TO service_role;
+
+REVOKE ALL ON FUNCTION private.send_again(p_job public.broadcast_jobs, p_meaning text, p_words text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.set_due_at() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.settle_job_of_node_worker() FROM PUBLIC;
@@ -2008,24 +2249,26 @@ GRANT ALL ON FUNCTION private.situation(p_connections text[], p_now timestamp wi
 REVOKE ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until timestamp with time zone, p_now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until timestamp with time zone, p_now timestamp with time zone) TO service_role;
 
-REVOKE ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) TO service_role;
+REVOKE ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
 
 REVOKE ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION private.tell(p_job_id uuid, p_status text, p_error text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.wanted(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.withdraw_job(p_job_id uuid) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision, p_ahead_seconds double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision, p_ahead_seconds double precision) TO service_role;
+REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision, p_ahead_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision, p_ahead_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
 
 REVOKE ALL ON FUNCTION public.diagnose() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.diagnose() TO service_role;
 
-REVOKE ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_lead_seconds double precision, p_ahead_seconds double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_lead_seconds double precision, p_ahead_seconds double precision) TO service_role;
+REVOKE ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_lead_seconds double precision, p_ahead_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_lead_seconds double precision, p_ahead_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
 
 REVOKE ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_ahead_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_ahead_seconds double precision) TO service_role;
@@ -2070,8 +2313,6 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_owners TO service_
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_state TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.recipient_state TO service_role;
-
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_jobs TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_messages TO service_role;
 
