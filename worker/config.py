@@ -17,13 +17,13 @@ from worker.errors import BadTimezone, ConfigError
 
 GatewayName = Literal["mock", "cloud", "waha", "evolution", "wppconnect", "bullmq"]
 
-# What each gateway cannot work without.
+# What each gateway cannot work without; one of those that a bar separates is enough.
 REQUIRED: dict[str, tuple[str, ...]] = {
     "mock": (),
     "cloud": ("whatsapp_phone_number_id", "whatsapp_access_token"),
     "waha": ("waha_url",),
     "evolution": ("evolution_url", "evolution_api_key"),
-    "wppconnect": ("wppconnect_url", "wppconnect_token"),
+    "wppconnect": ("wppconnect_url", "wppconnect_token|wppconnect_secret_key"),
     "bullmq": ("redis_url",),
 }
 
@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     evolution_api_key: str | None = Field(None, repr=False)
     wppconnect_url: str | None = None
     wppconnect_token: str | None = Field(None, repr=False)
+    wppconnect_secret_key: str | None = Field(None, repr=False)
     redis_url: str | None = Field(None, repr=False)
     bullmq_queue: str = "broadcast"
     bullmq_prefix: str = "bull"
@@ -132,7 +133,8 @@ class Settings(BaseSettings):
 
 def missing_for(gateway: str, settings: Settings) -> list[str]:
     """The variables that this gateway needs and that are not set."""
-    return [name.upper() for name in REQUIRED[gateway] if not getattr(settings, name)]
+    needed = [names.split("|") for names in REQUIRED[gateway]]
+    return [" or ".join(map(str.upper, names)) for names in needed if not any(getattr(settings, n) for n in names)]
 
 
 def load(environ: Mapping[str, str] | None = None, dotenv: str | Path | None = ".env") -> Settings:

@@ -121,7 +121,8 @@ async def senders(gateways: Gateways, store: Store) -> list[tuple[str, str]]:
 
 
 async def session(gateways: Gateways, name: str, sender: str) -> Finding:
-    what = f"gateway {name}" + (f", {sender}" if sender else "")
+    shown = sender.partition(":")[0]  # of wppconnect's `session:token` the rest is a secret
+    what = f"gateway {name}" + (f", {shown}" if shown else "")
     try:
         health = await gateways.of(name).check(sender)
     except ConfigError as e:

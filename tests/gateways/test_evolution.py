@@ -7,6 +7,7 @@ import pytest
 
 from tests.gateways.given import ACCEPTED, AUDIO, IMAGE, PDF, VIDEO, Make, Serve
 from tests.gateways.server import answer
+from worker.gateway.posting import DOUBT
 from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
 
 TO = {"number": "919876543210"}
@@ -91,18 +92,16 @@ ABSENT = {"jid": "919876543210@s.whatsapp.net", "exists": False, "number": "9198
     ("status", "said", "outcome"),
     [
         (400, [ABSENT], Rejected("No WhatsApp account has this number (exists: false)")),
-        (400, ["requires text"], Rejected("The gateway refuses this message (requires text)")),
+        (400, ["requires text"], Rejected("Evolution refuses the request (requires text)")),
         (400, ["Error: Connection Closed"], Stopped(f"{DOWN} (Error: Connection Closed)")),
         (500, "Connection Closed", Stopped(f"{DOWN} (Connection Closed)")),
-        (400, ["SessionError: No sessions"], Stopped(f"{DOWN} (SessionError: No sessions)")),
         (401, "No", Stopped("The gateway does not accept our credentials (No)")),
-        (404, ["Not there"], Stopped("Evolution does not know this instance (Not there)")),
         (
             400,
             ["Error: Timed Out"],
             Unconfirmed("Evolution lost WhatsApp's answer (Error: Timed Out)"),
         ),
-        (500, "Internal Server Error", Retry("The gateway had a fault (Internal Server Error)")),
+        (500, "Internal Server Error", Unconfirmed(f"{DOUBT.reason} (Internal Server Error)")),
     ],
 )
 async def test_each_refusal_is_told_apart(

@@ -11,6 +11,7 @@ import pytest
 from tests.gateways import server as wire
 from tests.gateways.given import ACCEPTED, AUDIO, IMAGE, SHORT, Make, Serve
 from worker.gateway.http import clean, dig, first_text, retry_after
+from worker.gateway.posting import DOUBT
 from worker.models import Media, Message, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
 
 GATEWAYS = [*ACCEPTED]
@@ -165,19 +166,14 @@ async def test_an_idle_connection_that_the_gateway_closed_is_not_used(
     ("status", "outcome"),
     [
         (301, Stopped("The gateway's address redirects: set the final one")),
-        (400, Rejected("The gateway refuses this message")),
         (401, Stopped("The gateway does not accept our credentials")),
         (403, Stopped("The gateway does not accept our credentials")),
         (405, Stopped("The gateway does not know this session or address")),
         (413, Rejected("The message is too large for the gateway")),
         (429, Throttled("The gateway asks us to slow down", "connection")),
-        (500, Retry("The gateway had a fault")),
-        (501, Rejected("The gateway cannot do this")),
-        (503, Retry("The gateway is not available")),
-        (507, Retry("The gateway had a fault")),
     ],
 )
-async def test_a_bare_status_has_one_meaning_for_all(
+async def test_a_status_that_proves_that_nothing_was_sent_has_one_meaning_for_all(
     name: str, status: int, outcome: object, make: Make, serve: Serve, message: Message
 ) -> None:
     for behaviour in (wire.html(status), wire.answer(status, {"unknown": "shape"}), wire.nonsense(status, 1)):
@@ -185,15 +181,70 @@ async def test_a_bare_status_has_one_meaning_for_all(
         assert await make(name, server.url).send(message) == outcome
 
 
+SELF_HOSTED = [name for name in GATEWAYS if name != "cloud"]
+
+
+@pytest.mark.parametrize("status", [400, 402, 409, 418, 422, 500, 501, 503, 507, 599])
+@pytest.mark.parametrize("name", SELF_HOSTED)
+async def test_a_self_hosted_gateways_other_statuses_leave_doubt(
+    name: str, status: int, make: Make, serve: Serve, message: Message
+) -> None:
+    for behaviour in (wire.html(status), wire.answer(status, {"unknown": "shape"}), wire.nonsense(status, 1)):
+        server = await serve(behaviour)
+        assert await make(name, server.url).send(message) == DOUBT
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (400, Rejected("The gateway refuses this message")),
+        (404, Stopped("The gateway does not know this session or address")),
+        (500, Retry("The gateway had a fault")),
+        (501, Rejected("The gateway cannot do this")),
+        (503, Retry("The gateway is not available")),
+        (507, Retry("The gateway had a fault")),
+    ],
+)
+async def test_metas_statuses_are_refusals(
+    status: int, outcome: object, make: Make, serve: Serve, message: Message
+) -> None:
+    for behaviour in (wire.html(status), wire.answer(status, {"unknown": "shape"}), wire.nonsense(status, 1)):
+        server = await serve(behaviour)
+        assert await make("cloud", server.url).send(message) == outcome
+
+
+@pytest.mark.parametrize("name", SELF_HOSTED)
+@pytest.mark.parametrize(
+    ("status", "page", "outcome"),
+    [
+        (404, b"404 page not found\n", Stopped),
+        (404, b"<pre>Cannot POST /api/sendText</pre>", Stopped),
+        (503, b"no available server\n", Retry),
+        (503, b"<h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n", Retry),
+        (503, b"<h1>503 Service Temporarily Unavailable</h1></center><hr><center>nginx</center>", Retry),
+        (521, b"error code: 521", Retry),
+        (502, b"<center><h1>502 Bad Gateway</h1></center><hr><center>nginx</center>", Unconfirmed),
+        (503, b"upstream connect error or disconnect/reset before headers", Unconfirmed),
+        (522, b"error code: 522", Unconfirmed),
+    ],
+)
+async def test_a_proxy_that_reached_nobody_proves_that_nothing_was_sent(
+    name: str, status: int, page: bytes, outcome: type, make: Make, serve: Serve, message: Message
+) -> None:
+    server = await serve(wire.raw(status, page, "text/plain"))
+    assert isinstance(await make(name, server.url).send(message), outcome)
+
+
 @every_gateway
 async def test_retry_after_is_obeyed(name: str, make: Make, serve: Serve, message: Message) -> None:
-    server = await serve(
-        wire.answer(429, {}, {"Retry-After": "17"}),
-        wire.answer(503, {}, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
-    )
+    server = await serve(wire.answer(429, {}, {"Retry-After": "17"}))
     gateway = make(name, server.url)
     assert await gateway.send(message) == Throttled("The gateway asks us to slow down", "connection", 17)
-    assert await gateway.send(message) == Retry("The gateway is not available", 0)
+
+
+async def test_retry_after_may_be_a_date(make: Make, serve: Serve, message: Message) -> None:
+    server = await serve(wire.answer(503, {}, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}))
+    assert await make("cloud", server.url).send(message) == Retry("The gateway is not available", 0)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +279,11 @@ async def test_the_text_beside_audio_follows_as_a_message(make: Make, serve: Ser
 @pytest.mark.parametrize(
     ("behaviour", "outcome"),
     [
-        (wire.answer(503, {}), Rejected("1 of 2 parts went out, then: The gateway is not available")),
+        (wire.answer(503, {}), Unconfirmed(f"1 of 2 parts went out, then: {DOUBT.reason}")),
+        (
+            wire.answer(401, {}),
+            Rejected("1 of 2 parts went out, then: The gateway does not accept our credentials"),
+        ),
         (wire.answer(429, {}), Rejected("1 of 2 parts went out, then: The gateway asks us to slow down")),
         (
             wire.answer(201, {}),

@@ -17,7 +17,7 @@ SETTINGS = {
     "whatsapp_api_base": "https://graph.facebook.com/v25.0",
     "waha_url": "http://waha:3000", "waha_api_key": None, "waha_check_numbers": True,
     "evolution_url": "http://evolution:8080", "evolution_api_key": "k",
-    "wppconnect_url": "http://wpp:21465", "wppconnect_token": "t",
+    "wppconnect_url": "http://wpp:21465", "wppconnect_token": "t", "wppconnect_secret_key": None,
     "redis_url": "redis://localhost:6379", "bullmq_queue": "broadcast", "bullmq_prefix": "bull",
     "bullmq_job": "broadcast",
 }  # fmt: skip

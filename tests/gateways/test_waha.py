@@ -7,6 +7,8 @@ import pytest
 
 from tests.gateways.given import ACCEPTED, AUDIO, IMAGE, PDF, VIDEO, Make, Serve
 from tests.gateways.server import answer
+from worker.gateway.posting import DOUBT
+from worker.gateway.words import NOT_FOUND
 from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
 
 TO = {"session": "shop", "chatId": "919876543210@c.us"}
@@ -128,17 +130,12 @@ NOT_READY = {"error": "Session status is not as expected", "session": "shop", "s
     ("status", "body", "outcome"),
     [
         (422, NOT_READY, Stopped(f"{DOWN} (Session status is not as expected)")),
-        (
-            404,
-            {"message": "We didn't find it"},
-            Stopped("WAHA does not know this session (We didn't find it)"),
-        ),
         (401, {"message": "No"}, Stopped("The gateway does not accept our credentials (No)")),
-        (422, {"message": PLUS}, Rejected(f"This edition of WAHA cannot send this kind ({PLUS})")),
+        (422, {"message": PLUS}, Rejected(f"This edition or engine of WAHA cannot send this kind ({PLUS})")),
         (
             500,
             engine(NO_LID),
-            Rejected("No WhatsApp account has this number (2 UNKNOWN: no LID found for … from server)"),
+            Rejected(f"{NOT_FOUND.reason} (2 UNKNOWN: no LID found for … from server)"),
         ),
         (500, engine("Connection Closed"), Stopped(f"{DOWN} (Connection Closed)")),
         (
@@ -146,11 +143,11 @@ NOT_READY = {"error": "Session status is not as expected", "session": "shop", "s
             engine("Call timed out"),
             Unconfirmed("WAHA lost WhatsApp's answer (Call timed out)"),
         ),
-        (500, engine("Evaluation failed"), Retry("The gateway had a fault (Evaluation failed)")),
+        (500, engine("Evaluation failed"), Unconfirmed(f"{DOUBT.reason} (Evaluation failed)")),
         (
             400,
             {"message": ["chatId must be a string"], "error": "Bad Request"},
-            Rejected("The gateway refuses this message (Bad Request)"),
+            Rejected("WAHA refuses the request (invalid request: chatId must be a string)"),
         ),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 
 from tests.gateways.given import ACCEPTED, AUDIO, IMAGE, PDF, VIDEO, Make, Serve
 from tests.gateways.server import answer
+from worker.gateway.posting import DOUBT
 from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
 
 TO = {"phone": "919876543210", "isGroup": False, "isNewsletter": False, "isLid": False}
@@ -89,13 +90,13 @@ async def test_a_201_is_read_to_the_end(
     assert await make("wppconnect", server.url).send(message) == outcome
 
 
-async def test_an_error_in_a_200_is_tried_again(make: Make, serve: Serve, message: Message) -> None:
+async def test_an_error_in_a_200_leaves_doubt(make: Make, serve: Serve, message: Message) -> None:
     server = await serve(answer(200, {"status": "Error", "message": "Erro ao enviar a mensagem."}))
-    assert await make("wppconnect", server.url).send(message) == Retry("wppconnect could not send it")
+    reason = "wppconnect accepted it, but reports a fault (Erro ao enviar a mensagem.)"
+    assert await make("wppconnect", server.url).send(message) == Unconfirmed(reason)
 
 
 DOWN = "The wppconnect session is not connected to WhatsApp (A sessão do WhatsApp não está ativa.)"
-NOBODY = "No WhatsApp account has this number (O número … não existe.)"
 LOST = "wppconnect lost WhatsApp's answer (Call timed out Error sending.)"
 
 
@@ -108,18 +109,17 @@ LOST = "wppconnect lost WhatsApp's answer (Call timed out Error sending.)"
             Stopped(DOWN),
         ),
         (401, {"error": "No"}, Stopped("The gateway does not accept our credentials (No)")),
-        (400, {"status": "Connected", "message": "O número 919876543210 não existe."}, Rejected(NOBODY)),
         (
             500,
             {"status": "Error", "message": "Erro ao enviar a mensagem.", "error": {}},
-            Retry("The gateway had a fault (Erro ao enviar a mensagem.)"),
+            Unconfirmed(f"{DOUBT.reason} (Erro ao enviar a mensagem.)"),
         ),
         (
             500,
             {"status": "Error", "message": "Error sending.", "error": {"message": "Call timed out"}},
             Unconfirmed(LOST),
         ),
-        (400, {"message": "Bad body"}, Rejected("The gateway refuses this message (Bad body)")),
+        (400, {"message": "Bad body"}, Unconfirmed(f"{DOUBT.reason} (Bad body)")),
     ],
 )
 async def test_each_refusal_is_told_apart(
@@ -132,12 +132,14 @@ async def test_each_refusal_is_told_apart(
 @pytest.mark.parametrize(
     ("body", "health"),
     [
-        ({"status": True, "message": "Connected"}, Health(True, "session Connected")),
-        ({"status": False, "message": "Disconnected"}, Health(False, "session Disconnected")),
+        ({"status": "CONNECTED", "qrcode": None, "version": "2.10.4"}, Health(True, "session CONNECTED")),
+        ({"status": "QRCODE", "qrcode": "data:"}, Health(False, "session QRCODE")),
+        ({"status": "CLOSED", "qrcode": None}, Health(False, "session CLOSED")),
+        ({"status": True, "message": "Connected"}, Health(False, "session unknown")),
         ({}, Health(False, "session unknown")),
     ],
 )
 async def test_a_check_reads_the_sessions_state(body: dict[str, Any], health: Health, make: Make, serve: Serve) -> None:
     server = await serve(answer(200, body))
     assert await make("wppconnect", server.url).check("my shop") == health
-    assert server.received[0].path == "/api/my%20shop/check-connection-session"
+    assert server.received[0].path == "/api/my%20shop/status-session"

@@ -62,7 +62,7 @@ def test_the_log_is_json_lines_without_keys_texts_or_whole_numbers(db, daemon, s
     refused = schedule(db, message=text, contact_id=f"+{number}", type="image", media_url="https://example.com/x.png")
 
     def refuse(_, received):
-        return Reply(500, {"message": f"Could not send to {number}"}) if "Image" in received.path else None
+        return Reply(400, {"message": [f"Could not send to {number}"]}) if "Image" in received.path else None
 
     with CountingGateway(behaviour=refuse) as gateway:
         worker = daemon(GATEWAY="waha", WAHA_URL=gateway.url, WAHA_API_KEY="waha-secret-key", RETRY_ATTEMPTS=1)

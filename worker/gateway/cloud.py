@@ -1,61 +1,37 @@
-"""WhatsApp Cloud API (developers.facebook.com/documentation/business-messaging/whatsapp).
-
-Meta says to decide on the error's code and details, not on the HTTP status.
-"""
+"""WhatsApp Cloud API (developers.facebook.com/documentation/business-messaging/whatsapp)."""
 
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from worker.gateway import meta
 from worker.gateway.base import Settings, person, timeout_within
 from worker.gateway.http import Answer, Answered, Http, dig, first_text, settled
 from worker.gateway.posting import File, PostingGateway, Request
 from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
 
+CODES = meta.CODES  # what an answer's code means
 PICTURES = ("image/jpeg", "image/png")  # others are accepted and then fail unseen
-DAY = 86_400.0
 LONGEST_BACK_OFF = 7  # 4^7 s are four and a half hours
 
-PASSING = Retry("WhatsApp had a passing fault")
-NO_ACCESS = Stopped("WhatsApp does not accept our credentials: check the access token and its permissions")
-CLOSED = Stopped("WhatsApp has restricted this business account")
-SLOW_DOWN = Throttled("This number sends faster than WhatsApp allows", "connection")
-NO_TEMPLATE = Rejected("WhatsApp does not offer this template: check its name, language and status")
-BAD_PARAMETERS = Rejected("The template's parameters do not fit it")
-BAD_REQUEST = Rejected("WhatsApp refuses the request")
-BAD_MEDIA = Rejected("WhatsApp cannot use the attachment: check its address, type and size")
-
-CODES: dict[int, Answered] = {
-    **dict.fromkeys((1, 2, 131000, 131016, 133004, 131057), PASSING),
-    **dict.fromkeys((4, 80007, 130429), SLOW_DOWN),
-    131056: Throttled("Too many messages to this recipient in a short time", "recipient"),
-    131049: Retry("WhatsApp holds marketing back from this recipient for now", after=DAY),
-    131064: Retry("This number has reached WhatsApp's messaging limit", after=DAY),
-    132015: Retry("WhatsApp has paused this template for low quality", after=DAY),
-    132069: Retry("WhatsApp throttles this flow", after=DAY),
-    130472: Rejected("WhatsApp keeps this recipient out of marketing by an experiment: do not send it again"),
-    **dict.fromkeys((0, 190, 3, 10, 131005, *range(200, 300)), NO_ACCESS),
-    **dict.fromkeys((368, 131031), CLOSED),
-    131042: Stopped("WhatsApp has a payment problem with this business account"),
-    **dict.fromkeys((131045, 133010, 133016), Stopped("This phone number is not registered with WhatsApp")),
-    131048: Stopped("WhatsApp restricts this number because messages were reported as spam"),
-    131047: Rejected("More than 24 hours since the recipient's last message: only a template may be sent"),
-    **dict.fromkeys((132001, 132007, 132016), NO_TEMPLATE),
-    **dict.fromkeys((132000, 132005, 132008, 132012, 132068), BAD_PARAMETERS),
-    131026: Rejected("WhatsApp cannot deliver to this number: it may have no WhatsApp account"),
-    131050: Rejected("The recipient has opted out of these messages"),
-    131021: Rejected("The recipient is the sending number itself"),
-    131030: Rejected("The recipient is not in the test number's list"),
-    131037: Rejected("The sending number needs an approved display name"),
-    130497: Rejected("WhatsApp does not let this business write to the recipient's country"),
-    **dict.fromkeys((131051, 131052, 131053), BAD_MEDIA),
-    **dict.fromkeys((33, 100, 131008, 131009, 131062, 131063, 135000, 137000), BAD_REQUEST),
+# Where there is no code, or one that Meta does not document. All of Meta's own statuses are refusals; only a
+# time-out on the way, and a proxy's of somebody else's, may hide a message that went out.
+NO_ANSWER_OF_ITS_OWN = Unconfirmed("The gateway gave no answer of its own")
+OTHERWISE: dict[int, Answered] = {
+    4: Rejected("The gateway refuses this message"),
+    5: Retry("The gateway had a fault"),
+    404: Stopped("The gateway does not know this session or address"),
+    501: Rejected("The gateway cannot do this"),
+    502: meta.PASSING,
+    503: Retry("The gateway is not available"),
+    **dict.fromkeys((408, 504, 520, 524), NO_ANSWER_OF_ITS_OWN),
 }
 BAD_STATES = ("BANNED", "DELETED", "DISCONNECTED", "MIGRATED", "RESTRICTED", "UNVERIFIED")
 
 
 class Cloud(PostingGateway):
     name = "cloud"
+    otherwise = OTHERWISE
 
     def __init__(self, http: Http, phone_number_id: str, *, link_previews: bool = False) -> None:
         super().__init__(http, link_previews=link_previews)
@@ -107,17 +83,20 @@ class Cloud(PostingGateway):
         found = first_text(body, ("messages", 0, "id"))
         return Sent(found) if found else Unconfirmed("WhatsApp accepted it, but named no message")
 
-    def refused(self, answer: Answer) -> Answered:
-        error = dig(answer.body, "error")
-        code = dig(error, "code")
-        passing = PASSING if dig(error, "is_transient") is True or answer.status == 502 else None
-        known = CODES.get(code, passing) if isinstance(code, int) else passing
-        return settled(known, answer, self.words(answer.body))
+    def outcome(self, answer: Answer, message: Message) -> Answered:  # noqa: ARG002
+        if answer.ok and not dig(answer.body, "error"):
+            return self.accepted(answer.body)
+        return self.refused(answer)
+
+    def refused(self, answer: Answer, message: Message | None = None) -> Answered:  # noqa: ARG002
+        words = self.words(answer.body)
+        known = meta.judged(dig(answer.body, "error"))
+        if known is None and answer.ok:
+            known = meta.BAD_REQUEST
+        return settled(known, answer, words, self.otherwise)
 
     def words(self, body: Any) -> str:
-        code = dig(body, "error", "code")
-        said = first_text(body, ("error", "error_data", "details"), ("error", "message"))
-        return f"{code}: {said.removeprefix(f'(#{code}) ')}" if isinstance(code, int) else said
+        return meta.words(dig(body, "error"))
 
     def health_path(self, sender: str) -> str:
         fields = "verified_name,quality_rating,status"

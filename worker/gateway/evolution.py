@@ -3,23 +3,64 @@
 from typing import Any
 from urllib.parse import quote
 
+from worker.gateway import meta
 from worker.gateway.base import Settings, person, timeout_within
-from worker.gateway.http import Answered, Http, dig, first_text
-from worker.gateway.posting import Fault, File, PostingGateway, Request
+from worker.gateway.http import Answer, Answered, Http, dig, first_text, settled
+from worker.gateway.posting import File, PostingGateway, Request
+from worker.gateway.words import ATTACHMENT, LOCKED, NOT_ASKED, NOT_FETCHED, SAID, UNKNOWN_NUMBER, Fault, baileys
 from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
 
-UNKNOWN = Rejected("No WhatsApp account has this number")
 # evolution-api/src/utils/createJid.ts (2.3.x): what is neither a group's id nor a person's becomes one of the two
 NO_CHANNELS = Rejected("Evolution would write to a group of this number and not to the channel: use another gateway")
 INSTANCE_DOWN = Stopped("The Evolution instance is not connected to WhatsApp")
+NOT_LOADED = Stopped("Evolution has not loaded this instance: restart the instance in its manager")
+NO_INSTANCE = Stopped("Evolution does not know this instance: the connection's sender must be its name")
+NO_LICENCE = Stopped("This Evolution API is not activated: open its manager and activate the licence")
+NO_DATABASE = Retry("Evolution cannot read its database")
+NO_ANSWER_FROM_META = Unconfirmed("Evolution got no answer from Meta")
+LOST = Unconfirmed("Evolution lost WhatsApp's answer")
+UNSTORED = Unconfirmed("Evolution could not store the message, which it does after sending")
+
+# One `catch` stands around sending, storing and hooks, and makes a 400 of whatever they throw: a 400 proves nothing by
+# itself, while a 500 comes from before it (whatsapp.baileys.service.ts, sendMessageWithTyping, prepareMediaMessage).
+UNLOADED = r"cannot read propert\w+ of (?:undefined|null) \(reading '(?:{})'\)$"
 FAULTS: tuple[Fault, ...] = (
-    (None, "exists: false", UNKNOWN),
-    (None, "no lid", UNKNOWN),
-    (None, "connection closed", INSTANCE_DOWN),
-    (None, "session closed", INSTANCE_DOWN),
-    (None, "no sessions", INSTANCE_DOWN),
-    (None, "timed out", Unconfirmed("Evolution lost WhatsApp's answer")),
-    (404, "", Stopped("Evolution does not know this instance")),
+    (503, r"not activated", NO_LICENCE),
+    (404, r"instance does not exist", NO_INSTANCE),
+    (404, r"^cannot (?:post|get) /", Stopped("Evolution does not know this address: check EVOLUTION_URL, its version")),
+    (500, r"^not allowed by cors$", Stopped("Evolution's CORS_ORIGIN keeps us out: set it to * or leave it unset")),
+    (400, r"^exists: false$", UNKNOWN_NUMBER),
+    (
+        400,
+        r"^invalid request: |^(?:instance\S* )?requires |^[\w ]+ is required$",
+        Rejected("Evolution refuses the request"),
+    ),
+    (400, r"^owned media must be|^file buffer, url, or base64", NOT_FETCHED),
+    (400, r"^method not available on", Rejected("This kind of Evolution instance cannot send this")),
+    (
+        400,
+        r"^\[object object\]$",
+        Retry("Evolution cannot read this group: the phone is not in it, or is reconnecting"),
+    ),
+    (500, r"invalid `.*\b(?:contact\.findmany|instance\.find\w+|isonwhatsapp\.find\w+)\(", NO_DATABASE),
+    (400, r"prisma", UNSTORED),
+    (400, r"reading 'message'\)$", NO_ANSWER_FROM_META),
+    (500, SAID + UNLOADED.format("textMessage|mediaMessage|audioWhatsapp|templateMessage|onWhatsApp"), NOT_LOADED),
+    (500, SAID + UNLOADED.format("waUploadToServer"), NOT_LOADED),
+    (400, SAID + UNLOADED.format("sendMessage|presenceSubscribe|sendPresenceUpdate|groupMetadata"), NOT_LOADED),
+    (500, SAID + UNLOADED.format("find|exists"), NOT_ASKED),
+    (None, SAID + r"session closed$", INSTANCE_DOWN),
+    (500, SAID + r"request failed with status code (?:408|425|429|5\d\d)$", ATTACHMENT[0][2]),
+    (500, SAID + r"request failed with status code [34]\d\d$", NOT_FETCHED),
+    (
+        500,
+        SAID + r"input (?:buffer|file) ",
+        Rejected("Evolution cannot read the picture: send it as a JPEG or a document"),
+    ),
+    (500, r"ffmpeg exited|failed to convert audio", Rejected("Evolution cannot convert the audio: send an MP3 or OGG")),
+    (None, SAID + r"no lid", UNKNOWN_NUMBER),
+    *baileys(INSTANCE_DOWN, LOST),
+    *ATTACHMENT,
 )
 
 
@@ -59,16 +100,28 @@ class Evolution(PostingGateway):
             },
         )
 
+    def outcome(self, answer: Answer, message: Message) -> Answered:
+        """Of a WhatsApp Business instance Graph's refusal is passed on as a 201 (whatsapp.business.service.ts)."""
+        error = answer.body
+        if answer.ok and isinstance(dig(error, "code"), int) and isinstance(dig(error, "message"), str):
+            return settled(meta.judged(error) or meta.BAD_REQUEST, answer, meta.words(error), self.otherwise)
+        return super().outcome(answer, message)
+
     def accepted(self, body: Any) -> Answered:
-        if dig(body, "status") == "ERROR":
-            return Retry("WhatsApp Web could not send it")
         found = first_text(body, ("key", "id"), ("messages", 0, "id"))
+        if "463" in (dig(body, "messageStubParameters") or ()):
+            return LOCKED
+        if found and dig(body, "status") == "ERROR":
+            return Retry("WhatsApp Web could not send it")
         return Sent(found) if found else Unconfirmed("Evolution accepted it, but named no message")
 
     def words(self, body: Any) -> str:
-        """`response.message` is a text, a list of texts, or a list of `{jid, exists, number}`."""
-        if dig(body, "response", "message", 0, "exists") is False:
+        """`response.message` is a text, a list of texts, of `{jid, exists, number}`, or of a list: the validation's."""
+        said = dig(body, "response", "message")
+        if dig(said, 0, "exists") is False:
             return "exists: false"
+        if isinstance(dig(said, 0), list):
+            return "invalid request: " + "; ".join(text for text in dig(said, 0) if isinstance(text, str))
         return first_text(body, ("response", "message", 0), ("response", "message"), ("message",), ("error",))
 
     def health_path(self, sender: str) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from worker.wire import encoded
 Answered = Sent | Rejected | Retry | Throttled | Locked | Stopped | Unconfirmed
 
 RESPONSE_LIMIT = 256 * 1024  # bytes; the longest documented answer has a few kilobytes
+TEXT_LIMIT = 2000  # bytes; a proxy's page says who wrote it in its first lines
 # httpx's pool looks at all its connections for every request: one of 200 is four times slower than 25 of 8.
 POOL_SIZE = 8
 # Node closes idle connections after 5 s; a request written at that moment could not be told from a lost one.
@@ -41,20 +42,15 @@ JSON = {"content-type": "application/json"}
 # An answer that lies in the socket when a suspended process wakes up after the deadline is still read.
 LAST_LOOK = 0.1
 
-# What a status means where the gateway's own table is silent; a single digit stands for the rest of a class.
-# A proxy's 502 and 504 do not tell whether the gateway behind it had the request.
+# What proves by itself that a message was not sent: whoever answers so has not looked at it.
 STATUS: dict[int, Answered] = {
     3: Stopped("The gateway's address redirects: set the final one"),
-    4: Rejected("The gateway refuses this message"),
-    5: Retry("The gateway had a fault"),
     **dict.fromkeys((401, 403), Stopped("The gateway does not accept our credentials")),
-    **dict.fromkeys((404, 405), Stopped("The gateway does not know this session or address")),
+    405: Stopped("The gateway does not know this session or address"),
     413: Rejected("The message is too large for the gateway"),
     429: Throttled("The gateway asks us to slow down", "connection"),
-    501: Rejected("The gateway cannot do this"),
-    503: Retry("The gateway is not available"),
-    **dict.fromkeys((408, 502, 504, 520, 524), Unconfirmed("The gateway gave no answer of its own")),
 }
+NO_ADDRESS = Stopped("The gateway does not know this address: check its URL, and that it runs")
 NO_ANSWER = Unconfirmed("The gateway gave no usable answer")
 
 UNFIT_FOR_ERRORS = re.compile(r"(?=\S*\d)\S{20,}|\S{40,}|\+?\d[\d ().-]{5,}\d")  # tokens, links, phone numbers
@@ -62,11 +58,12 @@ UNFIT_FOR_ERRORS = re.compile(r"(?=\S*\d)\S{20,}|\S{40,}|\+?\d[\d ().-]{5,}\d") 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response; `body` is None where it was not JSON, too long or cut off."""
+    """A response; `body` is None where it was not JSON, too long or cut off. `text`: the beginning of another kind."""
 
     status: int
     headers: httpx.Headers
     body: Any
+    text: str = ""
 
     @property
     def ok(self) -> bool:
@@ -108,14 +105,18 @@ class Http:
             self.busy[client] -= 1
 
     async def call(
-        self, method: str, path: str, deadline: float, body: object = None
+        self, method: str, path: str, deadline: float, body: object = None, headers: Mapping[str, str] | None = None
     ) -> Answer | Rejected | Retry | Unconfirmed:
-        """deadline: by the event loop's clock. Raises Shortage where this machine lacks what a connection needs."""
+        """deadline: by the event loop's clock. headers: beside those of every request.
+
+        Raises Shortage where this machine lacks what a connection needs.
+        """
         try:
             content = None if body is None else encoded(body)
             with self.least_busy() as client:
-                async with until(deadline), client.stream(method, path, content=content, headers=JSON) as response:
-                    answer = Answer(response.status_code, response.headers, await json_of(response))
+                stream = client.stream(method, path, content=content, headers={**JSON, **(headers or {})})
+                async with until(deadline), stream as response:
+                    answer = Answer(response.status_code, response.headers, *await content_of(response))
         except NOTHING_WRITTEN as fault:
             if is_shortage(fault):
                 raise Shortage(f"this machine lacks descriptors or memory: {fault.__cause__ or fault}") from fault
@@ -147,23 +148,29 @@ def trusted() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-async def json_of(response: httpx.Response) -> Any:
+async def content_of(response: httpx.Response) -> tuple[Any, str]:
+    """Its JSON, or how it begins."""
     held = bytearray()
     async for chunk in response.aiter_raw():
         held += chunk
         if len(held) > RESPONSE_LIMIT:
-            return None
+            return None, ""
     if "json" not in response.headers.get("content-type", ""):
-        return None
+        return None, held[:TEXT_LIMIT].decode(errors="replace")
     try:
-        return json.loads(held)
+        return json.loads(held), ""
     except (ValueError, RecursionError):
-        return None
+        return None, ""
 
 
-def settled(known: Answered | None, answer: Answer, words: str) -> Answered:
-    """A refusal: the table's outcome, else the status's, with the gateway's words and its Retry-After."""
-    outcome = known or STATUS.get(answer.status) or STATUS.get(answer.status // 100, NO_ANSWER)
+def settled(known: Answered | None, answer: Answer, words: str, otherwise: Mapping[int, Answered]) -> Answered:
+    """A refusal: the table's outcome, else the status's, with the gateway's words and its Retry-After.
+
+    otherwise: by status, or by its first digit, what is not proven by the status itself.
+    """
+    status = answer.status
+    outcome = known or STATUS.get(status) or otherwise.get(status) or STATUS.get(status // 100)
+    outcome = outcome or otherwise.get(status // 100, NO_ANSWER)
     if isinstance(outcome, Sent):
         return outcome
     detail = clean(words)

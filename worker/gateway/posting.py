@@ -2,17 +2,18 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.errors import Shortage
 from worker.gateway.base import parts
-from worker.gateway.http import Answer, Answered, Http, settled
+from worker.gateway.http import NO_ADDRESS, Answer, Answered, Http, clean, dig, settled
+from worker.gateway.words import PROXIES, Fault, judged
 from worker.models import Health, Kind, Message, Rejected, Sent, Unconfirmed
 
-# A row of a gateway's fault table: status (None: any), words in its error text ("": any), what they mean.
-Fault = tuple[int | None, str, Answered]
+# A gateway's fault says nothing of when it happened: many come after the message has gone.
+DOUBT = Unconfirmed("The gateway reports a fault and does not tell whether the message went out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class PostingGateway(ABC):
 
     name: str
     faults: Sequence[Fault] = ()
+    otherwise: Mapping[int, Answered] = {4: DOUBT, 5: DOUBT}  # by status or its first digit, where no row fits
 
     def __init__(self, http: Http, *, link_previews: bool = False) -> None:
         """link_previews: whether a text's first link is shown with a picture and a title."""
@@ -71,15 +73,25 @@ class PostingGateway(ABC):
         request = self.request(message)
         if isinstance(request, Rejected):
             return request
-        answer = await self.http.call("POST", request.path, deadline, request.body)
-        return self.outcome(answer) if isinstance(answer, Answer) else answer
+        answer = await self.post(message, request, deadline)
+        return self.outcome(answer, message) if isinstance(answer, Answer) else answer
+
+    async def post(self, message: Message, request: Request, deadline: float) -> Answer | Answered:  # noqa: ARG002
+        return await self.http.call("POST", request.path, deadline, request.body)
+
+    async def get(self, sender: str, path: str, deadline: float) -> Answer | Answered:  # noqa: ARG002
+        return await self.http.call("GET", path, deadline)
 
     async def check(self, sender: str) -> Health:
         deadline = asyncio.get_running_loop().time() + self.timeout
-        answer = await self.http.call("GET", self.health_path(sender), deadline)
-        if isinstance(answer, Answer) and answer.ok:
+        answer = await self.get(sender, self.health_path(sender), deadline)
+        if not isinstance(answer, Answer):
+            return Health(False, getattr(answer, "reason", ""))
+        if answer.ok:
             return self.health(answer.body)
-        refused = self.refused(answer) if isinstance(answer, Answer) else answer
+        refused = self.refused(answer)
+        if isinstance(refused, Unconfirmed):  # of a message; nothing was sent here
+            return Health(False, f"The gateway answers {answer.status} {clean(self.words(answer.body))}".rstrip())
         return Health(False, getattr(refused, "reason", ""))
 
     async def aclose(self) -> None:
@@ -96,17 +108,23 @@ class PostingGateway(ABC):
         mime_type, name = DEFAULTS[message.kind]
         return self.file(message, File(message.kind, media.url, media.mime_type or mime_type, media.filename or name))
 
-    def outcome(self, answer: Answer) -> Answered:
-        return self.accepted(answer.body) if answer.ok else self.refused(answer)
+    def outcome(self, answer: Answer, message: Message) -> Answered:
+        """A 2xx may hold a refusal too; without an id only its words tell."""
+        if not answer.ok:
+            return self.refused(answer, message)
+        taken = self.accepted(answer.body)
+        if not isinstance(taken, Unconfirmed):
+            return taken
+        words, status = self.words(answer.body), dig(answer.body, "statusCode")
+        known = judged(self.faults, status if isinstance(status, int) else answer.status, words, message)
+        return settled(known or taken, answer, words, self.otherwise)
 
-    def refused(self, answer: Answer) -> Answered:
+    def refused(self, answer: Answer, message: Message | None = None) -> Answered:
         words = self.words(answer.body)
-        known = (
-            outcome
-            for status, needle, outcome in self.faults
-            if status in (None, answer.status) and needle in words.lower()
-        )
-        return settled(next(known, None), answer, words)
+        known = judged(self.faults, answer.status, words, message)
+        if known is None and answer.body is None:
+            known = NO_ADDRESS if answer.status == 404 else judged(PROXIES, answer.status, answer.text)
+        return settled(known, answer, words, self.otherwise)
 
     @abstractmethod
     def text(self, message: Message) -> Request | Rejected: ...

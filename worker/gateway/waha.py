@@ -8,7 +8,8 @@ from urllib.parse import quote, urlencode
 from worker.gateway.base import Settings, person, timeout_within
 from worker.gateway.http import Answer, Answered, Http, dig, first_text
 from worker.gateway.numbers import Numbers
-from worker.gateway.posting import Fault, File, PostingGateway, Request
+from worker.gateway.posting import File, PostingGateway, Request
+from worker.gateway.words import ATTACHMENT, UNKNOWN_NUMBER, Fault, baileys, browser, whatsmeow
 from worker.models import Health, Kind, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
 from worker.recipient import PERSON_ID
 
@@ -22,17 +23,28 @@ ACK_ERROR = -1
 LOOK_UP_SECONDS = 5.0
 
 NOT_THERE = Rejected("WAHA says that no WhatsApp account has this number: check it, or set WAHA_CHECK_NUMBERS=false")
-UNKNOWN = Rejected("No WhatsApp account has this number")
 SESSION_DOWN = Stopped("The WAHA session is not connected to WhatsApp")
+ONLY_DEFAULT = Stopped("WAHA Core has the session `default` alone: set the connection's sender to default, or get Plus")
+NO_SESSION = Stopped(
+    "WAHA does not know this session: the connection's sender must be its name, and it must be started"
+)
+NOT_HERE = Rejected("This edition or engine of WAHA cannot send this kind")
+LOST = Unconfirmed("WAHA lost WhatsApp's answer")
+
+# waha/src/nestjs/AllExceptionsFilter.ts: what NestJS refuses keeps its status, whatever else is thrown becomes a 500
+# with `exception.message`. Sources of the rows: core/manager.core.ts, core/abc/manager.abc.ts, core/exceptions.ts.
 FAULTS: tuple[Fault, ...] = (
-    (None, "plus version", Rejected("This edition of WAHA cannot send this kind")),
-    (None, "no lid", UNKNOWN),
-    (None, "not registered", UNKNOWN),
-    (None, "number does not exist", UNKNOWN),
-    (None, "connection closed", SESSION_DOWN),
-    (None, "timed out", Unconfirmed("WAHA lost WhatsApp's answer")),
-    (422, "", SESSION_DOWN),
-    (404, "", Stopped("WAHA does not know this session")),
+    (422, r"only 'default' session", ONLY_DEFAULT),
+    (422, r"^session status is not as expected|^session .*status", SESSION_DOWN),
+    (422, r"plus version|not implemented by the engine|docker image|not supported by the engine", NOT_HERE),
+    (404, r"^we didn't find|^session\b.*\bnot found", NO_SESSION),
+    (404, r"^cannot (?:post|get) /", Stopped("WAHA does not know this address: check WAHA_URL and WAHA's version")),
+    (400, r"^invalid request: ", Rejected("WAHA refuses the request")),
+    (None, r"^(?:.* is )?not registered|number does not exist", UNKNOWN_NUMBER),
+    *whatsmeow(SESSION_DOWN),
+    *baileys(SESSION_DOWN, LOST),
+    *browser(SESSION_DOWN),
+    *ATTACHMENT,
 )
 
 
@@ -79,21 +91,36 @@ class Waha(PostingGateway):
 
     def accepted(self, body: Any) -> Answered:
         """The id is a string, an object, or a raw Baileys key, by WAHA's engine."""
-        if ACK_ERROR in (dig(body, "ack"), dig(body, "_data", "ack")):
+        if dig(body, "exception") or dig(body, "statusCode"):
+            return Unconfirmed("WAHA accepted it, but reports a fault")
+        if ACK_ERROR in (dig(body, "ack"), dig(body, "_data", "ack")) or raw_status(body) in (0, "ERROR"):
             return Retry("WhatsApp Web could not send it")
         paths = (("id",), ("id", "_serialized"), ("key", "id"), ("id", "id"), ("_data", "id", "_serialized"))
         found = first_text(body, *paths)
         return Sent(found) if found else Unconfirmed("WAHA accepted it, but named no message")
 
     def words(self, body: Any) -> str:
-        return first_text(body, ("exception", "message"), ("message",), ("error",))
+        """Never the `request` that it repeats. A list is NestJS' validation's."""
+        said = dig(body, "message")
+        if isinstance(said, list):
+            return "invalid request: " + "; ".join(text for text in said if isinstance(text, str))
+        return first_text(body, ("exception", "message"), ("message",), ("error",), ("error", "message"))
 
     def health_path(self, sender: str) -> str:
         return f"/api/sessions/{quote(sender, safe='')}"
 
     def health(self, body: Any) -> Health:
+        """Of the GOWS engine a session is WORKING also while it has no connection."""
         status = first_text(body, ("status",)) or "unknown"
-        return Health(status == "WORKING", f"session {status}")
+        if dig(body, "engine", "gows", "connected") is False:
+            return Health(False, f"session {status}, its engine is not connected to WhatsApp")
+        locked = ", WhatsApp does not let it write to strangers for now" if dig(body, "me", "reachoutTimelock") else ""
+        return Health(status == "WORKING", f"session {status}{locked}")
+
+
+def raw_status(body: Any) -> Any:
+    """Of NOWEB's raw reply alone; Baileys counts from 0, an error."""
+    return dig(body, "status") if dig(body, "key", "id") else None
 
 
 def addressed(message: Message) -> dict[str, object]:

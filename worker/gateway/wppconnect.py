@@ -3,9 +3,12 @@
 from typing import Any
 from urllib.parse import quote
 
+from worker.errors import Shortage
 from worker.gateway.base import Settings, timeout_within
-from worker.gateway.http import Answered, Http, dig, first_text
-from worker.gateway.posting import Fault, File, PostingGateway, Request
+from worker.gateway.http import Answer, Answered, Http, dig, first_text
+from worker.gateway.posting import File, PostingGateway, Request
+from worker.gateway.session_tokens import SessionTokens, session_of
+from worker.gateway.words import NOT_FETCHED, NOT_FOUND, UNKNOWN_NUMBER, Fault, browser
 from worker.models import Health, Kind, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
 
 ROUTES: dict[Kind, str] = {
@@ -14,24 +17,80 @@ ROUTES: dict[Kind, str] = {
     "audio": "send-voice",
     "document": "send-file",
 }
-ACK_ERROR = -1
+ATTACHMENT_ACKS = (-3, -4, -5)  # gone, too big, cannot be uploaded (wa-js/src/whatsapp/enums/ACK.ts)
 
-UNKNOWN = Rejected("No WhatsApp account has this number")
 SESSION_DOWN = Stopped("The wppconnect session is not connected to WhatsApp")
+NO_TOKEN = Stopped(
+    "wppconnect does not accept the token, which is good for one session alone: set WPPCONNECT_SECRET_KEY, or the "
+    "connection's sender to session:token"
+)
+NOT_IN_CHAT = Rejected("WhatsApp takes no such message in this chat")
+NO_FILE = Rejected("wppconnect cannot use the attachment: check its size and type")
+LOST = Unconfirmed("wppconnect lost WhatsApp's answer")
+DENIED = Unconfirmed("wppconnect said that the number does not exist, and may have sent it all the same")
+
+# wppconnect-server/src/middleware/auth.ts, statusConnection.ts, controller/messageController.ts (every fault of the
+# sending is a 500), wppconnect/src/api/layers/sender.layer.ts and wa-js/src/assert, chat/functions (its codes).
 FAULTS: tuple[Fault, ...] = (
-    (400, "não existe", UNKNOWN),
-    (400, "not exist", UNKNOWN),
-    (None, "no lid", UNKNOWN),
-    (None, "não está ativa", SESSION_DOWN),
-    (None, "disconnected", SESSION_DOWN),
-    (None, "timed out", Unconfirmed("wppconnect lost WhatsApp's answer")),
-    (404, "", SESSION_DOWN),
+    (401, r"session and token are correct|token is not present|session not informed", NO_TOKEN),
+    (400, r"não existe|not exist", UNKNOWN_NUMBER),
+    (404, r"não está ativa|disconnected", SESSION_DOWN),
+    (404, r"^cannot (?:post|get) /", Stopped("wppconnect does not know this address: check WPPCONNECT_URL")),
+    (400, r"^error sending message$", Rejected("wppconnect found no recipient in the request")),
+    (500, r"^empty_file\b|^empty or invalid file|no such file or directory, open", NOT_FETCHED),
+    (500, r"^(?:invalid_image|sharp_error|file_too_large)\b|exceeds the upload limit", NO_FILE),
+    (500, r"^(?:chat_not_found|invalid_wid)\b|^chat not found for|^invalid wid value", NOT_FOUND),
+    (500, r"^(?:can_not_send_message|type_not_valid)|^you can not send message to this", NOT_IN_CHAT),
+    *browser(SESSION_DOWN),
+    (None, r"timed out", LOST),
 )
 
 
 class Wppconnect(PostingGateway):
     name = "wppconnect"
     faults = FAULTS
+
+    def __init__(self, http: Http, *, link_previews: bool = False, tokens: SessionTokens | None = None) -> None:
+        super().__init__(http, link_previews=link_previews)
+        self.tokens = tokens or SessionTokens(http)
+
+    async def send_part(self, message: Message, deadline: float) -> Answered:
+        """It also says that a number does not exist when asking failed, and then goes on (statusConnection.ts)."""
+        outcome = await super().send_part(message, deadline)
+        if isinstance(outcome, Rejected) and outcome.reason.startswith(UNKNOWN_NUMBER.reason):
+            return outcome if await self.is_unknown(message, deadline) else DENIED
+        return outcome
+
+    async def is_unknown(self, message: Message, deadline: float) -> bool:
+        """Asks once more; a server that cannot be asked is believed while its session is connected."""
+        phone = quote(str(addressed(message)["phone"]), safe="")
+        try:
+            answer = await self.get(message.sender, path(f"check-number-status/{phone}", message), deadline)
+            if not isinstance(answer, Answer) or answer.status >= 500:
+                return False
+            exists = dig(answer.body, "response", "numberExists")
+            return not exists if isinstance(exists, bool) else (await self.check(message.sender)).ok
+        except Shortage:  # it may have been sent, which a shortage of ours must not hide
+            return False
+
+    async def post(self, message: Message, request: Request, deadline: float) -> Answer | Answered:
+        return await self.authorized("POST", message.sender, request.path, deadline, request.body)
+
+    async def get(self, sender: str, path: str, deadline: float) -> Answer | Answered:
+        return await self.authorized("GET", sender, path, deadline)
+
+    async def authorized(
+        self, method: str, sender: str, path: str, deadline: float, body: object = None, *, again: bool = True
+    ) -> Answer | Answered:
+        """With the session's own token. One that we made and that is refused is made anew, once."""
+        token = await self.tokens.of(sender, deadline)
+        if not isinstance(token, str):
+            return token
+        headers = {"authorization": f"Bearer {token}"} if token else None
+        answer = await self.http.call(method, path, deadline, body, headers)
+        if again and isinstance(answer, Answer) and answer.status == 401 and self.tokens.forget(sender, token):
+            return await self.authorized(method, sender, path, deadline, body, again=False)
+        return answer
 
     def text(self, message: Message) -> Request:
         # wppconnect-server/src/controller/messageController.ts hands `options` to wa-js, whose sendTextMessage reads it
@@ -51,30 +110,40 @@ class Wppconnect(PostingGateway):
 
     def accepted(self, body: Any) -> Answered:
         """A 201 also comes for what WhatsApp Web gave up at once; the message tells (its issue 2517)."""
-        sent = dig(body, "response", 0)
-        if dig(sent, "ack") == ACK_ERROR or dig(sent, "isSendFailure") is True:
+        sent = dig(body, "response", 0) or dig(body, "response")
+        ack, result = dig(sent, "ack"), dig(sent, "sendMsgResult", "messageSendResult")
+        if ack in ATTACHMENT_ACKS:
+            return NO_FILE
+        if (isinstance(ack, int) and ack < 0) or dig(sent, "isSendFailure") is True:
             return Retry("WhatsApp Web could not send it")
         if str(dig(body, "status")).lower() == "error":
-            return Retry("wppconnect could not send it")
+            return Unconfirmed("wppconnect accepted it, but reports a fault")
+        if ack == 0 and isinstance(result, str) and result != "OK":
+            return Unconfirmed("WhatsApp Web did not get it away yet, and may still do so")
         found = first_text(sent, ("id",), ("id", "_serialized"), ("key", "id"), ("id", "id"))
         return Sent(found) if found else Unconfirmed("wppconnect accepted it, but named no message")
 
     def words(self, body: Any) -> str:
+        """`error` is a text or an object, often an empty one; its `to` and what else it holds are the request's."""
+        error = dig(body, "error")
         said = (
-            first_text(body, ("error", "message"), ("error",)),
-            first_text(body, ("message",), ("status",)),
+            first_text(error, ("code",)),
+            first_text(error, ("text",), ("message",)) or first_text(body, ("error",)),
+            body if isinstance(body, str) else first_text(body, ("message",)),
         )
         return " ".join(word for word in said if word)
 
     def health_path(self, sender: str) -> str:
-        return f"/api/{quote(sender, safe='')}/check-connection-session"
+        """check-connection-session says true of every session that is loaded (sessionController.ts)."""
+        return f"/api/{quote(session_of(sender), safe='')}/status-session"
 
     def health(self, body: Any) -> Health:
-        return Health(dig(body, "status") is True, f"session {first_text(body, ('message',)) or 'unknown'}")
+        status = first_text(body, ("status",)) or "unknown"
+        return Health(status == "CONNECTED", f"session {status}")
 
 
 def path(verb: str, message: Message) -> str:
-    return f"/api/{quote(message.sender, safe='')}/{verb}"
+    return f"/api/{quote(session_of(message.sender), safe='')}/{verb}"
 
 
 def addressed(message: Message) -> dict[str, object]:
@@ -89,7 +158,9 @@ def addressed(message: Message) -> dict[str, object]:
 
 
 def build(settings: Settings) -> Wppconnect:
-    headers = {"authorization": f"Bearer {settings.wppconnect_token or ''}"}
     timeout = timeout_within(settings.lease_seconds)
-    http = Http(settings.wppconnect_url or "", headers, timeout=timeout, connections=settings.concurrency)
-    return Wppconnect(http, link_previews=settings.link_previews)
+    http = Http(settings.wppconnect_url or "", {}, timeout=timeout, connections=settings.concurrency)
+    secret, token = settings.wppconnect_secret_key or "", settings.wppconnect_token or ""
+    return Wppconnect(
+        http, link_previews=settings.link_previews, tokens=SessionTokens(http, secret_key=secret, token=token)
+    )
