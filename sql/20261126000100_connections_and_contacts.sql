@@ -58,13 +58,29 @@ $$;
 
 grant select, insert, update, delete on public.connections, public.contacts to service_role;
 
--- Whose a connection's id was, so that it is nobody else's when it is deleted and made again (20261126000800). Row level
+-- Whose a connection's id was, so that it is nobody else's when it is deleted and made again (20261126001050). Row level
 -- security is on here for ever, which gives the guards of all tables one rule: a user is whom it holds here. It does not hold
 -- superusers, roles with `bypassrls`, and the one that migrates; members of the service key's role count with those, and
 -- roles of a project's own, members of `authenticated`, with the users.
 create table if not exists private.connection_owners (
     connection_id text primary key,
-    owner_id text
+    owner_id text,
+    -- The connection of this id is another owner's now, and sends nothing.
+    is_held boolean not null default false,
+    -- A user made the id up, so it may be the name of somebody else's session.
+    is_chosen boolean not null default false
 );
 alter table private.connection_owners enable row level security;
 grant select, insert, update, delete on private.connection_owners to service_role;
+
+-- Whose a connection is, in either shape; null where it has no such column.
+create or replace function private.owner_of(p_connection jsonb)
+returns text
+language sql
+immutable
+set search_path = ''
+as $$
+    select coalesce(p_connection ->> 'user_id', p_connection ->> 'owner_id')
+$$;
+revoke all on function private.owner_of(jsonb) from public;
+grant execute on function private.owner_of(jsonb) to service_role;

@@ -93,6 +93,7 @@ begin
     new.status := coalesce(new.status, 'pending');
     new.created_by := coalesce(new.created_by, auth.uid());
     new.owner_id := coalesce(new.owner_id, auth.uid());
+    perform private.hold_right();
     -- An upsert that meets the caller's own row becomes an update, with all that it says. The lock keeps the row there.
     perform from public.scheduled_messages as s
     where s.id = new.id and auth.uid() in (s.owner_id, s.created_by) for key share;
@@ -265,6 +266,7 @@ begin
             return new;
         end if;
         perform private.refuse_transition(old.status, new.status);
+        perform private.hold_right();
         if new.status in ('processing', 'in_queue') then
             new.status := 'pending';
         end if;
