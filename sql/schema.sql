@@ -52,17 +52,70 @@ CREATE FUNCTION private.calendar(p_zone text, p_start time without time zone, p_
     ) as next_day
 $$;
 
+CREATE FUNCTION private.cancel_messages(p_connection_id text, p_user_id text, p_reason text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+    v_user constant uuid := case when p_user_id ~ '^[0-9a-fA-F-]{36}$' then p_user_id::uuid end;
+begin
+    loop
+        if p_user_id is null then
+            update public.scheduled_messages as s
+            set status = 'cancelled', error = p_reason
+            from (
+                select w.id from public.scheduled_messages as w
+                where w.connection_id = p_connection_id and w.status in ('pending', 'processing', 'in_queue')
+                order by w.id for update
+            ) as held
+            where s.id = held.id;
+        elsif p_connection_id is not null then
+            update public.scheduled_messages as s
+            set status = 'cancelled', error = p_reason
+            from (
+                select w.id from public.scheduled_messages as w
+                where w.connection_id = p_connection_id and w.status in ('pending', 'processing', 'in_queue')
+                    and v_user in (w.created_by, w.owner_id)
+                    and coalesce(w.created_by, v_user) = v_user and coalesce(w.owner_id, v_user) = v_user
+                order by w.id for update
+            ) as held
+            where s.id = held.id;
+        else
+            update public.scheduled_messages as s
+            set status = 'cancelled', error = p_reason
+            from (
+                select w.id from public.scheduled_messages as w
+                where (w.created_by = v_user or w.owner_id = v_user) and w.status in ('pending', 'processing', 'in_queue')
+                    and not exists (
+                        select 1 from auth.users as u
+                        where u.id in (w.created_by, w.owner_id) and u.id <> v_user and not private.is_suspended(to_jsonb(u))
+                    )
+                order by w.id for update
+            ) as held
+            where s.id = held.id;
+        end if;
+        exit when not found;
+    end loop;
+end
+$_$;
+
 CREATE FUNCTION private.cancel_messages_of_connection() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
+declare
+    v_owner constant text := private.owner_of(to_jsonb(old));
 begin
-    -- First, like a claim: else the two could wait for each other. What is not there is neither claimed from nor probed.
-    delete from private.connection_state as c where c.connection_id = old.id;
-    delete from private.recipient_state as r where r.connection_id = old.id;
-    update public.scheduled_messages as s
-    set status = 'cancelled', error = 'The WhatsApp connection of this message was deleted.'
-    where s.connection_id = old.id and s.status in ('pending', 'processing', 'in_queue');
+    if tg_op = 'DELETE' then
+        perform private.cancel_messages(old.id::text, null, 'The WhatsApp connection of this message was deleted.');
+    elsif new.id <> old.id then
+        perform private.cancel_messages(old.id::text, null, 'The WhatsApp connection of this message has another id now: choose it again.');
+    elsif v_owner <> coalesce(private.owner_of(to_jsonb(new)), '') then
+        perform private.take_right(v_owner);
+        perform private.cancel_messages(
+            old.id::text, v_owner, 'The WhatsApp connection of this message belongs to somebody else now: choose another one.'
+        );
+    end if;
     return null;
 end
 $$;
@@ -72,12 +125,13 @@ CREATE FUNCTION private.cancel_messages_of_user() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-    update public.scheduled_messages as s
-    set status = 'cancelled', error = 'The account that scheduled this message was deleted.'
-    where (s.created_by = old.id or s.owner_id = old.id)
-        and s.status in ('pending', 'processing', 'in_queue')
-        and not exists (select 1 from auth.users as u where u.id in (s.created_by, s.owner_id) and u.id <> old.id);
-    return old;
+    if tg_op = 'DELETE' then
+        perform private.cancel_messages(null, old.id::text, 'The account that scheduled this message was deleted.');
+        return old;
+    end if;
+    perform private.take_right(new.id::text);
+    perform private.cancel_messages(null, new.id::text, 'The account that scheduled this message is suspended.');
+    return null;
 end
 $$;
 
@@ -151,6 +205,18 @@ begin
         new.error := coalesce(new.error, format('Its status was %L, which is none that is sent.', left(old.status, 40)));
     end if;
     return new;
+end
+$$;
+
+CREATE FUNCTION private.confirm_connection() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    if not exists (select 1 from public.connections as c where c.id = new.connection_id) then
+        raise exception 'You may not use this connection any more.' using errcode = '42501';
+    end if;
+    return null;
 end
 $$;
 
@@ -400,6 +466,7 @@ begin
     new.status := coalesce(new.status, 'pending');
     new.created_by := coalesce(new.created_by, auth.uid());
     new.owner_id := coalesce(new.owner_id, auth.uid());
+    perform private.hold_right();
     -- An upsert that meets the caller's own row becomes an update, with all that it says. The lock keeps the row there.
     perform from public.scheduled_messages as s
     where s.id = new.id and auth.uid() in (s.owner_id, s.created_by) for key share;
@@ -467,6 +534,7 @@ begin
             return new;
         end if;
         perform private.refuse_transition(old.status, new.status);
+        perform private.hold_right();
         if new.status in ('processing', 'in_queue') then
             new.status := 'pending';
         end if;
@@ -532,6 +600,19 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.hold_right() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    if not pg_try_advisory_xact_lock_shared(hashtextextended('the rights of ' || auth.uid(), 0)) then
+        raise exception 'What you may do is being changed at this moment. Try again.' using errcode = 'PT409';
+    elsif exists (select 1 from auth.users as u where u.id = auth.uid() and private.is_suspended(to_jsonb(u))) then
+        raise exception 'This account is suspended and sends no messages.' using errcode = '42501';
+    end if;
+end
+$$;
+
 CREATE FUNCTION private.is_same_message(p_old public.scheduled_messages, p_new public.scheduled_messages) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO ''
@@ -553,6 +634,13 @@ begin
 exception when untranslatable_character or invalid_text_representation or program_limit_exceeded or numeric_value_out_of_range then
     return false; -- no jsonb
 end
+$$;
+
+CREATE FUNCTION private.is_suspended(p_user jsonb) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select p_user ->> 'deleted_at' is not null or coalesce((p_user ->> 'banned_until')::timestamptz > now(), false)
 $$;
 
 CREATE FUNCTION private.meaning_of(p_words text) RETURNS text
@@ -653,6 +741,13 @@ CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p
     where g.outcome = 'throttled_recipient'
     group by g.connection_id, g.recipient
     on conflict (connection_id, recipient) do update set free_at = greatest(r.free_at, excluded.free_at)
+$$;
+
+CREATE FUNCTION private.owner_of(p_connection jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select coalesce(p_connection ->> 'user_id', p_connection ->> 'owner_id')
 $$;
 
 CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, turn_reason text, today date, used integer, closes_at timestamp with time zone, horizon timestamp with time zone, earliest timestamp with time zone, first_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamp with time zone)
@@ -1134,6 +1229,13 @@ CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, 
         select o.connection_id, o.recipient from private.recipient_state as o
         where o.free_at < p_now - interval '1 minute' order by o.free_at limit 2 * p_seats for update skip locked
     )
+$$;
+
+CREATE FUNCTION private.take_right(p_user_id text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    select pg_advisory_xact_lock(hashtextextended('the rights of ' || p_user_id, 0))
 $$;
 
 CREATE FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) RETURNS text[]
@@ -1925,7 +2027,9 @@ $$;
 
 CREATE TABLE private.connection_owners (
     connection_id text NOT NULL,
-    owner_id text
+    owner_id text,
+    is_held boolean DEFAULT false NOT NULL,
+    is_chosen boolean DEFAULT false NOT NULL
 );
 
 CREATE TABLE private.connection_state (
@@ -2082,7 +2186,11 @@ CREATE TRIGGER announce_connection AFTER UPDATE ON public.connections FOR EACH R
 
 CREATE TRIGGER cancel_messages_of_connection AFTER DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.cancel_messages_of_connection();
 
+CREATE TRIGGER cancel_messages_of_lost_connection AFTER UPDATE ON public.connections FOR EACH ROW WHEN (((old.id IS DISTINCT FROM new.id) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION private.cancel_messages_of_connection();
+
 CREATE TRIGGER complete_old_row BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((((old.status = 'sent'::text) AND ((old.sent_at IS NULL) OR (old.message_id IS NULL))) OR ((old.status = ANY (ARRAY['failed'::text, 'unconfirmed'::text])) AND (old.error IS NULL)) OR (old.status <> ALL (ARRAY['pending'::text, 'processing'::text, 'sent'::text, 'failed'::text, 'unconfirmed'::text, 'cancelled'::text, 'in_queue'::text])))) EXECUTE FUNCTION private.complete_old_row();
+
+CREATE TRIGGER confirm_connection AFTER INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = 'pending'::text) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.confirm_connection();
 
 CREATE TRIGGER guard_broadcasts BEFORE INSERT OR DELETE OR UPDATE ON public.broadcast_jobs FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_broadcasts();
 
@@ -2172,6 +2280,8 @@ GRANT ALL ON FUNCTION private.announce_work(p_connections text[], p_at timestamp
 REVOKE ALL ON FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) TO service_role;
 
+REVOKE ALL ON FUNCTION private.cancel_messages(p_connection_id text, p_user_id text, p_reason text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.cancel_messages_of_connection() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.cancel_messages_of_user() FROM PUBLIC;
@@ -2180,6 +2290,8 @@ REVOKE ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gat
 GRANT ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) TO service_role;
 
 REVOKE ALL ON FUNCTION private.complete_old_row() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.confirm_connection() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.is_timezone(p_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_timezone(p_name text) TO service_role;
@@ -2210,7 +2322,11 @@ REVOKE ALL ON FUNCTION private.guard_update() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.hear_node_worker(p_job_id uuid, p_meaning text, p_words text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.hold_right() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.is_same_message(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.is_suspended(p_user jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.meaning_of(p_words text) FROM PUBLIC;
 
@@ -2219,6 +2335,9 @@ GRANT ALL ON FUNCTION private.next_expiry() TO service_role;
 
 REVOKE ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.owner_of(p_connection jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.owner_of(p_connection jsonb) TO service_role;
 
 REVOKE ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) TO service_role;
@@ -2251,6 +2370,8 @@ GRANT ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until times
 
 REVOKE ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
+
+REVOKE ALL ON FUNCTION private.take_right(p_user_id text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) TO service_role;
