@@ -77,6 +77,10 @@ add column if not exists recipient text,
 add column if not exists gateway text,
 add column if not exists attempts integer not null default 0,
 add column if not exists throttled integer not null default 0,
+-- How often it stopped its connection although that was well, when last, and in which words.
+add column if not exists refusals integer not null default 0,
+add column if not exists refused_at timestamptz,
+add column if not exists refusal text,
 -- When it may be tried (again), and after which it is too late to send.
 add column if not exists available_at timestamptz,
 add column if not exists expires_at timestamptz,

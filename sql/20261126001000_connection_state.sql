@@ -16,12 +16,19 @@ create table if not exists private.connection_state (
     waiting_until timestamptz,
     told_at timestamptz,
     told_id uuid not null default '00000000-0000-0000-0000-000000000000',
-    -- Stopped by the gateway: paused until a probe succeeds, the next of which is at probe_at. `failed_probes` spaces them
-    -- out; a connection that stops again soon after resumed_at goes on where it was.
+    -- Stopped by the gateway: paused until a probe succeeds, the next of which is at probe_at; `failed_probes` spaces them out.
     paused_reason text,
     probe_at timestamptz,
     failed_probes integer not null default 0,
+    -- The jobs that stopped it since its last probe, which judges them (finish_probes).
+    stopped_ids uuid[] not null default '{}',
+    -- The rows that stopped it one after the other although its probe found it well, none of another between them. From the
+    -- second on the probe is not believed: it stays paused, and one message is tried after each probe (`is_on_trial`).
+    refused_ids uuid[] not null default '{}',
+    is_on_trial boolean not null default false,
+    -- When messages were last let through to the gateway again, until one got through; and when the first of them did.
     resumed_at timestamptz,
+    through_at timestamptz,
     -- Seconds between messages since the gateway said "too fast" (private.slowdown), and from when on that wears off.
     throttle_seconds double precision not null default 0,
     throttled_until timestamptz
@@ -61,7 +68,8 @@ $$;
 revoke all on function private.announce_work(text[], timestamptz[]) from public;
 grant execute on function private.announce_work(text[], timestamptz[]) to service_role;
 
--- A change of the settings, and a phone that is connected again, are looked at at once; so is a paused connection.
+-- A change of the settings, and a phone that is connected again, are looked at at once; so is a paused connection, and what
+-- was refused before is no longer held against it.
 create or replace function private.announce_connection()
 returns trigger
 language plpgsql
@@ -72,7 +80,7 @@ declare
     v_changed constant jsonb := to_jsonb(coalesce(new, old));
 begin
     update private.connection_state as c
-    set ready_at = now(), probe_at = case when c.paused_reason is not null then now() end
+    set ready_at = now(), probe_at = case when c.paused_reason is not null then now() end, refused_ids = '{}'
     where c.connection_id = v_changed ->> case tg_table_name when 'connections' then 'id' else 'connection_id' end;
     return null;
 end
@@ -102,14 +110,15 @@ as $$
     ) as worn
 $$;
 
--- How long a paused connection is left alone: 10 s at first, twice as long after each try, at most five minutes.
+-- How long a paused connection is left alone: 2 s at first, twice as long after each try, at most five minutes. The same for a
+-- message that stops a connection which is well.
 create or replace function private.probe_delay(p_failed integer)
 returns interval
 language sql
 immutable
 set search_path = ''
 as $$
-    select make_interval(secs => least(300, 10 * power(2, least(p_failed, 10))))
+    select make_interval(secs => least(300, 2 * power(2, least(p_failed, 10))))
 $$;
 
 -- The settings and the state of connections at an instant, with the defaults. A blocked one says why, and until when.
@@ -121,7 +130,7 @@ create or replace function private.situation(p_connections text[], p_now timesta
 returns table (
     connection_id text, gateway text, blocked_reason text, blocked_until timestamptz, fails boolean, today date, used integer, daily_limit integer,
     closes_at timestamptz, arrival_at timestamptz, step double precision, slack double precision, jitter double precision,
-    tolerance double precision, recipient_step double precision, turn_reason text
+    tolerance double precision, recipient_step double precision, turn_reason text, is_on_trial boolean
 )
 language sql
 stable
@@ -147,7 +156,8 @@ as $$
         least(case when se.daily_limit is not null then ca.tomorrow end, case when se.window_start is not null then ca.closes_at end),
         st.arrival_at, f.step, coalesce(se.burst - 1, 0) * f.step, coalesce(se.jitter_seconds, 0), se.period_seconds * 0.02,
         nullif(coalesce(se.recipient_interval_seconds, case when f.gateway = 'cloud' then 6 end), 0) * 1.03,
-        'its turn: ' || coalesce('at most ' || se.messages || ' in ' || se.period_seconds || ' s', 'the gateway has asked to slow down')
+        'its turn: ' || coalesce('at most ' || se.messages || ' in ' || se.period_seconds || ' s', 'the gateway has asked to slow down'),
+        st.is_on_trial
     from private.connection_state as st
     left join public.connection_settings as se on se.connection_id = any(array[st.connection_id])
     left join public.connections as co on co.id = any(array[st.connection_id])
@@ -170,7 +180,7 @@ as $$
     cross join lateral (
         select case
             when not se.enabled then 'off'
-            when st.paused_reason is not null then 'paused'
+            when st.paused_reason is not null and not st.is_on_trial then 'paused'
             when to_jsonb(co) ->> 'connected' = 'false' then 'disconnected'
             when not ca.is_open then 'closed'
             when f.used >= f.daily_limit then 'limit'
@@ -190,7 +200,8 @@ create or replace function private.pace(p_connections text[], p_now timestamptz,
 returns table (
     connection_id text, gateway text, blocked_reason text, blocked_until timestamptz, fails boolean, turn_reason text, today date, used integer,
     closes_at timestamptz, horizon timestamptz, earliest timestamptz, first_at timestamptz, step double precision, slack double precision,
-    jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamptz
+    jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamptz,
+    is_on_trial boolean
 )
 language sql
 stable
@@ -200,6 +211,7 @@ as $$
         s.today, s.used, s.closes_at, h.horizon, h.earliest, h.first_at, s.step, s.slack, s.jitter, s.tolerance, s.recipient_step,
         least(
             s.daily_limit - s.used,
+            case when s.is_on_trial then 1 end,
             case
                 when s.step is null then null
                 when h.earliest >= h.horizon then 0
@@ -209,7 +221,8 @@ as $$
         case
             when greatest(h.earliest, h.first_at - make_interval(secs => s.slack)) >= s.closes_at then s.closes_at
             else h.first_at - make_interval(secs => s.slack + p_lead + 0.15)
-        end
+        end,
+        s.is_on_trial
     from private.situation(p_connections, p_now, p_gateway) as s
     cross join lateral (
         select least(p_now + make_interval(secs => p_lead + 0.35), s.closes_at) as horizon,
@@ -218,11 +231,16 @@ as $$
     ) as h
 $$;
 
--- What the answers to messages that did not go out say of their connections, one call for a batch of them. They no longer
--- count for their day (if it is still that day). A recipient who got too many is left alone for a while. One that was
--- dialled since the last slowdown and still was too fast doubles it. One that found the connection unusable pauses it, until a probe succeeds.
+-- What the answers to messages say of their connections, one call for a batch of them; what went out says something only
+-- where something was refused before.
+--   * Those that did not go out no longer count for their day (if it is still that day).
+--   * A recipient who got too many is left alone for a while.
+--   * One that was dialled since the last slowdown and still was too fast doubles it.
+--   * One that found the connection unusable pauses it, until a probe succeeds.
+--   * One that got through after others had been refused shows that the connection is well, whatever they met with.
 create or replace function private.note_outcomes(
-    p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamptz[], p_send_at timestamptz[], p_recipients text[]
+    p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamptz[], p_send_at timestamptz[],
+    p_recipients text[], p_job_ids uuid[]
 )
 returns void
 language sql
@@ -230,6 +248,26 @@ set search_path = ''
 as $$
     -- In order, like every writer of several of these rows: else two could wait for each other.
     select from private.connection_state as c where c.connection_id = any(p_connections) order by c.connection_id for update;
+
+    -- First, because what went out beside a message that was refused does not tell which of them was dialled later. The one
+    -- message that is tried while a connection is doubted settles it by getting through, and by stopping it again; after any
+    -- other answer the next is tried at once.
+    update private.connection_state as c
+    set through_at = case when heard.is_through then now() else c.through_at end,
+        resumed_at = case when not heard.is_through then c.resumed_at end,
+        refused_ids = case when heard.is_through then '{}' else c.refused_ids end,
+        paused_reason = case when not (heard.is_through and heard.is_doubted) then c.paused_reason end,
+        probe_at = case when not (heard.is_through and heard.is_doubted) then c.probe_at end,
+        is_on_trial = heard.is_doubted and not heard.is_through and not heard.is_stopped,
+        ready_at = least(c.ready_at, now())
+    from (
+        select st.connection_id, cardinality(st.refused_ids) > 1 as is_doubted,
+            bool_or(g.outcome in ('sent', 'handed_over')) as is_through, bool_or(g.outcome = 'stopped') as is_stopped
+        from unnest(p_connections, p_outcomes, p_send_at) as g (connection_id, outcome, send_at)
+        join private.connection_state as st on st.connection_id = any(array[g.connection_id]) and g.send_at >= st.resumed_at
+        group by st.connection_id
+    ) as heard
+    where c.connection_id = any(array[heard.connection_id]) and (heard.is_through or heard.is_doubted);
 
     update private.connection_state as c
     set sent_today = greatest(0, c.sent_today - heard.unsent),
@@ -242,8 +280,13 @@ as $$
         throttle_seconds = case when heard.is_slower then least(60, greatest(0.05, 2 * heard.step)) else c.throttle_seconds end,
         throttled_until = greatest(c.throttled_until, heard.throttled_until),
         paused_reason = coalesce(c.paused_reason, heard.stopped),
-        probe_at = case when heard.pauses then now() + private.probe_delay(heard.failed_probes) else c.probe_at end,
-        failed_probes = case when heard.pauses then heard.failed_probes else c.failed_probes end,
+        probe_at = case
+            when heard.pauses then now() + private.probe_delay(0)
+            when heard.stopped is not null and cardinality(c.refused_ids) > 1 then now() + private.probe_delay(c.failed_probes)
+            else c.probe_at
+        end,
+        failed_probes = case when heard.pauses then 0 else c.failed_probes end,
+        stopped_ids = c.stopped_ids || heard.stopped_ids,
         told_at = case when heard.stopped is not null then '-infinity' else c.told_at end
     from (
         select st.connection_id,
@@ -257,10 +300,12 @@ as $$
             end as two_steps,
             max(left(g.error, 300)) filter (where g.outcome = 'stopped') as stopped,
             bool_or(g.outcome = 'stopped') and st.paused_reason is null as pauses,
-            case when st.resumed_at > now() - interval '10 minutes' then st.failed_probes + 1 else 0 end as failed_probes
-        from unnest(p_connections, p_outcomes, p_errors, p_available_at, p_send_at) as g (connection_id, outcome, error, available_at, send_at)
+            coalesce(array_agg(g.job_id) filter (where g.outcome = 'stopped'), '{}') as stopped_ids
+        from unnest(p_connections, p_outcomes, p_errors, p_available_at, p_send_at, p_job_ids)
+            as g (connection_id, outcome, error, available_at, send_at, job_id)
         join private.connection_state as st on st.connection_id = any(array[g.connection_id])
         left join public.connection_settings as se on se.connection_id = any(array[g.connection_id])
+        where g.outcome not in ('sent', 'unconfirmed', 'handed_over')
         group by st.connection_id, se.connection_id
     ) as heard
     where c.connection_id = any(array[heard.connection_id]);
@@ -275,7 +320,7 @@ as $$
 $$;
 revoke all on function private.slowdown(double precision, timestamptz, timestamptz), private.probe_delay(integer),
 private.situation(text[], timestamptz, text), private.pace(text[], timestamptz, text, double precision),
-private.note_outcomes(text[], text[], text[], timestamptz[], timestamptz[], text[]) from public;
+private.note_outcomes(text[], text[], text[], timestamptz[], timestamptz[], text[], uuid[]) from public;
 grant execute on function private.slowdown(double precision, timestamptz, timestamptz), private.probe_delay(integer),
 private.situation(text[], timestamptz, text), private.pace(text[], timestamptz, text, double precision),
-private.note_outcomes(text[], text[], text[], timestamptz[], timestamptz[], text[]) to service_role;
+private.note_outcomes(text[], text[], text[], timestamptz[], timestamptz[], text[], uuid[]) to service_role;

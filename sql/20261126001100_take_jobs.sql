@@ -56,8 +56,14 @@ as $$
             select j.id, j.scheduled_message_id, j.recipient, j.available_at from public.broadcast_jobs as j
             where j.connection_id = t.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
                 and j.available_at <= case when t.step is null then p_now + p_ahead else p_now end and (j.expires_at is null or j.expires_at > p_now)
+                -- What is tried to find out about the connection is one that nothing is held against, if there is one.
+                and (not t.is_on_trial or j.refused_at is null or not exists (
+                    select from public.broadcast_jobs as f
+                    where f.connection_id = t.connection_id and f.status = 'queued' and f.scheduled_message_id is not null
+                        and f.available_at <= p_now and f.refused_at is null
+                ))
             order by j.available_at, j.id
-            limit case when t.slots = 0 then 0 else least(
+            limit case when t.slots = 0 then 0 when t.is_on_trial then 1 else least(
                 ceil(p_seats::numeric / (select count(*) from turn)), case when t.recipient_step is null then t.slots end,
                 case when t.step is null and t.gateway in ('waha', 'evolution', 'wppconnect') then 4 end
             ) end
@@ -145,7 +151,9 @@ as $$
     )
     update private.connection_state as st
     set day = taken.today, sent_today = taken.used + taken.number,
-        arrival_at = coalesce(taken.last_at + make_interval(secs => taken.step + random() * taken.jitter), st.arrival_at)
+        arrival_at = coalesce(taken.last_at + make_interval(secs => taken.step + random() * taken.jitter), st.arrival_at),
+        -- Whoever tries a message may die before it can tell.
+        is_on_trial = false, probe_at = case when st.is_on_trial then now() + make_interval(secs => p_lease_seconds) else st.probe_at end
     from (
         select c.connection_id, c.today, c.used, c.step, c.jitter, count(*) as number, max(c.arrival_at) as last_at
         from chosen as c

@@ -4,7 +4,7 @@
 -- p_outcomes: sent | failed | unconfirmed | retry | throttled_recipient | throttled_connection | stopped | released |
 -- handed_over. p_waits: seconds until a retry, or until a hand-over is added again. p_ages: seconds since the gateway answered.
 -- The four before `handed_over` cost no attempt; `released` was never dialled. `stopped` pauses the connection until a probe
--- succeeds, `throttled_connection` slows it down.
+-- succeeds, which then judges the message too (finish_probes); `throttled_connection` slows it down.
 -- What is in doubt on its way to the Node worker's queue is handed over: adding it again is harmless. That worker may have
 -- begun, or even finished, before we write that it has the job; then there is nothing left to write.
 create or replace function public.record_outcomes(
@@ -25,6 +25,7 @@ declare
     v_available_at timestamptz[];
     v_send_at timestamptz[];
     v_recipients text[];
+    v_ids uuid[];
 begin
     with given as (
         select g.job_id, g.token, g.message_id, g.error, g.wait, g.outcome, now() - make_interval(secs => coalesce(g.age, 0)) as answered_at
@@ -60,9 +61,16 @@ begin
                 else 'queued'
             end,
             -- Without a wait it keeps its place in the line.
-            available_at = case when g.wait > 0 and g.meaning <> 'handed_over' then now() + make_interval(secs => g.wait) else j.available_at end,
+            available_at = case
+                when g.meaning = 'handed_over' then j.available_at
+                -- One that costs no try must not be first again at once, for ever.
+                when g.outcome in ('throttled_recipient', 'throttled_connection') then now() + make_interval(secs => greatest(1, g.wait))
+                when g.wait > 0 then now() + make_interval(secs => g.wait)
+                else j.available_at
+            end,
             attempts = j.attempts - (g.outcome in ('throttled_recipient', 'throttled_connection', 'stopped', 'released'))::integer,
             throttled = j.throttled + (g.outcome = 'throttled_recipient')::integer,
+            refusal = case when g.outcome = 'stopped' then left(g.error, 500) else j.refusal end,
             lease_until = case when g.meaning = 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) end,
             sent_count = (g.outcome = 'sent')::integer,
             failed_count = (g.outcome = 'failed')::integer,
@@ -97,13 +105,17 @@ begin
         from settled as d
         where d.error is not null and d.status = 'queued' and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id and s.status = 'processing'
     )
-    select array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at), array_agg(d.recipient)
-    into v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients
+    select array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at),
+        array_agg(d.recipient), array_agg(d.id)
+    into v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients, v_ids
     from settled as d
-    where d.outcome not in ('sent', 'unconfirmed', 'handed_over');
+    -- Of what went out the connection is told only where it has been stopped since anything else did.
+    where d.outcome not in ('sent', 'unconfirmed', 'handed_over') or exists (
+        select from private.connection_state as c where c.connection_id = any(array[d.connection_id]) and c.resumed_at is not null
+    );
 
     if v_connections is not null then
-        perform private.note_outcomes(v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients);
+        perform private.note_outcomes(v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients, v_ids);
     end if;
     return query
     select g.job_id from unnest(p_job_ids, p_tokens) as g (job_id, token)

@@ -1,32 +1,170 @@
 -- A connection that its gateway stopped is looked at again by one daemon at a time, at growing intervals, until it is back.
--- The rows that wait are told of each new one, hence `ready_at`. `probe_at`: when it is looked at next, should this fail.
-create or replace function public.take_probes()
-returns table (connection_id text, gateway text, sender text, reason text, probe_at timestamptz)
+-- The rows that wait are told of each new one, hence `ready_at`. docs/adr/0012-a-refusal-is-judged-by-what-follows.md says why
+-- a probe alone does not decide.
+
+-- When the next connection is to be looked at, but for those: null when none is paused.
+create or replace function private.next_probe(p_but text[] default '{}')
+returns timestamptz
 language sql
-volatile
+stable
 set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
-    update private.connection_state as c
-    set failed_probes = c.failed_probes + 1, probe_at = now() + private.probe_delay(c.failed_probes + 1), ready_at = now()
-    from (
-        select d.connection_id from private.connection_state as d
-        where d.probe_at <= now() order by d.probe_at limit 50 for update skip locked
-    ) as due
-    left join public.connection_settings as se on se.connection_id = any(array[due.connection_id])
-    where c.connection_id = any(array[due.connection_id])
-    returning c.connection_id, se.gateway, se.sender, c.paused_reason, c.probe_at
+    select min(d.probe_at) from (
+        select c.probe_at from private.connection_state as c
+        where c.probe_at is not null and c.connection_id <> all(p_but) order by c.probe_at limit 1
+    ) as d
 $$;
 
-create or replace function public.resume_connection(p_connection_id text)
-returns setof text
+-- Up to p_seats connections whose turn it is: of each owner the one that has waited longest, then the second of each, and so
+-- on, so that nobody's many make another's one wait. `probes`: connection_id, gateway, sender, reason and probe_at, which is
+-- when it is looked at next, should this fail or never be told of; null where there are none.
+create or replace function public.take_probes(p_seats integer default 100)
+returns table (db_now timestamptz, next_probe_at timestamptz, probes json)
 language sql
 volatile
 set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
-    update private.connection_state as c
-    set paused_reason = null, probe_at = null, resumed_at = now(), ready_at = now()
-    where c.connection_id = p_connection_id and c.paused_reason is not null
-    returning c.connection_id
+    with due as materialized (
+        select d.connection_id, d.probe_at from private.connection_state as d
+        where d.probe_at <= now() order by d.probe_at limit 2000
+    ),
+    ranked as (
+        select d.connection_id, d.probe_at, row_number() over (partition by co.user_id order by d.probe_at) as place
+        from due as d
+        left join public.connections as co on co.id = any(array[d.connection_id])
+    ),
+    chosen as materialized (
+        select st.connection_id
+        from (select r.connection_id from ranked as r order by r.place, r.probe_at limit least(p_seats, 1000)) as r
+        cross join lateral (
+            select c.connection_id from private.connection_state as c
+            where c.connection_id = r.connection_id and c.probe_at <= now() limit 1 for update skip locked
+        ) as st
+    ),
+    taken as (
+        update private.connection_state as c
+        set failed_probes = c.failed_probes + 1,
+            probe_at = now() + private.probe_delay(c.failed_probes + 1),
+            ready_at = now()
+        from chosen
+        left join public.connection_settings as se on se.connection_id = any(array[chosen.connection_id])
+        where c.connection_id = any(array[chosen.connection_id])
+        returning c.connection_id, se.gateway, se.sender, c.paused_reason as reason, c.probe_at
+    )
+    select clock_timestamp(),
+        least(private.next_probe(array(select t.connection_id from taken as t)), (select min(t.probe_at) from taken as t)),
+        (select json_agg(taken) from taken)
 $$;
-revoke all on function public.take_probes(), public.resume_connection(text) from public, anon, authenticated;
-grant execute on function public.take_probes(), public.resume_connection(text) to service_role;
+
+-- What the probes said. An ill connection stays paused, and whatever stopped it was right: it keeps its place. A well one goes
+-- on, and the messages that stopped it are judged, unless somebody holds them: then they are tried once more.
+--   * One that had stopped it before, and others got through since, is itself at fault, and fails.
+--   * Any other is put behind those that wait, and later each time. Once two have been refused without one getting through
+--     between, the connection stays paused, and one message is tried after each further probe.
+-- Tells when to look again, and which are back without reserve.
+create or replace function public.finish_probes(p_well text[], p_ill text[])
+returns table (db_now timestamptz, next_probe_at timestamptz, back json)
+language plpgsql
+volatile
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+begin
+    perform from private.connection_state as c
+    where c.connection_id = any(p_well || p_ill) order by c.connection_id for update;
+
+    update private.connection_state as c
+    set stopped_ids = '{}', refused_ids = '{}', is_on_trial = false
+    where c.connection_id = any(p_ill) and c.paused_reason is not null;
+
+    with judged as materialized (
+        select c.connection_id, j.id, j.scheduled_message_id, j.refusal, j.refusals,
+            coalesce(c.through_at > j.refused_at, false) as is_guilty
+        from private.connection_state as c
+        cross join unnest(c.stopped_ids) as stopped (id)
+        cross join lateral (
+            select w.id, w.scheduled_message_id, w.refusal, w.refused_at, w.refusals from public.broadcast_jobs as w
+            where w.id = stopped.id and w.connection_id = c.connection_id and w.status = 'queued'
+            limit 1 for update skip locked
+        ) as j
+        cross join lateral (
+            select from public.scheduled_messages as r
+            where r.id = j.scheduled_message_id and r.broadcast_job_id = j.id limit 1 for no key update skip locked
+        ) as s
+        where c.connection_id = any(p_well) and c.paused_reason is not null
+    ),
+    failed as (
+        update public.broadcast_jobs as j
+        set status = 'failed', failed_count = 1, progress = 100, completed_at = now(), updated_at = now()
+        from judged as g
+        where j.id = any(array[g.id]) and g.is_guilty
+    ),
+    told_failed as (
+        update public.broadcast_messages as m
+        set status = 'failed', updated_at = now(),
+            error = g.refusal || '. But the connection is well, and others got through on it since this message was '
+                || 'first refused: it is this message that the gateway does not take.'
+        from judged as g
+        where m.job_id = any(array[g.id]) and g.is_guilty
+    ),
+    put_behind as (
+        update public.broadcast_jobs as j
+        set available_at = now() + case when g.refusals > 0 then private.probe_delay(g.refusals) else interval '0' end,
+            refusals = g.refusals + 1, refused_at = now(), updated_at = now()
+        from judged as g
+        where j.id = any(array[g.id]) and not g.is_guilty
+        returning j.id, j.scheduled_message_id, j.available_at, g.refusal
+    ),
+    told_why as (
+        update public.scheduled_messages as s
+        set waiting_reason = left(p.refusal, 400)
+                || '. But the connection seems well: the others go first, then this is tried again',
+            waiting_until = p.available_at, updated_at = now()
+        from put_behind as p
+        where s.id = any(array[p.scheduled_message_id])
+    )
+    update private.connection_state as c
+    set paused_reason = case
+            when h.is_doubted and cardinality(c.refused_ids) < 2 then
+                left(coalesce(h.refusal, c.paused_reason), 300) || '. Two messages in a row were refused so, though the gateway '
+                || 'calls the connection well: one at a time is tried until one gets through'
+            when h.is_doubted then c.paused_reason
+        end,
+        probe_at = case when h.is_doubted then c.probe_at end,
+        failed_probes = case when h.is_doubted then c.failed_probes else 0 end,
+        is_on_trial = h.is_doubted and cardinality(c.refused_ids) > 1,
+        stopped_ids = '{}', refused_ids = h.refused_ids, resumed_at = now(), ready_at = now()
+    from (
+        select st.connection_id, refused.ids as refused_ids, cardinality(refused.ids) > 1 as is_doubted, latest.refusal
+        from private.connection_state as st
+        cross join lateral (
+            select array(
+                select g.scheduled_message_id from judged as g where g.connection_id = st.connection_id and not g.is_guilty
+                union select unnest(st.refused_ids[:10])
+            ) as ids
+        ) as refused
+        left join lateral (
+            select g.refusal from judged as g where g.connection_id = st.connection_id and not g.is_guilty limit 1
+        ) as latest on true
+        where st.connection_id = any(p_well) and st.paused_reason is not null
+    ) as h
+    where c.connection_id = any(array[h.connection_id]);
+
+    return query select clock_timestamp(), private.next_probe(), (
+        select json_agg(c.connection_id) from private.connection_state as c
+        where c.connection_id = any(p_well) and c.paused_reason is null
+    );
+end
+$$;
+revoke all on function public.take_probes(integer), private.next_probe(text[]), public.finish_probes(text[], text[])
+from public, anon, authenticated;
+grant execute on function public.take_probes(integer), private.next_probe(text[]), public.finish_probes(text[], text[])
+to service_role;

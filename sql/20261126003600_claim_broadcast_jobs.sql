@@ -57,7 +57,7 @@ as $$
         ) as news
     ),
     untold as materialized (
-        select p.connection_id, p.reason, p.step is null or p.blocked_reason is not null as is_certain, job.*, row_number() over line as place, case
+        select p.connection_id, p.reason, p.blocked_until, p.step is null or p.blocked_reason is not null as is_certain, job.*, row_number() over line as place, case
                 when p.blocked_reason is not null then p.blocked_until
                 else greatest(p.first_at, p.told_until + make_interval(secs => p.step)) + make_interval(secs => p.step * (row_number() over line - 1))
             end as until
@@ -82,6 +82,8 @@ as $$
                 select w.id from public.scheduled_messages as w
                 where w.id = u.scheduled_message_id and w.broadcast_job_id = u.id and w.status = 'processing'
                     and (w.waiting_reason, w.waiting_until) is distinct from (u.reason, nullif(u.until, 'infinity'))
+                    -- What waits for longer because of itself or its recipient says so.
+                    and not (w.waiting_until >= u.available_at and u.available_at > greatest(p_now, u.blocked_until))
                 limit 1 for no key update skip locked
             ) as m
             where u.is_certain or u.until > p_now + interval '1 second'
@@ -94,7 +96,7 @@ as $$
         told_id = coalesce(last.id, p.told_id),
         ready_at = case
             when last.place = p.enough then p_now
-            when st.paused_reason is not null then 'infinity'
+            when st.paused_reason is not null and not st.is_on_trial then 'infinity'
             else greatest(p_now, case when p.blocked_reason is null then p.look_at when not p.fails then p.blocked_until end, coalesce(next_job.available_at, 'infinity'))
         end
     from paced as p

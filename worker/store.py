@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import uuid4
 
 from worker.api import Api
@@ -119,13 +120,15 @@ class Store:
         """
         return (await self._api.row("rescue_broadcast_jobs", {"p_handover_seconds": handover_seconds}))[0]
 
-    async def take_probes(self) -> list[Row]:
-        """Paused connections that it is our turn to look at."""
-        return await self._api.rows("take_probes")
+    async def take_probes(self, seats: int) -> tuple[list[Row], datetime | None]:
+        """Up to `seats` paused connections that it is our turn to look at, and when to ask again (None: unknown)."""
+        row, _ = await self._api.row("take_probes", {"p_seats": seats})
+        return row["probes"] or [], instant_or_none(row["next_probe_at"])
 
-    async def resume(self, connection_id: str) -> None:
-        """Ends a pause, if there is one."""
-        await self._api.strings("resume_connection", {"p_connection_id": connection_id})
+    async def finish_probes(self, well: list[str], ill: list[str]) -> tuple[list[str], datetime | None]:
+        """What was found of connections. Returns those that are back, and when to look again (None: unknown)."""
+        row, _ = await self._api.row("finish_probes", {"p_well": well, "p_ill": ill})
+        return row["back"] or [], instant_or_none(row["next_probe_at"])
 
     async def record_deliveries(self, updates: Sequence[StatusUpdate]) -> None:
         """What a webhook told. Updates of messages that are not ours are left out."""

@@ -146,6 +146,9 @@ MATRIX = {
         gateway               -     -      -      riu
         attempts              -     -      -      riu
         throttled             -     -      -      riu
+        refusals              -     -      -      riu
+        refused_at            -     -      -      riu
+        refusal               -     -      -      riu
         available_at          -     -      -      riu
         expires_at            -     -      -      riu
         lease_token           -     -      -      riu
@@ -190,7 +193,7 @@ FUNCTIONS = """
     rescue_broadcast_jobs                 -      -      -      x
     resolve_scheduled_message             -      -      -      x
     take_probes                           -      -      -      x
-    resume_connection                     -      -      -      x
+    finish_probes                         -      -      -      x
     get_status                            -      -      -      x
     diagnose                              -      -      -      x
 """
