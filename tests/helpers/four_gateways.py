@@ -67,12 +67,13 @@ class FourGateways(HttpServer):
 
 def accepted(gateway: str, name: str) -> dict[str, Any]:
     """A message's id where each gateway has it."""
-    return {
+    ids: dict[str, dict[str, Any]] = {
         "waha": {"id": name},
         "evolution": {"key": {"id": name}, "status": "PENDING"},
         "wppconnect": {"status": "success", "response": [{"id": name}]},
         "cloud": {"messages": [{"id": name}]},
-    }[gateway]
+    }
+    return ids[gateway]
 
 
 def stopping(gateway: str, words: str) -> Reply:
