@@ -10,7 +10,7 @@ declare
     v_changed constant jsonb := to_jsonb(coalesce(new, old));
 begin
     update private.connection_state as c
-    set ready_at = now(), probe_at = case when c.paused_reason is not null then now() end
+    set ready_at = now(), probe_at = case when c.paused_reason is not null then now() end, refused_ids = '{}'
     where c.connection_id = v_changed ->> case tg_table_name when 'connections' then 'id' else 'connection_id' end;
     return null;
 end
@@ -152,8 +152,14 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway te
             select j.id, j.scheduled_message_id, j.recipient, j.available_at from public.broadcast_jobs as j
             where j.connection_id = t.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
                 and j.available_at <= case when t.step is null then p_now + p_ahead else p_now end and (j.expires_at is null or j.expires_at > p_now)
+                -- What is tried to find out about the connection is one that nothing is held against, if there is one.
+                and (not t.is_on_trial or j.refused_at is null or not exists (
+                    select from public.broadcast_jobs as f
+                    where f.connection_id = t.connection_id and f.status = 'queued' and f.scheduled_message_id is not null
+                        and f.available_at <= p_now and f.refused_at is null
+                ))
             order by j.available_at, j.id
-            limit case when t.slots = 0 then 0 else least(
+            limit case when t.slots = 0 then 0 when t.is_on_trial then 1 else least(
                 ceil(p_seats::numeric / (select count(*) from turn)), case when t.recipient_step is null then t.slots end,
                 case when t.step is null and t.gateway in ('waha', 'evolution', 'wppconnect') then 4 end
             ) end
@@ -693,12 +699,45 @@ CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
     )
 $$;
 
-CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[]) RETURNS void
+CREATE FUNCTION private.next_probe(p_but text[] DEFAULT '{}'::text[]) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+    select min(d.probe_at) from (
+        select c.probe_at from private.connection_state as c
+        where c.probe_at is not null and c.connection_id <> all(p_but) order by c.probe_at limit 1
+    ) as d
+$$;
+
+CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
     AS $$
     -- In order, like every writer of several of these rows: else two could wait for each other.
     select from private.connection_state as c where c.connection_id = any(p_connections) order by c.connection_id for update;
+
+    -- First, because what went out beside a message that was refused does not tell which of them was dialled later. The one
+    -- message that is tried while a connection is doubted settles it by getting through, and by stopping it again; after any
+    -- other answer the next is tried at once.
+    update private.connection_state as c
+    set through_at = case when heard.is_through then now() else c.through_at end,
+        resumed_at = case when not heard.is_through then c.resumed_at end,
+        refused_ids = case when heard.is_through then '{}' else c.refused_ids end,
+        paused_reason = case when not (heard.is_through and heard.is_doubted) then c.paused_reason end,
+        probe_at = case when not (heard.is_through and heard.is_doubted) then c.probe_at end,
+        is_on_trial = heard.is_doubted and not heard.is_through and not heard.is_stopped,
+        ready_at = least(c.ready_at, now())
+    from (
+        select st.connection_id, cardinality(st.refused_ids) > 1 as is_doubted,
+            bool_or(g.outcome in ('sent', 'handed_over')) as is_through, bool_or(g.outcome = 'stopped') as is_stopped
+        from unnest(p_connections, p_outcomes, p_send_at) as g (connection_id, outcome, send_at)
+        join private.connection_state as st on st.connection_id = any(array[g.connection_id]) and g.send_at >= st.resumed_at
+        group by st.connection_id
+    ) as heard
+    where c.connection_id = any(array[heard.connection_id]) and (heard.is_through or heard.is_doubted);
 
     update private.connection_state as c
     set sent_today = greatest(0, c.sent_today - heard.unsent),
@@ -711,8 +750,13 @@ CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p
         throttle_seconds = case when heard.is_slower then least(60, greatest(0.05, 2 * heard.step)) else c.throttle_seconds end,
         throttled_until = greatest(c.throttled_until, heard.throttled_until),
         paused_reason = coalesce(c.paused_reason, heard.stopped),
-        probe_at = case when heard.pauses then now() + private.probe_delay(heard.failed_probes) else c.probe_at end,
-        failed_probes = case when heard.pauses then heard.failed_probes else c.failed_probes end,
+        probe_at = case
+            when heard.pauses then now() + private.probe_delay(0)
+            when heard.stopped is not null and cardinality(c.refused_ids) > 1 then now() + private.probe_delay(c.failed_probes)
+            else c.probe_at
+        end,
+        failed_probes = case when heard.pauses then 0 else c.failed_probes end,
+        stopped_ids = c.stopped_ids || heard.stopped_ids,
         told_at = case when heard.stopped is not null then '-infinity' else c.told_at end
     from (
         select st.connection_id,
@@ -726,10 +770,12 @@ CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p
             end as two_steps,
             max(left(g.error, 300)) filter (where g.outcome = 'stopped') as stopped,
             bool_or(g.outcome = 'stopped') and st.paused_reason is null as pauses,
-            case when st.resumed_at > now() - interval '10 minutes' then st.failed_probes + 1 else 0 end as failed_probes
-        from unnest(p_connections, p_outcomes, p_errors, p_available_at, p_send_at) as g (connection_id, outcome, error, available_at, send_at)
+            coalesce(array_agg(g.job_id) filter (where g.outcome = 'stopped'), '{}') as stopped_ids
+        from unnest(p_connections, p_outcomes, p_errors, p_available_at, p_send_at, p_job_ids)
+            as g (connection_id, outcome, error, available_at, send_at, job_id)
         join private.connection_state as st on st.connection_id = any(array[g.connection_id])
         left join public.connection_settings as se on se.connection_id = any(array[g.connection_id])
+        where g.outcome not in ('sent', 'unconfirmed', 'handed_over')
         group by st.connection_id, se.connection_id
     ) as heard
     where c.connection_id = any(array[heard.connection_id]);
@@ -750,7 +796,7 @@ CREATE FUNCTION private.owner_of(p_connection jsonb) RETURNS text
     select coalesce(p_connection ->> 'user_id', p_connection ->> 'owner_id')
 $$;
 
-CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, turn_reason text, today date, used integer, closes_at timestamp with time zone, horizon timestamp with time zone, earliest timestamp with time zone, first_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamp with time zone)
+CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, turn_reason text, today date, used integer, closes_at timestamp with time zone, horizon timestamp with time zone, earliest timestamp with time zone, first_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamp with time zone, is_on_trial boolean)
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
@@ -758,6 +804,7 @@ CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zon
         s.today, s.used, s.closes_at, h.horizon, h.earliest, h.first_at, s.step, s.slack, s.jitter, s.tolerance, s.recipient_step,
         least(
             s.daily_limit - s.used,
+            case when s.is_on_trial then 1 end,
             case
                 when s.step is null then null
                 when h.earliest >= h.horizon then 0
@@ -767,7 +814,8 @@ CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zon
         case
             when greatest(h.earliest, h.first_at - make_interval(secs => s.slack)) >= s.closes_at then s.closes_at
             else h.first_at - make_interval(secs => s.slack + p_lead + 0.15)
-        end
+        end,
+        s.is_on_trial
     from private.situation(p_connections, p_now, p_gateway) as s
     cross join lateral (
         select least(p_now + make_interval(secs => p_lead + 0.35), s.closes_at) as horizon,
@@ -780,7 +828,7 @@ CREATE FUNCTION private.probe_delay(p_failed integer) RETURNS interval
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
     AS $$
-    select make_interval(secs => least(300, 10 * power(2, least(p_failed, 10))))
+    select make_interval(secs => least(300, 2 * power(2, least(p_failed, 10))))
 $$;
 
 CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) RETURNS void
@@ -802,7 +850,7 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
         ) as news
     ),
     untold as materialized (
-        select p.connection_id, p.reason, p.step is null or p.blocked_reason is not null as is_certain, job.*, row_number() over line as place, case
+        select p.connection_id, p.reason, p.blocked_until, p.step is null or p.blocked_reason is not null as is_certain, job.*, row_number() over line as place, case
                 when p.blocked_reason is not null then p.blocked_until
                 else greatest(p.first_at, p.told_until + make_interval(secs => p.step)) + make_interval(secs => p.step * (row_number() over line - 1))
             end as until
@@ -827,6 +875,8 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
                 select w.id from public.scheduled_messages as w
                 where w.id = u.scheduled_message_id and w.broadcast_job_id = u.id and w.status = 'processing'
                     and (w.waiting_reason, w.waiting_until) is distinct from (u.reason, nullif(u.until, 'infinity'))
+                    -- What waits for longer because of itself or its recipient says so.
+                    and not (w.waiting_until >= u.available_at and u.available_at > greatest(p_now, u.blocked_until))
                 limit 1 for no key update skip locked
             ) as m
             where u.is_certain or u.until > p_now + interval '1 second'
@@ -839,7 +889,7 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
         told_id = coalesce(last.id, p.told_id),
         ready_at = case
             when last.place = p.enough then p_now
-            when st.paused_reason is not null then 'infinity'
+            when st.paused_reason is not null and not st.is_on_trial then 'infinity'
             else greatest(p_now, case when p.blocked_reason is null then p.look_at when not p.fails then p.blocked_until end, coalesce(next_job.available_at, 'infinity'))
         end
     from paced as p
@@ -942,6 +992,9 @@ CREATE TABLE public.broadcast_jobs (
     gateway text,
     attempts integer DEFAULT 0 NOT NULL,
     throttled integer DEFAULT 0 NOT NULL,
+    refusals integer DEFAULT 0 NOT NULL,
+    refused_at timestamp with time zone,
+    refusal text,
     available_at timestamp with time zone,
     expires_at timestamp with time zone,
     lease_token uuid,
@@ -1101,7 +1154,7 @@ begin
 end
 $$;
 
-CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with time zone, p_gateway text) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, today date, used integer, daily_limit integer, closes_at timestamp with time zone, arrival_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, turn_reason text)
+CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with time zone, p_gateway text) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, today date, used integer, daily_limit integer, closes_at timestamp with time zone, arrival_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, turn_reason text, is_on_trial boolean)
     LANGUAGE sql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
@@ -1125,7 +1178,8 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
         least(case when se.daily_limit is not null then ca.tomorrow end, case when se.window_start is not null then ca.closes_at end),
         st.arrival_at, f.step, coalesce(se.burst - 1, 0) * f.step, coalesce(se.jitter_seconds, 0), se.period_seconds * 0.02,
         nullif(coalesce(se.recipient_interval_seconds, case when f.gateway = 'cloud' then 6 end), 0) * 1.03,
-        'its turn: ' || coalesce('at most ' || se.messages || ' in ' || se.period_seconds || ' s', 'the gateway has asked to slow down')
+        'its turn: ' || coalesce('at most ' || se.messages || ' in ' || se.period_seconds || ' s', 'the gateway has asked to slow down'),
+        st.is_on_trial
     from private.connection_state as st
     left join public.connection_settings as se on se.connection_id = any(array[st.connection_id])
     left join public.connections as co on co.id = any(array[st.connection_id])
@@ -1148,7 +1202,7 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
     cross join lateral (
         select case
             when not se.enabled then 'off'
-            when st.paused_reason is not null then 'paused'
+            when st.paused_reason is not null and not st.is_on_trial then 'paused'
             when to_jsonb(co) ->> 'connected' = 'false' then 'disconnected'
             when not ca.is_open then 'closed'
             when f.used >= f.daily_limit then 'limit'
@@ -1214,7 +1268,9 @@ CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, 
     )
     update private.connection_state as st
     set day = taken.today, sent_today = taken.used + taken.number,
-        arrival_at = coalesce(taken.last_at + make_interval(secs => taken.step + random() * taken.jitter), st.arrival_at)
+        arrival_at = coalesce(taken.last_at + make_interval(secs => taken.step + random() * taken.jitter), st.arrival_at),
+        -- Whoever tries a message may die before it can tell.
+        is_on_trial = false, probe_at = case when st.is_on_trial then now() + make_interval(secs => p_lease_seconds) else st.probe_at end
     from (
         select c.connection_id, c.today, c.used, c.step, c.jitter, count(*) as number, max(c.arrival_at) as last_at
         from chosen as c
@@ -1603,6 +1659,101 @@ begin
 end
 $_$;
 
+CREATE FUNCTION public.finish_probes(p_well text[], p_ill text[]) RETURNS TABLE(db_now timestamp with time zone, next_probe_at timestamp with time zone, back json)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+begin
+    perform from private.connection_state as c
+    where c.connection_id = any(p_well || p_ill) order by c.connection_id for update;
+
+    update private.connection_state as c
+    set stopped_ids = '{}', refused_ids = '{}', is_on_trial = false
+    where c.connection_id = any(p_ill) and c.paused_reason is not null;
+
+    with judged as materialized (
+        select c.connection_id, j.id, j.scheduled_message_id, j.refusal, j.refusals,
+            coalesce(c.through_at > j.refused_at, false) as is_guilty
+        from private.connection_state as c
+        cross join unnest(c.stopped_ids) as stopped (id)
+        cross join lateral (
+            select w.id, w.scheduled_message_id, w.refusal, w.refused_at, w.refusals from public.broadcast_jobs as w
+            where w.id = stopped.id and w.connection_id = c.connection_id and w.status = 'queued'
+            limit 1 for update skip locked
+        ) as j
+        cross join lateral (
+            select from public.scheduled_messages as r
+            where r.id = j.scheduled_message_id and r.broadcast_job_id = j.id limit 1 for no key update skip locked
+        ) as s
+        where c.connection_id = any(p_well) and c.paused_reason is not null
+    ),
+    failed as (
+        update public.broadcast_jobs as j
+        set status = 'failed', failed_count = 1, progress = 100, completed_at = now(), updated_at = now()
+        from judged as g
+        where j.id = any(array[g.id]) and g.is_guilty
+    ),
+    told_failed as (
+        update public.broadcast_messages as m
+        set status = 'failed', updated_at = now(),
+            error = g.refusal || '. But the connection is well, and others got through on it since this message was '
+                || 'first refused: it is this message that the gateway does not take.'
+        from judged as g
+        where m.job_id = any(array[g.id]) and g.is_guilty
+    ),
+    put_behind as (
+        update public.broadcast_jobs as j
+        set available_at = now() + case when g.refusals > 0 then private.probe_delay(g.refusals) else interval '0' end,
+            refusals = g.refusals + 1, refused_at = now(), updated_at = now()
+        from judged as g
+        where j.id = any(array[g.id]) and not g.is_guilty
+        returning j.id, j.scheduled_message_id, j.available_at, g.refusal
+    ),
+    told_why as (
+        update public.scheduled_messages as s
+        set waiting_reason = left(p.refusal, 400)
+                || '. But the connection seems well: the others go first, then this is tried again',
+            waiting_until = p.available_at, updated_at = now()
+        from put_behind as p
+        where s.id = any(array[p.scheduled_message_id])
+    )
+    update private.connection_state as c
+    set paused_reason = case
+            when h.is_doubted and cardinality(c.refused_ids) < 2 then
+                left(coalesce(h.refusal, c.paused_reason), 300) || '. Two messages in a row were refused so, though the gateway '
+                || 'calls the connection well: one at a time is tried until one gets through'
+            when h.is_doubted then c.paused_reason
+        end,
+        probe_at = case when h.is_doubted then c.probe_at end,
+        failed_probes = case when h.is_doubted then c.failed_probes else 0 end,
+        is_on_trial = h.is_doubted and cardinality(c.refused_ids) > 1,
+        stopped_ids = '{}', refused_ids = h.refused_ids, resumed_at = now(), ready_at = now()
+    from (
+        select st.connection_id, refused.ids as refused_ids, cardinality(refused.ids) > 1 as is_doubted, latest.refusal
+        from private.connection_state as st
+        cross join lateral (
+            select array(
+                select g.scheduled_message_id from judged as g where g.connection_id = st.connection_id and not g.is_guilty
+                union select unnest(st.refused_ids[:10])
+            ) as ids
+        ) as refused
+        left join lateral (
+            select g.refusal from judged as g where g.connection_id = st.connection_id and not g.is_guilty limit 1
+        ) as latest on true
+        where st.connection_id = any(p_well) and st.paused_reason is not null
+    ) as h
+    where c.connection_id = any(array[h.connection_id]);
+
+    return query select clock_timestamp(), private.next_probe(), (
+        select json_agg(c.connection_id) from private.connection_state as c
+        where c.connection_id = any(p_well) and c.paused_reason is null
+    );
+end
+$$;
+
 CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer DEFAULT 500, p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, next_due_at timestamp with time zone, next_ready_at timestamp with time zone, next_expiry_at timestamp with time zone, next_probe_at timestamp with time zone, upcoming json, stale_hand_overs integer)
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -1782,6 +1933,7 @@ declare
     v_available_at timestamptz[];
     v_send_at timestamptz[];
     v_recipients text[];
+    v_ids uuid[];
 begin
     with given as (
         select g.job_id, g.token, g.message_id, g.error, g.wait, g.outcome, now() - make_interval(secs => coalesce(g.age, 0)) as answered_at
@@ -1817,9 +1969,16 @@ begin
                 else 'queued'
             end,
             -- Without a wait it keeps its place in the line.
-            available_at = case when g.wait > 0 and g.meaning <> 'handed_over' then now() + make_interval(secs => g.wait) else j.available_at end,
+            available_at = case
+                when g.meaning = 'handed_over' then j.available_at
+                -- One that costs no try must not be first again at once, for ever.
+                when g.outcome in ('throttled_recipient', 'throttled_connection') then now() + make_interval(secs => greatest(1, g.wait))
+                when g.wait > 0 then now() + make_interval(secs => g.wait)
+                else j.available_at
+            end,
             attempts = j.attempts - (g.outcome in ('throttled_recipient', 'throttled_connection', 'stopped', 'released'))::integer,
             throttled = j.throttled + (g.outcome = 'throttled_recipient')::integer,
+            refusal = case when g.outcome = 'stopped' then left(g.error, 500) else j.refusal end,
             lease_until = case when g.meaning = 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) end,
             sent_count = (g.outcome = 'sent')::integer,
             failed_count = (g.outcome = 'failed')::integer,
@@ -1854,13 +2013,17 @@ begin
         from settled as d
         where d.error is not null and d.status = 'queued' and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id and s.status = 'processing'
     )
-    select array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at), array_agg(d.recipient)
-    into v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients
+    select array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at),
+        array_agg(d.recipient), array_agg(d.id)
+    into v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients, v_ids
     from settled as d
-    where d.outcome not in ('sent', 'unconfirmed', 'handed_over');
+    -- Of what went out the connection is told only where it has been stopped since anything else did.
+    where d.outcome not in ('sent', 'unconfirmed', 'handed_over') or exists (
+        select from private.connection_state as c where c.connection_id = any(array[d.connection_id]) and c.resumed_at is not null
+    );
 
     if v_connections is not null then
-        perform private.note_outcomes(v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients);
+        perform private.note_outcomes(v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients, v_ids);
     end if;
     return query
     select g.job_id from unnest(p_job_ids, p_tokens) as g (job_id, token)
@@ -2000,29 +2163,43 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.resume_connection(p_connection_id text) RETURNS SETOF text
+CREATE FUNCTION public.take_probes(p_seats integer DEFAULT 100) RETURNS TABLE(db_now timestamp with time zone, next_probe_at timestamp with time zone, probes json)
     LANGUAGE sql
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
-    update private.connection_state as c
-    set paused_reason = null, probe_at = null, resumed_at = now(), ready_at = now()
-    where c.connection_id = p_connection_id and c.paused_reason is not null
-    returning c.connection_id
-$$;
-
-CREATE FUNCTION public.take_probes() RETURNS TABLE(connection_id text, gateway text, sender text, reason text, probe_at timestamp with time zone)
-    LANGUAGE sql
-    SET search_path TO ''
-    AS $$
-    update private.connection_state as c
-    set failed_probes = c.failed_probes + 1, probe_at = now() + private.probe_delay(c.failed_probes + 1), ready_at = now()
-    from (
-        select d.connection_id from private.connection_state as d
-        where d.probe_at <= now() order by d.probe_at limit 50 for update skip locked
-    ) as due
-    left join public.connection_settings as se on se.connection_id = any(array[due.connection_id])
-    where c.connection_id = any(array[due.connection_id])
-    returning c.connection_id, se.gateway, se.sender, c.paused_reason, c.probe_at
+    with due as materialized (
+        select d.connection_id, d.probe_at from private.connection_state as d
+        where d.probe_at <= now() order by d.probe_at limit 2000
+    ),
+    ranked as (
+        select d.connection_id, d.probe_at, row_number() over (partition by co.user_id order by d.probe_at) as place
+        from due as d
+        left join public.connections as co on co.id = any(array[d.connection_id])
+    ),
+    chosen as materialized (
+        select st.connection_id
+        from (select r.connection_id from ranked as r order by r.place, r.probe_at limit least(p_seats, 1000)) as r
+        cross join lateral (
+            select c.connection_id from private.connection_state as c
+            where c.connection_id = r.connection_id and c.probe_at <= now() limit 1 for update skip locked
+        ) as st
+    ),
+    taken as (
+        update private.connection_state as c
+        set failed_probes = c.failed_probes + 1,
+            probe_at = now() + private.probe_delay(c.failed_probes + 1),
+            ready_at = now()
+        from chosen
+        left join public.connection_settings as se on se.connection_id = any(array[chosen.connection_id])
+        where c.connection_id = any(array[chosen.connection_id])
+        returning c.connection_id, se.gateway, se.sender, c.paused_reason as reason, c.probe_at
+    )
+    select clock_timestamp(),
+        least(private.next_probe(array(select t.connection_id from taken as t)), (select min(t.probe_at) from taken as t)),
+        (select json_agg(taken) from taken)
 $$;
 
 CREATE TABLE private.connection_owners (
@@ -2045,7 +2222,11 @@ CREATE TABLE private.connection_state (
     paused_reason text,
     probe_at timestamp with time zone,
     failed_probes integer DEFAULT 0 NOT NULL,
+    stopped_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    refused_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    is_on_trial boolean DEFAULT false NOT NULL,
     resumed_at timestamp with time zone,
+    through_at timestamp with time zone,
     throttle_seconds double precision DEFAULT 0 NOT NULL,
     throttled_until timestamp with time zone
 )
@@ -2333,8 +2514,11 @@ REVOKE ALL ON FUNCTION private.meaning_of(p_words text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.next_expiry() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.next_expiry() TO service_role;
 
-REVOKE ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[]) TO service_role;
+REVOKE ALL ON FUNCTION private.next_probe(p_but text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.next_probe(p_but text[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) TO service_role;
 
 REVOKE ALL ON FUNCTION private.owner_of(p_connection jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.owner_of(p_connection jsonb) TO service_role;
@@ -2394,6 +2578,9 @@ GRANT ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_re
 REVOKE ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_ahead_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_ahead_seconds double precision) TO service_role;
 
+REVOKE ALL ON FUNCTION public.finish_probes(p_well text[], p_ill text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.finish_probes(p_well text[], p_ill text[]) TO service_role;
+
 REVOKE ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) TO service_role;
 
@@ -2423,11 +2610,8 @@ GRANT ALL ON FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double pre
 REVOKE ALL ON FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) TO service_role;
 
-REVOKE ALL ON FUNCTION public.resume_connection(p_connection_id text) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.resume_connection(p_connection_id text) TO service_role;
-
-REVOKE ALL ON FUNCTION public.take_probes() FROM PUBLIC;
-GRANT ALL ON FUNCTION public.take_probes() TO service_role;
+REVOKE ALL ON FUNCTION public.take_probes(p_seats integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.take_probes(p_seats integer) TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_owners TO service_role;
 
