@@ -191,10 +191,14 @@ begin
         then
             new.status := old.status;
         end if;
-    elsif old.status <> 'queued' and new.status in ('failed', 'cancelled') and exists (
-        select 1 from public.broadcast_messages as m where m.job_id = new.id and m.status = 'sent'
-    ) then
-        new.status := 'completed';
+    elsif old.status <> 'queued' then
+        if new.status not in ('completed', 'failed', 'cancelled', 'delayed') then
+            new.status := old.status; -- no word that a Node worker knows
+        elsif new.status in ('failed', 'cancelled') and exists (
+            select 1 from public.broadcast_messages as m where m.job_id = new.id and m.status = 'sent'
+        ) then
+            new.status := 'completed';
+        end if;
     end if;
     return new;
 end

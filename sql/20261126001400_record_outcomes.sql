@@ -95,6 +95,20 @@ begin
             sent_at = case when d.status = 'completed' then d.answered_at end
         from settled as d
         where m.job_id = any(array[d.id]) and d.status in ('completed', 'failed', 'unconfirmed', 'cancelled')
+        returning m.job_id
+    ),
+    -- Somebody has deleted the message: then the row hears it itself.
+    untold as (
+        update public.scheduled_messages as s
+        set status = case d.status when 'completed' then 'sent' else d.status end,
+            message_id = coalesce(d.message_id, s.message_id),
+            error = d.error,
+            sent_at = case when d.status = 'completed' then d.answered_at end,
+            updated_at = now()
+        from settled as d
+        where d.status in ('completed', 'failed', 'unconfirmed') and d.id not in (select t.job_id from told as t)
+            and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id
+            and s.status in ('processing', 'unconfirmed')
     ),
     waits as (
         update public.scheduled_messages as s

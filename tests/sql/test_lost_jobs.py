@@ -1,0 +1,170 @@
+"""Jobs and messages that somebody else deletes, empties or marks: no row is stuck, none goes out twice."""
+
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from tests.helpers.counting_gateway import CountingGateway
+from tests.helpers.rows import Database, add_connections, message, one
+from tests.sql.states import STATES, answered, job_of, row_in, status
+from worker.daemon import Parts
+
+OVER = ("sent", "failed", "unconfirmed", "cancelled", "in_queue", "pending")
+LOST = {
+    "jobs deleted": "delete from broadcast_jobs",
+    "messages deleted": "delete from broadcast_messages",
+    "messages, then jobs": "delete from broadcast_messages; delete from broadcast_jobs",
+    "jobs, then messages": "delete from broadcast_jobs; delete from broadcast_messages",
+    "jobs emptied": "truncate broadcast_jobs",
+    "messages emptied": "truncate broadcast_messages",
+    "both emptied": "truncate broadcast_jobs, broadcast_messages",
+    "as a replica": (
+        "set session_replication_role = replica; delete from broadcast_jobs; set session_replication_role = origin"
+    ),
+}  # fmt: skip
+CASCADE = (
+    "alter table broadcast_messages add constraint of_job"
+    " foreign key (job_id) references broadcast_jobs on delete cascade"
+)
+BACK = "pending"
+
+
+@pytest.fixture
+def cascade(db: Database) -> Iterator[None]:
+    """The upstream application's own foreign key."""
+    db.execute(CASCADE)
+    yield
+    db.execute("alter table broadcast_messages drop constraint of_job")
+
+
+def in_every_state(db: Database) -> dict[str, str]:
+    add_connections(db, "shop")
+    return {state: row_in(db, state, "shop", None) for state in STATES}
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_what_had_not_begun_is_pending_again_and_what_was_being_sent_is_unconfirmed(how: str, db: Database) -> None:
+    rows = in_every_state(db)
+    db.execute(LOST[how])
+    found = {state: status(db, row) for state, row in rows.items()}
+    assert found == {state: state for state in OVER} | {
+        "waiting": "pending", "sending": "unconfirmed", "handed over": "unconfirmed", "active": "unconfirmed",
+    }  # fmt: skip
+    waiting, sending = message(db, rows["waiting"]), message(db, rows["sending"])
+    assert (waiting["broadcast_job_id"], waiting["error"], waiting["revision"]) == (None, None, 1)
+    assert sending["error"].startswith("It may have been sent: ")
+    assert not one(db, "select exists (select from broadcast_jobs where status = 'queued')")
+
+
+@pytest.mark.usefixtures("cascade")
+@pytest.mark.parametrize("how", ["delete from broadcast_jobs", "truncate broadcast_jobs cascade"])
+def test_the_same_where_jobs_take_their_messages_with_them(how: str, db: Database) -> None:
+    rows = in_every_state(db)
+    db.execute(how)
+    assert status(db, rows["waiting"]) == "pending"
+    assert {status(db, rows[state]) for state in ("sending", "handed over", "active")} == {"unconfirmed"}
+    assert {status(db, rows[state]) for state in OVER} == set(OVER)
+
+
+@pytest.mark.parametrize("how", [*LOST.values(), "update broadcast_jobs set status = 'draft'"])
+async def test_a_message_that_waits_for_its_phone_is_sent_once_after_its_job_was_lost(
+    how: str, db: Database, parts: Callable[..., Awaitable[Parts]]
+) -> None:
+    add_connections(db, "shop")
+    db.execute("update connections set connected = false")
+    with CountingGateway() as waha:
+        daemon = await parts(gateway="waha", waha_url=waha.url)
+        row = row_in(db, "pending", "shop", None)
+        await daemon.scheduler.poll()
+        await daemon.dispatcher.send_all()
+        assert "not connected" in message(db, row)["waiting_reason"]
+        db.execute(how)
+        db.execute("update connections set connected = true")
+        for _ in range(2):
+            await daemon.scheduler.poll()
+            await daemon.dispatcher.send_all()
+        assert status(db, row) == "sent"
+        assert len(waha.received) == 1
+
+
+@pytest.mark.parametrize("outcome", ["sent", "failed", "unconfirmed"])
+def test_an_answer_still_settles_a_row_whose_message_was_deleted_meanwhile(outcome: str, db: Database) -> None:
+    add_connections(db, "shop")
+    row = row_in(db, "sending", "shop", None)
+    job = job_of(db, row)
+    db.execute("delete from broadcast_messages")
+    assert status(db, row) == "unconfirmed"
+    told = "array[%s::uuid], array[%s::uuid], array[%s], array['true_1'], array['Busy.'], array[0], array[0]"
+    db.execute(f"select record_outcomes({told})", (job["id"], job["lease_token"], outcome))
+    assert status(db, row) == outcome
+
+
+@pytest.mark.parametrize(("says", "becomes"), [("completed", "sent"), ("failed", "unconfirmed")])
+def test_so_does_what_the_node_worker_says_of_its_job(says: str, becomes: str, db: Database) -> None:
+    add_connections(db, "shop")
+    row = row_in(db, "active", "shop", None)
+    db.execute("delete from broadcast_messages")
+    db.execute("update broadcast_jobs set status = %s", (says,))
+    assert status(db, row) == becomes
+
+
+@pytest.mark.parametrize("outcome", ["sent", "failed", "resend"])
+@pytest.mark.parametrize("how", [*LOST.values()])
+def test_an_operator_settles_what_was_lost(how: str, outcome: str, db: Database) -> None:
+    add_connections(db, "shop")
+    row = row_in(db, "sending", "shop", None)
+    db.execute(how)
+    assert db.execute("select * from resolve_scheduled_message(%s, %s)", (row, outcome)).fetchall()
+    assert status(db, row) == {"resend": BACK}.get(outcome, outcome)
+
+
+@pytest.mark.parametrize(
+    ("state", "marked", "becomes"),
+    [
+        ("waiting", "cancelled", "cancelled"),
+        ("waiting", "failed", "failed"),
+        ("waiting", "completed", "unconfirmed"),
+        ("waiting", "active", BACK),
+        ("waiting", "paused", BACK),
+        ("sending", "cancelled", "unconfirmed"),
+        ("sending", "failed", "unconfirmed"),
+        ("sending", "completed", "unconfirmed"),
+        ("sending", "queued", "unconfirmed"),
+        ("handed over", "paused", "processing"),
+        ("active", "queued", "processing"),
+        ("active", "draft", "processing"),
+    ],
+)
+def test_a_job_that_is_marked_by_hand(state: str, marked: str, becomes: str, db: Database) -> None:
+    add_connections(db, "shop")
+    row = row_in(db, state, "shop", None)
+    db.execute("update broadcast_jobs set status = %s", (marked,))
+    assert status(db, row) == becomes
+    if becomes == "processing":
+        assert job_of(db, row)["status"] == STATES[state][1]
+    assert not one(db, "select exists (select from broadcast_jobs where status = 'queued')")
+
+
+def test_the_answer_to_what_was_marked_while_it_was_being_sent_still_counts(db: Database) -> None:
+    add_connections(db, "shop")
+    row = row_in(db, "sending", "shop", None)
+    db.execute("update broadcast_jobs set status = 'cancelled'")
+    answered(db, row, "sent")
+    assert status(db, row) == "sent"
+
+
+@pytest.mark.parametrize(("marked", "becomes"), [("failed", "failed"), ("sent", "sent"), ("cancelled", "cancelled")])
+def test_a_message_that_is_marked_by_hand_while_its_job_waits_is_not_sent(
+    marked: str, becomes: str, db: Database
+) -> None:
+    add_connections(db, "shop")
+    row = row_in(db, "waiting", "shop", None)
+    db.execute("update broadcast_messages set status = %s", (marked,))
+    assert (status(db, row), job_of(db, row)["status"]) == (becomes, "cancelled")
+
+
+def test_when_the_messages_themselves_are_emptied_nothing_of_them_is_sent(db: Database) -> None:
+    add_connections(db, "shop")
+    row_in(db, "waiting", "shop", None)
+    db.execute("truncate scheduled_messages")
+    assert not one(db, "select exists (select from broadcast_jobs where status = 'queued')")
