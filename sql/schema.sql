@@ -518,10 +518,14 @@ begin
         then
             new.status := old.status;
         end if;
-    elsif old.status <> 'queued' and new.status in ('failed', 'cancelled') and exists (
-        select 1 from public.broadcast_messages as m where m.job_id = new.id and m.status = 'sent'
-    ) then
-        new.status := 'completed';
+    elsif old.status <> 'queued' then
+        if new.status not in ('completed', 'failed', 'cancelled', 'delayed') then
+            new.status := old.status; -- no word that a Node worker knows
+        elsif new.status in ('failed', 'cancelled') and exists (
+            select 1 from public.broadcast_messages as m where m.job_id = new.id and m.status = 'sent'
+        ) then
+            new.status := 'completed';
+        end if;
     end if;
     return new;
 end
@@ -647,6 +651,97 @@ CREATE FUNCTION private.is_suspended(p_user jsonb) RETURNS boolean
     SET search_path TO ''
     AS $$
     select p_user ->> 'deleted_at' is not null or coalesce((p_user ->> 'banned_until')::timestamptz > now(), false)
+$$;
+
+CREATE FUNCTION private.lose_deleted_job() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    perform private.lose_job(old.scheduled_message_id, old.id, old.status, 'its job was deleted');
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.lose_deleted_message() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    perform private.lose_job(old.scheduled_message_id, j.id, j.status, 'its entry in broadcast_messages was deleted')
+    from public.broadcast_jobs as j
+    where j.id = old.job_id and j.status not in ('completed', 'failed', 'cancelled', 'unconfirmed');
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.lose_job(p_row_id uuid, p_job_id uuid, p_status text, p_how text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    update public.scheduled_messages as s
+    set status = case when p_status = 'queued' then 'pending' else 'unconfirmed' end,
+        -- As guard_update does it, which is off where triggers are.
+        broadcast_job_id = case when p_status <> 'queued' then p_job_id end,
+        revision = s.revision + (p_status = 'queued')::integer,
+        error = case when p_status <> 'queued' then 'It may have been sent: ' || p_how || ' while it was being sent.' end,
+        waiting_reason = null,
+        waiting_until = null,
+        updated_at = now()
+    where s.id = p_row_id and s.broadcast_job_id = p_job_id and s.status in ('processing', 'in_queue');
+    update public.broadcast_jobs as j
+    set status = 'cancelled', completed_at = now(), updated_at = now()
+    where j.id = p_job_id and j.status = 'queued';
+end
+$$;
+
+CREATE FUNCTION private.lose_marked_job() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_by constant text := coalesce(nullif(to_jsonb(new) ->> 'error_message', ''), 'its job was marked as ' || new.status || ' by somebody');
+begin
+    if not exists (select 1 from public.broadcast_messages as m where m.job_id = new.id and m.status in ('waiting', 'pending')) then
+        return null;
+    end if;
+    if old.status = 'sending' then
+        -- The daemon's answer, if it still comes, settles what is unconfirmed.
+        update public.broadcast_jobs as j set status = 'unconfirmed', updated_at = now() where j.id = new.id;
+        perform private.tell(new.id, 'unconfirmed', 'It may have been sent: ' || v_by || ' while it was being sent.');
+    elsif new.status = 'cancelled' then
+        update public.scheduled_messages as s
+        set status = 'cancelled', error = 'Not sent: ' || v_by || '.'
+        where s.id = new.scheduled_message_id and s.broadcast_job_id = new.id and s.status in ('processing', 'in_queue');
+    elsif new.status = 'failed' then
+        perform private.tell(new.id, 'failed', 'Not sent: ' || v_by || '.');
+    elsif new.status = 'completed' then
+        perform private.tell(new.id, 'unconfirmed', 'The daemon did not send it, but ' || v_by || '.');
+    else
+        update public.broadcast_jobs as j set status = 'cancelled', completed_at = now(), updated_at = now() where j.id = new.id;
+        perform private.lose_job(new.scheduled_message_id, new.id, 'queued', '');
+    end if;
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.lose_truncated() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    if tg_table_name = 'scheduled_messages' then
+        update public.broadcast_jobs as j
+        set status = 'cancelled', completed_at = now(), updated_at = now()
+        where j.status = 'queued' and j.scheduled_message_id is not null;
+    else
+        perform private.lose_job(j.scheduled_message_id, j.id, j.status, tg_table_name || ' was emptied')
+        from public.broadcast_jobs as j
+        where j.scheduled_message_id is not null and j.status not in ('completed', 'failed', 'cancelled', 'unconfirmed');
+    end if;
+    return null;
+end
 $$;
 
 CREATE FUNCTION private.meaning_of(p_words text) RETURNS text
@@ -1143,6 +1238,19 @@ begin
         and s.broadcast_job_id = n.job_id
         -- Cancelled while it was being sent, it may have gone out: then that is what the row says.
         and (s.status in ('processing', 'unconfirmed', 'in_queue') or (s.status = 'cancelled' and n.status in ('sent', 'unconfirmed')));
+
+    -- Marked by hand while its job still waited: then that must not be sent any more. Ours are never so.
+    update public.scheduled_messages as s
+    set status = 'cancelled', error = 'Not sent: its entry in broadcast_messages was cancelled by somebody.'
+    from changed as n
+    where n.status = 'cancelled' and s.id = any(array[n.scheduled_message_id])
+        and s.broadcast_job_id = n.job_id and s.status = 'processing'
+        and exists (select 1 from public.broadcast_jobs as j where j.id = n.job_id and j.status = 'queued');
+    update public.broadcast_jobs as j
+    set status = 'cancelled', completed_at = now(), updated_at = now()
+    from changed as n
+    where (n.status in ('failed', 'skipped', 'unconfirmed') or (n.status = 'sent' and n.message_id is null))
+        and j.id = any(array[n.job_id]) and j.status = 'queued' and j.scheduled_message_id is not null;
 
     -- The Node worker gives no id. It ends its job only after a pause, in which it may be killed.
     update public.broadcast_jobs as j
@@ -2003,6 +2111,20 @@ begin
             sent_at = case when d.status = 'completed' then d.answered_at end
         from settled as d
         where m.job_id = any(array[d.id]) and d.status in ('completed', 'failed', 'unconfirmed', 'cancelled')
+        returning m.job_id
+    ),
+    -- Somebody has deleted the message: then the row hears it itself.
+    untold as (
+        update public.scheduled_messages as s
+        set status = case d.status when 'completed' then 'sent' else d.status end,
+            message_id = coalesce(d.message_id, s.message_id),
+            error = d.error,
+            sent_at = case when d.status = 'completed' then d.answered_at end,
+            updated_at = now()
+        from settled as d
+        where d.status in ('completed', 'failed', 'unconfirmed') and d.id not in (select t.job_id from told as t)
+            and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id
+            and s.status in ('processing', 'unconfirmed')
     ),
     waits as (
         update public.scheduled_messages as s
@@ -2389,6 +2511,28 @@ CREATE TRIGGER guard_update BEFORE UPDATE ON public.scheduled_messages FOR EACH 
 
 CREATE TRIGGER guard_update_by_service BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = ANY (ARRAY['pending'::text, 'cancelled'::text])) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.guard_update();
 
+CREATE TRIGGER lose_deleted_job AFTER DELETE ON public.broadcast_jobs FOR EACH ROW WHEN (((old.scheduled_message_id IS NOT NULL) AND (old.status <> ALL (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text, 'unconfirmed'::text])))) EXECUTE FUNCTION private.lose_deleted_job();
+
+ALTER TABLE public.broadcast_jobs ENABLE ALWAYS TRIGGER lose_deleted_job;
+
+CREATE TRIGGER lose_deleted_message AFTER DELETE ON public.broadcast_messages FOR EACH ROW WHEN (((old.scheduled_message_id IS NOT NULL) AND (old.status <> ALL (ARRAY['sent'::text, 'failed'::text, 'skipped'::text, 'cancelled'::text])))) EXECUTE FUNCTION private.lose_deleted_message();
+
+ALTER TABLE public.broadcast_messages ENABLE ALWAYS TRIGGER lose_deleted_message;
+
+CREATE TRIGGER lose_marked_job AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (new.scheduled_message_id IS NOT NULL) AND (((old.status = 'queued'::text) AND (new.status <> ALL (ARRAY['queued'::text, 'sending'::text]))) OR ((old.status = 'sending'::text) AND (new.status <> 'sending'::text) AND (old.gateway IS DISTINCT FROM 'bullmq'::text) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)))))) EXECUTE FUNCTION private.lose_marked_job();
+
+CREATE TRIGGER lose_truncated BEFORE TRUNCATE ON public.broadcast_jobs FOR EACH STATEMENT EXECUTE FUNCTION private.lose_truncated();
+
+ALTER TABLE public.broadcast_jobs ENABLE ALWAYS TRIGGER lose_truncated;
+
+CREATE TRIGGER lose_truncated BEFORE TRUNCATE ON public.broadcast_messages FOR EACH STATEMENT EXECUTE FUNCTION private.lose_truncated();
+
+ALTER TABLE public.broadcast_messages ENABLE ALWAYS TRIGGER lose_truncated;
+
+CREATE TRIGGER lose_truncated BEFORE TRUNCATE ON public.scheduled_messages FOR EACH STATEMENT EXECUTE FUNCTION private.lose_truncated();
+
+ALTER TABLE public.scheduled_messages ENABLE ALWAYS TRIGGER lose_truncated;
+
 CREATE TRIGGER refuse_nonsense BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_nonsense();
 
 CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (new.gateway = 'bullmq'::text) AND (new.scheduled_message_id IS NOT NULL) AND (new.status IS DISTINCT FROM old.status) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) AND (old.status <> ALL (ARRAY['queued'::text, 'completed'::text, 'failed'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
@@ -2508,6 +2652,16 @@ REVOKE ALL ON FUNCTION private.hold_right() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.is_same_message(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.is_suspended(p_user jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.lose_deleted_job() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.lose_deleted_message() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.lose_job(p_row_id uuid, p_job_id uuid, p_status text, p_how text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.lose_marked_job() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.lose_truncated() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.meaning_of(p_words text) FROM PUBLIC;
 
