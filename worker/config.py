@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     retry_attempts: int = Field(3, ge=1, le=20)
     retry_delay_seconds: float = Field(60, ge=0, le=86400)
     allow_http_media: bool = False
+    trusted_media_hosts: str = ""
     link_previews: bool = False
 
     gateway: GatewayName | None = None

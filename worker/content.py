@@ -1,47 +1,28 @@
 """Pure: what a row of `scheduled_messages` says is to be sent, or why it can never be."""
 
-import ipaddress
 import json
-import posixpath
-import socket
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
+from worker.attachments import describe, refuse_unplayable
+from worker.characters import is_blank
 from worker.errors import BadMessage
+from worker.links import Links, checked
 from worker.models import Kind, Media
 
-TEXT_LIMIT = 4096  # characters, WhatsApp Cloud API
-CAPTION_LIMIT = 1024  # characters, WhatsApp Cloud API
 ATTACHMENTS_LIMIT = 10
-URL_LIMIT = 2048
 
 # The column `type`. None: there is an attachment, and its MIME type or its name tells which kind.
 TYPES: dict[str, Kind | None] = {
     "text": "text", "chat": "text", "": "text",
     "media": None, "file": None,
     "image": "image", "photo": "image", "picture": "image",
-    "video": "video", "gif": "video",
+    "video": "video", "gif": "video",  # as WhatsApp shows them: a short video
     "audio": "audio", "voice": "audio", "ptt": "audio",
     "document": "document", "pdf": "document",
     "template": "template",
 }  # fmt: skip
-
-# What WhatsApp takes, by the extension of the name. The system's own table differs from machine to machine.
-MIME_TYPES = {
-    "jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif",
-    "mp4": "video/mp4", "3gp": "video/3gpp", "mov": "video/quicktime",
-    "mp3": "audio/mpeg", "ogg": "audio/ogg", "opus": "audio/ogg", "oga": "audio/ogg", "m4a": "audio/mp4",
-    "aac": "audio/aac", "amr": "audio/amr", "wav": "audio/wav",
-    "pdf": "application/pdf", "txt": "text/plain", "csv": "text/csv", "zip": "application/zip",
-    "doc": "application/msword", "xls": "application/vnd.ms-excel", "ppt": "application/vnd.ms-powerpoint",
-    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-}  # fmt: skip
-KINDS: dict[str, Kind] = {"image": "image", "video": "video", "audio": "audio"}
 
 # How the writers of the column `media` spell the same thing.
 URL = ("url", "link", "media_url", "mediaUrl")
@@ -51,16 +32,24 @@ ASSET = ("asset_id", "assetId")
 
 
 @dataclass(frozen=True, slots=True)
-class Links:
-    """Which links may be passed on.
+class Abilities:
+    """What a gateway takes: the longest text and caption in characters, and the kinds whose files it converts."""
 
-    allow_http: plain http too.
-    we_fetch: the link would be fetched from inside our network, so it must not point into it. Only addresses
-        are judged here; whoever fetches must judge what a name resolves to.
-    """
+    name: str
+    text: int
+    caption: int
+    converts: frozenset[Kind] = frozenset()
 
-    allow_http: bool = False
-    we_fetch: bool = False
+
+# WhatsApp's own clients send up to 65,536 characters, under pictures too; the Cloud API has Meta's limits ("Text
+# messages", "Image messages"). WAHA converts with `convert` (waha.devlike.pro, "Send messages"), Evolution re-encodes
+# all audio (evolution-api, whatsapp.baileys.service.ts, audioWhatsapp).
+WEB = Abilities("WhatsApp", 65_536, 65_536)
+ABILITIES = {
+    "cloud": Abilities("the WhatsApp Cloud API", 4096, 1024),
+    "waha": Abilities("WhatsApp", 65_536, 65_536, frozenset({"audio", "video"})),
+    "evolution": Abilities("WhatsApp", 65_536, 65_536, frozenset({"audio"})),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +64,29 @@ class Content:
     asset_id: str | None = None
 
 
-def content(row: Mapping[str, Any], *, allow_asset: bool, links: Links = Links()) -> Content:
+def content(row: Mapping[str, Any], gateway: str | None = None, links: Links = Links()) -> Content:
     """What to send for a row: its `message`, `type`, `media_url`, `media`, `caption`, `asset_id`, `template`.
 
-    allow_asset: the gateway can look an `asset_id` up (only the Node broadcast worker can).
+    gateway: the one that it goes through; None where that does not matter.
     Raises BadMessage with a text for the author.
     """
+    able, allow_asset = ABILITIES.get(gateway or "", WEB), gateway == "bullmq"  # only the Node worker looks assets up
     kind = declared(row)
     if kind == "text" and not (row.get("media_url") or row.get("media") or row.get("asset_id")):
-        return Content("text", body(row))  # nearly all of them: nothing else to look at
+        return Content("text", body(row, able))  # nearly all of them: nothing else to look at
     if kind == "template":
         return Content("template", "", template=template(row))
-    items = [*attachments(row, kind, links)]
+    items = [*attachments(row, kind, links, able)]
     asset_id = asset(row) if allow_asset else None
     if not items and asset_id:
         items = [Media(None, "document" if kind in (None, "text") else kind)]
     if items:
-        return with_media(row, items, asset_id)
+        return with_media(row, items, asset_id, able)
     if asset(row):
         raise BadMessage("Only the Node worker can look up asset_id: give the file's address in media_url.")
     if kind != "text":
         raise BadMessage("There is no attachment: give its address in media_url, or set the type to text.")
-    return Content("text", body(row))
+    return Content("text", body(row, able))
 
 
 def declared(row: Mapping[str, Any]) -> Kind | None:
@@ -106,29 +96,29 @@ def declared(row: Mapping[str, Any]) -> Kind | None:
     return TYPES[name]
 
 
-def body(row: Mapping[str, Any]) -> str:
+def body(row: Mapping[str, Any], able: Abilities) -> str:
     text = first(row, ("message", "caption"))
     if not text:
         raise BadMessage("The message is empty: write a text or add an attachment.")
-    return limited(text, TEXT_LIMIT, "text")
+    return limited(text, able.text, "text", able)
 
 
-def with_media(row: Mapping[str, Any], items: list[Media], asset_id: str | None) -> Content:
+def with_media(row: Mapping[str, Any], items: list[Media], asset_id: str | None, able: Abilities) -> Content:
     if len(items) > ATTACHMENTS_LIMIT:
         raise BadMessage(f"{len(items)} attachments; at most {ATTACHMENTS_LIMIT} go out with one message.")
     text = first(row, ("caption", "message")) or items[0].caption
     # Under audio WhatsApp shows no caption: the text goes out as a message of its own.
-    limit, name = (TEXT_LIMIT, "text") if items[0].kind == "audio" else (CAPTION_LIMIT, "caption")
-    return Content(items[0].kind, limited(text, limit, name), items[0], tuple(items[1:]), None, asset_id)
+    limit, name = (able.text, "text") if items[0].kind == "audio" else (able.caption, "caption")
+    return Content(items[0].kind, limited(text, limit, name, able), items[0], tuple(items[1:]), None, asset_id)
 
 
-def limited(text: str, limit: int, name: str) -> str:
+def limited(text: str, limit: int, name: str, able: Abilities) -> str:
     if len(text) > limit:
-        raise BadMessage(f"The {name} has {len(text)} characters; WhatsApp takes {limit}: shorten it.")
+        raise BadMessage(f"The {name} has {len(text)} characters; {able.name} takes {limit}: shorten it.")
     return text
 
 
-def attachments(row: Mapping[str, Any], kind: Kind | None, links: Links) -> Iterator[Media]:
+def attachments(row: Mapping[str, Any], kind: Kind | None, links: Links, able: Abilities) -> Iterator[Media]:
     """`media_url` first, then what `media` adds to it; the row's own type is the first one's kind."""
     listed = [*entries(row.get("media"))]
     url = first(row, ("media_url",))
@@ -136,7 +126,7 @@ def attachments(row: Mapping[str, Any], kind: Kind | None, links: Links) -> Iter
         listed.insert(0, {"url": url})
     for entry in listed:
         if first(entry, URL):
-            yield attachment(entry, kind, links)
+            yield attachment(entry, kind, links, able)
             kind = None
 
 
@@ -160,49 +150,19 @@ def decoded(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def attachment(entry: Mapping[str, Any], kind: Kind | None, links: Links) -> Media:
+def attachment(entry: Mapping[str, Any], kind: Kind | None, links: Links, able: Abilities) -> Media:
     url = checked(first(entry, URL).strip(), links)
-    filename = first(entry, NAME) or posixpath.basename(unquote(urlsplit(url).path))
-    extension = posixpath.splitext(filename)[1][1:].lower()
-    mime_type = first(entry, MIME).lower() or MIME_TYPES.get(extension, "")
-    kind = TYPES.get(first(entry, ("type", "kind")).lower() or "media") or kind
-    if kind in (None, "text", "template"):
-        kind = KINDS.get(mime_type.partition("/")[0], "document")
-    caption = limited(first(entry, ("caption",)), CAPTION_LIMIT, "caption")
-    return Media(url, kind, mime_type or None, filename[-120:] if extension else None, caption)
-
-
-def checked(url: str, links: Links) -> str:
-    """The link itself. Raises BadMessage where it must not be passed on."""
-    try:
-        parts = urlsplit(url)
-        host, userinfo, _ = parts.hostname or "", "@" in parts.netloc, parts.port
-    except ValueError:
-        raise BadMessage("The attachment's address is not a valid URL.") from None
-    if parts.scheme != "https" and not (links.allow_http and parts.scheme == "http"):
-        raise BadMessage("The attachment's address must begin with https://.")
-    if not host or len(url) > URL_LIMIT or not url.isprintable() or " " in url:
-        raise BadMessage("The attachment's address is not a valid URL.")
-    if userinfo:
-        raise BadMessage("The attachment's address must not hold a user name or password.")
-    if links.we_fetch and is_inside(host):
-        raise BadMessage("The attachment's address points into a private network.")
-    return url
-
-
-def is_inside(host: str) -> bool:
-    """Loopback, link-local, private and other addresses that are not the open Internet's, and their names."""
-    name = host.rstrip(".")
-    if f".{name}".endswith((".localhost", ".local", ".internal")):
-        return True
-    with suppress(OSError):  # reads 127.1, 0x7f000001 and 2130706433 as a fetcher does
-        name = socket.inet_ntoa(socket.inet_aton(name))
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_multicast or not address.is_global
+    said = first(entry, ("type", "kind")).strip().lower()
+    kind = TYPES.get(said or "media") or kind
+    if kind in ("text", "template"):
+        kind = None
+    # What browsers tell of a file has its MIME type as `type`.
+    known = describe(url, first(entry, NAME), first(entry, MIME) or (said if "/" in said else ""), kind)
+    refuse_unplayable(known.kind, known.mime_type, able.converts)
+    # Audio shows no caption; its text follows as a message of its own.
+    limit = able.text if known.kind == "audio" else able.caption
+    caption = limited(first(entry, ("caption",)), limit, "caption", able)
+    return Media(url, known.kind, known.mime_type, known.filename, caption)
 
 
 def asset(row: Mapping[str, Any]) -> str:
@@ -223,5 +183,5 @@ def template(row: Mapping[str, Any]) -> dict[str, object]:
 
 
 def first(source: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    """The first of these that is a text with something in it, as written; else ""."""
-    return next((v for n in names if isinstance(v := source.get(n), str) and v.strip()), "")
+    """The first of these that is a text with something to read in it, as written; else ""."""
+    return next((v for n in names if isinstance(v := source.get(n), str) and not is_blank(v)), "")

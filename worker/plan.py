@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import sha1
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from worker import content, recipient, recurrence
 from worker.calls import Enqueue
 from worker.config import Settings
 from worker.errors import BadMessage
+from worker.links import Links
 from worker.times import parse_time
 from worker.wire import encoded
 
@@ -95,11 +97,20 @@ def check(row: Row, known: Row, settings: Settings) -> str:
 
 def read(row: Row, gateway: str | None, settings: Settings) -> content.Content:
     """What is to be sent through this gateway. Raises BadMessage."""
-    links = content.Links(settings.allow_http_media, we_fetch=gateway in FETCH_FROM_INSIDE)
-    found = content.content(row, allow_asset=gateway == "bullmq", links=links)
+    found = content.content(row, gateway, links(gateway, settings))
     if found.template or found.media:  # the column `media` holds whatever somebody calls JSON
         encoded(asdict(found))
     return found
+
+
+def links(gateway: str | None, settings: Settings) -> Links:
+    """Which links may be passed on to this gateway."""
+    return _links(settings.allow_http_media, gateway in FETCH_FROM_INSIDE, settings.trusted_media_hosts)
+
+
+@lru_cache(maxsize=16)
+def _links(allow_http: bool, we_fetch: bool, trusted: str) -> Links:
+    return Links(allow_http, we_fetch, frozenset(host.strip().lower() for host in trusted.split(",") if host.strip()))
 
 
 def next_step(row: Row, known: Row | None, settings: Settings, now: datetime) -> Step:

@@ -20,6 +20,7 @@ from worker.gateway import Gateway
 from worker.gateway.routing import ONE_AT_A_TIME, Gateways, sender_of
 from worker.models import Message, Outcome, Rejected, Stopped, Unconfirmed
 from worker.recipient import mask, refuse_foreign
+from worker.resolver import Resolver
 from worker.shortage import is_shortage
 from worker.times import parse_time
 from worker.waiting import wait_for
@@ -56,6 +57,7 @@ class Sender:
 
     def __init__(self, gateways: Gateways, clock: Clock, settings: Settings) -> None:
         self.gateways, self.clock, self.settings = gateways, clock, settings
+        self.resolver = Resolver()
         self.on_stopped: Callable[[], None] = lambda: None
         self.stop = asyncio.Event()
         self.in_flight: Counter[str] = Counter()  # by connection
@@ -111,6 +113,7 @@ class Sender:
         try:
             gateway = self.gateways.of(job.row["gateway"])
             message = to_message(job.row, self.settings)
+            await self._judge_links(message, gateway.name)
         except BadMessage as e:
             return self._settle(job, Rejected(str(e)))
         except ConfigError as e:
@@ -119,6 +122,13 @@ class Sender:
             return await self._dial(job, gateway, message)
         async with self._turns.setdefault((gateway.name, message.sender), asyncio.Lock()):
             return await self._dial(job, gateway, message)
+
+    async def _judge_links(self, message: Message, gateway: str) -> None:
+        """Raises BadMessage where the name in a link leads into our network, from which the gateway would fetch it."""
+        links = plan.links(gateway, self.settings)
+        if links.we_fetch and message.media:
+            files = (message.media, *message.more)
+            await self.resolver.refuse_inside([file.url for file in files if file.url], links)
 
     async def _dial(self, job: Job, gateway: Gateway, message: Message) -> Settlement:
         """Sends it on its slot, or hands it back untouched when that can no longer be."""

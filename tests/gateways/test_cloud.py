@@ -93,14 +93,6 @@ async def test_a_group_is_refused_before_anything_is_sent(make: Make, serve: Ser
     assert server.received == []
 
 
-async def test_a_picture_that_would_fail_unseen_is_refused(make: Make, serve: Serve, message: Message) -> None:
-    server = await serve(answer(200, ACCEPTED["cloud"]))
-    webp = replace(IMAGE, mime_type="image/webp")
-    outcome = await make("cloud", server.url).send(replace(message, kind="image", media=webp))
-    assert outcome == Rejected("WhatsApp takes JPEG and PNG pictures: convert it, or send it as a document")
-    assert server.received == []
-
-
 @pytest.mark.parametrize(
     ("codes", "outcome"),
     [

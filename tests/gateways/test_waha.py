@@ -55,6 +55,16 @@ async def test_each_kind_is_posted_as_documented(
     assert (request.method, request.path, request.body) == ("POST", path, {**TO, **body})
 
 
+@pytest.mark.parametrize(("mime_type", "converts"), [("video/mp4", None), ("video/quicktime", True)])
+async def test_a_video_that_whatsapp_does_not_play_is_converted(
+    mime_type: str, converts: bool | None, make: Make, serve: Serve, message: Message
+) -> None:
+    server = await serve(answer(201, ACCEPTED["waha"]))
+    video = replace(VIDEO, mime_type=mime_type, filename="v")
+    await make("waha", server.url).send(replace(message, kind="video", media=video))
+    assert server.received[0].body.get("convert") is converts
+
+
 async def test_there_are_no_templates(make: Make, serve: Serve, message: Message) -> None:
     server = await serve(answer(201, ACCEPTED["waha"]))
     outcome = await make("waha", server.url).send(replace(message, kind="template", template={"name": "t"}))

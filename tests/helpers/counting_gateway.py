@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
 
 from tests.helpers.http_server import HttpServer, Reply, Request
 
@@ -34,6 +35,8 @@ class CountingGateway(HttpServer):
         super().__init__()
         self.delay, self.behaviour = delay, behaviour
         self.received: list[Received] = []
+        self.chats: dict[str, str] = {}  # by number, for those who ask; "" where there is no account
+        self.looked_up: list[str] = []
         self.in_flight = self.most_in_flight = 0
 
     @property
@@ -48,7 +51,7 @@ class CountingGateway(HttpServer):
 
     async def answer(self, request: Request) -> Reply:
         if request.method == "GET":
-            return Reply(body={"status": "WORKING"})
+            return self.look_up(request.path)
         self.in_flight += 1
         self.most_in_flight = max(self.in_flight, self.most_in_flight)
         try:
@@ -59,6 +62,15 @@ class CountingGateway(HttpServer):
             return (self.behaviour and self.behaviour(number, one)) or accepted
         finally:
             self.in_flight -= 1
+
+    def look_up(self, path: str) -> Reply:
+        """A session's state, or what check-exists says of a number (WAHA/src/api/contacts.controller.ts)."""
+        asked = parse_qs(urlsplit(path).query).get("phone", [""])[0]
+        if asked not in self.chats:
+            return Reply(body={"status": "WORKING"})
+        self.looked_up.append(asked)
+        chat = self.chats[asked]
+        return Reply(body={"numberExists": True, "chatId": chat} if chat else {"numberExists": False})
 
     def note(self, request: Request) -> Received:
         body = request.json()

@@ -11,7 +11,6 @@ from worker.gateway.posting import File, PostingGateway, Request
 from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
 
 CODES = meta.CODES  # what an answer's code means
-PICTURES = ("image/jpeg", "image/png")  # others are accepted and then fail unseen
 LONGEST_BACK_OFF = 7  # 4^7 s are four and a half hours
 
 # Where there is no code, or one that Meta does not document. All of Meta's own statuses are refusals; only a
@@ -48,8 +47,6 @@ class Cloud(PostingGateway):
         return self.posted(message, {"body": message.text, "preview_url": self.link_previews})
 
     def file(self, message: Message, file: File) -> Request | Rejected:
-        if file.kind == "image" and file.mime_type.partition(";")[0] not in PICTURES:
-            return Rejected("WhatsApp takes JPEG and PNG pictures: convert it, or send it as a document")
         body: dict[str, object] = {"link": file.url}
         if message.text:
             body["caption"] = message.text

@@ -84,7 +84,8 @@ class Evolution(PostingGateway):
                 "mimetype": file.mime_type,
                 "media": file.url,
                 "caption": message.text,
-                "fileName": file.name,
+                # The type is taken from the extension, and a name without one makes it the word "false".
+                "fileName": file.name if "." in file.name else f"{file.name}.bin",
             },
         )
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from worker.attachments import PLAYED, base_type
 from worker.gateway.base import Settings, person, timeout_within
 from worker.gateway.http import Answer, Answered, Http, dig, first_text
 from worker.gateway.numbers import Numbers
@@ -87,6 +88,8 @@ class Waha(PostingGateway):
         body: dict[str, object] = {**addressed(message), "file": described}
         if file.kind == "audio":
             return Request(ROUTES["audio"], {**body, "convert": True})  # WhatsApp plays Opus alone
+        if file.kind == "video" and base_type(file.mime_type) not in PLAYED["video"]:
+            body["convert"] = True
         return Request(ROUTES[file.kind], {**body, "caption": message.text})
 
     def accepted(self, body: Any) -> Answered:
