@@ -25,8 +25,8 @@ UNSTORED = Unconfirmed("Evolution could not store the message, which it does aft
 # itself, while a 500 comes from before it (whatsapp.baileys.service.ts, sendMessageWithTyping, prepareMediaMessage).
 UNLOADED = r"cannot read propert\w+ of (?:undefined|null) \(reading '(?:{})'\)$"
 FAULTS: tuple[Fault, ...] = (
-    (503, r"not activated", NO_LICENCE),
-    (404, r"instance does not exist", NO_INSTANCE),
+    (503, r"^(?:this evolution api instance is|service) not activated", NO_LICENCE),
+    (404, r"^the \".*\" instance does not exist$", NO_INSTANCE),
     (404, r"^cannot (?:post|get) /", Stopped("Evolution does not know this address: check EVOLUTION_URL, its version")),
     (500, r"^not allowed by cors$", Stopped("Evolution's CORS_ORIGIN keeps us out: set it to * or leave it unset")),
     (400, r"^exists: false$", UNKNOWN_NUMBER),
@@ -42,7 +42,7 @@ FAULTS: tuple[Fault, ...] = (
         r"^\[object object\]$",
         Retry("Evolution cannot read this group: the phone is not in it, or is reconnecting"),
     ),
-    (500, r"invalid `.*\b(?:contact\.findmany|instance\.find\w+|isonwhatsapp\.find\w+)\(", NO_DATABASE),
+    (500, SAID + r"invalid `.*\b(?:contact\.findmany|instance\.find\w+|isonwhatsapp\.find\w+)\(", NO_DATABASE),
     (400, r"prisma", UNSTORED),
     (400, r"reading 'message'\)$", NO_ANSWER_FROM_META),
     (500, SAID + UNLOADED.format("textMessage|mediaMessage|audioWhatsapp|templateMessage|onWhatsApp"), NOT_LOADED),

@@ -35,7 +35,7 @@ LOST = Unconfirmed("WAHA lost WhatsApp's answer")
 # waha/src/nestjs/AllExceptionsFilter.ts: what NestJS refuses keeps its status, whatever else is thrown becomes a 500
 # with `exception.message`. Sources of the rows: core/manager.core.ts, core/abc/manager.abc.ts, core/exceptions.ts.
 FAULTS: tuple[Fault, ...] = (
-    (422, r"only 'default' session", ONLY_DEFAULT),
+    (422, r"^waha core .*only 'default' session", ONLY_DEFAULT),
     (422, r"^session status is not as expected|^session .*status", SESSION_DOWN),
     (422, r"plus version|not implemented by the engine|docker image|not supported by the engine", NOT_HERE),
     (404, r"^we didn't find|^session\b.*\bnot found", NO_SESSION),
