@@ -56,11 +56,17 @@ as $$
             select j.id, j.scheduled_message_id, j.recipient, j.available_at from public.broadcast_jobs as j
             where j.connection_id = t.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
                 and j.available_at <= case when t.step is null then p_now + p_ahead else p_now end and (j.expires_at is null or j.expires_at > p_now)
+                and j.id <> all(array(
+                    select r.id from private.refused_rows as r where r.step = 'claim' and r.again_at > p_now
+                ))
                 -- What is tried to find out about the connection is one that nothing is held against, if there is one.
                 and (not t.is_on_trial or j.refused_at is null or not exists (
                     select from public.broadcast_jobs as f
                     where f.connection_id = t.connection_id and f.status = 'queued' and f.scheduled_message_id is not null
                         and f.available_at <= p_now and f.refused_at is null
+                        and f.id <> all(array(
+                            select r.id from private.refused_rows as r where r.step = 'claim' and r.again_at > p_now
+                        ))
                 ))
             order by j.available_at, j.id
             limit case when t.slots = 0 then 0 when t.is_on_trial then 1 else least(

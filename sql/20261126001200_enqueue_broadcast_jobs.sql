@@ -1,17 +1,24 @@
 -- Turns due rows into jobs, in one transaction: row to `processing` (or `failed`, with the reason), one job with one
 -- recipient and its message, the next occurrence of a series. Only rows that are still pending at the revision that the
--- caller read, whose contact still has the number that it saw: an edit in between wins and the row is read again. p_ahead_seconds,
--- at most one: how long before its instant a row may be taken, so that its job is at hand when the instant comes.
+-- caller read, whose contact still has the number that it saw: an edit in between wins and the row is read again.
+-- Locks: none on existing tables.
+
+-- One row as the daemon has planned it; the fields are the arguments of `enqueue_broadcast_jobs`. `soon`: up to when it may
+-- be due. The last three are for a row that the database has refused: its place among the arguments, what has been tried,
+-- and why its series ends with it.
+drop type if exists private.planned_row cascade;
+create type private.planned_row as (
+    id uuid, revision integer, job_id uuid, recipient text, error text, timezone text, anchor timestamp, occurrence_at timestamptz,
+    missed integer, next_at timestamptz, next_after timestamptz, expires_at timestamptz, phone text, soon timestamptz,
+    place integer, stage integer, series_ends text
+);
+
+-- Returns id, connection (of those that have a job now) and when they are due, of each row that left `pending`.
 -- The `lateral … limit 1` finds each row by its key, whatever the statistics say of statuses; so does `enable_seqscan`. And so
--- does `= any(array[…])`, here and in the other calls: a plain `=` may be joined from its other side, the whole table first, as
+-- does `= any (array[…])`, here and in the other calls: a plain `=` may be joined from its other side, the whole table first, as
 -- soon as a vacuum has found pages with nobody alive on them and the planner believes that the table is empty.
-create or replace function public.enqueue_broadcast_jobs(
-    p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[],
-    p_timezones text[], p_anchors timestamp[], p_occurrences timestamptz[], p_missed integer[],
-    p_next_at timestamptz[], p_next_after timestamptz[], p_expires_at timestamptz[], p_phones text[],
-    p_ahead_seconds double precision default 0
-)
-returns setof uuid
+create or replace function private.enqueue_rows(p_rows private.planned_row[])
+returns jsonb
 language plpgsql
 volatile
 set search_path = ''
@@ -19,24 +26,15 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
 declare
-    v_ids uuid[];
-    v_connections text[];
-    v_at timestamptz[];
-    v_soon constant timestamptz := now() + make_interval(secs => least(1, p_ahead_seconds));
+    v_done jsonb;
 begin
-    with given as (
-        select * from unnest(
-            p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
-            p_next_at, p_next_after, p_expires_at, p_phones
-        ) as g (id, revision, job_id, recipient, error, timezone, anchor, occurrence_at, missed, next_at, next_after, expires_at, phone)
-    ),
-    won as materialized (
-        select s.*, g.job_id, g.recipient, g.error as refusal, g.timezone as zone, g.anchor, g.occurrence_at as occurrence,
+    with won as materialized (
+        select s.*, g.job_id, g.recipient, g.error as refusal, g.series_ends, g.timezone as zone, g.anchor, g.occurrence_at as occurrence,
             g.missed as missed_now, g.next_at, g.next_after, g.expires_at,
             case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id
-        from given as g
+        from unnest(p_rows) as g
         cross join lateral (select r.* from public.scheduled_messages as r where r.id = g.id limit 1 for update skip locked) as s
-        where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= v_soon
+        where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= g.soon
             and (g.phone is null or exists (
                 select 1 from public.contacts as c
                 where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
@@ -102,7 +100,7 @@ begin
         update public.scheduled_messages as s
         set status = case when w.refusal is null then 'processing' else 'failed' end,
             due_at = null,
-            error = w.refusal,
+            error = coalesce(w.refusal, w.series_ends),
             broadcast_job_id = case when w.refusal is null then w.job_id end,
             timezone = coalesce(w.zone, s.timezone),
             series_id = case when w.anchor is not null then coalesce(s.series_id, s.id) else s.series_id end,
@@ -117,17 +115,140 @@ begin
         where s.id = any(array[w.id])
         returning s.id, s.connection_id, s.status, s.scheduled_at
     )
-    select array_agg(c.id), array_agg(c.connection_id) filter (where c.status = 'processing'),
-        array_agg(greatest(now(), c.scheduled_at)) filter (where c.status = 'processing')
-    into v_ids, v_connections, v_at
+    select jsonb_agg(jsonb_build_array(c.id, case when c.status = 'processing' then c.connection_id end, greatest(now(), c.scheduled_at)))
+    into v_done
     from changed as c;
-
-    if v_connections is not null then
-        perform private.announce_work(v_connections, v_at);
-    end if;
-    return query select unnest(v_ids);
+    return v_done;
 end
 $$;
+
+-- What to try with a row that was refused: it goes out and its series ends; it fails and its series goes on; it fails alone.
+-- Null: nothing is left.
+create or replace function private.with_less(p_row private.planned_row, p_planned private.planned_row, p_reason text)
+returns private.planned_row
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_less private.planned_row := p_planned;
+begin
+    v_less.stage := p_row.stage + 1;
+    if v_less.stage = 1 and (p_planned.next_at is null or p_planned.error is not null) then
+        v_less.stage := 2;
+    end if;
+    if v_less.stage = 2 and p_planned.next_at is null then
+        v_less.stage := 3;
+    end if;
+    case v_less.stage
+        when 1 then
+            v_less.next_at := null;
+            v_less.next_after := null;
+            v_less.series_ends := 'The series ends with this message, because the database refused the next one: ' || p_reason;
+        when 2 then
+            v_less.recipient := null;
+            v_less.error := coalesce(p_planned.error, 'The database refused to schedule this message: ' || p_reason);
+        when 3 then
+            v_less := row(p_planned.id, p_planned.revision, p_planned.job_id);
+            v_less.missed := 0;
+            v_less.soon := p_planned.soon;
+            v_less.place := p_planned.place;
+            v_less.stage := 3;
+            v_less.error := coalesce(p_planned.error, 'The database refused to schedule this message: ' || p_reason);
+        else
+            return null;
+    end case;
+    return v_less;
+end
+$$;
+
+-- p_ahead_seconds, at most one: how long before its instant a row may be taken, so that its job is at hand when the instant
+-- comes. Returns the ids of the rows that left `pending`, and what the database refused: [{id, code, reason, became}], where
+-- a row became `series ended`, `failed` or `put aside`.
+create or replace function public.enqueue_broadcast_jobs(
+    p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[],
+    p_timezones text[], p_anchors timestamp[], p_occurrences timestamptz[], p_missed integer[],
+    p_next_at timestamptz[], p_next_after timestamptz[], p_expires_at timestamptz[], p_phones text[],
+    p_ahead_seconds double precision default 0
+)
+returns table (enqueued uuid[], refused jsonb)
+language plpgsql
+volatile
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+#variable_conflict use_variable
+declare
+    v_planned private.planned_row[];
+    v_rows private.planned_row[];
+    v_try record;
+    v_done jsonb := '[]';
+    v_said jsonb := '{}'; -- by place
+begin
+    select array_agg(
+        row(
+            g.id, g.revision, g.job_id, g.recipient, g.error, g.timezone, g.anchor, g.occurrence_at, g.missed, g.next_at, g.next_after,
+            g.expires_at, g.phone, now() + make_interval(secs => least(1, p_ahead_seconds)), g.place, 0, null
+        )::private.planned_row
+        order by g.place
+    )
+    into v_planned
+    from (
+        select given.*, row_number() over () as place
+        from unnest(
+            p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
+            p_next_at, p_next_after, p_expires_at, p_phones
+        ) as given (
+            id, revision, job_id, recipient, error, timezone, anchor, occurrence_at, missed, next_at, next_after, expires_at, phone
+        )
+        where not exists (
+            select 1 from private.refused_rows as r where r.id = given.id and r.step = 'enqueue' and r.again_at > now()
+        )
+    ) as g;
+    v_rows := v_planned;
+
+    while v_rows <> '{}' loop
+        select t.done, t.refused into v_try from private.try_rows('enqueue_rows', v_rows, true) as t;
+        v_done := v_done || v_try.done;
+        exit when v_try.refused = '[]';
+        -- What is not the row's own fault does not fail: it is put aside.
+        with less as (
+            select r.code, r.reason, (v_rows[r.place]).place, case
+                    when private.is_the_rows_fault(r.code) then private.with_less(v_rows[r.place], v_planned[(v_rows[r.place]).place], r.reason)
+                end as next
+            from jsonb_to_recordset(v_try.refused) as r (place integer, code text, reason text)
+        )
+        select coalesce(array_agg(l.next order by l.place) filter (where (l.next).stage is not null), '{}'),
+            v_said || jsonb_object_agg(
+                l.place, coalesce(v_said -> l.place::text, jsonb_build_object('code', l.code, 'reason', l.reason)) || jsonb_build_object(
+                    'id', v_planned[l.place].id,
+                    'became', case (l.next).stage when 1 then 'series ended' when 2 then 'failed' when 3 then 'failed' else 'put aside' end
+                )
+            )
+        into v_rows, v_said
+        from less as l;
+    end loop;
+
+    if v_said <> '{}' then
+        perform private.put_aside('enqueue', array_agg(r.id), array_agg(r.code), array_agg(r.reason), null)
+        from jsonb_each(v_said) as said
+        cross join lateral jsonb_to_record(said.value) as r (id uuid, code text, reason text, became text)
+        where r.became = 'put aside';
+        refused := (select jsonb_agg(said.value) from jsonb_each(v_said) as said);
+    end if;
+    -- All at once, and last: see there.
+    perform private.announce_work(array_agg(d.row ->> 1), array_agg((d.row ->> 2)::timestamptz))
+    from jsonb_array_elements(v_done) as d (row)
+    where d.row ->> 1 is not null;
+    enqueued := array(select (d.row ->> 0)::uuid from jsonb_array_elements(v_done) as d (row));
+    return next;
+end
+$$;
+revoke all on function private.enqueue_rows(private.planned_row[]),
+private.with_less(private.planned_row, private.planned_row, text) from public;
+grant execute on function private.enqueue_rows(private.planned_row[]),
+private.with_less(private.planned_row, private.planned_row, text) to service_role;
 revoke all on function public.enqueue_broadcast_jobs(
     uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
     text[], double precision
@@ -147,20 +268,25 @@ create or replace function public.enqueue_and_claim_broadcast_jobs(
     p_lead_seconds double precision default 0.15, p_ahead_seconds double precision default 0,
     p_retry_attempts integer default 3, p_retry_delay_seconds double precision default 60
 )
-returns table (db_now timestamptz, next_ready_at timestamptz, jobs json)
+returns table (db_now timestamptz, next_ready_at timestamptz, jobs json, refused jsonb)
 language plpgsql
 volatile
 set search_path = ''
 as $$
+declare
+    v_refused jsonb;
 begin
-    perform public.enqueue_broadcast_jobs(
+    select e.refused into v_refused
+    from public.enqueue_broadcast_jobs(
         p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
         p_next_at, p_next_after, p_expires_at, p_phones, p_ahead_seconds
-    );
-    return query select * from public.claim_broadcast_jobs(
+    ) as e;
+    return query
+    select c.db_now, c.next_ready_at, c.jobs, v_refused
+    from public.claim_broadcast_jobs(
         p_token, p_seats, p_lease_seconds, p_gateway, p_busy, null, p_lead_seconds, p_ahead_seconds,
         p_retry_attempts, p_retry_delay_seconds
-    );
+    ) as c;
 end
 $$;
 revoke all on function public.enqueue_and_claim_broadcast_jobs(

@@ -4,6 +4,46 @@
 -- Locks: `create trigger` takes `share row exclusive` for an instant.
 set local lock_timeout = '1s';
 
+-- One message as it was told, and how many characters of its texts the row takes.
+drop type if exists private.told_message cascade;
+create type private.told_message as (
+    job_id uuid, scheduled_message_id uuid, status text, sent_at timestamptz, message_id text, error text, delivery_status text, longest integer
+);
+
+create or replace function private.settle_rows(p_rows private.told_message[])
+returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+begin
+    update public.scheduled_messages as s
+    set status = case n.status when 'sent' then 'sent' when 'unconfirmed' then 'unconfirmed' else 'failed' end,
+        sent_at = case when n.status = 'sent' then coalesce(n.sent_at, now()) end,
+        message_id = case when n.status = 'sent' then left(coalesce(n.message_id, n.job_id::text), least(512, n.longest)) end,
+        error = case
+            when n.status <> 'sent' then left(coalesce(nullif(n.error, ''), 'The sender gave no reason.'), least(2000, n.longest))
+            when s.error like 'The series ends with this message%' then s.error
+        end,
+        delivery_status = coalesce(n.delivery_status, s.delivery_status),
+        waiting_reason = null,
+        waiting_until = null,
+        updated_at = now()
+    from unnest(p_rows) as n
+    where s.id = any(array[n.scheduled_message_id])
+        and n.status in ('sent', 'failed', 'skipped', 'unconfirmed')
+        and s.broadcast_job_id = n.job_id
+        -- Cancelled while it was being sent, it may have gone out: then that is what the row says.
+        and (s.status in ('processing', 'unconfirmed', 'in_queue') or (s.status = 'cancelled' and n.status in ('sent', 'unconfirmed')));
+    return '[]';
+end
+$$;
+revoke all on function private.settle_rows(private.told_message[]) from public;
+
+-- What a row refuses to be told is put aside, and told again by the rescue: its job ends all the same, is not sent again, and
+-- the others are told. A text that is too long is shortened first.
 create or replace function private.settle_scheduled_messages()
 returns trigger
 language plpgsql
@@ -14,6 +54,8 @@ set enable_seqscan = off
 as $$
 declare
     v_heard uuid[];
+    v_rows private.told_message[];
+    v_refused jsonb;
 begin
     -- What a Node worker calls failed may have gone out, or may be tried again (20261126001310).
     select array_agg(n.job_id) into v_heard
@@ -26,27 +68,38 @@ begin
         from changed as n where n.job_id = any (v_heard);
     end if;
 
-    update public.scheduled_messages as s
-    set status = case n.status when 'sent' then 'sent' when 'unconfirmed' then 'unconfirmed' else 'failed' end,
-        sent_at = case when n.status = 'sent' then coalesce(n.sent_at, now()) end,
-        -- As json, because upstream has had message_ids as text and as text[].
-        message_id = case
-            when n.status = 'sent' then left(coalesce(
-                n.message_id, to_jsonb(n) #>> '{message_ids,0}', nullif(to_jsonb(n) ->> 'message_ids', '[]'), n.job_id::text
-            ), 512)
-        end,
-        error = case when n.status <> 'sent' then left(coalesce(nullif(n.error, ''), 'The sender gave no reason.'), 2000) end,
-        delivery_status = coalesce(n.delivery_status, s.delivery_status),
-        waiting_reason = null,
-        waiting_until = null,
-        updated_at = now()
+    select array_agg(
+        row(
+            n.job_id, n.scheduled_message_id, n.status, n.sent_at,
+            -- As json, because upstream has had message_ids as text and as text[].
+            coalesce(n.message_id, to_jsonb(n) #>> '{message_ids,0}', nullif(to_jsonb(n) ->> 'message_ids', '[]')),
+            n.error, n.delivery_status, null
+        )::private.told_message
+        order by n.scheduled_message_id
+    )
+    into v_rows
     from changed as n
-    where s.id = any(array[n.scheduled_message_id])
-        and n.status in ('sent', 'failed', 'skipped', 'unconfirmed')
-        and n.job_id <> all (coalesce(v_heard, '{}'))
-        and s.broadcast_job_id = n.job_id
-        -- Cancelled while it was being sent, it may have gone out: then that is what the row says.
-        and (s.status in ('processing', 'unconfirmed', 'in_queue') or (s.status = 'cancelled' and n.status in ('sent', 'unconfirmed')));
+    where n.scheduled_message_id is not null and n.status in ('sent', 'failed', 'skipped', 'unconfirmed')
+        and n.job_id <> all (coalesce(v_heard, '{}'));
+    if v_rows is null then
+        return null;
+    end if;
+    v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
+    if v_refused <> '[]' then
+        select array_agg(row(
+            m.job_id, m.scheduled_message_id, m.status, m.sent_at, m.message_id, m.error, m.delivery_status,
+            (
+                select coalesce(min(a.atttypmod) - 4, 100) from pg_catalog.pg_attribute as a
+                where a.attrelid = 'public.scheduled_messages'::regclass and a.attname in ('error', 'message_id') and a.atttypmod > 4
+            )
+        )::private.told_message)
+        into v_rows
+        from jsonb_to_recordset(v_refused) as r (place integer)
+        cross join lateral (select (v_rows[r.place]).*) as m;
+        v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
+        perform private.put_aside('settle', array_agg((v_rows[r.place]).job_id), array_agg(r.code), array_agg(r.reason), null)
+        from jsonb_to_recordset(v_refused) as r (place integer, code text, reason text);
+    end if;
 
     -- Marked by hand while its job still waited: then that must not be sent any more. Ours are never so.
     update public.scheduled_messages as s

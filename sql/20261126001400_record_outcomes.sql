@@ -7,11 +7,15 @@
 -- succeeds, which then judges the message too (finish_probes); `throttled_connection` slows it down.
 -- What is in doubt on its way to the Node worker's queue is handed over: adding it again is harmless. That worker may have
 -- begun, or even finished, before we write that it has the job; then there is nothing left to write.
-create or replace function public.record_outcomes(
-    p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[],
-    p_waits double precision[], p_ages double precision[]
-)
-returns setof uuid
+-- One outcome; the fields are the arguments. `quietly`: the scheduled row is not told why its job waits.
+drop type if exists private.told_row cascade;
+create type private.told_row as (
+    job_id uuid, token uuid, outcome text, message_id text, error text, wait double precision, answered_at timestamptz, quietly boolean
+);
+
+-- Returns what note_outcomes wants to know of those that did not go out.
+create or replace function private.record_rows(p_rows private.told_row[])
+returns jsonb
 language plpgsql
 volatile
 set search_path = ''
@@ -19,19 +23,10 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
 declare
-    v_connections text[];
-    v_outcomes text[];
-    v_errors text[];
-    v_available_at timestamptz[];
-    v_send_at timestamptz[];
-    v_recipients text[];
-    v_ids uuid[];
+    v_done jsonb;
 begin
     with given as (
-        select g.job_id, g.token, g.message_id, g.error, g.wait, g.outcome, now() - make_interval(secs => coalesce(g.age, 0)) as answered_at
-        from unnest(p_job_ids, p_tokens, p_outcomes, p_message_ids, p_errors, p_waits, p_ages)
-            as g (job_id, token, outcome, message_id, error, wait, age)
-        order by g.job_id -- like record_deliveries: else the two could wait for each other
+        select * from unnest(p_rows) as g order by g.job_id -- like record_deliveries: else the two could wait for each other
     ),
     -- Found by its key, whatever the statistics say of statuses.
     held as materialized (
@@ -81,7 +76,7 @@ begin
         where j.id = any(array[g.job_id])
             -- The worker may have said already that nobody knows.
             and (g.status = 'sending' or (g.status = 'unconfirmed' and g.meaning <> 'handed_over'))
-        returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at, g.outcome, g.message_id, g.error, g.answered_at
+        returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at, g.outcome, g.message_id, g.error, g.answered_at, g.quietly
     ),
     told as (
         update public.broadcast_messages as m
@@ -117,24 +112,138 @@ begin
             waiting_until = case when d.outcome <> 'retry' then d.available_at end,
             updated_at = now()
         from settled as d
-        where d.error is not null and d.status = 'queued' and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id and s.status = 'processing'
+        where d.error is not null and d.status = 'queued' and not d.quietly and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id and s.status = 'processing'
     )
-    select array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at),
-        array_agg(d.recipient), array_agg(d.id)
-    into v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients, v_ids
-    from settled as d
-    -- Of what went out the connection is told only where it has been stopped since anything else did.
-    where d.outcome not in ('sent', 'unconfirmed', 'handed_over') or exists (
-        select from private.connection_state as c where c.connection_id = any(array[d.connection_id]) and c.resumed_at is not null
-    );
+    select jsonb_agg(to_jsonb(d))
+    into v_done
+    from (
+        select s.connection_id, s.outcome, s.error, s.available_at, s.send_at, s.recipient, s.id from settled as s
+        -- Of what went out the connection is told only where it has been stopped since anything else did.
+        where s.outcome not in ('sent', 'unconfirmed', 'handed_over') or exists (
+            select from private.connection_state as c where c.connection_id = any(array[s.connection_id]) and c.resumed_at is not null
+        )
+    ) as d;
+    return v_done;
+end
+$$;
+revoke all on function private.record_rows(private.told_row[]) from public;
+grant execute on function private.record_rows(private.told_row[]) to service_role;
 
-    if v_connections is not null then
-        perform private.note_outcomes(v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients, v_ids);
+-- What the answers say of their connections. One whose settings cannot be reckoned with, such as a zone that the server has
+-- forgotten, is left as it is: that must not undo what became of anybody's message.
+create or replace function private.note_or_leave(p_done jsonb)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_connection text;
+begin
+    if p_done = '[]' then
+        return;
     end if;
-    return query
-    select g.job_id from unnest(p_job_ids, p_tokens) as g (job_id, token)
-    left join lateral (select w.lease_token from public.broadcast_jobs as w where w.id = g.job_id limit 1) as j on true
-    where j.lease_token is distinct from g.token;
+    begin
+        perform private.note_done(p_done);
+    exception when others then
+        if private.stops_everybody(sqlstate) then
+            raise;
+        end if;
+        for v_connection in
+            select distinct d ->> 'connection_id' from jsonb_array_elements(p_done) as d order by 1
+        loop
+            begin
+                perform private.note_done((
+                    select jsonb_agg(d) from jsonb_array_elements(p_done) as d where d ->> 'connection_id' = v_connection
+                ));
+            exception when others then
+                if private.stops_everybody(sqlstate) then
+                    raise;
+                end if;
+            end;
+        end loop;
+    end;
+end
+$$;
+
+create or replace function private.note_done(p_done jsonb)
+returns void
+language sql
+set search_path = ''
+as $$
+    select private.note_outcomes(
+        array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at),
+        array_agg(d.recipient), array_agg(d.id)
+    )
+    from jsonb_to_recordset(p_done) as d (
+        connection_id text, outcome text, error text, available_at timestamptz, send_at timestamptz, recipient text, id uuid
+    )
+$$;
+revoke all on function private.note_or_leave(jsonb), private.note_done(jsonb) from public;
+grant execute on function private.note_or_leave(jsonb), private.note_done(jsonb) to service_role;
+
+-- The same for rows that the database may refuse. Such a job keeps its state; its outcome is put aside, and the rescue writes
+-- it as soon as it can be. Returns what was refused: [{id, code, reason}], or null.
+create or replace function private.record_or_put_aside(p_rows private.told_row[])
+returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+    v_rows private.told_row[] := p_rows;
+    v_done jsonb;
+    v_more jsonb;
+    v_refused jsonb;
+begin
+    select t.done, t.refused into v_done, v_refused from private.try_rows('record_rows', v_rows, false) as t;
+    if v_refused <> '[]' then
+        select array_agg(row(g.job_id, g.token, g.outcome, g.message_id, g.error, g.wait, g.answered_at, true)::private.told_row)
+        into v_rows
+        from jsonb_to_recordset(v_refused) as r (place integer)
+        cross join lateral (select (v_rows[r.place]).*) as g;
+        select v_done || t.done, t.refused into v_done, v_refused from private.try_rows('record_rows', v_rows, false) as t;
+    end if;
+    if v_refused <> '[]' then
+        perform private.put_aside('record', array_agg((v_rows[r.place]).job_id), array_agg(r.code), array_agg(r.reason),
+            array_agg(to_jsonb(v_rows[r.place])))
+        from jsonb_to_recordset(v_refused) as r (place integer, code text, reason text);
+    end if;
+    perform private.note_or_leave(v_done);
+    return (
+        select jsonb_agg(jsonb_build_object('id', (v_rows[r.place]).job_id, 'code', r.code, 'reason', r.reason))
+        from jsonb_to_recordset(v_refused) as r (place integer, code text, reason text)
+    );
+end
+$$;
+revoke all on function private.record_or_put_aside(private.told_row[]) from public;
+grant execute on function private.record_or_put_aside(private.told_row[]) to service_role;
+
+create or replace function public.record_outcomes(
+    p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[],
+    p_waits double precision[], p_ages double precision[]
+)
+returns table (fenced_out uuid[], refused jsonb)
+language plpgsql
+volatile
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+begin
+    refused := private.record_or_put_aside(array(
+        select row(
+            g.job_id, g.token, g.outcome, g.message_id, g.error, g.wait, now() - make_interval(secs => coalesce(g.age, 0)), false
+        )::private.told_row
+        from unnest(p_job_ids, p_tokens, p_outcomes, p_message_ids, p_errors, p_waits, p_ages)
+            as g (job_id, token, outcome, message_id, error, wait, age)
+        order by g.job_id
+    ));
+    fenced_out := array(
+        select g.job_id from unnest(p_job_ids, p_tokens) as g (job_id, token)
+        left join lateral (select w.lease_token from public.broadcast_jobs as w where w.id = g.job_id limit 1) as j on true
+        where j.lease_token is distinct from g.token
+    );
+    return next;
 end
 $$;
 revoke all on function public.record_outcomes(uuid[], uuid[], text[], text[], text[], double precision[], double precision[])

@@ -1,17 +1,22 @@
 -- What a gateway's webhook tells of messages later on: sent < delivered < read; `failed` unless it was already seen. Settles
 -- what is unconfirmed, or whose answer never came. Deliveries repeat and come out of order.
-create or replace function public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[])
-returns setof uuid
+drop type if exists private.delivery cascade;
+create type private.delivery as (job_id uuid, message_id text, status text, error text);
+
+create or replace function private.deliver_rows(p_rows private.delivery[])
+returns jsonb
 language plpgsql
 volatile
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
+declare
+    v_done jsonb;
 begin
-    return query
     with given as materialized (
         select distinct on (g.job_id) g.job_id, g.message_id, g.status, g.error
-        from unnest(p_job_ids, p_message_ids, p_statuses, p_errors) as g (job_id, message_id, status, error)
+        from unnest(p_rows) as g
         where g.status in ('sent', 'delivered', 'read', 'failed')
         order by g.job_id, array_position(array['read', 'delivered', 'failed', 'sent'], g.status)
     ),
@@ -50,7 +55,36 @@ begin
             and coalesce(array_position(array['sent', 'failed', 'delivered', 'read'], s.delivery_status), 0)
             < array_position(array['sent', 'failed', 'delivered', 'read'], h.status)
     )
-    select h.job_id from held as h;
+    select jsonb_agg(h.job_id)
+    into v_done
+    from held as h;
+    return v_done;
+end
+$$;
+revoke all on function private.deliver_rows(private.delivery[]) from public;
+grant execute on function private.deliver_rows(private.delivery[]) to service_role;
+
+-- Returns the jobs that are ours, and what the database refused: [{id, code, reason}].
+create or replace function public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[])
+returns table (recorded uuid[], refused jsonb)
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+    v_rows constant private.delivery[] := array(
+        select row(g.job_id, g.message_id, g.status, g.error)::private.delivery
+        from unnest(p_job_ids, p_message_ids, p_statuses, p_errors) as g (job_id, message_id, status, error)
+        order by g.job_id
+    );
+begin
+    select array(select jsonb_array_elements_text(t.done)::uuid), (
+            select jsonb_agg(jsonb_build_object('id', (v_rows[r.place]).job_id, 'code', r.code, 'reason', r.reason))
+            from jsonb_to_recordset(t.refused) as r (place integer, code text, reason text)
+        )
+    into recorded, refused
+    from private.try_rows('deliver_rows', v_rows, true) as t;
+    return next;
 end
 $$;
 revoke all on function public.record_deliveries(uuid[], text[], text[], text[]) from public, anon, authenticated;

@@ -2,7 +2,7 @@
 create or replace function public.get_status(p_stale_seconds double precision default 600)
 returns table (
     db_now timestamptz, counts jsonb, next_due_at timestamptz, oldest_overdue_at timestamptz, waiting jsonb, connections jsonb,
-    unconfirmed jsonb, stale_hand_overs integer
+    unconfirmed jsonb, stale_hand_overs integer, refused jsonb
 )
 language sql
 stable
@@ -41,6 +41,15 @@ as $$
         (
             select count(*) from public.broadcast_jobs as j
             where j.status in ('handed_over', 'active') and j.scheduled_message_id is not null and j.send_at < now() - make_interval(secs => p_stale_seconds)
+        ),
+        -- By the scheduled row's id, whatever it was that was refused.
+        (
+            select jsonb_agg(to_jsonb(r) order by r.first_at) from (
+                select coalesce(j.scheduled_message_id, f.id) as id, f.step, f.code, f.reason, f.tries, f.first_at, f.again_at
+                from private.refused_rows as f
+                left join public.broadcast_jobs as j on f.step <> 'enqueue' and j.id = f.id
+                order by f.first_at limit 100
+            ) as r
         )
 $$;
 revoke all on function public.get_status(double precision) from public, anon, authenticated;

@@ -75,6 +75,12 @@ begin
     from pg_catalog.pg_constraint as c
     where c.conrelid = 'public.scheduled_messages'::regclass and not c.convalidated
     having count(*) > 0;
+
+    return query
+    select 'warning', count(*) || ' row(s) cannot be written: ' || string_agg(distinct r.reason, '; '),
+        'Change the trigger, check or column that refuses them; `status` lists them, and they are tried again by themselves.'
+    from (select f.reason from private.refused_rows as f limit 1000) as r
+    having count(*) > 0;
 end
 $$;
 revoke all on function public.diagnose() from public, anon, authenticated;

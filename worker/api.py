@@ -83,7 +83,7 @@ class Api:
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def row(self, name: str, arguments: Row) -> tuple[Row, float]:
+    async def row(self, name: str, arguments: Row | Callable[[], Row]) -> tuple[Row, float]:
         """The one row of an answer, and when it was asked for (monotonic). Its `db_now` sets the clock."""
         reply = await self.call(name, arguments, lambda data: len(data) == 1 and isinstance(data[0], dict))
         row = reply.data[0]

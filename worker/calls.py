@@ -50,6 +50,18 @@ class Settlement:
     line: Row | None = None
 
 
+class Done(NamedTuple):
+    """What a call that writes rows says of them.
+
+    ids: of rows that were enqueued, or of jobs that were fenced out.
+    refused: rows that the database refused to have written, each with id, code (SQLSTATE) and reason; of `enqueue` also
+    what the row `became`: `series ended`, `failed`, `put aside`.
+    """
+
+    ids: list[str]
+    refused: list[Row]
+
+
 @dataclass(frozen=True, slots=True)
 class Agenda:
     """What comes next, by the database's clock, which `Clock` has observed."""
@@ -70,6 +82,7 @@ class Claim:
     jobs: list[Row]
     next_ready_at: datetime | None
     asked_at: float
+    refused: list[Row] = field(default_factory=list)
 
 
 ENQUEUE_ARGUMENTS = {

@@ -41,6 +41,7 @@ class Metrics:
         self.fenced_out = self._counter("fenced_out", "Outcomes refused, another daemon having the job")
         self.missed = self._counter("missed_occurrences", "Occurrences passed over while nothing ran")
         self.handed_over = self._counter("handed_over", "Jobs handed to the Node broadcast worker")
+        self.refused = self._counter("refused", "Rows that the database refused to have written")
         self.stale_hand_overs = Gauge(
             "scheduled_messages_stale_hand_overs",
             "Jobs handed over and not settled in time",

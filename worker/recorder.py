@@ -7,7 +7,7 @@ import structlog
 
 from worker.calls import Settlement
 from worker.errors import StoreRefused
-from worker.log import info_many
+from worker.log import info_many, say_refused
 from worker.metrics import Metrics
 from worker.store import Store
 from worker.vitals import Vitals
@@ -65,7 +65,7 @@ class Recorder:
     async def _write(self, batch: list[Settlement]) -> None:
         """An outcome that the database refuses must not take its neighbours with it."""
         try:
-            fenced_out = await self.store.record(batch)
+            fenced_out, refused = await self.store.record(batch)
         except StoreRefused as e:
             if len(batch) == 1:
                 log.error(
@@ -75,6 +75,8 @@ class Recorder:
             await self._write(batch[: len(batch) // 2])
             await self._write(batch[len(batch) // 2 :])
             return
+        self.metrics.refused.inc(len(refused))
+        say_refused("an outcome", refused)
         if fenced_out:
             self.metrics.fenced_out.inc(len(fenced_out))
             log.warning("answers came after their jobs had been settled otherwise", count=len(fenced_out))

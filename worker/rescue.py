@@ -11,6 +11,7 @@ from worker.calls import Agenda, Row, instant_or_none
 from worker.config import Settings
 from worker.errors import WorkerError
 from worker.gateway.routing import Gateways
+from worker.log import say_refused
 from worker.metrics import Metrics
 from worker.models import HandedOver, Rejected
 from worker.sender import to_message
@@ -68,6 +69,8 @@ class Rescue:
         if found["expired"]:
             self.metrics.failed.inc(found["expired"])
             log.warning("messages waited until it was too late to send them", count=found["expired"])
+        self.metrics.refused.inc(len(found["refused"] or []))
+        say_refused("a rescue", found["refused"] or [])
         self._expect(instant_or_none(found["next_expiry_at"]))
         await self._hand_over_again(found["hand_overs"] or [])
 

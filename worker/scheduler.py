@@ -15,6 +15,7 @@ from worker.calls import Agenda, Enqueue
 from worker.config import Settings
 from worker.dispatcher import Dispatcher
 from worker.errors import StoreRefused, WorkerError
+from worker.log import say_refused
 from worker.metrics import Metrics
 from worker.store import Store
 from worker.times import parse_time
@@ -215,6 +216,8 @@ class Scheduler:
                 claim = await asyncio.shield(self.dispatcher.claim(plans, ahead))
         except WorkerError:
             claim = None
+        if claim:
+            self._say_refused(claim.refused)
         if claim is None:  # no seat, a refusal, a row that fails
             await self._enqueue(plans, ahead)
         elif not {p.id for p in plans} <= {job["scheduled_message_id"] for job in claim.jobs}:
@@ -223,17 +226,24 @@ class Scheduler:
     async def _enqueue(self, plans: list[Enqueue], ahead: float = 0.0) -> int:
         """Enqueues what it can: a row that the database refuses must not hold up its neighbours."""
         try:
-            won = set(await self.store.enqueue(plans, ahead))
+            won, refused = await self.store.enqueue(plans, ahead)
         except StoreRefused as e:
             if len(plans) == 1:
                 return await self._give_up(plans[0], e)
             half = len(plans) // 2
             return await self._enqueue(plans[:half], ahead) + await self._enqueue(plans[half:], ahead)
         self.dispatcher.wake()
+        self._say_refused(refused)
+        known = set(won) - {row["id"] for row in refused}
         for p in plans:
-            if p.id in won:
+            if p.id in known:
                 self._say(p)
         return len(won)
+
+    def _say_refused(self, refused: list[dict[str, Any]]) -> None:
+        self.metrics.refused.inc(len(refused))
+        self.metrics.failed.inc(sum(row["became"] == "failed" for row in refused))
+        say_refused("a row", refused)
 
     async def _give_up(self, row: Enqueue, reason: StoreRefused) -> int:
         """It fails, and its series goes on; where that is refused too, it fails alone."""
@@ -241,7 +251,7 @@ class Scheduler:
         error = "The database refused to schedule this message. The operator's log says why."
         for failed in (row._replace(recipient=None, error=error), plan.failed(row, error)):
             with contextlib.suppress(StoreRefused):
-                return len(await self.store.enqueue([failed]))
+                return len((await self.store.enqueue([failed])).ids)
         return 0
 
     def _say(self, p: Enqueue) -> None:

@@ -37,6 +37,7 @@ class Status:
                 "connections": self.row["connections"] or [],
                 "unconfirmed": self.row["unconfirmed"] or [],
                 "stale_hand_overs": self.row["stale_hand_overs"],
+                "refused": self.row["refused"] or [],
                 "clock_skew_seconds": round(self.skew.total_seconds(), 3),
             },
             indent=2,
@@ -77,6 +78,11 @@ class Status:
             "Unconfirmed (settle with `resolve ID sent|failed|resend`)",
             ("id", "connection_id", "gateway", "attempts", "send_at", "error"),
             self.row["unconfirmed"] or [],
+        )
+        yield (
+            "Refused by the database, which has a rule against it (tried again by itself)",
+            ("id", "step", "reason", "tries", "again_at"),
+            self.row["refused"] or [],
         )
 
 

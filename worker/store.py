@@ -11,12 +11,14 @@ from worker.calls import (
     SETTLEMENT_ARGUMENTS,
     Agenda,
     Claim,
+    Done,
     Enqueue,
     Row,
     Settlement,
     columns,
     instant_or_none,
 )
+from worker.log import say_refused
 from worker.models import StatusUpdate
 from worker.times import parse_time
 
@@ -62,10 +64,11 @@ class Store:
             self.clock.observe(parse_time(reply.data[0]["db_now"]), reply.asked_at)
         return {row["id"]: row for row in reply.data}
 
-    async def enqueue(self, rows: Sequence[Enqueue], ahead: float = 0.0) -> list[str]:
-        """Returns the ids of the rows that were still as we read them. `ahead`: see `claim`."""
+    async def enqueue(self, rows: Sequence[Enqueue], ahead: float = 0.0) -> Done:
+        """Tells which rows were still as we read them. `ahead`: see `claim`."""
         arguments: Row = {"p_ahead_seconds": ahead, **columns(rows, ENQUEUE_ARGUMENTS)}
-        return await self._api.strings("enqueue_broadcast_jobs", arguments)
+        row, _ = await self._api.row("enqueue_broadcast_jobs", arguments)
+        return Done(row["enqueued"] or [], row["refused"] or [])
 
     async def claim(
         self,
@@ -101,20 +104,22 @@ class Store:
         if rows:
             name, arguments = "enqueue_and_claim_broadcast_jobs", arguments | columns(rows, ENQUEUE_ARGUMENTS)
         row, asked_at = await self._api.row(name, arguments)
-        return Claim(token, row["jobs"] or [], instant_or_none(row["next_ready_at"]), asked_at)
+        refused = row.get("refused") or []
+        return Claim(token, row["jobs"] or [], instant_or_none(row["next_ready_at"]), asked_at, refused)
 
-    async def record(self, settlements: Sequence[Settlement]) -> list[str]:
-        """Returns the jobs that were not ours to settle any more: they had been fenced out."""
+    async def record(self, settlements: Sequence[Settlement]) -> Done:
+        """Tells of the jobs that were not ours to settle any more: they had been fenced out."""
         arguments = columns(settlements, SETTLEMENT_ARGUMENTS)
 
         def aged() -> Row:  # also after an hour of trying, `sent_at` is when the gateway answered
             now = time.monotonic()
             return arguments | {"p_ages": [now - settlement.answered_at for settlement in settlements]}
 
-        return await self._api.strings("record_outcomes", aged)
+        row, _ = await self._api.row("record_outcomes", aged)
+        return Done(row["fenced_out"] or [], row["refused"] or [])
 
     async def rescue(self, handover_seconds: float) -> Row:
-        """What a dead daemon left behind: counts of rescued and expired, and the hand_overs that are to be added again.
+        """What a dead daemon left behind: counts of rescued and expired, the refused, and the hand_overs to add again.
 
         handover_seconds: when to come back to those.
         """
@@ -131,7 +136,7 @@ class Store:
         return row["back"] or [], instant_or_none(row["next_probe_at"])
 
     async def record_deliveries(self, updates: Sequence[StatusUpdate]) -> None:
-        """What a webhook told. Updates of messages that are not ours are left out."""
+        """What a webhook told. Updates of messages that are not ours, or that their rows refuse, are left out."""
         ours = [u for u in updates if u.job_id]
         arguments = columns(
             ours,
@@ -142,7 +147,8 @@ class Store:
                 "error": "p_errors",
             },
         )
-        await self._api.strings("record_deliveries", arguments)
+        row, _ = await self._api.row("record_deliveries", arguments)
+        say_refused("a receipt", row["refused"] or [])
 
     async def resolve(self, message_id: str, outcome: str) -> Row | None:
         """Settles an unconfirmed row; what was known of its attempt, or None where it was not unconfirmed."""

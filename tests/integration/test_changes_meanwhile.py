@@ -29,7 +29,7 @@ async def test_an_edit_after_the_row_was_read_wins_and_is_not_half_applied(db, p
 
     owner.update(row, message="New text")
 
-    assert await daemon.store.enqueue([stale]) == []
+    assert (await daemon.store.enqueue([stale])).ids == []
     assert message(db, row)["status"] == "pending"
     await daemon.scheduler.poll()
     await daemon.dispatcher.send_all()

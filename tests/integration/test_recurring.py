@@ -19,7 +19,7 @@ async def enqueue_at(daemon, row_id, now):
     """Plans and enqueues a row as a daemon would have done at `now`."""
     [row] = [row for row in await daemon.store.get_pending() if row["id"] == row_id]
     step = plan.plan(row, {"connection_exists": True}, daemon.scheduler.settings, now)
-    assert await daemon.store.enqueue([step]) == [row_id]
+    assert (await daemon.store.enqueue([step])).ids == [row_id]
 
 
 def successor(db, row_id):

@@ -339,7 +339,7 @@ def test_a_fenced_out_daemon_settles_nothing(db, theirs):
     job = job_of(db, row)
     told = "array[%s::uuid], array[%s::uuid], array['sent'], array['forged'], array[null], array[null::float], array[0]"
 
-    assert one(db, f"select record_outcomes({told})", job["id"], str(uuid4())) == job["id"]
+    assert one(db, f"select fenced_out from record_outcomes({told})", job["id"], str(uuid4())) == [job["id"]]
     assert status(db, row) == "processing"
     answered(db, row, "sent")
     assert status(db, row) == "sent"

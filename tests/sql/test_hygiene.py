@@ -40,6 +40,7 @@ def test_what_the_advisors_merely_mention_is_meant(db, advice):
         "private.connection_owners",
         "private.connection_state",
         "private.recipient_state",
+        "private.refused_rows",
         "public.broadcast_jobs",
         "public.broadcast_messages",
     }

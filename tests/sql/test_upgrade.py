@@ -228,7 +228,7 @@ def enqueue(db: Database, row: str, job: str) -> None:
     """As the daemon does it."""
     revision = stored(db, row)["revision"]
     arguments = [[row], [revision], [job], ["+919876500000"], *[[None]] * 4, [0], *[[None]] * 4]
-    assert db.execute(f"select enqueue_broadcast_jobs({', '.join(['%s'] * 13)})", arguments).rowcount == 1
+    assert len(one(db, f"select enqueued from enqueue_broadcast_jobs({', '.join(['%s'] * 13)})", *arguments)) == 1
 
 
 def test_5_the_node_worker_takes_over_again_and_gives_back(upstream, tmp_path):
