@@ -155,6 +155,8 @@ MATRIX = {
         lease_until           -     -      -      riu
         send_at               -     -      -      riu
         send_until            -     -      -      riu
+        retry_attempts        -     -      -      riu
+        retry_delay_seconds   -     -      -      riu
     """,
     "broadcast_messages": """
         column                anon  owner  other  service
