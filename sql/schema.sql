@@ -2,6 +2,78 @@
 
 CREATE SCHEMA private;
 
+CREATE TYPE private.beyond_limit_row AS (
+	id uuid,
+	connection_id text,
+	reason text
+);
+
+CREATE TYPE private.claim_terms AS (
+	token uuid,
+	lease_seconds double precision,
+	gateway text,
+	at timestamp with time zone,
+	lead double precision,
+	ahead interval,
+	retry_attempts integer,
+	retry_delay_seconds double precision
+);
+
+CREATE TYPE private.delivery AS (
+	job_id uuid,
+	message_id text,
+	status text,
+	error text
+);
+
+CREATE TYPE private.late_row AS (
+	id uuid,
+	handover_seconds double precision,
+	quietly boolean
+);
+
+CREATE TYPE private.planned_row AS (
+	id uuid,
+	revision integer,
+	job_id uuid,
+	recipient text,
+	error text,
+	timezone text,
+	anchor timestamp without time zone,
+	occurrence_at timestamp with time zone,
+	missed integer,
+	next_at timestamp with time zone,
+	next_after timestamp with time zone,
+	expires_at timestamp with time zone,
+	phone text,
+	soon timestamp with time zone,
+	place integer,
+	stage integer,
+	series_ends text
+);
+
+CREATE TYPE private.told_message AS (
+	job_id uuid,
+	scheduled_message_id uuid,
+	status text,
+	sent_at timestamp with time zone,
+	message_id text,
+	error text,
+	delivery_status text,
+	longest integer
+);
+
+CREATE TYPE private.told_row AS (
+	job_id uuid,
+	token uuid,
+	outcome text,
+	message_id text,
+	error text,
+	wait double precision,
+	answered_at timestamp with time zone,
+	quietly boolean
+);
+
 CREATE FUNCTION private.announce_connection() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -152,11 +224,17 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway te
             select j.id, j.scheduled_message_id, j.recipient, j.available_at from public.broadcast_jobs as j
             where j.connection_id = t.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
                 and j.available_at <= case when t.step is null then p_now + p_ahead else p_now end and (j.expires_at is null or j.expires_at > p_now)
+                and j.id <> all(array(
+                    select r.id from private.refused_rows as r where r.step = 'claim' and r.again_at > p_now
+                ))
                 -- What is tried to find out about the connection is one that nothing is held against, if there is one.
                 and (not t.is_on_trial or j.refused_at is null or not exists (
                     select from public.broadcast_jobs as f
                     where f.connection_id = t.connection_id and f.status = 'queued' and f.scheduled_message_id is not null
                         and f.available_at <= p_now and f.refused_at is null
+                        and f.id <> all(array(
+                            select r.id from private.refused_rows as r where r.step = 'claim' and r.again_at > p_now
+                        ))
                 ))
             order by j.available_at, j.id
             limit case when t.slots = 0 then 0 when t.is_on_trial then 1 else least(
@@ -291,35 +369,254 @@ CREATE FUNCTION private.daily_limit(p_settings public.connection_settings, p_day
     end
 $$;
 
-CREATE FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with time zone, p_gateway text) RETURNS void
-    LANGUAGE sql
+CREATE FUNCTION private.deliver_rows(p_rows private.delivery[]) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    v_done jsonb;
+begin
+    with given as materialized (
+        select distinct on (g.job_id) g.job_id, g.message_id, g.status, g.error
+        from unnest(p_rows) as g
+        where g.status in ('sent', 'delivered', 'read', 'failed')
+        order by g.job_id, array_position(array['read', 'delivered', 'failed', 'sent'], g.status)
+    ),
+    held as materialized (
+        select g.*, j.status as job_status, j.scheduled_message_id
+        from given as g
+        cross join lateral (select w.status, w.scheduled_message_id from public.broadcast_jobs as w where w.id = g.job_id limit 1 for update) as j
+    ),
+    settled as (
+        update public.broadcast_jobs as j
+        set status = case when h.status = 'failed' then 'failed' else 'completed' end, progress = 100, completed_at = now(), updated_at = now()
+        from held as h
+        where j.id = any(array[h.job_id]) and h.job_status in ('sending', 'unconfirmed')
+        returning j.id
+    ),
+    told as (
+        update public.broadcast_messages as m
+        set delivery_status = h.status,
+            status = case when d.id is null then m.status when h.status = 'failed' then 'failed' else 'sent' end,
+            message_id = coalesce(m.message_id, h.message_id),
+            error = case when h.status = 'failed' then coalesce(h.error, 'WhatsApp gave no reason.') end,
+            sent_at = case when d.id is not null and h.status <> 'failed' then now() else m.sent_at end,
+            updated_at = now()
+        from held as h
+        left join settled as d on d.id = h.job_id
+        where m.job_id = any(array[h.job_id])
+            and coalesce(array_position(array['sent', 'failed', 'delivered', 'read'], m.delivery_status), 0)
+            < array_position(array['sent', 'failed', 'delivered', 'read'], h.status)
+    ),
+    shown as (
+        update public.scheduled_messages as s
+        set delivery_status = h.status, updated_at = now(),
+            error = case when h.status = 'failed' then left('Accepted, but not delivered: ' || coalesce(h.error, 'WhatsApp gave no reason.'), 2000) end
+        from held as h
+        where s.id = any(array[h.scheduled_message_id]) and s.broadcast_job_id = h.job_id and h.job_status = 'completed' and s.status = 'sent'
+            and coalesce(array_position(array['sent', 'failed', 'delivered', 'read'], s.delivery_status), 0)
+            < array_position(array['sent', 'failed', 'delivered', 'read'], h.status)
+    )
+    select jsonb_agg(h.job_id)
+    into v_done
+    from held as h;
+    return v_done;
+end
+$$;
+
+CREATE FUNCTION private.enqueue_rows(p_rows private.planned_row[]) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $_$
+declare
+    v_done jsonb;
+begin
+    with won as materialized (
+        select s.*, g.job_id, g.recipient, g.error as refusal, g.series_ends, g.timezone as zone, g.anchor, g.occurrence_at as occurrence,
+            g.missed as missed_now, g.next_at, g.next_after, g.expires_at,
+            case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id
+        from unnest(p_rows) as g
+        cross join lateral (select r.* from public.scheduled_messages as r where r.id = g.id limit 1 for update skip locked) as s
+        where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= g.soon
+            and (g.phone is null or exists (
+                select 1 from public.contacts as c
+                where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
+                    and c.owner_id in (s.owner_id, s.created_by) and c.phone_number = g.phone and c.is_blocked is not true
+            ))
+    ),
+    job as (
+        insert into public.broadcast_jobs (
+            id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id, type, message, media_url, caption, media,
+            asset_id, user_id, schedule, status, total_contacts, available_at, expires_at, broadcast_name, isprivatemessage
+        )
+        select w.job_id, w.id, case when w.is_recurring then coalesce(w.series_id, w.id) end, w.connection_id, w.recipient,
+            array[w.recipient], w.contact_id, w.type, w.message, w.media_url, w.caption, w.media::text,
+            w.asset_id, coalesce(w.owner_id, w.created_by), w.scheduled_at, 'queued', 1, greatest(now(), w.scheduled_at), w.expires_at,
+            'scheduled message', true
+        from won as w
+        where w.refusal is null
+        on conflict (id) do nothing
+    ),
+    message as (
+        insert into public.broadcast_messages (id, job_id, scheduled_message_id, contact, message, type, media_url, caption, status)
+        -- Digits alone, also of a WhatsApp id: by them the Node worker finds the row.
+        select w.job_id, w.job_id, w.id, regexp_replace(split_part(w.recipient, '@', 1), '\D', '', 'g'),
+            w.message, w.type, w.media_url, w.caption, 'waiting'
+        from won as w
+        where w.refusal is null
+        on conflict (id) do nothing
+    ),
+    successor as (
+        insert into public.scheduled_messages (
+            id, connection_id, contact_id, message, type, media_url, caption, media, asset_id, created_by, owner_id, is_recurring,
+            recurrence_pattern, recurrence_end_at, timezone, series_id, series_anchor, occurrence_at, scheduled_at, next_scheduled_at
+        )
+        select w.new_id, w.connection_id, w.contact_id, w.message, w.type, w.media_url, w.caption, w.media, w.asset_id, w.created_by,
+            w.owner_id, true, w.recurrence_pattern, w.recurrence_end_at, w.zone, coalesce(w.series_id, w.id), w.anchor, w.next_at, w.next_at,
+            w.next_after
+        from won as w
+        where w.new_id is not null
+        on conflict (series_id, occurrence_at) where series_id is not null do nothing
+    ),
+    -- An earlier occurrence that still waits would go out together with this one. Not a later one: this may be the retry of an
+    -- old one; and not when this one fails: then the earlier is all there is.
+    superseded as (
+        update public.broadcast_jobs as j
+        set status = 'cancelled', completed_at = now(), updated_at = now()
+        from (
+            select e.id from public.broadcast_jobs as e
+            join won as w on e.series_id = any(array[w.series_id]) and e.id <> w.job_id
+            join public.scheduled_messages as m on m.id = any(array[e.scheduled_message_id]) and m.occurrence_at < w.occurrence
+            where e.status = 'queued' and w.series_id is not null and w.refusal is null
+            for update of e skip locked
+        ) as earlier
+        where j.id = any(array[earlier.id])
+        returning j.id
+    ),
+    told as (
+        update public.broadcast_messages as m
+        set status = 'failed', error = 'Superseded: it still waited when the next occurrence of its series fell due.', updated_at = now()
+        from superseded
+        where m.job_id = any(array[superseded.id])
+    ),
+    changed as (
+        update public.scheduled_messages as s
+        set status = case when w.refusal is null then 'processing' else 'failed' end,
+            due_at = null,
+            error = coalesce(w.refusal, w.series_ends),
+            broadcast_job_id = case when w.refusal is null then w.job_id end,
+            timezone = coalesce(w.zone, s.timezone),
+            series_id = case when w.anchor is not null then coalesce(s.series_id, s.id) else s.series_id end,
+            series_anchor = w.anchor,
+            occurrence_at = w.occurrence,
+            scheduled_at = case when w.missed_now > 0 then w.occurrence else s.scheduled_at end,
+            missed = w.missed_now,
+            next_id = coalesce(s.next_id, w.new_id),
+            next_scheduled_at = w.next_at,
+            updated_at = now()
+        from won as w
+        where s.id = any(array[w.id])
+        returning s.id, s.connection_id, s.status, s.scheduled_at
+    )
+    select jsonb_agg(jsonb_build_array(c.id, case when c.status = 'processing' then c.connection_id end, greatest(now(), c.scheduled_at)))
+    into v_done
+    from changed as c;
+    return v_done;
+end
+$_$;
+
+CREATE FUNCTION private.expire_rows(p_rows private.late_row[]) RETURNS jsonb
+    LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
+declare
+    v_done jsonb;
+begin
+    with too_late as (
+        update public.broadcast_jobs as j
+        set status = 'failed', completed_at = now(), updated_at = now()
+        from unnest(p_rows) as g
+        where j.id = any(array[g.id]) and j.status = 'queued'
+        returning j.id, j.scheduled_message_id
+    ),
+    told_too_late as (
+        update public.broadcast_messages as m
+        set status = 'failed', updated_at = now(),
+            error = 'Not sent in time. It waited for: ' || coalesce(s.waiting_reason, s.error, 'its turn on this connection') || '.'
+        from too_late
+        join public.scheduled_messages as s on s.id = any(array[too_late.scheduled_message_id])
+        where m.job_id = any(array[too_late.id])
+    )
+    select jsonb_agg('expired'::text) into v_done from too_late;
+    return v_done;
+end
+$$;
+
+CREATE FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with time zone, p_gateway text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+    v_strict constant text[] := array(
+        select se.connection_id from public.connection_settings as se where se.connection_id = any(p_turn) and se.at_daily_limit = 'fail'
+    );
+    v_rows private.beyond_limit_row[];
+begin
+    if v_strict = '{}' then
+        return;
+    end if;
+    v_rows := array(
+        select row(w.id, p.connection_id, p.blocked_reason)::private.beyond_limit_row
+        from private.situation(v_strict, p_now, p_gateway) as p
+        cross join lateral (
+            select q.id from public.broadcast_jobs as q
+            where q.connection_id = p.connection_id and q.status = 'queued' and q.scheduled_message_id is not null and q.available_at <= p_now
+                and q.id <> all(array(
+                    select r.id from private.refused_rows as r where r.step = 'claim' and r.again_at > p_now
+                ))
+            order by q.available_at, q.id limit 1000 for update skip locked
+        ) as w
+        where p.fails
+    );
+    perform private.put_aside(
+        'claim', array_agg((v_rows[r.place]).id), array_agg(r.code), array_agg(r.reason), null, array_agg((v_rows[r.place]).connection_id)
+    )
+    from private.try_rows('fail_rows', v_rows, false) as t
+    cross join lateral jsonb_to_recordset(t.refused) as r (place integer, code text, reason text);
+end
+$$;
+
+CREATE FUNCTION private.fail_rows(p_rows private.beyond_limit_row[]) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+begin
     with failed as (
         update public.broadcast_jobs as j
         set status = 'failed', completed_at = now(), updated_at = now()
-        from (
-            select w.id, p.blocked_reason
-            from private.situation(array(
-                select se.connection_id from public.connection_settings as se where se.connection_id = any(p_turn) and se.at_daily_limit = 'fail'
-            ), p_now, p_gateway) as p
-            cross join lateral (
-                select q.id from public.broadcast_jobs as q
-                where q.connection_id = p.connection_id and q.status = 'queued' and q.scheduled_message_id is not null and q.available_at <= p_now
-                order by q.available_at, q.id limit 1000 for update skip locked
-            ) as w
-            where p.fails
-        ) as beyond
+        from unnest(p_rows) as beyond
         where j.id = any(array[beyond.id])
-        returning j.id, beyond.blocked_reason
+        returning j.id, beyond.reason
     )
     update public.broadcast_messages as m
-    set status = 'failed', error = 'Not sent: ' || failed.blocked_reason || '.', updated_at = now()
+    set status = 'failed', error = 'Not sent: ' || failed.reason || '.', updated_at = now()
     from failed
-    where m.job_id = any(array[failed.id])
+    where m.job_id = any(array[failed.id]);
+    return '[]';
+end
 $$;
 
 CREATE TABLE public.scheduled_messages (
@@ -580,6 +877,101 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.have_turn(p_turn text[], p_seats integer, p_terms private.claim_terms) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    perform private.fail_beyond_limit(p_turn, p_terms.at, p_terms.gateway);
+    perform private.take_jobs(
+        p_turn, p_terms.token, p_seats, p_terms.lease_seconds, p_terms.gateway, p_terms.at, p_terms.lead, p_terms.ahead,
+        p_terms.retry_attempts, p_terms.retry_delay_seconds
+    );
+    perform private.put_back(p_turn, p_terms.at, p_terms.gateway, p_terms.lead, false);
+end
+$$;
+
+CREATE FUNCTION private.have_turn_slowly(p_connection text, p_seats integer, p_terms private.claim_terms) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_job uuid;
+    v_code text;
+    v_reason text;
+begin
+    perform private.fail_beyond_limit(array[p_connection], p_terms.at, p_terms.gateway);
+    for _ in 1..p_seats loop
+        select c.id into v_job
+        from private.choose_jobs(array[p_connection], 1, p_terms.gateway, p_terms.at, p_terms.lead, p_terms.ahead) as c;
+        exit when v_job is null;
+        begin
+            perform private.take_jobs(
+                array[p_connection], p_terms.token, 1, p_terms.lease_seconds, p_terms.gateway, p_terms.at, p_terms.lead, p_terms.ahead,
+                p_terms.retry_attempts, p_terms.retry_delay_seconds
+            );
+        exception when others then
+            get stacked diagnostics v_code = returned_sqlstate, v_reason = message_text;
+            if private.stops_everybody(v_code) then
+                raise;
+            end if;
+            perform private.put_aside('claim', array[v_job], array[v_code], array[left(v_reason, 500)], null, array[p_connection]);
+        end;
+    end loop;
+    begin
+        perform private.put_back(array[p_connection], p_terms.at, p_terms.gateway, p_terms.lead, false);
+    exception when others then
+        if private.stops_everybody(sqlstate) then
+            raise;
+        end if;
+        perform private.put_back(array[p_connection], p_terms.at, p_terms.gateway, p_terms.lead, true);
+    end;
+end
+$$;
+
+CREATE FUNCTION private.have_turns(p_turn text[], p_seats integer, p_terms private.claim_terms) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_share constant integer := ceil(p_seats::numeric / cardinality(p_turn));
+    v_connection text;
+    v_code text;
+    v_reason text;
+begin
+    begin
+        perform private.have_turn(p_turn, p_seats, p_terms);
+        return;
+    exception when others then
+        if private.stops_everybody(sqlstate) then
+            raise;
+        end if;
+    end;
+    foreach v_connection in array p_turn loop
+        begin
+            perform private.have_turn(array[v_connection], v_share, p_terms);
+            continue;
+        exception when others then
+            if private.stops_everybody(sqlstate) then
+                raise;
+            end if;
+        end;
+        begin
+            perform private.have_turn_slowly(v_connection, v_share, p_terms);
+        exception when others then
+            get stacked diagnostics v_code = returned_sqlstate, v_reason = message_text;
+            if private.stops_everybody(v_code) then
+                raise;
+            end if;
+            update private.connection_state as c
+            set ready_at = p_terms.at + interval '1 minute', waiting_until = p_terms.at + interval '1 minute',
+                waiting_reason = 'the database refuses to reckon with this connection: ' || left(v_reason, 300)
+            where c.connection_id = v_connection;
+        end;
+    end loop;
+end
+$$;
+
 CREATE FUNCTION private.hear_node_worker(p_job_id uuid, p_meaning text, p_words text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -651,6 +1043,13 @@ CREATE FUNCTION private.is_suspended(p_user jsonb) RETURNS boolean
     SET search_path TO ''
     AS $$
     select p_user ->> 'deleted_at' is not null or coalesce((p_user ->> 'banned_until')::timestamptz > now(), false)
+$$;
+
+CREATE FUNCTION private.is_the_rows_fault(p_code text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select left(p_code, 2) not in ('08', '0A', '25', '26', '28', '40', '42', '53', '55', '57', '58', 'F0', 'XX')
 $$;
 
 CREATE FUNCTION private.lose_deleted_job() RETURNS trigger
@@ -789,8 +1188,24 @@ CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
     SET enable_bitmapscan TO 'off'
     AS $$
     select least(
-        (select min(j.lease_until) from public.broadcast_jobs as j where j.status in ('sending', 'handed_over')),
-        (select min(j.expires_at) from public.broadcast_jobs as j where j.status = 'queued')
+        (
+            select j.lease_until from public.broadcast_jobs as j
+            where j.status in ('sending', 'handed_over') and j.lease_until is not null
+                and j.id <> all(array(
+                    select r.id from private.refused_rows as r
+                    where r.step = 'record' or (r.step = 'rescue' and r.again_at > now())
+                ))
+            order by j.lease_until limit 1
+        ),
+        (
+            select j.expires_at from public.broadcast_jobs as j
+            where j.status = 'queued' and j.expires_at is not null
+                and j.id <> all(array(
+                    select r.id from private.refused_rows as r where r.step = 'rescue' and r.again_at > now()
+                ))
+            order by j.expires_at limit 1
+        ),
+        (select min(r.again_at) from private.refused_rows as r where r.step in ('record', 'settle', 'rescue'))
     )
 $$;
 
@@ -805,6 +1220,52 @@ CREATE FUNCTION private.next_probe(p_but text[] DEFAULT '{}'::text[]) RETURNS ti
         select c.probe_at from private.connection_state as c
         where c.probe_at is not null and c.connection_id <> all(p_but) order by c.probe_at limit 1
     ) as d
+$$;
+
+CREATE FUNCTION private.note_done(p_done jsonb) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    select private.note_outcomes(
+        array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at),
+        array_agg(d.recipient), array_agg(d.id)
+    )
+    from jsonb_to_recordset(p_done) as d (
+        connection_id text, outcome text, error text, available_at timestamptz, send_at timestamptz, recipient text, id uuid
+    )
+$$;
+
+CREATE FUNCTION private.note_or_leave(p_done jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_connection text;
+begin
+    if p_done = '[]' then
+        return;
+    end if;
+    begin
+        perform private.note_done(p_done);
+    exception when others then
+        if private.stops_everybody(sqlstate) then
+            raise;
+        end if;
+        for v_connection in
+            select distinct d ->> 'connection_id' from jsonb_array_elements(p_done) as d order by 1
+        loop
+            begin
+                perform private.note_done((
+                    select jsonb_agg(d) from jsonb_array_elements(p_done) as d where d ->> 'connection_id' = v_connection
+                ));
+            exception when others then
+                if private.stops_everybody(sqlstate) then
+                    raise;
+                end if;
+            end;
+        end loop;
+    end;
+end
 $$;
 
 CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) RETURNS void
@@ -926,7 +1387,22 @@ CREATE FUNCTION private.probe_delay(p_failed integer) RETURNS interval
     select make_interval(secs => least(300, 2 * power(2, least(p_failed, 10))))
 $$;
 
-CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) RETURNS void
+CREATE FUNCTION private.put_aside(p_step text, p_ids uuid[], p_codes text[], p_reasons text[], p_outcomes jsonb[], p_connections text[] DEFAULT NULL::text[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    insert into private.refused_rows as r (step, id, code, reason, again_at, outcome, connection_id)
+    select p_step, given.id, given.code, given.reason, now() + interval '10 seconds', given.outcome, given.connection_id
+    from unnest(p_ids, p_codes, p_reasons, p_outcomes, p_connections) as given (id, code, reason, outcome, connection_id)
+    order by given.id
+    on conflict (id, step) do update
+    set code = excluded.code, reason = excluded.reason, tries = r.tries + 1, outcome = excluded.outcome,
+        again_at = now() + make_interval(secs => least(
+            case when private.is_the_rows_fault(excluded.code) then 3600 else 60 end, 10 * power(2, least(r.tries, 10))
+        ))
+$$;
+
+CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision, p_quietly boolean) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
@@ -974,7 +1450,7 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
                     and not (w.waiting_until >= u.available_at and u.available_at > greatest(p_now, u.blocked_until))
                 limit 1 for no key update skip locked
             ) as m
-            where u.is_certain or u.until > p_now + interval '1 second'
+            where not p_quietly and (u.is_certain or u.until > p_now + interval '1 second')
         ) as u
         where s.id = any(array[u.id])
     )
@@ -985,7 +1461,7 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
         ready_at = case
             when last.place = p.enough then p_now
             when st.paused_reason is not null and not st.is_on_trial then 'infinity'
-            else greatest(p_now, case when p.blocked_reason is null then p.look_at when not p.fails then p.blocked_until end, coalesce(next_job.available_at, 'infinity'))
+            else greatest(p_now, case when p.blocked_reason is null then p.look_at when not p.fails then p.blocked_until end, least(next_job.available_at, aside.again_at, 'infinity'))
         end
     from paced as p
     left join lateral (select u.* from untold as u where u.connection_id = p.connection_id order by u.place desc limit 1) as last on true
@@ -993,9 +1469,158 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
         select j.available_at from public.broadcast_jobs as j
         where j.connection_id = p.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
             and (j.expires_at is null or j.expires_at > p_now)
+            and j.id <> all(array(
+                select r.id from private.refused_rows as r where r.step = 'claim' and r.again_at > p_now
+            ))
         order by j.available_at limit 1
     ) as next_job on true
+    left join lateral (
+        select r.again_at from private.refused_rows as r
+        where r.step = 'claim' and r.connection_id = p.connection_id and r.again_at > p_now order by r.again_at limit 1
+    ) as aside on true
     where st.connection_id = any(array[p.connection_id])
+$$;
+
+CREATE FUNCTION private.record_or_put_aside(p_rows private.told_row[]) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_rows private.told_row[] := p_rows;
+    v_done jsonb;
+    v_more jsonb;
+    v_refused jsonb;
+begin
+    select t.done, t.refused into v_done, v_refused from private.try_rows('record_rows', v_rows, false) as t;
+    if v_refused <> '[]' then
+        select array_agg(row(g.job_id, g.token, g.outcome, g.message_id, g.error, g.wait, g.answered_at, true)::private.told_row)
+        into v_rows
+        from jsonb_to_recordset(v_refused) as r (place integer)
+        cross join lateral (select (v_rows[r.place]).*) as g;
+        select v_done || t.done, t.refused into v_done, v_refused from private.try_rows('record_rows', v_rows, false) as t;
+    end if;
+    if v_refused <> '[]' then
+        perform private.put_aside('record', array_agg((v_rows[r.place]).job_id), array_agg(r.code), array_agg(r.reason),
+            array_agg(to_jsonb(v_rows[r.place])))
+        from jsonb_to_recordset(v_refused) as r (place integer, code text, reason text);
+    end if;
+    perform private.note_or_leave(v_done);
+    return (
+        select jsonb_agg(jsonb_build_object('id', (v_rows[r.place]).job_id, 'code', r.code, 'reason', r.reason))
+        from jsonb_to_recordset(v_refused) as r (place integer, code text, reason text)
+    );
+end
+$$;
+
+CREATE FUNCTION private.record_rows(p_rows private.told_row[]) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    v_done jsonb;
+begin
+    with given as (
+        select * from unnest(p_rows) as g order by g.job_id -- like record_deliveries: else the two could wait for each other
+    ),
+    -- Found by its key, whatever the statistics say of statuses.
+    held as materialized (
+        select g.*, j.status, j.wanted, case when j.gateway = 'bullmq' and g.outcome = 'unconfirmed' then 'handed_over' else g.outcome end as meaning
+        from given as g
+        cross join lateral (
+            select w.status, w.lease_token, w.gateway, case when g.outcome not in ('sent', 'failed', 'unconfirmed', 'handed_over') then exists (
+                select 1 from public.scheduled_messages as s
+                where s.id = w.scheduled_message_id and s.broadcast_job_id = w.id and s.status = 'processing'
+            ) end as wanted
+            from public.broadcast_jobs as w where w.id = g.job_id limit 1 for update
+        ) as j
+        where j.lease_token = g.token and (
+            j.status in ('sending', 'unconfirmed')
+            or (j.gateway = 'bullmq' and g.outcome in ('handed_over', 'unconfirmed') and j.status in ('handed_over', 'active', 'completed', 'failed'))
+        )
+    ),
+    -- What is unconfirmed never goes back to the queue, also when a late answer says that it could; nor does what was
+    -- cancelled or deleted meanwhile.
+    settled as (
+        update public.broadcast_jobs as j
+        set status = case
+                when g.outcome = 'sent' then 'completed'
+                when g.meaning in ('unconfirmed', 'handed_over') then g.meaning
+                when g.outcome = 'failed' or j.status = 'unconfirmed' then 'failed'
+                when not g.wanted then 'cancelled'
+                else 'queued'
+            end,
+            -- Without a wait it keeps its place in the line.
+            available_at = case
+                when g.meaning = 'handed_over' then j.available_at
+                -- One that costs no try must not be first again at once, for ever.
+                when g.outcome in ('throttled_recipient', 'throttled_connection') then now() + make_interval(secs => greatest(1, g.wait))
+                when g.wait > 0 then now() + make_interval(secs => g.wait)
+                else j.available_at
+            end,
+            attempts = j.attempts - (g.outcome in ('throttled_recipient', 'throttled_connection', 'stopped', 'released'))::integer,
+            throttled = j.throttled + (g.outcome = 'throttled_recipient')::integer,
+            refusal = case when g.outcome = 'stopped' then left(g.error, 500) else j.refusal end,
+            lease_until = case when g.meaning = 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) end,
+            sent_count = (g.outcome = 'sent')::integer,
+            failed_count = (g.outcome = 'failed')::integer,
+            progress = case when g.outcome in ('sent', 'failed') then 100 else j.progress end,
+            completed_at = case when g.outcome in ('sent', 'failed') then g.answered_at end,
+            updated_at = now()
+        from held as g
+        where j.id = any(array[g.job_id])
+            -- The worker may have said already that nobody knows.
+            and (g.status = 'sending' or (g.status = 'unconfirmed' and g.meaning <> 'handed_over'))
+        returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at, g.outcome, g.message_id, g.error, g.answered_at, g.quietly
+    ),
+    told as (
+        update public.broadcast_messages as m
+        set status = case d.status when 'completed' then 'sent' else d.status end,
+            message_id = d.message_id, updated_at = now(),
+            error = case
+                when d.status = 'failed' and d.outcome <> 'failed' then 'Not sent, and not tried again, because the worker was held up for too long'
+                    || coalesce(': ' || regexp_replace(d.error, '^try .*? UTC: ', ''), '.')
+                else d.error
+            end,
+            sent_at = case when d.status = 'completed' then d.answered_at end
+        from settled as d
+        where m.job_id = any(array[d.id]) and d.status in ('completed', 'failed', 'unconfirmed', 'cancelled')
+        returning m.job_id
+    ),
+    -- Somebody has deleted the message: then the row hears it itself.
+    untold as (
+        update public.scheduled_messages as s
+        set status = case d.status when 'completed' then 'sent' else d.status end,
+            message_id = coalesce(d.message_id, s.message_id),
+            error = d.error,
+            sent_at = case when d.status = 'completed' then d.answered_at end,
+            updated_at = now()
+        from settled as d
+        where d.status in ('completed', 'failed', 'unconfirmed') and d.id not in (select t.job_id from told as t)
+            and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id
+            and s.status in ('processing', 'unconfirmed')
+    ),
+    waits as (
+        update public.scheduled_messages as s
+        set error = case when d.outcome = 'retry' then left(d.error, 2000) end,
+            waiting_reason = case when d.outcome <> 'retry' then left(d.error, 500) end,
+            waiting_until = case when d.outcome <> 'retry' then d.available_at end,
+            updated_at = now()
+        from settled as d
+        where d.error is not null and d.status = 'queued' and not d.quietly and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id and s.status = 'processing'
+    )
+    select jsonb_agg(to_jsonb(d))
+    into v_done
+    from (
+        select s.connection_id, s.outcome, s.error, s.available_at, s.send_at, s.recipient, s.id from settled as s
+        -- Of what went out the connection is told only where it has been stopped since anything else did.
+        where s.outcome not in ('sent', 'unconfirmed', 'handed_over') or exists (
+            select from private.connection_state as c where c.connection_id = any(array[s.connection_id]) and c.resumed_at is not null
+        )
+    ) as d;
+    return v_done;
+end
 $$;
 
 CREATE FUNCTION private.refuse_nonsense() RETURNS trigger
@@ -1048,6 +1673,116 @@ begin
     ) then
         raise exception 'This message is % and cannot be made %.', p_old, p_new using errcode = 'PT409';
     end if;
+end
+$$;
+
+CREATE FUNCTION private.rescue_rows(p_rows private.late_row[]) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+    v_done jsonb;
+begin
+    with late as materialized (
+        select j.id, j.scheduled_message_id, j.gateway, j.status, j.lease_until, g.handover_seconds, g.quietly
+        from unnest(p_rows) as g
+        join public.broadcast_jobs as j on j.id = any(array[g.id])
+    ),
+    unconfirmed as (
+        update public.broadcast_jobs as j
+        set status = 'unconfirmed', updated_at = now()
+        from late
+        where j.id = any(array[late.id]) and late.status = 'sending' and late.gateway is distinct from 'bullmq'
+        returning j.id, late.lease_until
+    ),
+    told_unconfirmed as (
+        update public.broadcast_messages as m
+        set status = 'unconfirmed', updated_at = now(),
+            error = 'It may have been sent: the sender stopped while it was sending, at about '
+                || to_char(unconfirmed.lease_until at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS') || ' UTC at the latest.'
+        from unconfirmed
+        where m.job_id = any(array[unconfirmed.id])
+    ),
+    handed_over as (
+        update public.broadcast_jobs as j
+        set status = case when l.wanted then 'handed_over' else 'cancelled' end,
+            -- What may never have reached Redis is looked at once more, soon.
+            lease_until = case when j.send_at > now() - interval '1 day' then now()
+                + make_interval(secs => case when l.status = 'sending' then least(60, l.handover_seconds) else l.handover_seconds end) end,
+            updated_at = now()
+        from (
+            select late.*, exists (
+                select 1 from public.scheduled_messages as s
+                where s.id = late.scheduled_message_id and s.broadcast_job_id = late.id and s.status = 'processing'
+            ) as wanted
+            from late
+        ) as l
+        where j.id = any(array[l.id]) and l.gateway = 'bullmq'
+        returning j.*, l.status as former_status, l.quietly
+    ),
+    told_handed_over as (
+        update public.scheduled_messages as s
+        set waiting_reason = 'the broadcast worker has had it since ' || to_char(h.send_at at time zone 'utc', 'YYYY-MM-DD HH24:MI')
+                || ' UTC and has not told what became of it',
+            updated_at = now()
+        from handed_over as h
+        where h.former_status = 'handed_over' and not h.quietly and s.id = any(array[h.scheduled_message_id]) and s.broadcast_job_id = h.id and s.status = 'processing'
+    )
+    select (select coalesce(jsonb_agg('unconfirmed'::text), '[]') from unconfirmed) || coalesce(jsonb_agg(to_jsonb(again)), '[]')
+    into v_done
+    from (
+        select h.id, h.scheduled_message_id, h.connection_id, h.recipient, h.type, h.message, h.media_url, h.caption, h.media, h.asset_id,
+            h.user_id as owner_id, h.attempts, h.throttled, h.gateway, null as sender, to_jsonb(c) ->> 'api_key' as api_key
+        from handed_over as h
+        left join public.connections as c on c.id = any(array[h.connection_id])
+        where h.status = 'handed_over' and h.lease_until is not null
+    ) as again;
+    return v_done;
+end
+$$;
+
+CREATE FUNCTION private.retry_refused() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+    v_due private.refused_rows[];
+begin
+    v_due := array(
+        select r from private.refused_rows as r
+        where r.step in ('record', 'settle') and r.again_at <= now()
+        order by r.again_at limit 200 for update skip locked
+    );
+    if v_due <> '{}' then
+        perform private.record_or_put_aside(array(
+            select jsonb_populate_record(null::private.told_row, r.outcome) from unnest(v_due) as r where r.step = 'record' order by r.id
+        ));
+        -- It says so once more.
+        update public.broadcast_messages as m set updated_at = now()
+        from unnest(v_due) as r
+        where r.step = 'settle' and m.job_id = any(array[r.id]);
+        -- But those that were put aside anew.
+        delete from private.refused_rows as r
+        using unnest(v_due) as d
+        where r.id = any(array[d.id]) and r.step = d.step and r.again_at = d.again_at;
+    end if;
+    delete from private.refused_rows as r
+    where (r.id, r.step) in (
+        select o.id, o.step from private.refused_rows as o
+        where o.step in ('enqueue', 'claim', 'rescue') and o.again_at <= now()
+            and not exists (select 1 from public.scheduled_messages as s where o.step = 'enqueue' and s.id = o.id and s.status = 'pending')
+            and not exists (
+                select 1 from public.broadcast_jobs as j
+                where o.step <> 'enqueue' and j.id = o.id and j.status in ('queued', 'sending', 'handed_over')
+            )
+        order by o.again_at limit 1000 for update skip locked
+    );
 end
 $$;
 
@@ -1197,6 +1932,35 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.settle_rows(p_rows private.told_message[]) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    update public.scheduled_messages as s
+    set status = case n.status when 'sent' then 'sent' when 'unconfirmed' then 'unconfirmed' else 'failed' end,
+        sent_at = case when n.status = 'sent' then coalesce(n.sent_at, now()) end,
+        message_id = case when n.status = 'sent' then left(coalesce(n.message_id, n.job_id::text), least(512, n.longest)) end,
+        error = case
+            when n.status <> 'sent' then left(coalesce(nullif(n.error, ''), 'The sender gave no reason.'), least(2000, n.longest))
+            when s.error like 'The series ends with this message%' then s.error
+        end,
+        delivery_status = coalesce(n.delivery_status, s.delivery_status),
+        waiting_reason = null,
+        waiting_until = null,
+        updated_at = now()
+    from unnest(p_rows) as n
+    where s.id = any(array[n.scheduled_message_id])
+        and n.status in ('sent', 'failed', 'skipped', 'unconfirmed')
+        and s.broadcast_job_id = n.job_id
+        -- Cancelled while it was being sent, it may have gone out: then that is what the row says.
+        and (s.status in ('processing', 'unconfirmed', 'in_queue') or (s.status = 'cancelled' and n.status in ('sent', 'unconfirmed')));
+    return '[]';
+end
+$$;
+
 CREATE FUNCTION private.settle_scheduled_messages() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -1205,6 +1969,8 @@ CREATE FUNCTION private.settle_scheduled_messages() RETURNS trigger
     AS $$
 declare
     v_heard uuid[];
+    v_rows private.told_message[];
+    v_refused jsonb;
 begin
     -- What a Node worker calls failed may have gone out, or may be tried again (20261126001310).
     select array_agg(n.job_id) into v_heard
@@ -1217,27 +1983,38 @@ begin
         from changed as n where n.job_id = any (v_heard);
     end if;
 
-    update public.scheduled_messages as s
-    set status = case n.status when 'sent' then 'sent' when 'unconfirmed' then 'unconfirmed' else 'failed' end,
-        sent_at = case when n.status = 'sent' then coalesce(n.sent_at, now()) end,
-        -- As json, because upstream has had message_ids as text and as text[].
-        message_id = case
-            when n.status = 'sent' then left(coalesce(
-                n.message_id, to_jsonb(n) #>> '{message_ids,0}', nullif(to_jsonb(n) ->> 'message_ids', '[]'), n.job_id::text
-            ), 512)
-        end,
-        error = case when n.status <> 'sent' then left(coalesce(nullif(n.error, ''), 'The sender gave no reason.'), 2000) end,
-        delivery_status = coalesce(n.delivery_status, s.delivery_status),
-        waiting_reason = null,
-        waiting_until = null,
-        updated_at = now()
+    select array_agg(
+        row(
+            n.job_id, n.scheduled_message_id, n.status, n.sent_at,
+            -- As json, because upstream has had message_ids as text and as text[].
+            coalesce(n.message_id, to_jsonb(n) #>> '{message_ids,0}', nullif(to_jsonb(n) ->> 'message_ids', '[]')),
+            n.error, n.delivery_status, null
+        )::private.told_message
+        order by n.scheduled_message_id
+    )
+    into v_rows
     from changed as n
-    where s.id = any(array[n.scheduled_message_id])
-        and n.status in ('sent', 'failed', 'skipped', 'unconfirmed')
-        and n.job_id <> all (coalesce(v_heard, '{}'))
-        and s.broadcast_job_id = n.job_id
-        -- Cancelled while it was being sent, it may have gone out: then that is what the row says.
-        and (s.status in ('processing', 'unconfirmed', 'in_queue') or (s.status = 'cancelled' and n.status in ('sent', 'unconfirmed')));
+    where n.scheduled_message_id is not null and n.status in ('sent', 'failed', 'skipped', 'unconfirmed')
+        and n.job_id <> all (coalesce(v_heard, '{}'));
+    if v_rows is null then
+        return null;
+    end if;
+    v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
+    if v_refused <> '[]' then
+        select array_agg(row(
+            m.job_id, m.scheduled_message_id, m.status, m.sent_at, m.message_id, m.error, m.delivery_status,
+            (
+                select coalesce(min(a.atttypmod) - 4, 100) from pg_catalog.pg_attribute as a
+                where a.attrelid = 'public.scheduled_messages'::regclass and a.attname in ('error', 'message_id') and a.atttypmod > 4
+            )
+        )::private.told_message)
+        into v_rows
+        from jsonb_to_recordset(v_refused) as r (place integer)
+        cross join lateral (select (v_rows[r.place]).*) as m;
+        v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
+        perform private.put_aside('settle', array_agg((v_rows[r.place]).job_id), array_agg(r.code), array_agg(r.reason), null)
+        from jsonb_to_recordset(v_refused) as r (place integer, code text, reason text);
+    end if;
 
     -- Marked by hand while its job still waited: then that must not be sent any more. Ours are never so.
     update public.scheduled_messages as s
@@ -1328,6 +2105,13 @@ CREATE FUNCTION private.slowdown(p_seconds double precision, p_until timestamp w
     from (
         select p_seconds * power(0.5, least(60, greatest(0, extract(epoch from p_now - p_until)::double precision / 10))) as seconds
     ) as worn
+$$;
+
+CREATE FUNCTION private.stops_everybody(p_code text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select left(p_code, 2) in ('08', '25', '40', '53', '57', '58')
 $$;
 
 CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval, p_retry_attempts integer, p_retry_delay_seconds double precision) RETURNS void
@@ -1456,6 +2240,56 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+    v_first integer[] := array[1];
+    v_last integer[] := array[cardinality(p_rows)];
+    v_from integer;
+    v_to integer;
+    v_any boolean := false;
+    v_found jsonb;
+    v_code text;
+    v_reason text;
+    v_table text;
+    v_constraint text;
+begin
+    done := '[]';
+    refused := '[]';
+    while v_last[1] > 0 loop
+        v_from := v_first[cardinality(v_first)];
+        v_to := v_last[cardinality(v_last)];
+        v_first := trim_array(v_first, 1);
+        v_last := trim_array(v_last, 1);
+        begin
+            execute format('select private.%I($1)', p_function) into v_found using p_rows[v_from:v_to];
+            done := done || coalesce(v_found, '[]');
+            v_any := true;
+        exception when others then
+            get stacked diagnostics
+                v_code = returned_sqlstate, v_reason = message_text, v_table = table_name, v_constraint = constraint_name;
+            if private.stops_everybody(v_code) then
+                raise;
+            end if;
+            if v_from < v_to then
+                v_first := v_first || array[(v_from + v_to) / 2 + 1, v_from];
+                v_last := v_last || array[v_to, (v_from + v_to) / 2];
+            else
+                v_any := v_any or private.is_the_rows_fault(v_code);
+                refused := refused || jsonb_build_object(
+                    'place', v_from, 'code', v_code, 'reason', left(private.words_of(v_table, v_constraint, v_reason), 500)
+                );
+            end if;
+        end;
+    end loop;
+    if p_raises and not v_any and cardinality(p_rows) > 1 then
+        raise exception using message = v_reason, errcode = v_code;
+    end if;
+end
+$_$;
+
 CREATE FUNCTION private.wanted(p_old public.scheduled_messages, p_new public.scheduled_messages) RETURNS public.scheduled_messages
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -1491,6 +2325,42 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.with_less(p_row private.planned_row, p_planned private.planned_row, p_reason text) RETURNS private.planned_row
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_less private.planned_row := p_planned;
+begin
+    v_less.stage := p_row.stage + 1;
+    if v_less.stage = 1 and (p_planned.next_at is null or p_planned.error is not null) then
+        v_less.stage := 2;
+    end if;
+    if v_less.stage = 2 and p_planned.next_at is null then
+        v_less.stage := 3;
+    end if;
+    case v_less.stage
+        when 1 then
+            v_less.next_at := null;
+            v_less.next_after := null;
+            v_less.series_ends := 'The series ends with this message, because the database refused the next one: ' || p_reason;
+        when 2 then
+            v_less.recipient := null;
+            v_less.error := coalesce(p_planned.error, 'The database refused to schedule this message: ' || p_reason);
+        when 3 then
+            v_less := row(p_planned.id, p_planned.revision, p_planned.job_id);
+            v_less.missed := 0;
+            v_less.soon := p_planned.soon;
+            v_less.place := p_planned.place;
+            v_less.stage := 3;
+            v_less.error := coalesce(p_planned.error, 'The database refused to schedule this message: ' || p_reason);
+        else
+            return null;
+    end case;
+    return v_less;
+end
+$$;
+
 CREATE FUNCTION private.withdraw_job(p_job_id uuid) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -1515,6 +2385,20 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.words_of(p_table text, p_constraint text, p_reason text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select coalesce(
+        (
+            select obj_description(c.oid, 'pg_constraint') from pg_catalog.pg_constraint as c
+            join pg_catalog.pg_class as t on t.oid = c.conrelid
+            where c.conname = p_constraint and t.relname = p_table and t.relnamespace = 'public'::regnamespace
+        ),
+        p_reason
+    )
+$$;
+
 CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_now timestamp with time zone DEFAULT NULL::timestamp with time zone, p_lead_seconds double precision DEFAULT 0.15, p_ahead_seconds double precision DEFAULT 0, p_retry_attempts integer DEFAULT 3, p_retry_delay_seconds double precision DEFAULT 60) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -1535,18 +2419,16 @@ begin
     end if;
     if v_turn is not null then
         v_now := coalesce(p_now, clock_timestamp()); -- it may have waited for its turn
-        perform private.fail_beyond_limit(v_turn, v_now, p_gateway);
-        perform private.take_jobs(
-            v_turn, p_token, v_seats, p_lease_seconds, p_gateway, v_now, v_lead, v_ahead, p_retry_attempts, p_retry_delay_seconds
-        );
-        perform private.put_back(v_turn, v_now, p_gateway, v_lead);
+        perform private.have_turns(v_turn, v_seats, row(
+            p_token, p_lease_seconds, p_gateway, v_now, v_lead, v_ahead, p_retry_attempts, p_retry_delay_seconds
+        )::private.claim_terms);
     end if;
 
     return query
     select clock_timestamp(), (select min(c.ready_at) from private.connection_state as c where c.connection_id <> all(p_busy)), json_agg(claimed)
     from (
         select j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.type, j.message, j.media_url, j.caption, j.media,
-            j.asset_id, j.user_id as owner_id, j.attempts, j.throttled, j.schedule as scheduled_at, j.send_at, j.send_until, j.gateway, se.sender,
+            j.asset_id, j.user_id as owner_id, j.attempts, j.throttled, coalesce(j.schedule, j.send_at) as scheduled_at, j.send_at, j.send_until, j.gateway, se.sender,
             extract(epoch from j.lease_until - clock_timestamp()) as lease_left,
             case when j.gateway = 'bullmq' then (select to_jsonb(c) ->> 'api_key' from public.connections as c where c.id = j.connection_id) end as api_key
         from public.broadcast_jobs as j
@@ -1631,141 +2513,109 @@ begin
     from pg_catalog.pg_constraint as c
     where c.conrelid = 'public.scheduled_messages'::regclass and not c.convalidated
     having count(*) > 0;
+
+    return query
+    select 'warning', count(*) || ' row(s) cannot be written: ' || string_agg(distinct r.reason, '; '),
+        'Change the trigger, check or column that refuses them; `status` lists them, and they are tried again by themselves.'
+    from (select f.reason from private.refused_rows as f limit 1000) as r
+    having count(*) > 0;
 end
 $$;
 
-CREATE FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_lead_seconds double precision DEFAULT 0.15, p_ahead_seconds double precision DEFAULT 0, p_retry_attempts integer DEFAULT 3, p_retry_delay_seconds double precision DEFAULT 60) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
+CREATE FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_lead_seconds double precision DEFAULT 0.15, p_ahead_seconds double precision DEFAULT 0, p_retry_attempts integer DEFAULT 3, p_retry_delay_seconds double precision DEFAULT 60) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json, refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
+declare
+    v_refused jsonb;
 begin
-    perform public.enqueue_broadcast_jobs(
+    select e.refused into v_refused
+    from public.enqueue_broadcast_jobs(
         p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
         p_next_at, p_next_after, p_expires_at, p_phones, p_ahead_seconds
-    );
-    return query select * from public.claim_broadcast_jobs(
+    ) as e;
+    return query
+    select c.db_now, c.next_ready_at, c.jobs, v_refused
+    from public.claim_broadcast_jobs(
         p_token, p_seats, p_lease_seconds, p_gateway, p_busy, null, p_lead_seconds, p_ahead_seconds,
         p_retry_attempts, p_retry_delay_seconds
-    );
+    ) as c;
 end
 $$;
 
-CREATE FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_ahead_seconds double precision DEFAULT 0) RETURNS SETOF uuid
+CREATE FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_ahead_seconds double precision DEFAULT 0) RETURNS TABLE(enqueued uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
-    AS $_$
+    AS $$
+#variable_conflict use_variable
 declare
-    v_ids uuid[];
-    v_connections text[];
-    v_at timestamptz[];
-    v_soon constant timestamptz := now() + make_interval(secs => least(1, p_ahead_seconds));
+    v_planned private.planned_row[];
+    v_rows private.planned_row[];
+    v_try record;
+    v_done jsonb := '[]';
+    v_said jsonb := '{}'; -- by place
 begin
-    with given as (
-        select * from unnest(
+    select array_agg(
+        row(
+            g.id, g.revision, g.job_id, g.recipient, g.error, g.timezone, g.anchor, g.occurrence_at, g.missed, g.next_at, g.next_after,
+            g.expires_at, g.phone, now() + make_interval(secs => least(1, p_ahead_seconds)), g.place, 0, null
+        )::private.planned_row
+        order by g.place
+    )
+    into v_planned
+    from (
+        select given.*, row_number() over () as place
+        from unnest(
             p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
             p_next_at, p_next_after, p_expires_at, p_phones
-        ) as g (id, revision, job_id, recipient, error, timezone, anchor, occurrence_at, missed, next_at, next_after, expires_at, phone)
-    ),
-    won as materialized (
-        select s.*, g.job_id, g.recipient, g.error as refusal, g.timezone as zone, g.anchor, g.occurrence_at as occurrence,
-            g.missed as missed_now, g.next_at, g.next_after, g.expires_at,
-            case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id
-        from given as g
-        cross join lateral (select r.* from public.scheduled_messages as r where r.id = g.id limit 1 for update skip locked) as s
-        where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= v_soon
-            and (g.phone is null or exists (
-                select 1 from public.contacts as c
-                where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
-                    and c.owner_id in (s.owner_id, s.created_by) and c.phone_number = g.phone and c.is_blocked is not true
-            ))
-    ),
-    job as (
-        insert into public.broadcast_jobs (
-            id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id, type, message, media_url, caption, media,
-            asset_id, user_id, schedule, status, total_contacts, available_at, expires_at, broadcast_name, isprivatemessage
+        ) as given (
+            id, revision, job_id, recipient, error, timezone, anchor, occurrence_at, missed, next_at, next_after, expires_at, phone
         )
-        select w.job_id, w.id, case when w.is_recurring then coalesce(w.series_id, w.id) end, w.connection_id, w.recipient,
-            array[w.recipient], w.contact_id, w.type, w.message, w.media_url, w.caption, w.media::text,
-            w.asset_id, coalesce(w.owner_id, w.created_by), w.scheduled_at, 'queued', 1, greatest(now(), w.scheduled_at), w.expires_at,
-            'scheduled message', true
-        from won as w
-        where w.refusal is null
-        on conflict (id) do nothing
-    ),
-    message as (
-        insert into public.broadcast_messages (id, job_id, scheduled_message_id, contact, message, type, media_url, caption, status)
-        -- Digits alone, also of a WhatsApp id: by them the Node worker finds the row.
-        select w.job_id, w.job_id, w.id, regexp_replace(split_part(w.recipient, '@', 1), '\D', '', 'g'),
-            w.message, w.type, w.media_url, w.caption, 'waiting'
-        from won as w
-        where w.refusal is null
-        on conflict (id) do nothing
-    ),
-    successor as (
-        insert into public.scheduled_messages (
-            id, connection_id, contact_id, message, type, media_url, caption, media, asset_id, created_by, owner_id, is_recurring,
-            recurrence_pattern, recurrence_end_at, timezone, series_id, series_anchor, occurrence_at, scheduled_at, next_scheduled_at
+        where not exists (
+            select 1 from private.refused_rows as r where r.id = given.id and r.step = 'enqueue' and r.again_at > now()
         )
-        select w.new_id, w.connection_id, w.contact_id, w.message, w.type, w.media_url, w.caption, w.media, w.asset_id, w.created_by,
-            w.owner_id, true, w.recurrence_pattern, w.recurrence_end_at, w.zone, coalesce(w.series_id, w.id), w.anchor, w.next_at, w.next_at,
-            w.next_after
-        from won as w
-        where w.new_id is not null
-        on conflict (series_id, occurrence_at) where series_id is not null do nothing
-    ),
-    -- An earlier occurrence that still waits would go out together with this one. Not a later one: this may be the retry of an
-    -- old one; and not when this one fails: then the earlier is all there is.
-    superseded as (
-        update public.broadcast_jobs as j
-        set status = 'cancelled', completed_at = now(), updated_at = now()
-        from (
-            select e.id from public.broadcast_jobs as e
-            join won as w on e.series_id = any(array[w.series_id]) and e.id <> w.job_id
-            join public.scheduled_messages as m on m.id = any(array[e.scheduled_message_id]) and m.occurrence_at < w.occurrence
-            where e.status = 'queued' and w.series_id is not null and w.refusal is null
-            for update of e skip locked
-        ) as earlier
-        where j.id = any(array[earlier.id])
-        returning j.id
-    ),
-    told as (
-        update public.broadcast_messages as m
-        set status = 'failed', error = 'Superseded: it still waited when the next occurrence of its series fell due.', updated_at = now()
-        from superseded
-        where m.job_id = any(array[superseded.id])
-    ),
-    changed as (
-        update public.scheduled_messages as s
-        set status = case when w.refusal is null then 'processing' else 'failed' end,
-            due_at = null,
-            error = w.refusal,
-            broadcast_job_id = case when w.refusal is null then w.job_id end,
-            timezone = coalesce(w.zone, s.timezone),
-            series_id = case when w.anchor is not null then coalesce(s.series_id, s.id) else s.series_id end,
-            series_anchor = w.anchor,
-            occurrence_at = w.occurrence,
-            scheduled_at = case when w.missed_now > 0 then w.occurrence else s.scheduled_at end,
-            missed = w.missed_now,
-            next_id = coalesce(s.next_id, w.new_id),
-            next_scheduled_at = w.next_at,
-            updated_at = now()
-        from won as w
-        where s.id = any(array[w.id])
-        returning s.id, s.connection_id, s.status, s.scheduled_at
-    )
-    select array_agg(c.id), array_agg(c.connection_id) filter (where c.status = 'processing'),
-        array_agg(greatest(now(), c.scheduled_at)) filter (where c.status = 'processing')
-    into v_ids, v_connections, v_at
-    from changed as c;
+    ) as g;
+    v_rows := v_planned;
 
-    if v_connections is not null then
-        perform private.announce_work(v_connections, v_at);
+    while v_rows <> '{}' loop
+        select t.done, t.refused into v_try from private.try_rows('enqueue_rows', v_rows, true) as t;
+        v_done := v_done || v_try.done;
+        exit when v_try.refused = '[]';
+        -- What is not the row's own fault does not fail: it is put aside.
+        with less as (
+            select r.code, r.reason, (v_rows[r.place]).place, case
+                    when private.is_the_rows_fault(r.code) then private.with_less(v_rows[r.place], v_planned[(v_rows[r.place]).place], r.reason)
+                end as next
+            from jsonb_to_recordset(v_try.refused) as r (place integer, code text, reason text)
+        )
+        select coalesce(array_agg(l.next order by l.place) filter (where (l.next).stage is not null), '{}'),
+            v_said || jsonb_object_agg(
+                l.place, coalesce(v_said -> l.place::text, jsonb_build_object('code', l.code, 'reason', l.reason)) || jsonb_build_object(
+                    'id', v_planned[l.place].id,
+                    'became', case (l.next).stage when 1 then 'series ended' when 2 then 'failed' when 3 then 'failed' else 'put aside' end
+                )
+            )
+        into v_rows, v_said
+        from less as l;
+    end loop;
+
+    if v_said <> '{}' then
+        perform private.put_aside('enqueue', array_agg(r.id), array_agg(r.code), array_agg(r.reason), null)
+        from jsonb_each(v_said) as said
+        cross join lateral jsonb_to_record(said.value) as r (id uuid, code text, reason text, became text)
+        where r.became = 'put aside';
+        refused := (select jsonb_agg(said.value) from jsonb_each(v_said) as said);
     end if;
-    return query select unnest(v_ids);
+    -- All at once, and last: see there.
+    perform private.announce_work(array_agg(d.row ->> 1), array_agg((d.row ->> 2)::timestamptz))
+    from jsonb_array_elements(v_done) as d (row)
+    where d.row ->> 1 is not null;
+    enqueued := array(select (d.row ->> 0)::uuid from jsonb_array_elements(v_done) as d (row));
+    return next;
 end
-$_$;
+$$;
 
 CREATE FUNCTION public.finish_probes(p_well text[], p_ill text[]) RETURNS TABLE(db_now timestamp with time zone, next_probe_at timestamp with time zone, back json)
     LANGUAGE plpgsql
@@ -1916,7 +2766,7 @@ CREATE FUNCTION public.get_pending_scheduled_messages_after(p_due_at timestamp w
     order by due.due_at, due.id
 $$;
 
-CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, counts jsonb, next_due_at timestamp with time zone, oldest_overdue_at timestamp with time zone, waiting jsonb, connections jsonb, unconfirmed jsonb, stale_hand_overs integer)
+CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, counts jsonb, next_due_at timestamp with time zone, oldest_overdue_at timestamp with time zone, waiting jsonb, connections jsonb, unconfirmed jsonb, stale_hand_overs integer, refused jsonb)
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
@@ -1953,6 +2803,15 @@ CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) 
         (
             select count(*) from public.broadcast_jobs as j
             where j.status in ('handed_over', 'active') and j.scheduled_message_id is not null and j.send_at < now() - make_interval(secs => p_stale_seconds)
+        ),
+        -- By the scheduled row's id, whatever it was that was refused.
+        (
+            select jsonb_agg(to_jsonb(r) order by r.first_at) from (
+                select coalesce(j.scheduled_message_id, f.id) as id, f.step, f.code, f.reason, f.tries, f.first_at, f.again_at
+                from private.refused_rows as f
+                left join public.broadcast_jobs as j on f.step <> 'enqueue' and j.id = f.id
+                order by f.first_at limit 100
+            ) as r
         )
 $$;
 
@@ -1976,266 +2835,104 @@ CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(id uuid, d
     order by given.position
 $_$;
 
-CREATE FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[]) RETURNS SETOF uuid
+CREATE FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[]) RETURNS TABLE(recorded uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
-    SET enable_seqscan TO 'off'
     AS $$
-begin
-    return query
-    with given as materialized (
-        select distinct on (g.job_id) g.job_id, g.message_id, g.status, g.error
+declare
+    v_rows constant private.delivery[] := array(
+        select row(g.job_id, g.message_id, g.status, g.error)::private.delivery
         from unnest(p_job_ids, p_message_ids, p_statuses, p_errors) as g (job_id, message_id, status, error)
-        where g.status in ('sent', 'delivered', 'read', 'failed')
-        order by g.job_id, array_position(array['read', 'delivered', 'failed', 'sent'], g.status)
-    ),
-    held as materialized (
-        select g.*, j.status as job_status, j.scheduled_message_id
-        from given as g
-        cross join lateral (select w.status, w.scheduled_message_id from public.broadcast_jobs as w where w.id = g.job_id limit 1 for update) as j
-    ),
-    settled as (
-        update public.broadcast_jobs as j
-        set status = case when h.status = 'failed' then 'failed' else 'completed' end, progress = 100, completed_at = now(), updated_at = now()
-        from held as h
-        where j.id = any(array[h.job_id]) and h.job_status in ('sending', 'unconfirmed')
-        returning j.id
-    ),
-    told as (
-        update public.broadcast_messages as m
-        set delivery_status = h.status,
-            status = case when d.id is null then m.status when h.status = 'failed' then 'failed' else 'sent' end,
-            message_id = coalesce(m.message_id, h.message_id),
-            error = case when h.status = 'failed' then coalesce(h.error, 'WhatsApp gave no reason.') end,
-            sent_at = case when d.id is not null and h.status <> 'failed' then now() else m.sent_at end,
-            updated_at = now()
-        from held as h
-        left join settled as d on d.id = h.job_id
-        where m.job_id = any(array[h.job_id])
-            and coalesce(array_position(array['sent', 'failed', 'delivered', 'read'], m.delivery_status), 0)
-            < array_position(array['sent', 'failed', 'delivered', 'read'], h.status)
-    ),
-    shown as (
-        update public.scheduled_messages as s
-        set delivery_status = h.status, updated_at = now(),
-            error = case when h.status = 'failed' then left('Accepted, but not delivered: ' || coalesce(h.error, 'WhatsApp gave no reason.'), 2000) end
-        from held as h
-        where s.id = any(array[h.scheduled_message_id]) and s.broadcast_job_id = h.job_id and h.job_status = 'completed' and s.status = 'sent'
-            and coalesce(array_position(array['sent', 'failed', 'delivered', 'read'], s.delivery_status), 0)
-            < array_position(array['sent', 'failed', 'delivered', 'read'], h.status)
-    )
-    select h.job_id from held as h;
+        order by g.job_id
+    );
+begin
+    select array(select jsonb_array_elements_text(t.done)::uuid), (
+            select jsonb_agg(jsonb_build_object('id', (v_rows[r.place]).job_id, 'code', r.code, 'reason', r.reason))
+            from jsonb_to_recordset(t.refused) as r (place integer, code text, reason text)
+        )
+    into recorded, refused
+    from private.try_rows('deliver_rows', v_rows, true) as t;
+    return next;
 end
 $$;
 
-CREATE FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[]) RETURNS SETOF uuid
+CREATE FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[]) RETURNS TABLE(fenced_out uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
-declare
-    v_connections text[];
-    v_outcomes text[];
-    v_errors text[];
-    v_available_at timestamptz[];
-    v_send_at timestamptz[];
-    v_recipients text[];
-    v_ids uuid[];
 begin
-    with given as (
-        select g.job_id, g.token, g.message_id, g.error, g.wait, g.outcome, now() - make_interval(secs => coalesce(g.age, 0)) as answered_at
+    refused := private.record_or_put_aside(array(
+        select row(
+            g.job_id, g.token, g.outcome, g.message_id, g.error, g.wait, now() - make_interval(secs => coalesce(g.age, 0)), false
+        )::private.told_row
         from unnest(p_job_ids, p_tokens, p_outcomes, p_message_ids, p_errors, p_waits, p_ages)
             as g (job_id, token, outcome, message_id, error, wait, age)
-        order by g.job_id -- like record_deliveries: else the two could wait for each other
-    ),
-    -- Found by its key, whatever the statistics say of statuses.
-    held as materialized (
-        select g.*, j.status, j.wanted, case when j.gateway = 'bullmq' and g.outcome = 'unconfirmed' then 'handed_over' else g.outcome end as meaning
-        from given as g
-        cross join lateral (
-            select w.status, w.lease_token, w.gateway, case when g.outcome not in ('sent', 'failed', 'unconfirmed', 'handed_over') then exists (
-                select 1 from public.scheduled_messages as s
-                where s.id = w.scheduled_message_id and s.broadcast_job_id = w.id and s.status = 'processing'
-            ) end as wanted
-            from public.broadcast_jobs as w where w.id = g.job_id limit 1 for update
-        ) as j
-        where j.lease_token = g.token and (
-            j.status in ('sending', 'unconfirmed')
-            or (j.gateway = 'bullmq' and g.outcome in ('handed_over', 'unconfirmed') and j.status in ('handed_over', 'active', 'completed', 'failed'))
-        )
-    ),
-    -- What is unconfirmed never goes back to the queue, also when a late answer says that it could; nor does what was
-    -- cancelled or deleted meanwhile.
-    settled as (
-        update public.broadcast_jobs as j
-        set status = case
-                when g.outcome = 'sent' then 'completed'
-                when g.meaning in ('unconfirmed', 'handed_over') then g.meaning
-                when g.outcome = 'failed' or j.status = 'unconfirmed' then 'failed'
-                when not g.wanted then 'cancelled'
-                else 'queued'
-            end,
-            -- Without a wait it keeps its place in the line.
-            available_at = case
-                when g.meaning = 'handed_over' then j.available_at
-                -- One that costs no try must not be first again at once, for ever.
-                when g.outcome in ('throttled_recipient', 'throttled_connection') then now() + make_interval(secs => greatest(1, g.wait))
-                when g.wait > 0 then now() + make_interval(secs => g.wait)
-                else j.available_at
-            end,
-            attempts = j.attempts - (g.outcome in ('throttled_recipient', 'throttled_connection', 'stopped', 'released'))::integer,
-            throttled = j.throttled + (g.outcome = 'throttled_recipient')::integer,
-            refusal = case when g.outcome = 'stopped' then left(g.error, 500) else j.refusal end,
-            lease_until = case when g.meaning = 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) end,
-            sent_count = (g.outcome = 'sent')::integer,
-            failed_count = (g.outcome = 'failed')::integer,
-            progress = case when g.outcome in ('sent', 'failed') then 100 else j.progress end,
-            completed_at = case when g.outcome in ('sent', 'failed') then g.answered_at end,
-            updated_at = now()
-        from held as g
-        where j.id = any(array[g.job_id])
-            -- The worker may have said already that nobody knows.
-            and (g.status = 'sending' or (g.status = 'unconfirmed' and g.meaning <> 'handed_over'))
-        returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at, g.outcome, g.message_id, g.error, g.answered_at
-    ),
-    told as (
-        update public.broadcast_messages as m
-        set status = case d.status when 'completed' then 'sent' else d.status end,
-            message_id = d.message_id, updated_at = now(),
-            error = case
-                when d.status = 'failed' and d.outcome <> 'failed' then 'Not sent, and not tried again, because the worker was held up for too long'
-                    || coalesce(': ' || regexp_replace(d.error, '^try .*? UTC: ', ''), '.')
-                else d.error
-            end,
-            sent_at = case when d.status = 'completed' then d.answered_at end
-        from settled as d
-        where m.job_id = any(array[d.id]) and d.status in ('completed', 'failed', 'unconfirmed', 'cancelled')
-        returning m.job_id
-    ),
-    -- Somebody has deleted the message: then the row hears it itself.
-    untold as (
-        update public.scheduled_messages as s
-        set status = case d.status when 'completed' then 'sent' else d.status end,
-            message_id = coalesce(d.message_id, s.message_id),
-            error = d.error,
-            sent_at = case when d.status = 'completed' then d.answered_at end,
-            updated_at = now()
-        from settled as d
-        where d.status in ('completed', 'failed', 'unconfirmed') and d.id not in (select t.job_id from told as t)
-            and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id
-            and s.status in ('processing', 'unconfirmed')
-    ),
-    waits as (
-        update public.scheduled_messages as s
-        set error = case when d.outcome = 'retry' then left(d.error, 2000) end,
-            waiting_reason = case when d.outcome <> 'retry' then left(d.error, 500) end,
-            waiting_until = case when d.outcome <> 'retry' then d.available_at end,
-            updated_at = now()
-        from settled as d
-        where d.error is not null and d.status = 'queued' and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id and s.status = 'processing'
-    )
-    select array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at),
-        array_agg(d.recipient), array_agg(d.id)
-    into v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients, v_ids
-    from settled as d
-    -- Of what went out the connection is told only where it has been stopped since anything else did.
-    where d.outcome not in ('sent', 'unconfirmed', 'handed_over') or exists (
-        select from private.connection_state as c where c.connection_id = any(array[d.connection_id]) and c.resumed_at is not null
+        order by g.job_id
+    ));
+    fenced_out := array(
+        select g.job_id from unnest(p_job_ids, p_tokens) as g (job_id, token)
+        left join lateral (select w.lease_token from public.broadcast_jobs as w where w.id = g.job_id limit 1) as j on true
+        where j.lease_token is distinct from g.token
     );
-
-    if v_connections is not null then
-        perform private.note_outcomes(v_connections, v_outcomes, v_errors, v_available_at, v_send_at, v_recipients, v_ids);
-    end if;
-    return query
-    select g.job_id from unnest(p_job_ids, p_tokens) as g (job_id, token)
-    left join lateral (select w.lease_token from public.broadcast_jobs as w where w.id = g.job_id limit 1) as j on true
-    where j.lease_token is distinct from g.token;
+    return next;
 end
 $$;
 
-CREATE FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double precision DEFAULT 600) RETURNS TABLE(rescued integer, expired integer, hand_overs jsonb, db_now timestamp with time zone, next_expiry_at timestamp with time zone)
+CREATE FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double precision DEFAULT 600) RETURNS TABLE(rescued integer, expired integer, hand_overs jsonb, db_now timestamp with time zone, next_expiry_at timestamp with time zone, refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
+declare
+    v_late private.late_row[];
+    v_expired private.late_row[];
+    v_done jsonb;
+    v_more jsonb;
 begin
-    with late as (
-        select j.id, j.scheduled_message_id, j.gateway, j.status, j.lease_until from public.broadcast_jobs as j
+    perform private.retry_refused();
+    v_late := array(
+        select row(j.id, p_handover_seconds, false)::private.late_row from public.broadcast_jobs as j
         where j.status in ('sending', 'handed_over') and j.lease_until < now()
+            and j.id <> all(array(
+                select r.id from private.refused_rows as r
+                where r.step = 'record' or (r.step = 'rescue' and r.again_at > now())
+            ))
         order by j.lease_until limit 1000 for update skip locked
-    ),
-    unconfirmed as (
-        update public.broadcast_jobs as j
-        set status = 'unconfirmed', updated_at = now()
-        from late
-        where j.id = any(array[late.id]) and late.status = 'sending' and late.gateway is distinct from 'bullmq'
-        returning j.id, late.lease_until
-    ),
-    told_unconfirmed as (
-        update public.broadcast_messages as m
-        set status = 'unconfirmed', updated_at = now(),
-            error = 'It may have been sent: the sender stopped while it was sending, at about '
-                || to_char(unconfirmed.lease_until at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS') || ' UTC at the latest.'
-        from unconfirmed
-        where m.job_id = any(array[unconfirmed.id])
-    ),
-    handed_over as (
-        update public.broadcast_jobs as j
-        set status = case when l.wanted then 'handed_over' else 'cancelled' end,
-            -- What may never have reached Redis is looked at once more, soon.
-            lease_until = case when j.send_at > now() - interval '1 day' then now()
-                + make_interval(secs => case when l.status = 'sending' then least(60, p_handover_seconds) else p_handover_seconds end) end,
-            updated_at = now()
-        from (
-            select late.*, exists (
-                select 1 from public.scheduled_messages as s
-                where s.id = late.scheduled_message_id and s.broadcast_job_id = late.id and s.status = 'processing'
-            ) as wanted
-            from late
-        ) as l
-        where j.id = any(array[l.id]) and l.gateway = 'bullmq'
-        returning j.*, l.status as former_status
-    ),
-    told_handed_over as (
-        update public.scheduled_messages as s
-        set waiting_reason = 'the broadcast worker has had it since ' || to_char(h.send_at at time zone 'utc', 'YYYY-MM-DD HH24:MI')
-                || ' UTC and has not told what became of it',
-            updated_at = now()
-        from handed_over as h
-        where h.former_status = 'handed_over' and s.id = any(array[h.scheduled_message_id]) and s.broadcast_job_id = h.id and s.status = 'processing'
-    ),
-    too_late as (
-        update public.broadcast_jobs as j
-        set status = 'failed', completed_at = now(), updated_at = now()
-        from (
-            select w.id from public.broadcast_jobs as w
-            where w.status = 'queued' and w.scheduled_message_id is not null and w.expires_at < now() order by w.expires_at limit 1000 for update skip locked
-        ) as waiting
-        where j.id = any(array[waiting.id])
-        returning j.id, j.scheduled_message_id
-    ),
-    told_too_late as (
-        update public.broadcast_messages as m
-        set status = 'failed', updated_at = now(),
-            error = 'Not sent in time. It waited for: ' || coalesce(s.waiting_reason, s.error, 'its turn on this connection') || '.'
-        from too_late
-        join public.scheduled_messages as s on s.id = any(array[too_late.scheduled_message_id])
-        where m.job_id = any(array[too_late.id])
-    )
-    select (select count(*) from unconfirmed), (select count(*) from too_late), (
-            select jsonb_agg(to_jsonb(again))
-            from (
-                select h.id, h.scheduled_message_id, h.connection_id, h.recipient, h.type, h.message, h.media_url, h.caption, h.media, h.asset_id,
-                    h.user_id as owner_id, h.attempts, h.throttled, h.gateway, null as sender, to_jsonb(c) ->> 'api_key' as api_key
-                from handed_over as h
-                left join public.connections as c on c.id = any(array[h.connection_id])
-                where h.status = 'handed_over' and h.lease_until is not null
-            ) as again
-        )
-    into rescued, expired, hand_overs;
+    );
+    v_expired := array(
+        select row(j.id, p_handover_seconds, false)::private.late_row from public.broadcast_jobs as j
+        where j.status = 'queued' and j.scheduled_message_id is not null and j.expires_at < now()
+            and j.id <> all(array(
+                select r.id from private.refused_rows as r where r.step = 'rescue' and r.again_at > now()
+            ))
+        order by j.expires_at limit 1000 for update skip locked
+    );
+    select t.done, t.refused into v_done, refused from private.try_rows('rescue_rows', v_late, false) as t;
+    if refused <> '[]' then
+        v_late := array(
+            select row((v_late[r.place]).id, p_handover_seconds, true)::private.late_row
+            from jsonb_to_recordset(refused) as r (place integer)
+        );
+        select v_done || t.done, t.refused into v_done, refused from private.try_rows('rescue_rows', v_late, false) as t;
+    end if;
+    select v_done || t.done, t.refused into v_done, v_more from private.try_rows('expire_rows', v_expired, false) as t;
+    refused := (
+        select jsonb_agg(jsonb_build_object('id', id, 'code', code, 'reason', reason)) from (
+            select (v_late[r.place]).id, r.code, r.reason from jsonb_to_recordset(refused) as r (place integer, code text, reason text)
+            union all
+            select (v_expired[r.place]).id, r.code, r.reason from jsonb_to_recordset(v_more) as r (place integer, code text, reason text)
+        ) as both_lists
+    );
+    perform private.put_aside('rescue', array_agg(r.id), array_agg(r.code), array_agg(r.reason), null)
+    from jsonb_to_recordset(refused) as r (id uuid, code text, reason text);
+
+    rescued := (select count(*) from jsonb_array_elements(v_done) as d where d = '"unconfirmed"');
+    expired := (select count(*) from jsonb_array_elements(v_done) as d where d = '"expired"');
+    hand_overs := (select jsonb_agg(d) from jsonb_array_elements(v_done) as d where jsonb_typeof(d) = 'object');
     db_now := clock_timestamp();
     next_expiry_at := private.next_expiry();
     return next;
@@ -2360,6 +3057,19 @@ CREATE TABLE private.recipient_state (
     free_at timestamp with time zone NOT NULL
 );
 
+CREATE TABLE private.refused_rows (
+    step text NOT NULL,
+    id uuid NOT NULL,
+    code text NOT NULL,
+    reason text NOT NULL,
+    tries integer DEFAULT 1 NOT NULL,
+    first_at timestamp with time zone DEFAULT now() NOT NULL,
+    again_at timestamp with time zone NOT NULL,
+    connection_id text,
+    outcome jsonb,
+    CONSTRAINT refused_rows_step_check CHECK ((step = ANY (ARRAY['enqueue'::text, 'claim'::text, 'record'::text, 'settle'::text, 'rescue'::text])))
+);
+
 CREATE TABLE public.broadcast_messages (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     job_id uuid,
@@ -2429,6 +3139,9 @@ ALTER TABLE ONLY private.connection_state
 ALTER TABLE ONLY private.recipient_state
     ADD CONSTRAINT recipient_state_pkey PRIMARY KEY (connection_id, recipient);
 
+ALTER TABLE ONLY private.refused_rows
+    ADD CONSTRAINT refused_rows_pkey PRIMARY KEY (id, step);
+
 ALTER TABLE ONLY public.broadcast_jobs
     ADD CONSTRAINT broadcast_jobs_pkey PRIMARY KEY (id);
 
@@ -2452,6 +3165,10 @@ CREATE INDEX connection_state_probe_idx ON private.connection_state USING btree 
 CREATE INDEX connection_state_ready_idx ON private.connection_state USING btree (ready_at, connection_id);
 
 CREATE INDEX recipient_state_free_at_idx ON private.recipient_state USING btree (free_at);
+
+CREATE INDEX refused_rows_again_at_idx ON private.refused_rows USING btree (step, again_at);
+
+CREATE INDEX refused_rows_connection_idx ON private.refused_rows USING btree (connection_id, again_at) WHERE (step = 'claim'::text);
 
 CREATE INDEX broadcast_jobs_expiry_idx ON public.broadcast_jobs USING btree (expires_at) WHERE ((status = 'queued'::text) AND (expires_at IS NOT NULL));
 
@@ -2559,6 +3276,8 @@ ALTER TABLE private.connection_state ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.recipient_state ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE private.refused_rows ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.broadcast_jobs ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.broadcast_messages ENABLE ROW LEVEL SECURITY;
@@ -2627,8 +3346,20 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connection_settings TO service
 REVOKE ALL ON FUNCTION private.daily_limit(p_settings public.connection_settings, p_day date) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.daily_limit(p_settings public.connection_settings, p_day date) TO service_role;
 
+REVOKE ALL ON FUNCTION private.deliver_rows(p_rows private.delivery[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.deliver_rows(p_rows private.delivery[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.enqueue_rows(p_rows private.planned_row[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.enqueue_rows(p_rows private.planned_row[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.expire_rows(p_rows private.late_row[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.expire_rows(p_rows private.late_row[]) TO service_role;
+
 REVOKE ALL ON FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with time zone, p_gateway text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with time zone, p_gateway text) TO service_role;
+
+REVOKE ALL ON FUNCTION private.fail_rows(p_rows private.beyond_limit_row[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.fail_rows(p_rows private.beyond_limit_row[]) TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO service_role;
@@ -2645,6 +3376,15 @@ REVOKE ALL ON FUNCTION private.guard_job_of_node_worker() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.guard_update() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.have_turn(p_turn text[], p_seats integer, p_terms private.claim_terms) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.have_turn(p_turn text[], p_seats integer, p_terms private.claim_terms) TO service_role;
+
+REVOKE ALL ON FUNCTION private.have_turn_slowly(p_connection text, p_seats integer, p_terms private.claim_terms) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.have_turn_slowly(p_connection text, p_seats integer, p_terms private.claim_terms) TO service_role;
+
+REVOKE ALL ON FUNCTION private.have_turns(p_turn text[], p_seats integer, p_terms private.claim_terms) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.have_turns(p_turn text[], p_seats integer, p_terms private.claim_terms) TO service_role;
+
 REVOKE ALL ON FUNCTION private.hear_node_worker(p_job_id uuid, p_meaning text, p_words text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.hold_right() FROM PUBLIC;
@@ -2652,6 +3392,9 @@ REVOKE ALL ON FUNCTION private.hold_right() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.is_same_message(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.is_suspended(p_user jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.is_the_rows_fault(p_code text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_the_rows_fault(p_code text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.lose_deleted_job() FROM PUBLIC;
 
@@ -2671,6 +3414,12 @@ GRANT ALL ON FUNCTION private.next_expiry() TO service_role;
 REVOKE ALL ON FUNCTION private.next_probe(p_but text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.next_probe(p_but text[]) TO service_role;
 
+REVOKE ALL ON FUNCTION private.note_done(p_done jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.note_done(p_done jsonb) TO service_role;
+
+REVOKE ALL ON FUNCTION private.note_or_leave(p_done jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.note_or_leave(p_done jsonb) TO service_role;
+
 REVOKE ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) TO service_role;
 
@@ -2683,12 +3432,27 @@ GRANT ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with ti
 REVOKE ALL ON FUNCTION private.probe_delay(p_failed integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.probe_delay(p_failed integer) TO service_role;
 
-REVOKE ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) TO service_role;
+REVOKE ALL ON FUNCTION private.put_aside(p_step text, p_ids uuid[], p_codes text[], p_reasons text[], p_outcomes jsonb[], p_connections text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.put_aside(p_step text, p_ids uuid[], p_codes text[], p_reasons text[], p_outcomes jsonb[], p_connections text[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision, p_quietly boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision, p_quietly boolean) TO service_role;
+
+REVOKE ALL ON FUNCTION private.record_or_put_aside(p_rows private.told_row[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.record_or_put_aside(p_rows private.told_row[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.record_rows(p_rows private.told_row[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.record_rows(p_rows private.told_row[]) TO service_role;
 
 REVOKE ALL ON FUNCTION private.refuse_nonsense() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.refuse_transition(p_old text, p_new text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.rescue_rows(p_rows private.late_row[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.rescue_rows(p_rows private.late_row[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.retry_refused() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.retry_refused() TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_jobs TO service_role;
 
@@ -2698,6 +3462,8 @@ REVOKE ALL ON FUNCTION private.set_due_at() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.settle_job_of_node_worker() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.settle_rows(p_rows private.told_message[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.settle_scheduled_messages() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.situation(p_connections text[], p_now timestamp with time zone, p_gateway text) FROM PUBLIC;
@@ -2705,6 +3471,9 @@ GRANT ALL ON FUNCTION private.situation(p_connections text[], p_now timestamp wi
 
 REVOKE ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until timestamp with time zone, p_now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until timestamp with time zone, p_now timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION private.stops_everybody(p_code text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.stops_everybody(p_code text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
@@ -2716,9 +3485,18 @@ GRANT ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until 
 
 REVOKE ALL ON FUNCTION private.tell(p_job_id uuid, p_status text, p_error text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) TO service_role;
+
 REVOKE ALL ON FUNCTION private.wanted(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.with_less(p_row private.planned_row, p_planned private.planned_row, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.with_less(p_row private.planned_row, p_planned private.planned_row, p_reason text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.withdraw_job(p_job_id uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.words_of(p_table text, p_constraint text, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.words_of(p_table text, p_constraint text, p_reason text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision, p_ahead_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision, p_ahead_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
@@ -2772,6 +3550,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_owners TO service_
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_state TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.recipient_state TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.refused_rows TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_messages TO service_role;
 
