@@ -26,10 +26,10 @@ def test_every_dependency_is_pinned_and_locked_at_that_version():
     assert wanted.items() <= locked.items(), "run ./scripts/lock"
 
 
-def test_what_the_bench_alone_needs_is_locked_apart():
+def test_what_single_tools_need_is_locked_apart():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = pins(project["dependency-groups"]["bench"])
-    locked = pins((ROOT / "requirements.bench.lock").read_text().splitlines())
+    wanted = pins(project["dependency-groups"]["tools"])
+    locked = pins((ROOT / "requirements.tools.lock").read_text().splitlines())
 
     assert wanted.items() <= locked.items(), "run ./scripts/lock"
     assert not locked.keys() & pins((ROOT / "requirements.lock").read_text().splitlines()).keys()

@@ -1,0 +1,77 @@
+"""One copy of the checkout with a local Supabase of its own, into which faults are put, one at a time."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local.api import ROOT
+from local.mutate.faults import Fault
+from local.stack import Stack, fresh
+
+LINKED = (".venv", "node_modules")
+LONGEST = 600  # seconds that the tests of one fault may take; one that hangs is noticed, too
+NOTHING_FAILED, SOMETHING_FAILED = 0, 1  # pytest's exit codes
+NAMES = ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_ANON_KEY", "DATABASE_URL", "PATH", "NO_PROXY")
+
+
+def copy(directory: Path) -> Path:
+    """The files that git knows, as they are in the working tree; what is installed is linked."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).exists():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, directory / name, follow_symlinks=False)
+    for name in LINKED:
+        (directory / name).symlink_to(ROOT / name)
+    (directory / ".local").mkdir()
+    shutil.copy(ROOT / ".local" / "bootstrap.stamp", directory / ".local")
+    return directory
+
+
+class Lane:
+    """Faults in Python share the stack; one in SQL gets its own, with the migrations as it made them."""
+
+    def __init__(self, directory: Path, stack: Stack) -> None:
+        self.directory, self._stack = directory, stack
+
+    def notices(self, fault: Fault) -> str:
+        """The first test that failed, "" where none did. Raises ValueError where the fault cannot be put in."""
+        path, before = fault.apply(self.directory)
+        try:
+            return self._run(fault)
+        finally:
+            path.write_text(before)
+
+    def _run(self, fault: Fault) -> str:
+        pytest = ["python", "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider"]
+        command = [*pytest, "--deselect=tests/integration/test_schema.py", *(f"tests/{test}" for test in fault.tests)]
+        environment = {**os.environ, "PYTHONPATH": f"{self.directory}:{self.directory / 'scripts'}"}
+        if fault.is_sql:
+            command = [str(self.directory / "scripts" / "stack"), "exec", "--", *command]
+        else:
+            environment |= {name: self._stack.environment[name] for name in NAMES}
+            command[0] = sys.executable
+        try:
+            done = subprocess.run(
+                command, cwd=self.directory, env=environment, capture_output=True, text=True, timeout=LONGEST
+            )
+        except subprocess.TimeoutExpired:
+            return f"nothing within {LONGEST} s"
+        if done.returncode not in (NOTHING_FAILED, SOMETHING_FAILED):
+            return f"pytest or the stack itself ended with {done.returncode}: {last_line(done.stderr or done.stdout)}"
+        failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        return (failed or ["something"])[0] if done.returncode else ""
+
+
+def last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1][:160]
+
+
+@contextmanager
+def lane(directory: Path) -> Iterator[Lane]:
+    with fresh() as stack:
+        yield Lane(copy(directory), stack)

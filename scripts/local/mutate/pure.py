@@ -1,0 +1,64 @@
+"""mutmut on the modules that need neither a database nor a clock."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+from local.mutate.lane import copy
+
+# module → the tests that hold it, below tests/
+PURE = {
+    "worker/clock.py": ["unit/test_clock.py"],
+    "worker/content.py": ["unit/test_content.py"],
+    "worker/patterns.py": ["unit/test_patterns.py", "unit/test_recurrence.py"],
+    "worker/plan.py": ["unit/test_plan.py"],
+    "worker/recipient.py": ["unit/test_recipient.py"],
+    "worker/recurrence.py": ["unit/test_recurrence.py", "unit/test_recurrence_laws.py"],
+    "worker/result.py": ["unit/test_result.py"],
+    "worker/rules.py": ["unit/test_recurrence.py", "unit/test_recurrence_agreement.py"],
+    "worker/times.py": ["unit/test_times.py"],
+}
+
+
+def mutate(names: list[str]) -> Counter[tuple[str, str]]:
+    """How many mutants of each module came to which end. names: modules such as `recipient`; all of them where none."""
+    chosen = {module: tests for module, tests in PURE.items() if not names or Path(module).stem in names}
+    with tempfile.TemporaryDirectory(prefix="mutate-") as directory:
+        root = copy(Path(directory))
+        configure(root, chosen)
+        mutmut = partial(run, root, {**os.environ, "PYTHONPATH": f"{root}:{root / 'scripts'}"})
+        mutmut("run")
+        ends = mutmut("results", "--all", "true")
+        for name in re.findall(r"^\s*(\S+): (?:survived|no tests)$", ends, re.M):
+            print(mutmut("show", name))
+        return tally(ends)
+
+
+def run(root: Path, environment: dict[str, str], *words: str) -> str:
+    """What mutmut prints, without the progress that it draws."""
+    command = [sys.executable, "-m", "mutmut", *words]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True).stdout
+
+
+def configure(root: Path, chosen: dict[str, list[str]]) -> None:
+    options = {
+        "source_paths": ["worker/"],
+        "only_mutate": sorted(chosen),
+        "pytest_add_cli_args_test_selection": sorted({f"tests/{test}" for tests in chosen.values() for test in tests}),
+        "also_copy": ["tests", "scripts", "sql", "pyproject.toml", ".env.example", "node_modules", ".venv"],
+    }
+    lines = [f"{name} = {json.dumps(value)}" for name, value in options.items()]
+    with (root / "pyproject.toml").open("a") as file:
+        file.write("\n[tool.mutmut]\n" + "\n".join(lines) + "\n")
+
+
+def tally(said: str) -> Counter[tuple[str, str]]:
+    """mutmut's lines: `    worker.recipient.x_mask__mutmut_3: survived`."""
+    found = re.findall(r"^\s*(\S+)\.\S+__mutmut_\d+: (.+)$", said, re.M)
+    return Counter((module, end.strip()) for module, end in found if end.strip() != "not checked")
