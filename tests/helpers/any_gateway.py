@@ -15,7 +15,7 @@ WELL = {
     "evolution": {"instance": {"state": "open"}},
     "wppconnect": {"status": "CONNECTED"},
 }
-SETTINGS = {
+SETTINGS: dict[str, dict[str, object]] = {
     "cloud": {"whatsapp_phone_number_id": "1066", "whatsapp_access_token": "s3cret-of-meta"},
     "waha": {"waha_api_key": "s3cret-of-waha", "waha_check_numbers": False},
     "evolution": {"evolution_api_key": "s3cret-of-evolution"},
