@@ -33,6 +33,13 @@ create table if not exists private.connection_state (
     throttle_seconds double precision not null default 0,
     throttled_until timestamptz
 );
+-- Who pays for its turns: the owner of what waits here, or the connection itself where nobody owns it; and its last turn.
+alter table private.connection_state
+add column if not exists payer text not null default '',
+add column if not exists turn_at timestamptz not null default '-infinity';
+create index if not exists connection_state_payer_ready_idx
+on private.connection_state (payer, ready_at, connection_id) where ready_at < 'infinity';
+create index if not exists connection_state_payer_turn_idx on private.connection_state (payer, turn_at);
 create index if not exists connection_state_probe_idx on private.connection_state (probe_at) where probe_at is not null;
 create index if not exists connection_state_ready_idx on private.connection_state (ready_at, connection_id);
 alter table private.connection_state set (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
@@ -57,12 +64,21 @@ returns void
 language sql
 set search_path = ''
 as $$
-    insert into private.connection_state as c (connection_id, ready_at)
-    select given.connection_id, min(given.at)
-    from unnest(p_connections, p_at) as given (connection_id, at)
-    group by given.connection_id
-    order by given.connection_id
-    on conflict (connection_id) do update set ready_at = excluded.ready_at
+    insert into private.connection_state as c (connection_id, ready_at, payer)
+    select work.connection_id, work.at, coalesce(first_job.payer, work.connection_id)
+    from (
+        select given.connection_id, min(given.at) as at
+        from unnest(p_connections, p_at) as given (connection_id, at)
+        group by given.connection_id
+    ) as work
+    left join lateral (
+        select j.user_id::text as payer from public.broadcast_jobs as j
+        where j.connection_id = work.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
+        order by j.available_at, j.id
+        limit 1
+    ) as first_job on true
+    order by work.connection_id
+    on conflict (connection_id) do update set ready_at = excluded.ready_at, payer = excluded.payer
     where c.ready_at > excluded.ready_at
 $$;
 revoke all on function private.announce_work(text[], timestamptz[]) from public;

@@ -1,13 +1,16 @@
 -- What comes next: the database's clock, the next instants at which there is something to do, and the rows that fall due
 -- within p_horizon_seconds, so that the daemon can prepare them. Holds nothing. `stale_hand_overs`: jobs that a Node worker
 -- was given more than p_stale_seconds ago and has not finished. `upcoming` is json and not jsonb, which refuses some of what
--- the column `media` may hold, and one such row would hold up all.
+-- the column `media` may hold, and one such row would hold up all. It holds the first rows, up to p_limit and two million bytes;
+-- where that is not all, `complete_until` says how far they reach, and beside them are the next rows of everybody else, so that
+-- nobody's many rows keep another's from being prepared.
+drop function if exists public.get_agenda(double precision, integer, double precision);
 create or replace function public.get_agenda(
     p_horizon_seconds double precision, p_limit integer default 500, p_stale_seconds double precision default 600
 )
 returns table (
     db_now timestamptz, next_due_at timestamptz, next_ready_at timestamptz, next_expiry_at timestamptz, next_probe_at timestamptz,
-    upcoming json, stale_hand_overs integer
+    upcoming json, stale_hand_overs integer, complete_until timestamptz
 )
 language sql
 stable
@@ -16,6 +19,32 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
+    with ahead as materialized (
+        select s.id, s.due_at, md5(coalesce(s.owner_id::text, s.connection_id)) as payer,
+            sum(octet_length(s.message) + coalesce(octet_length(s.caption), 0) + coalesce(octet_length(s.media::text), 0))
+                over (order by s.due_at, s.id rows between unbounded preceding and 1 preceding) as size_before
+        from public.scheduled_messages as s
+        where s.due_at > now() and s.due_at <= now() + make_interval(secs => p_horizon_seconds)
+        order by s.due_at, s.id
+        limit least(p_limit, 1000)
+    ),
+    first as materialized (
+        select a.* from ahead as a where coalesce(a.size_before, 0) < 2000000
+    ),
+    reach as materialized (
+        select max(f.due_at) as due_at
+        from first as f
+        having count(*) = least(p_limit, 1000) or count(*) < (select count(*) from ahead)
+    ),
+    -- Also of those who have some among the first: more of theirs may lie beyond.
+    others as materialized (
+        select found.id
+        from reach as r
+        cross join lateral private.rows_of_others(
+            array(select f.payer from first as f group by f.payer having count(*) >= 25),
+            now(), now() + make_interval(secs => p_horizon_seconds), 25, least(p_limit, 500)
+        ) as found (id)
+    )
     select clock_timestamp(),
         (select min(s.due_at) from public.scheduled_messages as s),
         (select min(c.ready_at) from private.connection_state as c where c.ready_at < 'infinity'),
@@ -24,15 +53,16 @@ as $$
         (
             select json_agg(soon order by soon.scheduled_at, soon.id)
             from (
-                select s.* from public.scheduled_messages as s
-                where s.due_at > now() and s.due_at <= now() + make_interval(secs => p_horizon_seconds)
-                order by s.due_at, s.id limit least(p_limit, 1000)
+                select s.*
+                from (select f.id from first as f union select o.id from others as o) as found
+                cross join lateral (select r.* from public.scheduled_messages as r where r.id = any(array[found.id]) limit 1) as s
             ) as soon
         ),
         (
             select count(*) from public.broadcast_jobs as j
             where j.status in ('handed_over', 'active') and j.scheduled_message_id is not null and j.send_at < now() - make_interval(secs => p_stale_seconds)
-        )
+        ),
+        (select r.due_at from reach as r)
 $$;
 revoke all on function public.get_agenda(double precision, integer, double precision) from public, anon, authenticated;
 grant execute on function public.get_agenda(double precision, integer, double precision) to service_role;

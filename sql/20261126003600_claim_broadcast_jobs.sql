@@ -128,6 +128,7 @@ as $$
     set waiting_reason = p.reason, waiting_until = coalesce(p.blocked_until, last.until, p.told_until),
         told_at = case when p.reason is not null or last.place = p.enough then coalesce(last.available_at, p.told_at) end,
         told_id = coalesce(last.id, p.told_id),
+        turn_at = p_now,
         ready_at = case
             when last.place = p.enough then p_now
             when st.paused_reason is not null and not st.is_on_trial then 'infinity'
@@ -263,7 +264,7 @@ $$;
 
 -- Takes up to p_seats waiting jobs, as many of each connection as it may send now, and marks them `sending`, in one step:
 -- what is claimed is dialled on its slot, between `send_at` and `send_until`, so there is no state between. The same token
--- asked twice gives the same jobs: a reply that was lost can be asked for again. p_busy: connections that have enough of the
+-- asked twice gives the same jobs: a reply that was lost can be asked for again. p_busy: connections, and payers, that have enough of the
 -- caller's seats. p_lead_seconds: how long its claims take to reach it, of late. p_ahead_seconds: see choose_jobs. The last two are
 -- remembered with what goes to the Node worker. One row
 -- comes back: the jobs, null where there are none, and when the next claim may find something.
@@ -300,7 +301,8 @@ begin
     end if;
 
     return query
-    select clock_timestamp(), (select min(c.ready_at) from private.connection_state as c where c.connection_id <> all(p_busy)), json_agg(claimed)
+    select clock_timestamp(), (select min(c.ready_at) from private.connection_state as c where c.connection_id <> all(p_busy) and c.payer <> all(p_busy)),
+        json_agg(claimed)
     from (
         select j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.type, j.message, j.media_url, j.caption, j.media,
             j.asset_id, j.user_id as owner_id, j.attempts, j.throttled, coalesce(j.schedule, j.send_at) as scheduled_at, j.send_at, j.send_until, j.gateway, se.sender,

@@ -64,7 +64,10 @@ class Done(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Agenda:
-    """What comes next, by the database's clock, which `Clock` has observed."""
+    """What comes next, by the database's clock, which `Clock` has observed.
+
+    complete_until: up to when `upcoming` holds every row, None where it does to the end.
+    """
 
     upcoming: list[Row]
     stale_hand_overs: int
@@ -72,6 +75,7 @@ class Agenda:
     next_ready_at: datetime | None
     next_expiry_at: datetime | None
     next_probe_at: datetime | None
+    complete_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class Dispatcher:
         self.next_ready_at: datetime | None = None
         self._woken, self._freed, self._stop = asyncio.Event(), asyncio.Event(), sender.stop
         self._sending: set[asyncio.Task[None]] = set()
-        self._held_back: list[str] = []  # busy at the last claim
+        self._held_back: list[str] = []  # connections and payers that were busy at the last claim
         self._enough = max(1, settings.concurrency // 4)  # seats that are worth a call
         self._reserved = 0
         self.lead = 0.0  # seconds that claims take: after a slow one they are soon trusted again
@@ -99,7 +99,7 @@ class Dispatcher:
         if not seats:
             return None
         self._reserved += seats
-        self._held_back = [connection for connection in self.sender.in_flight if self.sender.is_busy(connection)]
+        self._held_back = self.sender.busy()
         try:
             claim = await self.store.claim(
                 seats,
@@ -166,17 +166,20 @@ class Dispatcher:
             self.metrics.claimed.inc(len(claim.jobs))
             self.metrics.batch("claim", len(claim.jobs))
         for row in claim.jobs:
-            task = asyncio.create_task(self._send(Job.of(row, claim)))
+            job = Job.of(row, claim)
+            task = asyncio.create_task(self._send(job))
             self._sending.add(task)
-            task.add_done_callback(functools.partial(self._sent, row["connection_id"]))
+            task.add_done_callback(functools.partial(self._sent, job.connection, job.payer))
 
     async def _send(self, job: Job) -> None:
         self.recorder.add(await self.sender.send(job))
 
-    def _sent(self, connection: str, task: asyncio.Task[None]) -> None:
+    def _sent(self, connection: str, payer: str, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
         self._freed.set()
         if connection in self._held_back and not self.sender.is_busy(connection):
+            self._woken.set()
+        if payer in self._held_back and not self.sender.is_busy_payer(payer):
             self._woken.set()
 
     def _recorded(self, batch: list[Settlement]) -> None:

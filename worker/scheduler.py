@@ -15,6 +15,7 @@ from worker.calls import Agenda, Enqueue
 from worker.config import Settings
 from worker.dispatcher import Dispatcher
 from worker.errors import StoreRefused, WorkerError
+from worker.line import Line
 from worker.log import say_refused
 from worker.metrics import Metrics
 from worker.store import Store
@@ -29,6 +30,7 @@ TOGETHER_SECONDS = 0.01  # rows that fall due this close together go in one call
 # How long before its instant a row is taken: as long as calls have been taking, so that its job is at hand on time.
 LEAST_AHEAD, MOST_AHEAD, MARGIN = 0.05, 0.9, 1.25
 MOST_RELEASES = 3  # at a time
+TURN_SECONDS = 0.005  # of planning at a stretch; then the loop is the others' for as long
 AGAIN_SECONDS = 1.0  # after somebody else took a row, or edited it
 FORGET = timedelta(seconds=10)
 IDLE_SECONDS = 20  # how long a loop with nothing to do waits before it looks whether that is still so
@@ -116,7 +118,7 @@ class Scheduler:
         listed = dealt_with = 0
         batches = self._due()
         plans = await anext(batches, None)
-        while plans:
+        while plans is not None:
             self.vitals.beat("scheduler")
             listed += len(plans)
             # The next rows are read and planned while these are written.
@@ -129,12 +131,17 @@ class Scheduler:
         return dealt_with
 
     async def _due(self) -> AsyncIterator[list[Enqueue]]:
-        """All that is due, in batches of plans."""
+        """All that is due, in batches of plans, each with the next rows of everybody who has any."""
+        line, size = Line(), self.settings.batch_size
         rows = await self.store.get_pending()
+        several = len(rows) > size
         while rows:
-            for start in range(0, len(rows), self.settings.batch_size):
-                yield await self._plan(rows[start : start + self.settings.batch_size])
-            rows = await self.store.get_pending(after=rows[-1])
+            line.add(rows)
+            while line:
+                if several:  # more than one batch: whoever is not among the oldest rows must not wait for them all
+                    line.add(await self.store.get_due_of_others(line.payers))
+                yield await self._plan(line.take(size))
+            rows, several = await self.store.get_pending(after=rows[-1]), True
 
     async def _look_ahead(self) -> Agenda:
         horizon = self.settings.poll_interval_seconds * 1.5
@@ -151,10 +158,10 @@ class Scheduler:
         return agenda
 
     def _until_next_poll(self, agenda: Agenda) -> float:
-        if len(agenda.upcoming) < self.settings.batch_size:
+        if agenda.complete_until is None:
             return self.settings.poll_interval_seconds * 1.25  # the interval's job comes first
         # More than we hold: come back shortly before these are gone, or else when they are.
-        gone = self.clock.until(parse_time(agenda.upcoming[-1]["scheduled_at"]))
+        gone = self.clock.until(agenda.complete_until)
         return gone - 2 * MOST_AHEAD if gone > 2 * MOST_AHEAD else gone
 
     async def _prepare(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -180,14 +187,28 @@ class Scheduler:
             log.info("this machine's clock is right again")
 
     async def _plan(self, rows: Sequence[dict[str, Any]]) -> list[Enqueue]:
+        """Of those that can be planned. Never more than half of the loop's time, however dear the rules are."""
         known = await self.store.look_up_recipients([row["id"] for row in rows])
-        now = self.clock.now()
-        return [self._plan_one(row, known.get(row["id"]), now) for row in rows]
+        now, plans, began = self.clock.now(), list[Enqueue](), time.monotonic()
+        for row in rows:
+            if time.monotonic() - began > TURN_SECONDS:
+                await asyncio.sleep(TURN_SECONDS)
+                began = time.monotonic()
+            if planned := self._plan_one(row, known.get(row["id"]), now):
+                plans.append(planned)
+        return plans
 
-    def _plan_one(self, row: dict[str, Any], known: dict[str, Any] | None, now: datetime) -> Enqueue:
-        """A row that we cannot even think about fails; the daemon does not."""
+    def _plan_one(self, row: dict[str, Any], known: dict[str, Any] | None, now: datetime) -> Enqueue | None:
+        """A row that we cannot even think about fails; the daemon does not. None for one that must be tried again.
+
+        Planning reads no file of ours: what the operating system refuses meanwhile is a library's, and no row's fault.
+        """
         try:
             return plan.plan(row, known, self.settings, now)
+        except (OSError, MemoryError, ImportError) as fault:
+            log.error("a row waits for what this machine lacks", message=row["id"], reason=str(fault))
+            self._poll_by(time.monotonic() + AGAIN_SECONDS)
+            return None
         except Exception:
             log.exception("a row cannot be planned", message=row["id"])
             error = "This message could not be understood. The operator's log says why."
@@ -225,6 +246,8 @@ class Scheduler:
 
     async def _enqueue(self, plans: list[Enqueue], ahead: float = 0.0) -> int:
         """Enqueues what it can: a row that the database refuses must not hold up its neighbours."""
+        if not plans:
+            return 0
         try:
             won, refused = await self.store.enqueue(plans, ahead)
         except StoreRefused as e:

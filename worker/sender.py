@@ -46,6 +46,11 @@ class Job(NamedTuple):
     def connection(self) -> str:
         return str(self.row["connection_id"])
 
+    @property
+    def payer(self) -> str:
+        """As in private.connection_state."""
+        return str(self.row["owner_id"] or self.row["connection_id"])
+
     @classmethod
     def of(cls, row: dict[str, Any], claim: Claim) -> "Job":
         lease_ends = claim.asked_at + float(row["lease_left"])
@@ -61,20 +66,31 @@ class Sender:
         self.on_stopped: Callable[[], None] = lambda: None
         self.stop = asyncio.Event()
         self.in_flight: Counter[str] = Counter()  # by connection
+        self.paid_for: Counter[str] = Counter()  # the same by payer
         self._serial: set[str] = set()  # connections in flight that take one message at a time, and not on slots
         self._dialled: set[str] = set()  # ids of jobs that a gateway may know of
         # By gateway and sender, which several connections may share; gone when nobody waits for it.
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._stopped: dict[str, float] = {}  # connections that a gateway stopped, and when
 
+    def busy(self) -> list[str]:
+        """The connections and payers that must leave the seats to others."""
+        busy = [connection for connection in self.in_flight if self.is_busy(connection)]
+        return busy + [payer for payer in self.paid_for if self.is_busy_payer(payer)]
+
     def is_busy(self, connection: str) -> bool:
         """Whether it must leave the seats to others: a slow gateway would take them all."""
         share = max(1, self.settings.concurrency - self.settings.concurrency // 4)
         return self.in_flight[connection] >= (min(share, SERIAL) if connection in self._serial else share)
 
+    def is_busy_payer(self, payer: str) -> bool:
+        """The same of somebody with several connections: one seat in ten is for others."""
+        return self.paid_for[payer] >= max(1, self.settings.concurrency - max(1, self.settings.concurrency // 10))
+
     async def send(self, job: Job) -> Settlement:
         """What became of it, also when we are cancelled or a gateway fails us."""
         self.in_flight[job.connection] += 1
+        self.paid_for[job.payer] += 1
         if job.row["gateway"] in ONE_AT_A_TIME and self.clock.until(parse_time(job.row["send_at"])) <= 0:
             self._serial.add(job.connection)
         try:
@@ -105,6 +121,9 @@ class Sender:
     def _leave(self, job: Job) -> None:
         self._dialled.discard(job.id)
         self.in_flight[job.connection] -= 1
+        self.paid_for[job.payer] -= 1
+        if not self.paid_for[job.payer]:
+            del self.paid_for[job.payer]
         if not self.in_flight[job.connection]:
             del self.in_flight[job.connection]
             self._serial.discard(job.connection)

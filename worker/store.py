@@ -24,7 +24,7 @@ from worker.times import parse_time
 
 # What a plan is made of. Half of the columns, and half of the API server's work on each of twenty thousand rows.
 PLANNED = (
-    "id,created_at,revision,contact_id,type,message,media_url,caption,media,asset_id,scheduled_at,due_at,"
+    "id,owner_id,connection_id,created_at,revision,contact_id,type,message,media_url,caption,media,asset_id,scheduled_at,due_at,"
     "is_recurring,recurrence_pattern,recurrence_end_at,timezone,series_anchor,occurrence_at,next_id"
 )
 
@@ -42,6 +42,10 @@ class Store:
         last = {"p_due_at": after["due_at"], "p_id": after["id"]}
         return await self._api.rows("get_pending_scheduled_messages_after", last, select=PLANNED)
 
+    async def get_due_of_others(self, payers: Sequence[str]) -> list[Row]:
+        """The oldest due rows of everybody who is not among `payers` (see line.py), a hundred each at most."""
+        return await self._api.rows("get_due_of_others", {"p_payers": list(payers)}, select=PLANNED)
+
     async def get_agenda(self, horizon: float, limit: int, stale: float = 600) -> Agenda:
         """Looks `horizon` seconds ahead, for at most `limit` rows, and sets the clock.
 
@@ -49,7 +53,7 @@ class Store:
         """
         arguments = {"p_horizon_seconds": horizon, "p_limit": limit, "p_stale_seconds": stale}
         row, _ = await self._api.row("get_agenda", arguments)
-        names = ("next_due_at", "next_ready_at", "next_expiry_at", "next_probe_at")
+        names = ("next_due_at", "next_ready_at", "next_expiry_at", "next_probe_at", "complete_until")
         return Agenda(row["upcoming"] or [], row["stale_hand_overs"], *(instant_or_none(row[name]) for name in names))
 
     async def look_up_recipients(self, ids: list[str]) -> dict[str, Row]:

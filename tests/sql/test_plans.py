@@ -210,6 +210,7 @@ def calls(db: Database) -> Iterator[tuple[str, dict[str, Any]]]:
     enqueue = columns([Enqueue(row, 0, str(uuid4()), "+919800000000") for row in due], ENQUEUE_ARGUMENTS)
     record = columns([Settlement(job, TOKEN, "sent", f"true_{job}") for job in sending], SETTLEMENT_ARGUMENTS)
     yield "get_pending_scheduled_messages", {}
+    yield "get_due_of_others", {"p_payers": ["shop-0"]}
     yield "get_agenda", {"p_horizon_seconds": 90, "p_limit": 500}
     yield "look_up_recipients", {"p_ids": due}
     yield "enqueue_broadcast_jobs", enqueue
@@ -238,6 +239,7 @@ def test_no_call_reads_more_than_it_needs_and_poll_and_claim_go_by_their_own_ind
 
     assert all(chosen.values()), chosen
     assert chosen["get_pending_scheduled_messages"] == {"scheduled_messages_due_idx"}
+    assert "scheduled_messages_payer_idx" in chosen["get_due_of_others"]
     assert {"scheduled_messages_due_idx", "broadcast_jobs_lease_idx"} <= chosen["get_agenda"]
     assert {"broadcast_jobs_queued_idx", "broadcast_jobs_sending_idx"} <= chosen["claim_broadcast_jobs"]
     assert "broadcast_jobs_lease_idx" in chosen["rescue_broadcast_jobs"]
