@@ -92,12 +92,21 @@ CREATE FUNCTION private.announce_work(p_connections text[], p_at timestamp with 
     LANGUAGE sql
     SET search_path TO ''
     AS $$
-    insert into private.connection_state as c (connection_id, ready_at)
-    select given.connection_id, min(given.at)
-    from unnest(p_connections, p_at) as given (connection_id, at)
-    group by given.connection_id
-    order by given.connection_id
-    on conflict (connection_id) do update set ready_at = excluded.ready_at
+    insert into private.connection_state as c (connection_id, ready_at, payer)
+    select work.connection_id, work.at, coalesce(first_job.payer, work.connection_id)
+    from (
+        select given.connection_id, min(given.at) as at
+        from unnest(p_connections, p_at) as given (connection_id, at)
+        group by given.connection_id
+    ) as work
+    left join lateral (
+        select j.user_id::text as payer from public.broadcast_jobs as j
+        where j.connection_id = work.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
+        order by j.available_at, j.id
+        limit 1
+    ) as first_job on true
+    order by work.connection_id
+    on conflict (connection_id) do update set ready_at = excluded.ready_at, payer = excluded.payer
     where c.ready_at > excluded.ready_at
 $$;
 
@@ -1458,6 +1467,7 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
     set waiting_reason = p.reason, waiting_until = coalesce(p.blocked_until, last.until, p.told_until),
         told_at = case when p.reason is not null or last.place = p.enough then coalesce(last.available_at, p.told_at) end,
         told_id = coalesce(last.id, p.told_id),
+        turn_at = p_now,
         ready_at = case
             when last.place = p.enough then p_now
             when st.paused_reason is not null and not st.is_on_trial then 'infinity'
@@ -1479,6 +1489,50 @@ CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, 
         where r.step = 'claim' and r.connection_id = p.connection_id and r.again_at > p_now order by r.again_at limit 1
     ) as aside on true
     where st.connection_id = any(array[p.connection_id])
+$$;
+
+CREATE FUNCTION private.ready_of_others(p_payers text[], p_busy text[], p_until timestamp with time zone) RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    SET enable_incremental_sort TO 'off'
+    AS $$
+declare
+    v_start constant text := md5(random()::text);
+    v_payer text := v_start;
+    v_is_second_round boolean := false;
+    v_next text;
+    v_ready_at timestamptz;
+    v_connection text;
+begin
+    for v_step in 1..200 loop
+        select c.payer, c.ready_at into v_next, v_ready_at
+        from private.connection_state as c
+        where (c.payer, c.ready_at) > (v_payer, 'infinity') and c.ready_at < 'infinity'
+        order by c.payer, c.ready_at, c.connection_id
+        limit 1;
+        if v_next is null and not v_is_second_round then
+            v_is_second_round := true;
+            v_payer := '';
+            continue;
+        end if;
+        exit when v_next is null or (v_is_second_round and v_next > v_start);
+        v_payer := v_next;
+        continue when v_ready_at > p_until or v_payer = any(p_payers) or v_payer = any(p_busy);
+        select c.connection_id into v_connection
+        from private.connection_state as c
+        where (c.payer, c.ready_at) >= (v_payer, '-infinity') and (c.payer, c.ready_at) <= (v_payer, p_until)
+            and c.ready_at < 'infinity' and c.connection_id <> all(p_busy)
+        order by c.payer, c.ready_at, c.connection_id
+        limit 1;
+        if v_connection is not null then
+            return next v_connection;
+        end if;
+    end loop;
+end
 $$;
 
 CREATE FUNCTION private.record_or_put_aside(p_rows private.told_row[]) RETURNS jsonb
@@ -1783,6 +1837,63 @@ begin
             )
         order by o.again_at limit 1000 for update skip locked
     );
+end
+$$;
+
+CREATE FUNCTION private.rows_of_others(p_payers text[], p_after timestamp with time zone, p_until timestamp with time zone, p_share integer, p_limit integer) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    SET enable_incremental_sort TO 'off'
+    AS $$
+declare
+    v_start constant text := md5(random()::text);
+    v_payer text := v_start;
+    v_is_second_round boolean := false;
+    v_due_at timestamptz;
+    v_ids uuid[] := '{}';
+    v_found uuid[];
+    v_size bigint := 0;
+    v_found_size bigint;
+    v_next text;
+begin
+    for v_step in 1..2000 loop
+        select md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at into v_next, v_due_at
+        from public.scheduled_messages as s
+        where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at) > (v_payer, 'infinity') and s.due_at > '-infinity'
+        order by md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at, s.id
+        limit 1;
+        if v_next is null and not v_is_second_round then
+            v_is_second_round := true;
+            v_payer := '';
+            continue;
+        end if;
+        exit when v_next is null or (v_is_second_round and v_next > v_start);
+        v_payer := v_next;
+        continue when v_due_at > p_until or v_payer = any(p_payers);
+        select array_agg(oldest.id), coalesce(sum(oldest.size), 0) into v_found, v_found_size
+        from (
+            select s.id,
+                octet_length(s.message) + coalesce(octet_length(s.caption), 0) + coalesce(octet_length(s.media::text), 0) as size,
+                sum(octet_length(s.message) + coalesce(octet_length(s.caption), 0) + coalesce(octet_length(s.media::text), 0))
+                    over (line rows between unbounded preceding and 1 preceding) as size_before
+            from public.scheduled_messages as s
+            where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at) > (v_payer, p_after)
+                and (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at) <= (v_payer, p_until)
+                and s.due_at > '-infinity'
+            window line as (order by md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at, s.id)
+            order by md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at, s.id
+            limit least(p_share, p_limit - cardinality(v_ids))
+        ) as oldest
+        where coalesce(oldest.size_before, 0) < 200000;
+        v_ids := v_ids || coalesce(v_found, '{}');
+        v_size := v_size + v_found_size;
+        exit when cardinality(v_ids) >= p_limit or v_size > 2000000;
+    end loop;
+    return query select unnest(v_ids);
 end
 $$;
 
@@ -2194,17 +2305,47 @@ CREATE FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timest
     AS $$
 declare
     v_turn text[];
+    v_payers text[];
 begin
-    select array_agg(turn.connection_id) into v_turn
+    select array_agg(turn.connection_id), array_agg(distinct turn.payer) into v_turn, v_payers
     from (
-        select c.connection_id from private.connection_state as c
-        where c.ready_at <= p_until and c.connection_id <> all(p_busy) order by c.ready_at, c.connection_id limit p_seats for update skip locked
+        select c.connection_id, c.payer from private.connection_state as c
+        where c.ready_at <= p_until and c.connection_id <> all(p_busy) and c.payer <> all(p_busy)
+        order by c.ready_at, c.connection_id limit p_seats for update skip locked
     ) as turn;
+    if cardinality(v_turn) = p_seats then
+        with candidate as materialized (
+            select c.connection_id, c.ready_at, c.payer
+            from (
+                select unnest(v_turn) as connection_id
+                union
+                select others.connection_id from private.ready_of_others(v_payers, p_busy, p_until) as others (connection_id)
+            ) as known
+            cross join lateral (
+                select st.connection_id, st.ready_at, st.payer from private.connection_state as st
+                where st.connection_id = any(array[known.connection_id]) limit 1 for update skip locked
+            ) as c
+        ),
+        ranked as (
+            select c.connection_id, c.ready_at, last_turn.turn_at,
+                row_number() over (partition by c.payer order by c.ready_at, c.connection_id) as place
+            from candidate as c
+            cross join lateral (
+                select p.turn_at from private.connection_state as p
+                where p.payer = c.payer order by p.turn_at desc limit 1
+            ) as last_turn
+        )
+        select array_agg(chosen.connection_id) into v_turn
+        from (
+            select r.connection_id from ranked as r order by r.place, r.turn_at, r.ready_at, r.connection_id limit p_seats
+        ) as chosen;
+    end if;
     if v_turn is null then
         select array_agg(turn.connection_id) into v_turn
         from (
             select c.connection_id from private.connection_state as c
-            where c.ready_at <= p_until and c.connection_id <> all(p_busy) order by c.ready_at, c.connection_id limit 1 for update
+            where c.ready_at <= p_until and c.connection_id <> all(p_busy) and c.payer <> all(p_busy)
+            order by c.ready_at, c.connection_id limit 1 for update
         ) as turn;
     end if;
     return v_turn;
@@ -2425,7 +2566,8 @@ begin
     end if;
 
     return query
-    select clock_timestamp(), (select min(c.ready_at) from private.connection_state as c where c.connection_id <> all(p_busy)), json_agg(claimed)
+    select clock_timestamp(), (select min(c.ready_at) from private.connection_state as c where c.connection_id <> all(p_busy) and c.payer <> all(p_busy)),
+        json_agg(claimed)
     from (
         select j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.type, j.message, j.media_url, j.caption, j.media,
             j.asset_id, j.user_id as owner_id, j.attempts, j.throttled, coalesce(j.schedule, j.send_at) as scheduled_at, j.send_at, j.send_until, j.gateway, se.sender,
@@ -2712,13 +2854,39 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer DEFAULT 500, p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, next_due_at timestamp with time zone, next_ready_at timestamp with time zone, next_expiry_at timestamp with time zone, next_probe_at timestamp with time zone, upcoming json, stale_hand_overs integer)
+CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer DEFAULT 500, p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, next_due_at timestamp with time zone, next_ready_at timestamp with time zone, next_expiry_at timestamp with time zone, next_probe_at timestamp with time zone, upcoming json, stale_hand_overs integer, complete_until timestamp with time zone)
     LANGUAGE sql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
+    with ahead as materialized (
+        select s.id, s.due_at, md5(coalesce(s.owner_id::text, s.connection_id)) as payer,
+            sum(octet_length(s.message) + coalesce(octet_length(s.caption), 0) + coalesce(octet_length(s.media::text), 0))
+                over (order by s.due_at, s.id rows between unbounded preceding and 1 preceding) as size_before
+        from public.scheduled_messages as s
+        where s.due_at > now() and s.due_at <= now() + make_interval(secs => p_horizon_seconds)
+        order by s.due_at, s.id
+        limit least(p_limit, 1000)
+    ),
+    first as materialized (
+        select a.* from ahead as a where coalesce(a.size_before, 0) < 2000000
+    ),
+    reach as materialized (
+        select max(f.due_at) as due_at
+        from first as f
+        having count(*) = least(p_limit, 1000) or count(*) < (select count(*) from ahead)
+    ),
+    -- Also of those who have some among the first: more of theirs may lie beyond.
+    others as materialized (
+        select found.id
+        from reach as r
+        cross join lateral private.rows_of_others(
+            array(select f.payer from first as f group by f.payer having count(*) >= 25),
+            now(), now() + make_interval(secs => p_horizon_seconds), 25, least(p_limit, 500)
+        ) as found (id)
+    )
     select clock_timestamp(),
         (select min(s.due_at) from public.scheduled_messages as s),
         (select min(c.ready_at) from private.connection_state as c where c.ready_at < 'infinity'),
@@ -2727,15 +2895,31 @@ CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit in
         (
             select json_agg(soon order by soon.scheduled_at, soon.id)
             from (
-                select s.* from public.scheduled_messages as s
-                where s.due_at > now() and s.due_at <= now() + make_interval(secs => p_horizon_seconds)
-                order by s.due_at, s.id limit least(p_limit, 1000)
+                select s.*
+                from (select f.id from first as f union select o.id from others as o) as found
+                cross join lateral (select r.* from public.scheduled_messages as r where r.id = any(array[found.id]) limit 1) as s
             ) as soon
         ),
         (
             select count(*) from public.broadcast_jobs as j
             where j.status in ('handed_over', 'active') and j.scheduled_message_id is not null and j.send_at < now() - make_interval(secs => p_stale_seconds)
-        )
+        ),
+        (select r.due_at from reach as r)
+$$;
+
+CREATE FUNCTION public.get_due_of_others(p_payers text[]) RETURNS SETOF public.scheduled_messages
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+    select s.*
+    from private.rows_of_others(
+        array(select md5(given.payer) from unnest(p_payers) as given (payer)), '-infinity', now(), 100, 500
+    ) as found (id)
+    cross join lateral (select r.* from public.scheduled_messages as r where r.id = any(array[found.id]) limit 1) as s
+    order by s.due_at, s.id
 $$;
 
 CREATE FUNCTION public.get_pending_scheduled_messages() RETURNS SETOF public.scheduled_messages
@@ -3047,7 +3231,9 @@ CREATE TABLE private.connection_state (
     resumed_at timestamp with time zone,
     through_at timestamp with time zone,
     throttle_seconds double precision DEFAULT 0 NOT NULL,
-    throttled_until timestamp with time zone
+    throttled_until timestamp with time zone,
+    payer text DEFAULT ''::text NOT NULL,
+    turn_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 
@@ -3160,6 +3346,10 @@ ALTER TABLE ONLY public.contacts
 ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_pkey PRIMARY KEY (id);
 
+CREATE INDEX connection_state_payer_ready_idx ON private.connection_state USING btree (payer, ready_at, connection_id) WHERE (ready_at < 'infinity'::timestamp with time zone);
+
+CREATE INDEX connection_state_payer_turn_idx ON private.connection_state USING btree (payer, turn_at);
+
 CREATE INDEX connection_state_probe_idx ON private.connection_state USING btree (probe_at) WHERE (probe_at IS NOT NULL);
 
 CREATE INDEX connection_state_ready_idx ON private.connection_state USING btree (ready_at, connection_id);
@@ -3199,6 +3389,8 @@ CREATE INDEX scheduled_messages_due_idx ON public.scheduled_messages USING btree
 CREATE UNIQUE INDEX scheduled_messages_occurrence_key ON public.scheduled_messages USING btree (series_id, occurrence_at) WHERE (series_id IS NOT NULL);
 
 CREATE INDEX scheduled_messages_owner_contact_idx ON public.scheduled_messages USING btree (owner_id, contact_id);
+
+CREATE INDEX scheduled_messages_payer_idx ON public.scheduled_messages USING btree (md5(COALESCE((owner_id)::text, connection_id)), due_at, id) WHERE (due_at > '-infinity'::timestamp with time zone);
 
 CREATE TRIGGER announce_connection AFTER INSERT OR DELETE OR UPDATE ON public.connection_settings FOR EACH ROW EXECUTE FUNCTION private.announce_connection();
 
@@ -3438,6 +3630,9 @@ GRANT ALL ON FUNCTION private.put_aside(p_step text, p_ids uuid[], p_codes text[
 REVOKE ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision, p_quietly boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision, p_quietly boolean) TO service_role;
 
+REVOKE ALL ON FUNCTION private.ready_of_others(p_payers text[], p_busy text[], p_until timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.ready_of_others(p_payers text[], p_busy text[], p_until timestamp with time zone) TO service_role;
+
 REVOKE ALL ON FUNCTION private.record_or_put_aside(p_rows private.told_row[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.record_or_put_aside(p_rows private.told_row[]) TO service_role;
 
@@ -3453,6 +3648,9 @@ GRANT ALL ON FUNCTION private.rescue_rows(p_rows private.late_row[]) TO service_
 
 REVOKE ALL ON FUNCTION private.retry_refused() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.retry_refused() TO service_role;
+
+REVOKE ALL ON FUNCTION private.rows_of_others(p_payers text[], p_after timestamp with time zone, p_until timestamp with time zone, p_share integer, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.rows_of_others(p_payers text[], p_after timestamp with time zone, p_until timestamp with time zone, p_share integer, p_limit integer) TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_jobs TO service_role;
 
@@ -3515,6 +3713,9 @@ GRANT ALL ON FUNCTION public.finish_probes(p_well text[], p_ill text[]) TO servi
 
 REVOKE ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) TO service_role;
+
+REVOKE ALL ON FUNCTION public.get_due_of_others(p_payers text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.get_due_of_others(p_payers text[]) TO service_role;
 
 REVOKE ALL ON FUNCTION public.get_pending_scheduled_messages() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_pending_scheduled_messages() TO authenticated;
