@@ -31,7 +31,9 @@ create table if not exists private.connection_state (
     through_at timestamptz,
     -- Seconds between messages since the gateway said "too fast" (private.slowdown), and from when on that wears off.
     throttle_seconds double precision not null default 0,
-    throttled_until timestamptz
+    throttled_until timestamptz,
+    -- Until when some recipient here is to be left alone, whatever the settings say.
+    recipients_until timestamptz
 );
 -- Who pays for its turns: the owner of what waits here, or the connection itself where nobody owns it; and its last turn.
 alter table private.connection_state
@@ -46,11 +48,13 @@ alter table private.connection_state set (fillfactor = 50, autovacuum_vacuum_sca
 alter table private.connection_state enable row level security;
 grant select, insert, update, delete on private.connection_state to service_role;
 
--- Until when a recipient is to be left alone on a connection.
+-- Until when a recipient is to be left alone on a connection: because of a job that was claimed, or for a reason.
 create table if not exists private.recipient_state (
     connection_id text,
     recipient text,
     free_at timestamptz not null,
+    job_id uuid,
+    reason text,
     primary key (connection_id, recipient)
 );
 create index if not exists recipient_state_free_at_idx on private.recipient_state (free_at);
@@ -171,7 +175,10 @@ as $$
         coalesce(block.kind = 'limit' and se.at_daily_limit = 'fail', false), day.today, f.used, f.daily_limit,
         least(case when se.daily_limit is not null then ca.tomorrow end, case when se.window_start is not null then ca.closes_at end),
         st.arrival_at, f.step, coalesce(se.burst - 1, 0) * f.step, coalesce(se.jitter_seconds, 0), se.period_seconds * 0.02,
-        nullif(coalesce(se.recipient_interval_seconds, case when f.gateway = 'cloud' then 6 end), 0) * 1.03,
+        coalesce(
+            nullif(coalesce(se.recipient_interval_seconds, case when f.gateway = 'cloud' then 6 end), 0) * 1.03,
+            case when st.recipients_until > p_now then 0 end
+        ),
         'its turn: ' || coalesce('at most ' || se.messages || ' in ' || se.period_seconds || ' s', 'the gateway has asked to slow down'),
         st.is_on_trial
     from private.connection_state as st
@@ -250,8 +257,9 @@ $$;
 -- What the answers to messages say of their connections, one call for a batch of them; what went out says something only
 -- where something was refused before.
 --   * Those that did not go out no longer count for their day (if it is still that day).
---   * A recipient who got too many is left alone for a while.
---   * One that was dialled since the last slowdown and still was too fast doubles it.
+--   * A recipient who got too many, or whom WhatsApp locks, is left alone for a while. One whom nothing reached is free, and
+--     what waited for that alone waits no longer.
+--   * One that was dialled since the last slowdown and still was too fast, or to a locked one, doubles it.
 --   * One that found the connection unusable pauses it, until a probe succeeds.
 --   * One that got through after others had been refused shows that the connection is well, whatever they met with.
 create or replace function private.note_outcomes(
@@ -295,6 +303,7 @@ as $$
         ),
         throttle_seconds = case when heard.is_slower then least(60, greatest(0.05, 2 * heard.step)) else c.throttle_seconds end,
         throttled_until = greatest(c.throttled_until, heard.throttled_until),
+        recipients_until = greatest(c.recipients_until, heard.recipients_until),
         paused_reason = coalesce(c.paused_reason, heard.stopped),
         probe_at = case
             when heard.pauses then now() + private.probe_delay(0)
@@ -307,8 +316,12 @@ as $$
     from (
         select st.connection_id,
             count(*) filter (where (g.send_at at time zone coalesce(se.timezone, 'UTC'))::date = st.day) as unsent,
-            max(greatest(g.available_at, now())) filter (where g.outcome = 'throttled_connection') as throttled_until,
-            bool_or(g.outcome = 'throttled_connection' and (st.throttled_until is null or g.send_at >= st.throttled_until)) as is_slower,
+            greatest(
+                max(greatest(g.available_at, now())) filter (where g.outcome = 'throttled_connection'),
+                max(now() + interval '10 seconds') filter (where g.outcome = 'locked_recipient')
+            ) as throttled_until,
+            max(g.available_at) filter (where g.outcome in ('throttled_recipient', 'locked_recipient')) as recipients_until,
+            bool_or(g.outcome in ('throttled_connection', 'locked_recipient') and (st.throttled_until is null or g.send_at >= st.throttled_until)) as is_slower,
             greatest(private.slowdown(st.throttle_seconds, st.throttled_until, now()), se.period_seconds / se.messages) as step,
             max(g.send_at) filter (where g.outcome = 'released') as unused_at,
             case when se.burst = 1 and se.jitter_seconds < se.period_seconds / se.messages then
@@ -327,12 +340,33 @@ as $$
     where c.connection_id = any(array[heard.connection_id]);
 
     -- After the connections, like a claim.
-    insert into private.recipient_state as r (connection_id, recipient, free_at)
-    select g.connection_id, g.recipient, max(g.available_at)
-    from unnest(p_connections, p_outcomes, p_available_at, p_recipients) as g (connection_id, outcome, available_at, recipient)
-    where g.outcome = 'throttled_recipient'
+    with free as (
+        delete from private.recipient_state as r
+        using unnest(p_connections, p_outcomes, p_recipients, p_job_ids) as g (connection_id, outcome, recipient, job_id)
+        where r.connection_id = any(array[g.connection_id]) and r.recipient = any(array[g.recipient]) and r.job_id = g.job_id
+            and g.outcome not in ('sent', 'unconfirmed', 'handed_over')
+        returning r.connection_id, r.recipient, r.free_at, g.outcome
+    )
+    update public.broadcast_jobs as j
+    set available_at = now(), updated_at = now()
+    from free as f
+    cross join lateral (
+        select q.id from public.broadcast_jobs as q
+        where q.connection_id = f.connection_id and q.status = 'queued' and q.scheduled_message_id is not null
+            and q.available_at > now() and q.available_at <= f.free_at and q.recipient = f.recipient and q.attempts = 0
+        order by q.available_at, q.id limit 1 for update skip locked
+    ) as next_one
+    where j.id = any(array[next_one.id]) and f.outcome = 'failed';
+
+    insert into private.recipient_state as r (connection_id, recipient, free_at, reason)
+    select g.connection_id, g.recipient, max(g.available_at),
+        max(regexp_replace(g.error, '^try .*? UTC: |\. By the time it might.*$', '', 'g'))
+    from unnest(p_connections, p_outcomes, p_errors, p_available_at, p_recipients)
+        as g (connection_id, outcome, error, available_at, recipient)
+    where g.outcome in ('throttled_recipient', 'locked_recipient')
     group by g.connection_id, g.recipient
-    on conflict (connection_id, recipient) do update set free_at = greatest(r.free_at, excluded.free_at)
+    on conflict (connection_id, recipient) do update
+    set free_at = greatest(r.free_at, excluded.free_at), reason = excluded.reason, job_id = null
 $$;
 revoke all on function private.slowdown(double precision, timestamptz, timestamptz), private.probe_delay(integer),
 private.situation(text[], timestamptz, text), private.pace(text[], timestamptz, text, double precision),

@@ -115,7 +115,7 @@ create or replace function private.choose_jobs(p_turn text[], p_seats integer, p
 returns table (
     connection_id text, id uuid, scheduled_message_id uuid, recipient text, gateway text, put_off_until timestamptz, arrival_at timestamptz,
     send_at timestamptz, send_until timestamptz, step double precision, jitter double precision, recipient_step double precision,
-    today date, used integer
+    today date, used integer, recipient_reason text
 )
 language sql
 volatile
@@ -159,7 +159,7 @@ as $$
     spaced as (
         select c.*, greatest(r.free_at, p_now) + make_interval(secs => c.recipient_step * (
             row_number() over (partition by c.connection_id, c.recipient order by c.available_at, c.id) - 1
-        )) as free_at
+        )) as free_at, case when r.free_at > p_now then r.reason end as recipient_reason
         from candidate as c
         left join private.recipient_state as r
             on c.recipient_step is not null and r.connection_id = any(array[c.connection_id]) and r.recipient = any(array[c.recipient])
@@ -173,14 +173,14 @@ as $$
         window line as (partition by s.connection_id order by s.available_at, s.id)
     )
     select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, null, s.arrival_at, slot.at,
-        least(slot.at + make_interval(secs => s.tolerance), s.closes_at), s.step, s.jitter, s.recipient_step, s.today, s.used
+        least(slot.at + make_interval(secs => s.tolerance), s.closes_at), s.step, s.jitter, s.recipient_step, s.today, s.used, null
     from slotted as s
     cross join lateral (select greatest(s.earliest, s.arrival_at - make_interval(secs => s.slack), s.available_at) as at) as slot
     where (s.slots is null or s.place <= s.slots) and (s.step is null or slot.at < s.horizon) -- jitter may push it beyond
         and (s.closes_at is null or slot.at < s.closes_at)
     union all
     select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, s.free_at, null, null,
-        null, s.step, s.jitter, s.recipient_step, s.today, s.used
+        null, s.step, s.jitter, s.recipient_step, s.today, s.used, s.recipient_reason
     from spaced as s
     where s.recipient_step is not null and s.free_at > p_now
 $$;
@@ -216,9 +216,9 @@ as $$
     ),
     told as (
         update public.scheduled_messages as s
-        set waiting_reason = 'its recipient got a message a moment ago', waiting_until = c.put_off_until, updated_at = now()
+        set waiting_reason = left(coalesce(c.recipient_reason, 'its recipient got a message a moment ago'), 500), waiting_until = c.put_off_until, updated_at = now()
         from (
-            select m.id, c.put_off_until from chosen as c
+            select m.id, c.put_off_until, c.recipient_reason from chosen as c
             -- Each by its key, whatever the statistics say of statuses.
             cross join lateral (
                 select w.id from public.scheduled_messages as w where w.id = c.scheduled_message_id and w.status = 'processing' limit 1
@@ -228,11 +228,11 @@ as $$
         where s.id = any(array[c.id])
     ),
     remembered as (
-        insert into private.recipient_state as r (connection_id, recipient, free_at)
-        select c.connection_id, c.recipient, c.send_at + make_interval(secs => c.recipient_step)
+        insert into private.recipient_state as r (connection_id, recipient, free_at, job_id)
+        select c.connection_id, c.recipient, c.send_at + make_interval(secs => c.recipient_step), c.id
         from chosen as c
-        where c.put_off_until is null and c.recipient_step is not null
-        on conflict (connection_id, recipient) do update set free_at = excluded.free_at
+        where c.put_off_until is null and c.recipient_step > 0
+        on conflict (connection_id, recipient) do update set free_at = excluded.free_at, job_id = excluded.job_id, reason = null
     )
     update private.connection_state as st
     set day = taken.today, sent_today = taken.used + taken.number,

@@ -1,10 +1,11 @@
 -- Writes down what the gateway said. A job is settled only by the token of its last claim, and once; returned are those whose
 -- token it is not: they were fenced out. It says the same when the caller asks again because the first reply was lost, unless a
 -- job has been claimed again meanwhile. An answer after the lease still settles what became `unconfirmed`.
--- p_outcomes: sent | failed | unconfirmed | retry | throttled_recipient | throttled_connection | stopped | released |
--- handed_over. p_waits: seconds until a retry, or until a hand-over is added again. p_ages: seconds since the gateway answered.
+-- p_outcomes: sent | failed | unconfirmed | retry | locked_recipient | throttled_recipient | throttled_connection | stopped |
+-- released | handed_over. p_waits: seconds until a retry, or until a hand-over is added again. p_ages: seconds since the gateway answered.
 -- The four before `handed_over` cost no attempt; `released` was never dialled. `stopped` pauses the connection until a probe
--- succeeds, which then judges the message too (finish_probes); `throttled_connection` slows it down.
+-- succeeds, which then judges the message too (finish_probes); `throttled_connection` slows it down, and so does
+-- `locked_recipient`, which fails at once where the message may not go out as late as p_waits asks.
 -- What is in doubt on its way to the Node worker's queue is handed over: adding it again is harmless. That worker may have
 -- begun, or even finished, before we write that it has the job; then there is nothing left to write.
 -- One outcome; the fields are the arguments. `quietly`: the scheduled row is not told why its job waits.
@@ -30,15 +31,29 @@ begin
     ),
     -- Found by its key, whatever the statistics say of statuses.
     held as materialized (
-        select g.*, j.status, j.wanted, case when j.gateway = 'bullmq' and g.outcome = 'unconfirmed' then 'handed_over' else g.outcome end as meaning
+        select g.job_id, g.token, g.message_id, g.wait, g.answered_at, g.quietly, g.outcome as said, is_late, j.status, j.wanted,
+            case when is_late then 'failed' else g.outcome end as outcome,
+            case
+                when is_late then regexp_replace(g.error, '^try .*? UTC: ', '') || '. By the time it might, it would be too late'
+                else g.error
+            end as error,
+            case
+                when is_late then 'failed'
+                when j.gateway = 'bullmq' and g.outcome = 'unconfirmed' then 'handed_over'
+                else g.outcome
+            end as meaning
         from given as g
         cross join lateral (
-            select w.status, w.lease_token, w.gateway, case when g.outcome not in ('sent', 'failed', 'unconfirmed', 'handed_over') then exists (
+            select w.status, w.lease_token, w.gateway, w.expires_at, case when g.outcome not in ('sent', 'failed', 'unconfirmed', 'handed_over') then exists (
                 select 1 from public.scheduled_messages as s
                 where s.id = w.scheduled_message_id and s.broadcast_job_id = w.id and s.status = 'processing'
             ) end as wanted
             from public.broadcast_jobs as w where w.id = g.job_id limit 1 for update
         ) as j
+        cross join lateral (
+            select g.outcome = 'locked_recipient'
+                and coalesce(j.expires_at < now() + make_interval(secs => g.wait), false) as is_late
+        ) as late
         where j.lease_token = g.token and (
             j.status in ('sending', 'unconfirmed')
             or (j.gateway = 'bullmq' and g.outcome in ('handed_over', 'unconfirmed') and j.status in ('handed_over', 'active', 'completed', 'failed'))
@@ -76,7 +91,8 @@ begin
         where j.id = any(array[g.job_id])
             -- The worker may have said already that nobody knows.
             and (g.status = 'sending' or (g.status = 'unconfirmed' and g.meaning <> 'handed_over'))
-        returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at, g.outcome, g.message_id, g.error, g.answered_at, g.quietly
+        returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at,
+            g.said, g.wait, g.outcome, g.message_id, g.error, g.answered_at, g.quietly
     ),
     told as (
         update public.broadcast_messages as m
@@ -117,7 +133,9 @@ begin
     select jsonb_agg(to_jsonb(d))
     into v_done
     from (
-        select s.connection_id, s.outcome, s.error, s.available_at, s.send_at, s.recipient, s.id from settled as s
+        select s.connection_id, s.said as outcome, s.error, s.send_at, s.recipient, s.id,
+            case s.said when 'locked_recipient' then now() + make_interval(secs => s.wait) else s.available_at end as available_at
+        from settled as s
         -- Of what went out the connection is told only where it has been stopped since anything else did.
         where s.outcome not in ('sent', 'unconfirmed', 'handed_over') or exists (
             select from private.connection_state as c where c.connection_id = any(array[s.connection_id]) and c.resumed_at is not null
