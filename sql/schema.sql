@@ -216,7 +216,7 @@ begin
 end
 $$;
 
-CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) RETURNS TABLE(connection_id text, id uuid, scheduled_message_id uuid, recipient text, gateway text, put_off_until timestamp with time zone, arrival_at timestamp with time zone, send_at timestamp with time zone, send_until timestamp with time zone, step double precision, jitter double precision, recipient_step double precision, today date, used integer)
+CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) RETURNS TABLE(connection_id text, id uuid, scheduled_message_id uuid, recipient text, gateway text, put_off_until timestamp with time zone, arrival_at timestamp with time zone, send_at timestamp with time zone, send_until timestamp with time zone, step double precision, jitter double precision, recipient_step double precision, today date, used integer, recipient_reason text)
     LANGUAGE sql ROWS 50
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
@@ -257,7 +257,7 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway te
     spaced as (
         select c.*, greatest(r.free_at, p_now) + make_interval(secs => c.recipient_step * (
             row_number() over (partition by c.connection_id, c.recipient order by c.available_at, c.id) - 1
-        )) as free_at
+        )) as free_at, case when r.free_at > p_now then r.reason end as recipient_reason
         from candidate as c
         left join private.recipient_state as r
             on c.recipient_step is not null and r.connection_id = any(array[c.connection_id]) and r.recipient = any(array[c.recipient])
@@ -271,14 +271,14 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway te
         window line as (partition by s.connection_id order by s.available_at, s.id)
     )
     select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, null, s.arrival_at, slot.at,
-        least(slot.at + make_interval(secs => s.tolerance), s.closes_at), s.step, s.jitter, s.recipient_step, s.today, s.used
+        least(slot.at + make_interval(secs => s.tolerance), s.closes_at), s.step, s.jitter, s.recipient_step, s.today, s.used, null
     from slotted as s
     cross join lateral (select greatest(s.earliest, s.arrival_at - make_interval(secs => s.slack), s.available_at) as at) as slot
     where (s.slots is null or s.place <= s.slots) and (s.step is null or slot.at < s.horizon) -- jitter may push it beyond
         and (s.closes_at is null or slot.at < s.closes_at)
     union all
     select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, s.free_at, null, null,
-        null, s.step, s.jitter, s.recipient_step, s.today, s.used
+        null, s.step, s.jitter, s.recipient_step, s.today, s.used, s.recipient_reason
     from spaced as s
     where s.recipient_step is not null and s.free_at > p_now
 $$;
@@ -1280,7 +1280,7 @@ $$;
 CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
-    AS $$
+    AS $_$
     -- In order, like every writer of several of these rows: else two could wait for each other.
     select from private.connection_state as c where c.connection_id = any(p_connections) order by c.connection_id for update;
 
@@ -1314,6 +1314,7 @@ CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p
         ),
         throttle_seconds = case when heard.is_slower then least(60, greatest(0.05, 2 * heard.step)) else c.throttle_seconds end,
         throttled_until = greatest(c.throttled_until, heard.throttled_until),
+        recipients_until = greatest(c.recipients_until, heard.recipients_until),
         paused_reason = coalesce(c.paused_reason, heard.stopped),
         probe_at = case
             when heard.pauses then now() + private.probe_delay(0)
@@ -1326,8 +1327,12 @@ CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p
     from (
         select st.connection_id,
             count(*) filter (where (g.send_at at time zone coalesce(se.timezone, 'UTC'))::date = st.day) as unsent,
-            max(greatest(g.available_at, now())) filter (where g.outcome = 'throttled_connection') as throttled_until,
-            bool_or(g.outcome = 'throttled_connection' and (st.throttled_until is null or g.send_at >= st.throttled_until)) as is_slower,
+            greatest(
+                max(greatest(g.available_at, now())) filter (where g.outcome = 'throttled_connection'),
+                max(now() + interval '10 seconds') filter (where g.outcome = 'locked_recipient')
+            ) as throttled_until,
+            max(g.available_at) filter (where g.outcome in ('throttled_recipient', 'locked_recipient')) as recipients_until,
+            bool_or(g.outcome in ('throttled_connection', 'locked_recipient') and (st.throttled_until is null or g.send_at >= st.throttled_until)) as is_slower,
             greatest(private.slowdown(st.throttle_seconds, st.throttled_until, now()), se.period_seconds / se.messages) as step,
             max(g.send_at) filter (where g.outcome = 'released') as unused_at,
             case when se.burst = 1 and se.jitter_seconds < se.period_seconds / se.messages then
@@ -1346,13 +1351,34 @@ CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p
     where c.connection_id = any(array[heard.connection_id]);
 
     -- After the connections, like a claim.
-    insert into private.recipient_state as r (connection_id, recipient, free_at)
-    select g.connection_id, g.recipient, max(g.available_at)
-    from unnest(p_connections, p_outcomes, p_available_at, p_recipients) as g (connection_id, outcome, available_at, recipient)
-    where g.outcome = 'throttled_recipient'
+    with free as (
+        delete from private.recipient_state as r
+        using unnest(p_connections, p_outcomes, p_recipients, p_job_ids) as g (connection_id, outcome, recipient, job_id)
+        where r.connection_id = any(array[g.connection_id]) and r.recipient = any(array[g.recipient]) and r.job_id = g.job_id
+            and g.outcome not in ('sent', 'unconfirmed', 'handed_over')
+        returning r.connection_id, r.recipient, r.free_at, g.outcome
+    )
+    update public.broadcast_jobs as j
+    set available_at = now(), updated_at = now()
+    from free as f
+    cross join lateral (
+        select q.id from public.broadcast_jobs as q
+        where q.connection_id = f.connection_id and q.status = 'queued' and q.scheduled_message_id is not null
+            and q.available_at > now() and q.available_at <= f.free_at and q.recipient = f.recipient and q.attempts = 0
+        order by q.available_at, q.id limit 1 for update skip locked
+    ) as next_one
+    where j.id = any(array[next_one.id]) and f.outcome = 'failed';
+
+    insert into private.recipient_state as r (connection_id, recipient, free_at, reason)
+    select g.connection_id, g.recipient, max(g.available_at),
+        max(regexp_replace(g.error, '^try .*? UTC: |\. By the time it might.*$', '', 'g'))
+    from unnest(p_connections, p_outcomes, p_errors, p_available_at, p_recipients)
+        as g (connection_id, outcome, error, available_at, recipient)
+    where g.outcome in ('throttled_recipient', 'locked_recipient')
     group by g.connection_id, g.recipient
-    on conflict (connection_id, recipient) do update set free_at = greatest(r.free_at, excluded.free_at)
-$$;
+    on conflict (connection_id, recipient) do update
+    set free_at = greatest(r.free_at, excluded.free_at), reason = excluded.reason, job_id = null
+$_$;
 
 CREATE FUNCTION private.owner_of(p_connection jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -1580,15 +1606,29 @@ begin
     ),
     -- Found by its key, whatever the statistics say of statuses.
     held as materialized (
-        select g.*, j.status, j.wanted, case when j.gateway = 'bullmq' and g.outcome = 'unconfirmed' then 'handed_over' else g.outcome end as meaning
+        select g.job_id, g.token, g.message_id, g.wait, g.answered_at, g.quietly, g.outcome as said, is_late, j.status, j.wanted,
+            case when is_late then 'failed' else g.outcome end as outcome,
+            case
+                when is_late then regexp_replace(g.error, '^try .*? UTC: ', '') || '. By the time it might, it would be too late'
+                else g.error
+            end as error,
+            case
+                when is_late then 'failed'
+                when j.gateway = 'bullmq' and g.outcome = 'unconfirmed' then 'handed_over'
+                else g.outcome
+            end as meaning
         from given as g
         cross join lateral (
-            select w.status, w.lease_token, w.gateway, case when g.outcome not in ('sent', 'failed', 'unconfirmed', 'handed_over') then exists (
+            select w.status, w.lease_token, w.gateway, w.expires_at, case when g.outcome not in ('sent', 'failed', 'unconfirmed', 'handed_over') then exists (
                 select 1 from public.scheduled_messages as s
                 where s.id = w.scheduled_message_id and s.broadcast_job_id = w.id and s.status = 'processing'
             ) end as wanted
             from public.broadcast_jobs as w where w.id = g.job_id limit 1 for update
         ) as j
+        cross join lateral (
+            select g.outcome = 'locked_recipient'
+                and coalesce(j.expires_at < now() + make_interval(secs => g.wait), false) as is_late
+        ) as late
         where j.lease_token = g.token and (
             j.status in ('sending', 'unconfirmed')
             or (j.gateway = 'bullmq' and g.outcome in ('handed_over', 'unconfirmed') and j.status in ('handed_over', 'active', 'completed', 'failed'))
@@ -1626,7 +1666,8 @@ begin
         where j.id = any(array[g.job_id])
             -- The worker may have said already that nobody knows.
             and (g.status = 'sending' or (g.status = 'unconfirmed' and g.meaning <> 'handed_over'))
-        returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at, g.outcome, g.message_id, g.error, g.answered_at, g.quietly
+        returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at,
+            g.said, g.wait, g.outcome, g.message_id, g.error, g.answered_at, g.quietly
     ),
     told as (
         update public.broadcast_messages as m
@@ -1667,7 +1708,9 @@ begin
     select jsonb_agg(to_jsonb(d))
     into v_done
     from (
-        select s.connection_id, s.outcome, s.error, s.available_at, s.send_at, s.recipient, s.id from settled as s
+        select s.connection_id, s.said as outcome, s.error, s.send_at, s.recipient, s.id,
+            case s.said when 'locked_recipient' then now() + make_interval(secs => s.wait) else s.available_at end as available_at
+        from settled as s
         -- Of what went out the connection is told only where it has been stopped since anything else did.
         where s.outcome not in ('sent', 'unconfirmed', 'handed_over') or exists (
             select from private.connection_state as c where c.connection_id = any(array[s.connection_id]) and c.resumed_at is not null
@@ -2173,7 +2216,10 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
         coalesce(block.kind = 'limit' and se.at_daily_limit = 'fail', false), day.today, f.used, f.daily_limit,
         least(case when se.daily_limit is not null then ca.tomorrow end, case when se.window_start is not null then ca.closes_at end),
         st.arrival_at, f.step, coalesce(se.burst - 1, 0) * f.step, coalesce(se.jitter_seconds, 0), se.period_seconds * 0.02,
-        nullif(coalesce(se.recipient_interval_seconds, case when f.gateway = 'cloud' then 6 end), 0) * 1.03,
+        coalesce(
+            nullif(coalesce(se.recipient_interval_seconds, case when f.gateway = 'cloud' then 6 end), 0) * 1.03,
+            case when st.recipients_until > p_now then 0 end
+        ),
         'its turn: ' || coalesce('at most ' || se.messages || ' in ' || se.period_seconds || ' s', 'the gateway has asked to slow down'),
         st.is_on_trial
     from private.connection_state as st
@@ -2251,9 +2297,9 @@ CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, 
     ),
     told as (
         update public.scheduled_messages as s
-        set waiting_reason = 'its recipient got a message a moment ago', waiting_until = c.put_off_until, updated_at = now()
+        set waiting_reason = left(coalesce(c.recipient_reason, 'its recipient got a message a moment ago'), 500), waiting_until = c.put_off_until, updated_at = now()
         from (
-            select m.id, c.put_off_until from chosen as c
+            select m.id, c.put_off_until, c.recipient_reason from chosen as c
             -- Each by its key, whatever the statistics say of statuses.
             cross join lateral (
                 select w.id from public.scheduled_messages as w where w.id = c.scheduled_message_id and w.status = 'processing' limit 1
@@ -2263,11 +2309,11 @@ CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, 
         where s.id = any(array[c.id])
     ),
     remembered as (
-        insert into private.recipient_state as r (connection_id, recipient, free_at)
-        select c.connection_id, c.recipient, c.send_at + make_interval(secs => c.recipient_step)
+        insert into private.recipient_state as r (connection_id, recipient, free_at, job_id)
+        select c.connection_id, c.recipient, c.send_at + make_interval(secs => c.recipient_step), c.id
         from chosen as c
-        where c.put_off_until is null and c.recipient_step is not null
-        on conflict (connection_id, recipient) do update set free_at = excluded.free_at
+        where c.put_off_until is null and c.recipient_step > 0
+        on conflict (connection_id, recipient) do update set free_at = excluded.free_at, job_id = excluded.job_id, reason = null
     )
     update private.connection_state as st
     set day = taken.today, sent_today = taken.used + taken.number,
@@ -3232,6 +3278,7 @@ CREATE TABLE private.connection_state (
     through_at timestamp with time zone,
     throttle_seconds double precision DEFAULT 0 NOT NULL,
     throttled_until timestamp with time zone,
+    recipients_until timestamp with time zone,
     payer text DEFAULT ''::text NOT NULL,
     turn_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
 )
@@ -3240,7 +3287,9 @@ WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_thr
 CREATE TABLE private.recipient_state (
     connection_id text NOT NULL,
     recipient text NOT NULL,
-    free_at timestamp with time zone NOT NULL
+    free_at timestamp with time zone NOT NULL,
+    job_id uuid,
+    reason text
 );
 
 CREATE TABLE private.refused_rows (
