@@ -103,6 +103,69 @@ alter table public.broadcast_messages set (fillfactor = 70, autovacuum_vacuum_sc
 
 grant select, insert, update, delete on public.broadcast_jobs, public.broadcast_messages to service_role;
 
+-- Jobs whose scheduled row is gone while they were being sent: text and number go when that is over.
+create table if not exists private.erasures (job_id uuid primary key);
+alter table private.erasures enable row level security;
+grant select, insert, update, delete on private.erasures to service_role;
+
+-- Takes what was written and to whom out of jobs that are over; what is not over yet, or in somebody's hands, is remembered. Of
+-- jobs for the Node worker the rest stays: it may come back to one, and is told by it that there is nothing to send.
+create or replace function private.erase_jobs(p_job_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+declare
+    v_over uuid[];
+    v_gone uuid[];
+begin
+    v_over := array(
+        select j.id from public.broadcast_jobs as j
+        where j.id = any(p_job_ids) and j.scheduled_message_id is not null
+            and j.status in ('cancelled', 'completed', 'failed', 'unconfirmed')
+        order by j.id for update skip locked
+    );
+    v_gone := array(
+        select j.id from public.broadcast_jobs as j where j.id = any(v_over) and j.gateway is distinct from 'bullmq'
+    );
+    delete from public.broadcast_messages as m where m.job_id = any(v_gone);
+    delete from public.broadcast_jobs as j where j.id = any(v_gone);
+    update public.broadcast_messages as m
+    set contact = '', message = null, media_url = null, caption = null, data = null, error = null, updated_at = now()
+    where m.job_id = any(v_over);
+    update public.broadcast_jobs as j
+    set recipient = null, contacts = '{}', contact_id = null, message = null, media_url = null, caption = null, media = null,
+        variables = null, updated_at = now()
+    where j.id = any(v_over);
+
+    delete from private.erasures as e where e.job_id = any(v_over);
+    insert into private.erasures (job_id)
+    select j.id from public.broadcast_jobs as j
+    where j.id = any(p_job_ids) and j.id <> all(v_over) and j.scheduled_message_id is not null
+    on conflict (job_id) do nothing;
+end
+$$;
+
+-- The rescue's part of it.
+create or replace function private.erase_deleted()
+returns void
+language plpgsql
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+begin
+    perform private.erase_jobs(array(select e.job_id from private.erasures as e order by e.job_id limit 1000));
+    delete from private.erasures as e
+    where (select j.id from public.broadcast_jobs as j where j.id = e.job_id limit 1) is null;
+    delete from private.recipient_state as r where r.free_at < now() - interval '1 minute';
+end
+$$;
+revoke all on function private.erase_jobs(uuid[]), private.erase_deleted() from public;
+grant execute on function private.erase_jobs(uuid[]), private.erase_deleted() to service_role;
+
 -- An application may let its users write these tables; what the daemon keeps in them is not theirs all the same. The Node
 -- worker may be such a user: it tells what became of the jobs that were handed over to it, and nothing else. It may be quicker
 -- than our writing down that it has the job, which is `sending` till then.

@@ -279,6 +279,7 @@ begin
         end if;
     end if;
     if new.status = 'pending' then
+        perform private.erase_jobs(array[old.broadcast_job_id]);
         new.broadcast_job_id := null;
         new.sent_at := null;
         new.message_id := null;
@@ -313,6 +314,7 @@ begin
     if not private.withdraw_job(old.broadcast_job_id) and tg_nargs > 0 then
         raise exception 'This message is being sent right now and cannot be deleted.' using errcode = 'PT409';
     end if;
+    perform private.erase_jobs(array[old.broadcast_job_id]);
     return old;
 end
 $$;

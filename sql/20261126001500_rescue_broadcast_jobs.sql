@@ -27,7 +27,12 @@ as $$
                 ))
             order by j.expires_at limit 1
         ),
-        (select min(r.again_at) from private.refused_rows as r where r.step in ('record', 'settle', 'rescue'))
+        (select min(r.again_at) from private.refused_rows as r where r.step in ('record', 'settle', 'rescue')),
+        (
+            select min(now()) from private.erasures as e
+            where coalesce((select j.status from public.broadcast_jobs as j where j.id = e.job_id limit 1), '')
+                not in ('queued', 'sending', 'handed_over', 'active')
+        )
     )
 $$;
 revoke all on function private.next_expiry() from public;
@@ -212,6 +217,7 @@ declare
     v_more jsonb;
 begin
     perform private.retry_refused();
+    perform private.erase_deleted();
     v_late := array(
         select row(j.id, p_handover_seconds, false)::private.late_row from public.broadcast_jobs as j
         where j.status in ('sending', 'handed_over') and j.lease_until < now()

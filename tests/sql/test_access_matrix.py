@@ -145,6 +145,8 @@ MATRIX = {
         recipient             -     -      -      riu
         gateway               -     -      -      riu
         attempts              -     -      -      riu
+        retry_attempts        -     -      -      riu
+        retry_delay_seconds   -     -      -      riu
         throttled             -     -      -      riu
         refusals              -     -      -      riu
         refused_at            -     -      -      riu

@@ -188,9 +188,10 @@ def test_a_connection_that_was_taken_away_is_no_longer_sent_through_after_an_edi
     row = row_in(db, "pending", mine.connection_id, mine.id)
     db.execute("update connections set user_id = %s where id = %s", (other.id, mine.connection_id))
 
-    answer = mine.http.patch("/scheduled_messages", params={"id": f"eq.{row}"}, json={"message": "New"})
+    answer = mine.http.patch("/scheduled_messages", params={"id": f"eq.{row}"}, json={"status": "pending"})
 
     assert answer.status_code == 403
+    assert status(db, row) == "cancelled"
 
 
 async def test_a_message_that_is_inserted_again_under_its_old_id_is_sent_again(db, tenants, parts):

@@ -39,6 +39,7 @@ def test_what_the_advisors_merely_mention_is_meant(db, advice):
     assert closed == {
         "private.connection_owners",
         "private.connection_state",
+        "private.erasures",
         "private.recipient_state",
         "private.refused_rows",
         "public.broadcast_jobs",
