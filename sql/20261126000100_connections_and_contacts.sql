@@ -73,14 +73,26 @@ create table if not exists private.connection_owners (
 alter table private.connection_owners enable row level security;
 grant select, insert, update, delete on private.connection_owners to service_role;
 
--- Whose a connection is, in either shape; null where it has no such column.
-create or replace function private.owner_of(p_connection jsonb)
+-- Whose a connection is, in either shape; null where it has no such column. Not by way of json, which would read all of it.
+do $$
+declare
+    v_owner text;
+begin
+    select string_agg(format('p_connection.%I::text', a.attname), ', ' order by a.attname desc) into v_owner
+    from pg_attribute as a
+    where a.attrelid = 'public.connections'::regclass and a.attname in ('user_id', 'owner_id') and not a.attisdropped;
+
+    execute format(
+        $format$
+create or replace function private.owner_of(p_connection public.connections)
 returns text
 language sql
 immutable
 set search_path = ''
-as $$
-    select coalesce(p_connection ->> 'user_id', p_connection ->> 'owner_id')
+as 'select coalesce(%s)'
+        $format$, coalesce(v_owner, 'null::text')
+    );
+end
 $$;
-revoke all on function private.owner_of(jsonb) from public;
-grant execute on function private.owner_of(jsonb) to service_role;
+revoke all on function private.owner_of(public.connections) from public;
+grant execute on function private.owner_of(public.connections) to service_role;

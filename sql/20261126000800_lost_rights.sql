@@ -123,13 +123,13 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_owner constant text := private.owner_of(to_jsonb(old));
+    v_owner constant text := private.owner_of(old);
 begin
     if tg_op = 'DELETE' then
         perform private.cancel_messages(old.id::text, null, 'The WhatsApp connection of this message was deleted.');
     elsif new.id <> old.id then
         perform private.cancel_messages(old.id::text, null, 'The WhatsApp connection of this message has another id now: choose it again.');
-    elsif v_owner <> coalesce(private.owner_of(to_jsonb(new)), '') then
+    elsif v_owner <> coalesce(private.owner_of(new), '') then
         perform private.take_right(v_owner);
         perform private.cancel_messages(
             old.id::text, v_owner, 'The WhatsApp connection of this message belongs to somebody else now: choose another one.'

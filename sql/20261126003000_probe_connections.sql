@@ -35,7 +35,8 @@ as $$
         where d.probe_at <= now() order by d.probe_at limit 2000
     ),
     ranked as (
-        select d.connection_id, d.probe_at, row_number() over (partition by co.user_id order by d.probe_at) as place
+        select d.connection_id, d.probe_at,
+            row_number() over (partition by private.owner_of(co) order by d.probe_at) as place
         from due as d
         left join public.connections as co on co.id = any(array[d.connection_id])
     ),
