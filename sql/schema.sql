@@ -185,13 +185,13 @@ CREATE FUNCTION private.cancel_messages_of_connection() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-    v_owner constant text := private.owner_of(to_jsonb(old));
+    v_owner constant text := private.owner_of(old);
 begin
     if tg_op = 'DELETE' then
         perform private.cancel_messages(old.id::text, null, 'The WhatsApp connection of this message was deleted.');
     elsif new.id <> old.id then
         perform private.cancel_messages(old.id::text, null, 'The WhatsApp connection of this message has another id now: choose it again.');
-    elsif v_owner <> coalesce(private.owner_of(to_jsonb(new)), '') then
+    elsif v_owner <> coalesce(private.owner_of(new), '') then
         perform private.take_right(v_owner);
         perform private.cancel_messages(
             old.id::text, v_owner, 'The WhatsApp connection of this message belongs to somebody else now: choose another one.'
@@ -538,6 +538,57 @@ begin
 end
 $_$;
 
+CREATE FUNCTION private.erase_deleted() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    perform private.erase_jobs(array(select e.job_id from private.erasures as e order by e.job_id limit 1000));
+    delete from private.erasures as e
+    where (select j.id from public.broadcast_jobs as j where j.id = e.job_id limit 1) is null;
+    delete from private.recipient_state as r where r.free_at < now() - interval '1 minute';
+end
+$$;
+
+CREATE FUNCTION private.erase_jobs(p_job_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    v_over uuid[];
+    v_gone uuid[];
+begin
+    v_over := array(
+        select j.id from public.broadcast_jobs as j
+        where j.id = any(p_job_ids) and j.scheduled_message_id is not null
+            and j.status in ('cancelled', 'completed', 'failed', 'unconfirmed')
+        order by j.id for update skip locked
+    );
+    v_gone := array(
+        select j.id from public.broadcast_jobs as j where j.id = any(v_over) and j.gateway is distinct from 'bullmq'
+    );
+    delete from public.broadcast_messages as m where m.job_id = any(v_gone);
+    delete from public.broadcast_jobs as j where j.id = any(v_gone);
+    update public.broadcast_messages as m
+    set contact = '', message = null, media_url = null, caption = null, data = null, error = null, updated_at = now()
+    where m.job_id = any(v_over);
+    update public.broadcast_jobs as j
+    set recipient = null, contacts = '{}', contact_id = null, message = null, media_url = null, caption = null, media = null,
+        variables = null, updated_at = now()
+    where j.id = any(v_over);
+
+    delete from private.erasures as e where e.job_id = any(v_over);
+    insert into private.erasures (job_id)
+    select j.id from public.broadcast_jobs as j
+    where j.id = any(p_job_ids) and j.id <> all(v_over) and j.scheduled_message_id is not null
+    on conflict (job_id) do nothing;
+end
+$$;
+
 CREATE FUNCTION private.expire_rows(p_rows private.late_row[]) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -764,6 +815,7 @@ begin
     if not private.withdraw_job(old.broadcast_job_id) and tg_nargs > 0 then
         raise exception 'This message is being sent right now and cannot be deleted.' using errcode = 'PT409';
     end if;
+    perform private.erase_jobs(array[old.broadcast_job_id]);
     return old;
 end
 $$;
@@ -863,6 +915,7 @@ begin
         end if;
     end if;
     if new.status = 'pending' then
+        perform private.erase_jobs(array[old.broadcast_job_id]);
         new.broadcast_job_id := null;
         new.sent_at := null;
         new.message_id := null;
@@ -1214,7 +1267,12 @@ CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
                 ))
             order by j.expires_at limit 1
         ),
-        (select min(r.again_at) from private.refused_rows as r where r.step in ('record', 'settle', 'rescue'))
+        (select min(r.again_at) from private.refused_rows as r where r.step in ('record', 'settle', 'rescue')),
+        (
+            select min(now()) from private.erasures as e
+            where coalesce((select j.status from public.broadcast_jobs as j where j.id = e.job_id limit 1), '')
+                not in ('queued', 'sending', 'handed_over', 'active')
+        )
     )
 $$;
 
@@ -1380,12 +1438,26 @@ CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p
     set free_at = greatest(r.free_at, excluded.free_at), reason = excluded.reason, job_id = null
 $_$;
 
-CREATE FUNCTION private.owner_of(p_connection jsonb) RETURNS text
+CREATE TABLE public.connections (
+    id text DEFAULT (gen_random_uuid())::text NOT NULL,
+    name text,
+    connected boolean DEFAULT true,
+    qr text,
+    phone_number text,
+    webhook_config jsonb,
+    user_id text DEFAULT (auth.uid())::text,
+    api_key character varying DEFAULT ('wha_'::text || replace((gen_random_uuid())::text, '-'::text, ''::text)),
+    expired_date timestamp with time zone,
+    server text,
+    status text,
+    ai_agent_id text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE FUNCTION private.owner_of(p_connection public.connections) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
-    AS $$
-    select coalesce(p_connection ->> 'user_id', p_connection ->> 'owner_id')
-$$;
+    AS $$select coalesce(p_connection.user_id::text)$$;
 
 CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, turn_reason text, today date, used integer, closes_at timestamp with time zone, horizon timestamp with time zone, earliest timestamp with time zone, first_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamp with time zone, is_on_trial boolean)
     LANGUAGE sql STABLE
@@ -3124,6 +3196,7 @@ declare
     v_more jsonb;
 begin
     perform private.retry_refused();
+    perform private.erase_deleted();
     v_late := array(
         select row(j.id, p_handover_seconds, false)::private.late_row from public.broadcast_jobs as j
         where j.status in ('sending', 'handed_over') and j.lease_until < now()
@@ -3224,7 +3297,8 @@ CREATE FUNCTION public.take_probes(p_seats integer DEFAULT 100) RETURNS TABLE(db
         where d.probe_at <= now() order by d.probe_at limit 2000
     ),
     ranked as (
-        select d.connection_id, d.probe_at, row_number() over (partition by co.user_id order by d.probe_at) as place
+        select d.connection_id, d.probe_at,
+            row_number() over (partition by private.owner_of(co) order by d.probe_at) as place
         from due as d
         left join public.connections as co on co.id = any(array[d.connection_id])
     ),
@@ -3284,6 +3358,10 @@ CREATE TABLE private.connection_state (
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 
+CREATE TABLE private.erasures (
+    job_id uuid NOT NULL
+);
+
 CREATE TABLE private.recipient_state (
     connection_id text NOT NULL,
     recipient text NOT NULL,
@@ -3326,22 +3404,6 @@ CREATE TABLE public.broadcast_messages (
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
 
-CREATE TABLE public.connections (
-    id text DEFAULT (gen_random_uuid())::text NOT NULL,
-    name text,
-    connected boolean DEFAULT true,
-    qr text,
-    phone_number text,
-    webhook_config jsonb,
-    user_id text DEFAULT (auth.uid())::text,
-    api_key character varying DEFAULT ('wha_'::text || replace((gen_random_uuid())::text, '-'::text, ''::text)),
-    expired_date timestamp with time zone,
-    server text,
-    status text,
-    ai_agent_id text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
 CREATE TABLE public.contacts (
     id bigint NOT NULL,
     owner_id uuid DEFAULT auth.uid(),
@@ -3370,6 +3432,9 @@ ALTER TABLE ONLY private.connection_owners
 
 ALTER TABLE ONLY private.connection_state
     ADD CONSTRAINT connection_state_pkey PRIMARY KEY (connection_id);
+
+ALTER TABLE ONLY private.erasures
+    ADD CONSTRAINT erasures_pkey PRIMARY KEY (job_id);
 
 ALTER TABLE ONLY private.recipient_state
     ADD CONSTRAINT recipient_state_pkey PRIMARY KEY (connection_id, recipient);
@@ -3515,6 +3580,8 @@ ALTER TABLE private.connection_owners ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.connection_state ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE private.erasures ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE private.recipient_state ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.refused_rows ENABLE ROW LEVEL SECURITY;
@@ -3593,6 +3660,12 @@ GRANT ALL ON FUNCTION private.deliver_rows(p_rows private.delivery[]) TO service
 REVOKE ALL ON FUNCTION private.enqueue_rows(p_rows private.planned_row[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.enqueue_rows(p_rows private.planned_row[]) TO service_role;
 
+REVOKE ALL ON FUNCTION private.erase_deleted() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.erase_deleted() TO service_role;
+
+REVOKE ALL ON FUNCTION private.erase_jobs(p_job_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.erase_jobs(p_job_ids uuid[]) TO service_role;
+
 REVOKE ALL ON FUNCTION private.expire_rows(p_rows private.late_row[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.expire_rows(p_rows private.late_row[]) TO service_role;
 
@@ -3664,8 +3737,11 @@ GRANT ALL ON FUNCTION private.note_or_leave(p_done jsonb) TO service_role;
 REVOKE ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) TO service_role;
 
-REVOKE ALL ON FUNCTION private.owner_of(p_connection jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.owner_of(p_connection jsonb) TO service_role;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connections TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connections TO service_role;
+
+REVOKE ALL ON FUNCTION private.owner_of(p_connection public.connections) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.owner_of(p_connection public.connections) TO service_role;
 
 REVOKE ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) TO service_role;
@@ -3799,14 +3875,13 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_owners TO service_
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_state TO service_role;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.erasures TO service_role;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.recipient_state TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.refused_rows TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_messages TO service_role;
-
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connections TO authenticated;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connections TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.contacts TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.contacts TO service_role;
