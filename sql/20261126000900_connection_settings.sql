@@ -2,18 +2,16 @@
 -- Locks: none on existing tables; the foreign key takes `share row exclusive` on connections for an instant.
 set local lock_timeout = '1s';
 
+-- Whether it is one, spelled so. A restored dump has rows before anybody has asked for their zones.
 create or replace function private.is_timezone(p_name text)
 returns boolean
-language plpgsql
+language sql
 stable
+strict
 set search_path = ''
 as $$
-begin
-    perform now() at time zone p_name;
-    return true;
-exception when invalid_parameter_value then
-    return false;
-end
+    select exists (select from private.timezones as t where t.name = p_name)
+        or exists (select from pg_catalog.pg_timezone_names as n where n.name = p_name)
 $$;
 revoke all on function private.is_timezone(text) from public;
 grant execute on function private.is_timezone(text) to service_role;
@@ -53,6 +51,9 @@ create table if not exists public.connection_settings (
         num_nulls(warm_up_from, warm_up_days, warm_up_limit) in (0, 3) and (warm_up_from is null or daily_limit is not null)
     )
 );
+
+create or replace trigger name_timezone before insert or update on public.connection_settings
+for each row when (new.timezone is not null) execute function private.name_timezone();
 
 alter table public.connection_settings enable row level security;
 revoke all on public.connection_settings from public, anon, authenticated;

@@ -113,10 +113,9 @@ class Settings(BaseSettings):
     @classmethod
     def is_timezone(cls, value: str) -> str:
         try:
-            recurrence.timezone(value)
+            return recurrence.timezone(value).key
         except BadTimezone as e:
             raise ValueError(str(e)) from e
-        return value
 
     @field_validator("default_country_code")
     @classmethod

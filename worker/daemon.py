@@ -25,6 +25,7 @@ from worker.rescue import Rescue
 from worker.scheduler import Scheduler
 from worker.sender import Sender
 from worker.store import Store
+from worker.times import ZONE_DATA
 from worker.vitals import Vitals
 from worker.waiting import wait_for
 from worker.wake import Wake
@@ -102,6 +103,7 @@ async def run(settings: Settings) -> None:
             "started",
             version=__version__,
             gateway=parts.gateways.default.name,
+            zones=str(ZONE_DATA),
             concurrency=settings.concurrency,
         )
         if parts.gateways.default.name == "mock":

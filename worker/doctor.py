@@ -10,6 +10,8 @@ from worker.config import Settings
 from worker.errors import ConfigError, StoreError, StoreRefused, WorkerError
 from worker.gateway.routing import ONE_AT_A_TIME, Gateways, sender_of
 from worker.store import Store
+from worker.times import ZONE_DATA
+from worker.zonecheck import disagreements
 
 SKEW_SECONDS = 5
 CONNECTIONS = 20  # are asked for their state: a sample where there are more
@@ -58,6 +60,8 @@ async def examine(settings: Settings, store: Store) -> AsyncIterator[Finding]:
         return
     yield ok("Supabase answers, and the daemon's functions are there")
     yield clock(store)
+    async for finding in zones(settings, store):
+        yield finding
     async for finding in database(store):
         yield finding
     async for finding in gateway(settings, store):
@@ -73,6 +77,21 @@ def clock(store: Store) -> Finding:
         f"this machine's clock is {seconds:+.0f} s off the database's",
         "Messages still go out on time; logs will mislead: run NTP.",
     )
+
+
+async def zones(settings: Settings, store: Store) -> AsyncIterator[Finding]:
+    """Whether the database's time zone data says the same as ours of the zones in use, over the coming ten years."""
+    try:
+        used = await store.get_timezones(settings.default_timezone)
+    except WorkerError as e:
+        yield failure(f"the time zones in use cannot be compared: {e}", "Run ./scripts/migrate.")
+        return
+    wrong = [Finding(*found) for found in disagreements(used)]
+    for finding in wrong:
+        yield finding
+    if not wrong:
+        names = ", ".join(zone["name"] for zone in used[:5]) + (" …" if len(used) > 5 else "")
+        yield ok(f"time zone data {ZONE_DATA}; the database agrees about {names}")
 
 
 async def database(store: Store) -> AsyncIterator[Finding]:

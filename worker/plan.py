@@ -10,6 +10,7 @@ from uuid import UUID
 
 from worker import content, recipient, recurrence
 from worker.calls import Enqueue
+from worker.characters import is_blank
 from worker.config import Settings
 from worker.errors import BadMessage
 from worker.links import Links
@@ -115,10 +116,10 @@ def _links(allow_http: bool, we_fetch: bool, trusted: str) -> Links:
 
 def next_step(row: Row, known: Row | None, settings: Settings, now: datetime) -> Step:
     """Coalesces what was missed into the latest occurrence and finds the one after it. Raises BadMessage."""
-    name = row["timezone"] or (known or {}).get("timezone") or settings.default_timezone
-    zone = recurrence.timezone(name)
-    if not row["is_recurring"]:
+    if not row["is_recurring"]:  # it needs neither a zone nor a pattern, whatever stands there
         return Step()
+    written = (row["timezone"], (known or {}).get("timezone"), settings.default_timezone)
+    zone = recurrence.timezone(next(name for name in written if name and not is_blank(name)))
     rule = recurrence.parse(row["recurrence_pattern"] or "")
     scheduled = parse_time(row["scheduled_at"])
     anchor = (
@@ -131,11 +132,11 @@ def next_step(row: Row, known: Row | None, settings: Settings, now: datetime) ->
     if row["recurrence_end_at"]:
         end = min(end, parse_time(row["recurrence_end_at"]))
     if row["next_id"]:  # a retry: the series has gone on without it
-        return Step(name, anchor, start, 0, recurrence.next_occurrence(rule, anchor, zone, start, end))
+        return Step(zone.key, anchor, start, 0, recurrence.next_occurrence(rule, anchor, zone, start, end))
     latest, missed = recurrence.missed(rule, anchor, zone, start, now, end)
     next_at = recurrence.next_occurrence(rule, anchor, zone, max(now, start), end)
     next_after = next_at and recurrence.next_occurrence(rule, anchor, zone, next_at, end)
-    return Step(name, anchor, latest or start, missed, next_at, next_after)
+    return Step(zone.key, anchor, latest or start, missed, next_at, next_after)
 
 
 def refuse_lateness(row: Row, step: Step, settings: Settings, now: datetime) -> None:

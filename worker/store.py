@@ -183,5 +183,9 @@ class Store:
         """Findings about the database: level, what, remedy."""
         return await self._api.rows("diagnose")
 
+    async def get_timezones(self, default: str) -> list[Row]:
+        """The zones in use, with their offsets in minutes once a week from `began_at` on, as the database has them."""
+        return await self._api.rows("get_timezones", {"p_default": default})
+
     async def get_status(self, stale_seconds: float) -> Row:
         return (await self._api.row("get_status", {"p_stale_seconds": stale_seconds}))[0]

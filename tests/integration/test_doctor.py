@@ -1,10 +1,12 @@
 """`doctor` checks what the daemon depends on, one line each, and fails if the daemon would."""
 
+from importlib.resources import files
+
 import pytest
 
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.http_server import Reply, Request
-from tests.helpers.rows import add_connections
+from tests.helpers.rows import add_connections, schedule
 
 
 class Phones(CountingGateway):
@@ -65,3 +67,30 @@ def test_what_the_daemon_could_not_work_with_is_a_failure_and_exits_1(doctor, se
     assert code == 1, text
     assert words in text
     assert "Traceback" not in text
+
+
+def test_a_zone_of_which_the_database_says_something_else_is_named(db, doctor, tmp_path):
+    """The daemon's zone files are made to disagree: Casablanca's are Berlin's."""
+    berlin = files("tzdata.zoneinfo").joinpath("Europe", "Berlin").read_bytes()
+    (tmp_path / "zones" / "Africa").mkdir(parents=True)
+    (tmp_path / "zones" / "Africa" / "Casablanca").write_bytes(berlin)
+    add_connections(db, "shop")
+    for zone in ("Africa/Casablanca", "Europe/Berlin"):
+        schedule(db, timezone=zone, is_recurring=True, recurrence_pattern="daily")
+    code, text = doctor("shop", PYTHONTZPATH=tmp_path / "zones")
+    assert code == 0, text
+    assert "warning  Africa/Casablanca: in the week of " in text
+    assert "Europe/Berlin:" not in text
+    code, text = doctor("shop")
+    assert "Africa/Casablanca:" not in text
+    assert "the database agrees about Africa/Casablanca, Europe/Berlin, UTC" in text
+
+
+def test_a_zone_that_is_none_and_was_there_before_is_a_failure(db, doctor):
+    add_connections(db, "shop")
+    db.execute("alter table scheduled_messages disable trigger name_timezone")
+    schedule(db, timezone="IST", is_recurring=True, recurrence_pattern="daily", scheduled_at="2030-01-01")
+    db.execute("alter table scheduled_messages enable trigger name_timezone")
+    code, text = doctor("shop")
+    assert code == 1
+    assert "failure  1 message(s) and 0 connection(s) use a zone that is none: no such time zone: 'IST'" in text

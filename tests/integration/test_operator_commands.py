@@ -28,6 +28,9 @@ REFUSED = [
     ("enabled=perhaps", "enabled=perhaps: give true or false"),
     ("colour=blue", "with a NAME of at_daily_limit"),
     ("messages", "write NAME=VALUE"),
+    ("timezone=IST", "Asia/Kolkata"),
+    ("timezone=UTC+5:30", "Asia/Kolkata"),
+    ("timezone=foo5", "Write a name such as Asia/Kolkata"),
 ]
 
 

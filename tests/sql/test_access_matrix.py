@@ -201,6 +201,7 @@ FUNCTIONS = """
     finish_probes                         -      -      -      x
     get_status                            -      -      -      x
     diagnose                              -      -      -      x
+    get_timezones                         -      -      -      x
 """
 ROLES = ("anon", "owner", "other", "service")
 REFUSALS = (401, 403, 409)  # no privilege as anon; as a user; an edit that the guard refuses

@@ -54,7 +54,7 @@ def test_until_is_an_instant_a_wall_time_or_a_whole_day(text, until):
         ("FREQ=HOURLY", "FREQ=HOURLY: must be one of DAILY"),
         ("FREQ=", "FREQ=: must be one of"),
         ("INTERVAL=2", "has no FREQ"),
-        ("FREQ=DAILY;", "'' in the recurrence pattern"),
+        ("FREQ=DAILY;;BYDAY=MO", "'' in the recurrence pattern"),
         ("FREQ=DAILY;BYHOUR=9", "'BYHOUR'.*time of day is that of the first"),
         ("FREQ=DAILY;COLOUR=RED", "'COLOUR' is no part"),
         ("DTSTART:20260101\nRRULE:FREQ=DAILY", "only the RRULE itself"),
@@ -108,3 +108,9 @@ def test_any_text_is_a_rule_or_a_refusal_in_one_line(text):
         return
     with pytest.raises(BadPattern, match=r"^[^\n]+$"):
         parse(text)
+
+
+@pytest.mark.parametrize("end", [";", "; ", " ;", ";\n", ";;"])
+@pytest.mark.parametrize("pattern", ["FREQ=DAILY;INTERVAL=2", "RRULE:FREQ=MONTHLY;BYDAY=1MO", "daily", "weekdays"])
+def test_a_semicolon_at_the_end_does_no_harm(pattern: str, end: str) -> None:
+    assert parse(pattern + end) is parse(pattern)
