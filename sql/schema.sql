@@ -314,15 +314,11 @@ end
 $$;
 
 CREATE FUNCTION private.is_timezone(p_name text) RETURNS boolean
-    LANGUAGE plpgsql STABLE
+    LANGUAGE sql STABLE STRICT
     SET search_path TO ''
     AS $$
-begin
-    perform now() at time zone p_name;
-    return true;
-exception when invalid_parameter_value then
-    return false;
-end
+    select exists (select from private.timezones as t where t.name = p_name)
+        or exists (select from pg_catalog.pg_timezone_names as n where n.name = p_name)
 $$;
 
 CREATE TABLE public.connection_settings (
@@ -717,7 +713,7 @@ CREATE TABLE public.scheduled_messages (
     CONSTRAINT scheduled_messages_failed_says_why CHECK (((status <> ALL (ARRAY['failed'::text, 'unconfirmed'::text])) OR (error IS NOT NULL))),
     CONSTRAINT scheduled_messages_lengths CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((length(message) <= 8192) AND (length(caption) <= 8192) AND (length(contact_id) <= 256) AND (length(connection_id) <= 256) AND (length(media_url) <= 4096) AND (length(recurrence_pattern) <= 1024) AND (length(timezone) <= 64) AND (length((media)::text) <= 16384)))),
     CONSTRAINT scheduled_messages_media_is_shallow CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (media IS NULL) OR (((length((media)::text) - length(translate((media)::text, '[{'::text, ''::text))) <= 200) AND ((media)::text !~ '[0-9]{255}'::text)))),
-    CONSTRAINT scheduled_messages_pattern_shape CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (recurrence_pattern IS NULL) OR (recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'::text) OR (recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'::text))),
+    CONSTRAINT scheduled_messages_pattern_shape CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NULL) OR (recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'::text) OR (recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'::text))),
     CONSTRAINT scheduled_messages_recurring_has_pattern CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NOT NULL))),
     CONSTRAINT scheduled_messages_sane_times CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (scheduled_at < '2200-01-01 00:00:00+00'::timestamp with time zone) AND ((recurrence_end_at IS NULL) OR ((recurrence_end_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (recurrence_end_at < '2200-01-01 00:00:00+00'::timestamp with time zone))) AND ((next_scheduled_at IS NULL) OR ((next_scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (next_scheduled_at < '2201-01-01 00:00:00+00'::timestamp with time zone)))))),
     CONSTRAINT scheduled_messages_sent_is_complete CHECK (((status <> 'sent'::text) OR ((sent_at IS NOT NULL) AND (message_id IS NOT NULL)))),
@@ -1240,6 +1236,46 @@ CREATE FUNCTION private.meaning_of(p_words text) RETURNS text
         where btrim(p_words) ~ w.pattern
         limit 1
     ), 'unconfirmed')
+$_$;
+
+CREATE FUNCTION private.name_timezone() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    new.timezone := case when btrim(new.timezone) <> '' then private.require_timezone(new.timezone) end;
+    return new;
+end
+$$;
+
+CREATE FUNCTION private.nearest_timezones(p_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $_$
+    with written as (
+        select upper(btrim(p_name)) as word,
+            lower(regexp_replace(regexp_replace(p_name, '^.*/', ''), '\W', '', 'g')) as city,
+            regexp_match(btrim(p_name), '^(?:utc|gmt)?([+-])(\d{1,2}):?(\d{2})?$', 'i') as clock
+    ),
+    near as (
+        select n.name,
+            case
+                when lower(regexp_replace(n.name, '^.*/', '')) = w.city then 1
+                when w.word in (n.abbrev, regexp_replace(n.abbrev, 'DT$', 'ST'), regexp_replace(n.abbrev, 'ST$', 'DT')) then 2
+                when n.utc_offset = make_interval(
+                    hours => (w.clock[1] || w.clock[2])::integer, mins => (w.clock[1] || coalesce(w.clock[3], '0'))::integer
+                ) then 3
+                when length(w.city) > 3 and n.name ~* ('/' || left(w.city, 4)) then 4
+            end as rank
+        from pg_catalog.pg_timezone_names as n cross join written as w
+        where n.name ~ '^(Africa|America|Antarctica|Asia|Atlantic|Australia|Europe|Indian|Pacific)/'
+    )
+    select string_agg(found.name, ', ')
+    from (
+        select near.name from near
+        where near.rank = (select min(least.rank) from near as least)
+        order by near.name like 'Antarctica/%', near.name limit 5
+    ) as found
 $_$;
 
 CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
@@ -1810,7 +1846,7 @@ begin
         when (((status <> ALL (ARRAY['failed'::text, 'unconfirmed'::text])) OR (error IS NOT NULL))) is false then 'What failed has a reason.'
         when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((length(message) <= 8192) AND (length(caption) <= 8192) AND (length(contact_id) <= 256) AND (length(connection_id) <= 256) AND (length(media_url) <= 4096) AND (length(recurrence_pattern) <= 1024) AND (length(timezone) <= 64) AND (length((media)::text) <= 16384)))) is false then 'The message, or a part of it, is too long.'
         when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (media IS NULL) OR (((length((media)::text) - length(translate((media)::text, '[{'::text, ''::text))) <= 200) AND ((media)::text !~ '[0-9]{255}'::text)))) is false then 'The media must be a list of attachments, or a template.'
-        when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (recurrence_pattern IS NULL) OR (recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'::text) OR (recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'::text))) is false then 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule such as FREQ=MONTHLY;BYDAY=1MO.'
+        when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NULL) OR (recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'::text) OR (recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'::text))) is false then 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule such as FREQ=MONTHLY;BYDAY=1MO.'
         when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NOT NULL))) is false then 'A recurring message needs a recurrence pattern, such as daily, weekly or monthly.'
         when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (scheduled_at < '2200-01-01 00:00:00+00'::timestamp with time zone) AND ((recurrence_end_at IS NULL) OR ((recurrence_end_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (recurrence_end_at < '2200-01-01 00:00:00+00'::timestamp with time zone))) AND ((next_scheduled_at IS NULL) OR ((next_scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (next_scheduled_at < '2201-01-01 00:00:00+00'::timestamp with time zone)))))) is false then 'The times must lie between the years 2000 and 2199.'
         when (((status <> 'sent'::text) OR ((sent_at IS NOT NULL) AND (message_id IS NOT NULL)))) is false then 'What is sent has a time and an id.'
@@ -1842,6 +1878,23 @@ begin
     ) then
         raise exception 'This message is % and cannot be made %.', p_old, p_new using errcode = 'PT409';
     end if;
+end
+$$;
+
+CREATE FUNCTION private.require_timezone(p_name text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_name constant text := private.timezone_name(p_name);
+begin
+    if v_name is null then
+        raise exception 'There is no time zone %. %', quote_literal(left(p_name, 40)), coalesce(
+            'Did you mean one of these: ' || private.nearest_timezones(left(p_name, 64)) || '?',
+            'Write a name such as Asia/Kolkata.'
+        ) using errcode = 'PT400';
+    end if;
+    return v_name;
 end
 $$;
 
@@ -2499,6 +2552,31 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.timezone_name(p_name text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+    v_folded constant text := regexp_replace(
+        lower(regexp_replace(p_name, '^[\s\u00a0\u200b-\u200f\ufeff]+|[\s\u00a0\u200b-\u200f\ufeff]+$', '', 'g')),
+        '[\s\u00a0]+', '_', 'g'
+    );
+    v_name text;
+begin
+    select t.name into v_name from private.timezones as t where t.folded = v_folded;
+    if v_name is null then
+        select n.name into v_name
+        from pg_catalog.pg_timezone_names as n
+        where lower(n.name) = v_folded
+            and n.name !~ '^(posix|right)/' and n.name not in ('localtime', 'posixrules', 'Factory')
+        limit 1;
+        insert into private.timezones (folded, name)
+        select v_folded, v_name where v_name is not null on conflict do nothing;
+    end if;
+    return v_name;
+end
+$_$;
+
 CREATE FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -3117,6 +3195,38 @@ CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) 
         )
 $$;
 
+CREATE FUNCTION public.get_timezones(p_default text, p_weeks integer DEFAULT 520) RETURNS TABLE(name text, messages bigint, connections bigint, began_at timestamp with time zone, offsets integer[])
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    -- What is not recurring needs no zone.
+    with used as (
+        select s.timezone as name, 1 as messages, 0 as connections
+        from public.scheduled_messages as s
+        where s.due_at is not null and s.is_recurring and s.timezone is not null
+        union all
+        select se.timezone, 0, 1 from public.connection_settings as se where se.timezone is not null
+        union all
+        select p_default, 0, 0
+    ),
+    zones as (
+        select u.name, sum(u.messages) as messages, sum(u.connections) as connections
+        from used as u
+        group by u.name
+        order by sum(u.messages) + sum(u.connections) desc, u.name
+        limit 500
+    )
+    select z.name, z.messages, z.connections, date_trunc('day', now()),
+        case when exists (select from pg_catalog.pg_timezone_names as n where n.name = z.name) then array(
+            select (extract(epoch from (week.at at time zone z.name) - (week.at at time zone 'UTC')) / 60)::integer
+            from generate_series(0, least(p_weeks, 1040)) as number
+            cross join lateral (select date_trunc('day', now()) + number * interval '168 hours' as at) as week
+            order by number
+        ) end
+    from zones as z
+    order by z.name
+$$;
+
 CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(id uuid, db_now timestamp with time zone, phone_number text, is_blocked boolean, connection_exists boolean, timezone text, country_code text, gateway text)
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -3383,6 +3493,11 @@ CREATE TABLE private.refused_rows (
     CONSTRAINT refused_rows_step_check CHECK ((step = ANY (ARRAY['enqueue'::text, 'claim'::text, 'record'::text, 'settle'::text, 'rescue'::text])))
 );
 
+CREATE TABLE private.timezones (
+    folded text NOT NULL,
+    name text NOT NULL
+);
+
 CREATE TABLE public.broadcast_messages (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     job_id uuid,
@@ -3441,6 +3556,12 @@ ALTER TABLE ONLY private.recipient_state
 
 ALTER TABLE ONLY private.refused_rows
     ADD CONSTRAINT refused_rows_pkey PRIMARY KEY (id, step);
+
+ALTER TABLE ONLY private.timezones
+    ADD CONSTRAINT timezones_name_key UNIQUE (name);
+
+ALTER TABLE ONLY private.timezones
+    ADD CONSTRAINT timezones_pkey PRIMARY KEY (folded);
 
 ALTER TABLE ONLY public.broadcast_jobs
     ADD CONSTRAINT broadcast_jobs_pkey PRIMARY KEY (id);
@@ -3556,6 +3677,10 @@ CREATE TRIGGER lose_truncated BEFORE TRUNCATE ON public.scheduled_messages FOR E
 
 ALTER TABLE public.scheduled_messages ENABLE ALWAYS TRIGGER lose_truncated;
 
+CREATE TRIGGER name_timezone BEFORE INSERT OR UPDATE ON public.connection_settings FOR EACH ROW WHEN ((new.timezone IS NOT NULL)) EXECUTE FUNCTION private.name_timezone();
+
+CREATE TRIGGER name_timezone BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = 'pending'::text) AND new.is_recurring AND (new.timezone IS NOT NULL) AND (new.series_anchor IS NULL))) EXECUTE FUNCTION private.name_timezone();
+
 CREATE TRIGGER refuse_nonsense BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_nonsense();
 
 CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (new.gateway = 'bullmq'::text) AND (new.scheduled_message_id IS NOT NULL) AND (new.status IS DISTINCT FROM old.status) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) AND (old.status <> ALL (ARRAY['queued'::text, 'completed'::text, 'failed'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
@@ -3585,6 +3710,8 @@ ALTER TABLE private.erasures ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.recipient_state ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.refused_rows ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE private.timezones ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.broadcast_jobs ENABLE ROW LEVEL SECURITY;
 
@@ -3722,6 +3849,10 @@ REVOKE ALL ON FUNCTION private.lose_truncated() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.meaning_of(p_words text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.name_timezone() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.nearest_timezones(p_name text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.next_expiry() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.next_expiry() TO service_role;
 
@@ -3768,6 +3899,8 @@ REVOKE ALL ON FUNCTION private.refuse_nonsense() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.refuse_transition(p_old text, p_new text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.require_timezone(p_name text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.rescue_rows(p_rows private.late_row[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.rescue_rows(p_rows private.late_row[]) TO service_role;
 
@@ -3807,6 +3940,8 @@ REVOKE ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until
 GRANT ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) TO service_role;
 
 REVOKE ALL ON FUNCTION private.tell(p_job_id uuid, p_status text, p_error text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.timezone_name(p_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) TO service_role;
@@ -3853,6 +3988,9 @@ GRANT ALL ON FUNCTION public.get_pending_scheduled_messages_after(p_due_at times
 REVOKE ALL ON FUNCTION public.get_status(p_stale_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_status(p_stale_seconds double precision) TO service_role;
 
+REVOKE ALL ON FUNCTION public.get_timezones(p_default text, p_weeks integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.get_timezones(p_default text, p_weeks integer) TO service_role;
+
 REVOKE ALL ON FUNCTION public.look_up_recipients(p_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.look_up_recipients(p_ids uuid[]) TO service_role;
 
@@ -3880,6 +4018,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.erasures TO service_role;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.recipient_state TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.refused_rows TO service_role;
+
+GRANT SELECT,INSERT ON TABLE private.timezones TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_messages TO service_role;
 
