@@ -7,13 +7,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from urllib.parse import unquote
 
 import pytest
 
 from tests.gateways import server as wire
 from tests.gateways.given import ACCEPTED, SHORT, Serve
+from worker import config
+from worker.doctor import session
+from worker.errors import ConfigError
 from worker.gateway.http import Http
 from worker.gateway.session_tokens import SessionTokens
 from worker.gateway.wppconnect import Wppconnect
@@ -132,6 +136,27 @@ async def test_a_sender_may_hold_its_own_token(double: Double, gateway: Gateway,
     assert await one.send(replace(message, sender=sender)) == Sent("id-1")
     assert (await one.check(sender)).ok
     assert double.asked == ["send-message", "status-session"]
+
+
+async def test_neither_a_token_nor_the_secret_is_printed(double: Double, gateway: Gateway) -> None:
+    one = gateway(secret_key="not-the-servers")
+    found = [
+        await session(cast(Any, SimpleNamespace(of=lambda _: one)), "wppconnect", s) for s in ("shop", "shop:t0ken")
+    ]
+    assert "gateway wppconnect, shop: " in str(found[0])
+    assert "gateway wppconnect, shop: " in str(found[1])
+    assert "t0ken" not in str(found)
+    assert "not-the-servers" not in str(found)
+
+
+def test_either_a_secret_or_a_token_is_needed() -> None:
+    given = {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SERVICE_ROLE_KEY": "k", "GATEWAY": "wppconnect"}
+    given["WPPCONNECT_URL"] = "http://wpp:21465"
+    with pytest.raises(ConfigError, match="also needs WPPCONNECT_TOKEN or WPPCONNECT_SECRET_KEY"):
+        config.load(given, dotenv=None)
+    for name in ("WPPCONNECT_TOKEN", "WPPCONNECT_SECRET_KEY"):
+        loaded = config.load({**given, name: "s3cret"}, dotenv=None)
+        assert "s3cret" not in repr(loaded)
 
 
 async def test_a_token_of_another_session_stops_the_connection(
