@@ -232,6 +232,8 @@ CLOUD: list[Case] = [
     (*cloud(400, 2500), Stopped, "WHATSAPP_API_BASE"),
     (*cloud(400, 131037), Stopped, "display name"),
     (*cloud(400, 613), Throttled, "faster than WhatsApp allows"),
+    (*cloud(500, 131000), Retry, "passing fault"),
+    (*cloud(400, 131049), Retry, "holds marketing back"),
     (*cloud(403, 131031), Stopped, "restricted this business account"),
     (200, {"error": graph(131047)}, Rejected, "only a template may be sent"),
     (200, {"error": graph(424242)}, Rejected, "refuses the request"),
