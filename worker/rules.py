@@ -18,6 +18,9 @@ Freq = Literal["DAILY", "WEEKLY", "MONTHLY", "YEARLY"]
 Skip = Literal["OMIT", "BACKWARD", "FORWARD"]
 
 
+BESIDE = (-1, 0, 1)  # the year before, the year itself, the year after
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
     """The parts of an RRULE value, under their own names (RFC 5545 §3.3.10; `skip`: RFC 7529 §4.1).
@@ -74,6 +77,10 @@ def kept_year(rule: Rule, start: date, year: int) -> int:
     """The first year from `year` (at most 9999) on of which INTERVAL, counted from `start`, keeps any days."""
     if rule.interval == 1:
         return year
+    if rule.freq == "YEARLY" and rule.byweekno:
+        # Years of weeks: their first and last days may lie in the years around.
+        kept = year - 1 + (_first_year(rule, start) - year + 1) % rule.interval
+        return max(year, kept - 1)
     if rule.freq == "YEARLY":
         return year + (start.year - year) % rule.interval
     if rule.freq == "MONTHLY":
@@ -200,6 +207,10 @@ def _months(year: int) -> list[int]:
 
 def _kept_by_interval(rule: Rule, start: date, year: int) -> int:
     """The days of `year` in every INTERVAL-th period, counted from the one that holds `start`."""
+    if rule.freq == "YEARLY" and rule.byweekno:
+        since, like = year - _first_year(rule, start), _LIKE[year % 400]
+        kept = (beside for beside in BESIDE if (since + beside) % rule.interval == 0)
+        return _union(_year_of_weeks(like, beside, rule.wkst) for beside in kept) & _whole(year)
     if rule.freq == "YEARLY":
         return 0 if (year - start.year) % rule.interval else _whole(year)
     if rule.freq == "MONTHLY":
@@ -209,6 +220,27 @@ def _kept_by_interval(rule: Rule, start: date, year: int) -> int:
     origin = start.toordinal() - (start.weekday() - rule.wkst) % length
     step, new_year = length * rule.interval, date(year, 1, 1).toordinal()
     return _every(step, (origin - new_year + length - 1) % step - length + 1, length)
+
+
+@lru_cache(maxsize=4096)
+def _first_year(rule: Rule, start: date) -> int:
+    """From which year of weeks INTERVAL counts: the one of the start's week where the rule names that day.
+
+    So libical does it (icalrecur.c, its test table), and a week that New Year cuts is kept or left out as a whole. A
+    start that the rule does not name (RFC 5545 leaves its meaning open) counts for its own year.
+    """
+    day, like = start.toordinal() - date(start.year, 1, 1).toordinal(), _LIKE[start.year % 400]
+    if not _days_without_interval(rule, like)[0] >> day & 1:
+        return start.year
+    return start.year + next(beside for beside in BESIDE if _year_of_weeks(like, beside, rule.wkst) >> day & 1)
+
+
+@lru_cache(maxsize=1024)
+def _year_of_weeks(year: int, beside: int, wkst: int) -> int:
+    """The weeks that belong to a year, or to the one before or after it, as days from the first of that year on."""
+    new_year = date(year + beside, 1, 1).toordinal() - date(year, 1, 1).toordinal()
+    begins, ends = _first_week(year + beside, wkst), _length(year + beside) + _first_week(year + beside + 1, wkst)
+    return _span(new_year + begins, ends - begins)
 
 
 @lru_cache(maxsize=4096)

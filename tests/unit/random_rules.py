@@ -6,7 +6,7 @@ from random import Random
 from zoneinfo import available_timezones
 
 LONG = bool(os.environ.get("LONG"))
-ZONES = sorted(available_timezones() - {"localtime"})
+ZONES = sorted(available_timezones() - {"localtime", "posixrules", "Factory"})
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.random_rules import ZONES, random_rule, random_start, times
 from worker.errors import BadPattern
 from worker.preview import preview_lines
-from worker.recurrence import Rule, instant, missed, next_occurrence, occurrences, parse, timezone
+from worker.recurrence import LAST_MOMENT, Rule, instant, missed, next_occurrence, occurrences, parse, timezone
 
 NAMED = ("daily", "weekly", "monthly", "yearly", "weekdays")
 PERIODS = {
@@ -125,7 +125,7 @@ def test_the_preview_agrees_with_stepping_one_by_one(pattern, start, zone, ends)
     moments, moment = [], instant(start, zone)
     while moment and len(moments) < 15:
         moments.append(moment.astimezone(zone).isoformat(timespec="seconds"))
-        moment = next_occurrence(rule, start, zone, moment, end)
+        moment = next_occurrence(rule, start, zone, moment, end or LAST_MOMENT)
     assert preview_lines(start.isoformat(), pattern, zone.key, 15, end and end.isoformat()) == moments
 
 
