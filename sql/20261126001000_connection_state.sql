@@ -286,7 +286,7 @@ as $$
         ready_at = least(c.ready_at, now())
     from (
         select st.connection_id, cardinality(st.refused_ids) > 1 as is_doubted,
-            bool_or(g.outcome in ('sent', 'handed_over')) as is_through, bool_or(g.outcome = 'stopped') as is_stopped
+            bool_or(g.outcome = 'sent') as is_through, bool_or(g.outcome = 'stopped') as is_stopped
         from unnest(p_connections, p_outcomes, p_send_at) as g (connection_id, outcome, send_at)
         join private.connection_state as st on st.connection_id = any(array[g.connection_id]) and g.send_at >= st.resumed_at
         group by st.connection_id

@@ -100,26 +100,6 @@ begin
         perform private.put_aside('settle', array_agg((v_rows[r.place]).job_id), array_agg(r.code), array_agg(r.reason), null)
         from jsonb_to_recordset(v_refused) as r (place integer, code text, reason text);
     end if;
-
-    -- Marked by hand while its job still waited: then that must not be sent any more. Ours are never so.
-    update public.scheduled_messages as s
-    set status = 'cancelled', error = 'Not sent: its entry in broadcast_messages was cancelled by somebody.'
-    from changed as n
-    where n.status = 'cancelled' and s.id = any(array[n.scheduled_message_id])
-        and s.broadcast_job_id = n.job_id and s.status = 'processing'
-        and exists (select 1 from public.broadcast_jobs as j where j.id = n.job_id and j.status = 'queued');
-    update public.broadcast_jobs as j
-    set status = 'cancelled', completed_at = now(), updated_at = now()
-    from changed as n
-    where (n.status in ('failed', 'skipped', 'unconfirmed') or (n.status = 'sent' and n.message_id is null))
-        and j.id = any(array[n.job_id]) and j.status = 'queued' and j.scheduled_message_id is not null;
-
-    -- The Node worker gives no id. It ends its job only after a pause, in which it may be killed.
-    update public.broadcast_jobs as j
-    set status = 'completed', sent_count = 1, progress = 100, completed_at = now(), lease_until = null, updated_at = now()
-    from changed as n
-    where n.status = 'sent' and n.message_id is null and j.id = any(array[n.job_id]) and j.gateway = 'bullmq'
-        and j.scheduled_message_id is not null and j.status not in ('queued', 'completed');
     return null;
 end
 $$;

@@ -114,13 +114,14 @@ begin
     insert into public.broadcast_jobs (
         id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id, type, message, media_url, caption,
         media, asset_id, user_id, schedule, status, total_contacts, available_at, expires_at, broadcast_name, isprivatemessage,
-        attempts, throttled
+        attempts, throttled, refusals, refused_at, refusal
     )
     values (
         v_id, p_job.scheduled_message_id, p_job.series_id, p_job.connection_id, p_job.recipient, p_job.contacts,
         p_job.contact_id, p_job.type, p_job.message, p_job.media_url, p_job.caption, p_job.media, p_job.asset_id, p_job.user_id,
         p_job.schedule, 'queued', 1, v_at, p_job.expires_at, p_job.broadcast_name, true,
-        p_job.attempts - (p_meaning = 'stopped')::integer, p_job.throttled
+        p_job.attempts - (p_meaning = 'stopped')::integer, p_job.throttled, p_job.refusals, p_job.refused_at,
+        case when p_meaning = 'stopped' then left(v_said, 500) else p_job.refusal end
     );
     insert into public.broadcast_messages (
         id, job_id, scheduled_message_id, contact, message, type, media_url, caption, status
@@ -130,9 +131,10 @@ begin
         p_job.message, p_job.type, p_job.media_url, p_job.caption, 'waiting'
     );
     perform private.announce_work(array[p_job.connection_id], array[v_at]);
-    perform private.note_outcomes(
-        array[p_job.connection_id], array[p_meaning], array[v_said], array[v_at], array[p_job.send_at], array[p_job.recipient]
-    );
+    perform private.note_or_leave(jsonb_build_array(jsonb_build_object(
+        'connection_id', p_job.connection_id, 'outcome', p_meaning, 'error', v_said, 'available_at', v_at,
+        'send_at', p_job.send_at, 'recipient', p_job.recipient, 'id', v_id
+    )));
     return true;
 end
 $$;
@@ -165,7 +167,9 @@ begin
         updated_at = now()
     where j.id = p_job_id;
     perform private.tell(p_job_id, case when v_doubt then 'unconfirmed' else 'failed' end, case
-        when v_doubt then 'It may have been sent: the broadcast worker says: ' || v_error else v_error
+        when not v_doubt then v_error
+        when p_words = '' or p_words is null then 'It may have been sent: the broadcast worker ended its job without a word on it.'
+        else 'It may have been sent: the broadcast worker says: ' || p_words
     end);
 end
 $$;
@@ -239,9 +243,9 @@ begin
         if v_meaning = 'unconfirmed' and not v_began then
             v_meaning := 'retry';
         end if;
-        perform private.hear_node_worker(new.id, v_meaning, coalesce(v_words, case
-            when v_began then 'nothing; it ended its job without a word on this message.' else 'it could not begin'
-        end));
+        perform private.hear_node_worker(
+            new.id, v_meaning, coalesce(v_words, case when not v_began then 'it could not begin' end)
+        );
     end if;
     return null;
 end
@@ -255,3 +259,30 @@ for each row when (
     and new.lease_token is not distinct from old.lease_token and new.lease_until is not distinct from old.lease_until
     and new.status in ('completed', 'failed', 'cancelled') and old.status not in ('queued', 'completed', 'failed')
 ) execute function private.settle_job_of_node_worker();
+
+-- The Node worker gives no id. It ends its job only after a pause of seconds, in which it may be killed, so what it has sent is
+-- over at once. A connection that was stopped hears that one got through.
+create or replace function private.close_job_of_node_worker()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    update public.broadcast_jobs as j
+    set status = 'completed', sent_count = 1, progress = 100, completed_at = now(), lease_until = null, updated_at = now()
+    where j.id = new.job_id and j.gateway = 'bullmq' and j.status not in ('queued', 'completed');
+    perform private.note_or_leave(jsonb_build_array(jsonb_build_object(
+        'connection_id', j.connection_id, 'outcome', 'sent', 'send_at', j.send_at, 'recipient', j.recipient, 'id', j.id
+    )))
+    from public.broadcast_jobs as j
+    join private.connection_state as c on c.connection_id = any(array[j.connection_id])
+    where j.id = new.job_id and j.gateway = 'bullmq' and c.resumed_at is not null;
+    return null;
+end
+$$;
+revoke all on function private.close_job_of_node_worker() from public;
+
+create or replace trigger close_job_of_node_worker after update of status on public.broadcast_messages
+for each row when (new.status = 'sent' and new.message_id is null and new.scheduled_message_id is not null)
+execute function private.close_job_of_node_worker();

@@ -145,3 +145,30 @@ for each row when (
         )
     )
 ) execute function private.lose_marked_job();
+
+-- So with a message that is marked while its job waits: it is over, and must not be sent any more.
+create or replace function private.lose_marked_message()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    update public.broadcast_jobs as j
+    set status = 'cancelled', completed_at = now(), updated_at = now()
+    where j.id = new.job_id and j.status = 'queued';
+    if found and new.status = 'cancelled' then
+        update public.scheduled_messages as s
+        set status = 'cancelled', error = 'Not sent: its entry in broadcast_messages was cancelled by somebody.'
+        where s.id = new.scheduled_message_id and s.broadcast_job_id = new.job_id and s.status = 'processing';
+    end if;
+    return null;
+end
+$$;
+revoke all on function private.lose_marked_message() from public;
+
+create or replace trigger lose_marked_message after update of status on public.broadcast_messages
+for each row when (
+    pg_trigger_depth() = 0 and new.scheduled_message_id is not null and new.status is distinct from old.status
+    and (new.status in ('failed', 'skipped', 'unconfirmed', 'cancelled') or (new.status = 'sent' and new.message_id is null))
+) execute function private.lose_marked_message();

@@ -137,9 +137,10 @@ begin
             case s.said when 'locked_recipient' then now() + make_interval(secs => s.wait) else s.available_at end as available_at
         from settled as s
         -- Of what went out the connection is told only where it has been stopped since anything else did.
-        where s.outcome not in ('sent', 'unconfirmed', 'handed_over') or exists (
+        -- And of what was handed over when its worker tells of it.
+        where s.outcome not in ('sent', 'unconfirmed', 'handed_over') or (s.outcome <> 'handed_over' and exists (
             select from private.connection_state as c where c.connection_id = any(array[s.connection_id]) and c.resumed_at is not null
-        )
+        ))
     ) as d;
     return v_done;
 end
