@@ -283,6 +283,24 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway te
     where s.recipient_step is not null and s.free_at > p_now
 $$;
 
+CREATE FUNCTION private.close_job_of_node_worker() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    update public.broadcast_jobs as j
+    set status = 'completed', sent_count = 1, progress = 100, completed_at = now(), lease_until = null, updated_at = now()
+    where j.id = new.job_id and j.gateway = 'bullmq' and j.status not in ('queued', 'completed');
+    perform private.note_or_leave(jsonb_build_array(jsonb_build_object(
+        'connection_id', j.connection_id, 'outcome', 'sent', 'send_at', j.send_at, 'recipient', j.recipient, 'id', j.id
+    )))
+    from public.broadcast_jobs as j
+    join private.connection_state as c on c.connection_id = any(array[j.connection_id])
+    where j.id = new.job_id and j.gateway = 'bullmq' and c.resumed_at is not null;
+    return null;
+end
+$$;
+
 CREATE FUNCTION private.complete_old_row() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -1055,7 +1073,9 @@ begin
         updated_at = now()
     where j.id = p_job_id;
     perform private.tell(p_job_id, case when v_doubt then 'unconfirmed' else 'failed' end, case
-        when v_doubt then 'It may have been sent: the broadcast worker says: ' || v_error else v_error
+        when not v_doubt then v_error
+        when p_words = '' or p_words is null then 'It may have been sent: the broadcast worker ended its job without a word on it.'
+        else 'It may have been sent: the broadcast worker says: ' || p_words
     end);
 end
 $$;
@@ -1178,6 +1198,23 @@ begin
     else
         update public.broadcast_jobs as j set status = 'cancelled', completed_at = now(), updated_at = now() where j.id = new.id;
         perform private.lose_job(new.scheduled_message_id, new.id, 'queued', '');
+    end if;
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.lose_marked_message() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    update public.broadcast_jobs as j
+    set status = 'cancelled', completed_at = now(), updated_at = now()
+    where j.id = new.job_id and j.status = 'queued';
+    if found and new.status = 'cancelled' then
+        update public.scheduled_messages as s
+        set status = 'cancelled', error = 'Not sent: its entry in broadcast_messages was cancelled by somebody.'
+        where s.id = new.scheduled_message_id and s.broadcast_job_id = new.job_id and s.status = 'processing';
     end if;
     return null;
 end
@@ -1391,7 +1428,7 @@ CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p
         ready_at = least(c.ready_at, now())
     from (
         select st.connection_id, cardinality(st.refused_ids) > 1 as is_doubted,
-            bool_or(g.outcome in ('sent', 'handed_over')) as is_through, bool_or(g.outcome = 'stopped') as is_stopped
+            bool_or(g.outcome = 'sent') as is_through, bool_or(g.outcome = 'stopped') as is_stopped
         from unnest(p_connections, p_outcomes, p_send_at) as g (connection_id, outcome, send_at)
         join private.connection_state as st on st.connection_id = any(array[g.connection_id]) and g.send_at >= st.resumed_at
         group by st.connection_id
@@ -1820,9 +1857,10 @@ begin
             case s.said when 'locked_recipient' then now() + make_interval(secs => s.wait) else s.available_at end as available_at
         from settled as s
         -- Of what went out the connection is told only where it has been stopped since anything else did.
-        where s.outcome not in ('sent', 'unconfirmed', 'handed_over') or exists (
+        -- And of what was handed over when its worker tells of it.
+        where s.outcome not in ('sent', 'unconfirmed', 'handed_over') or (s.outcome <> 'handed_over' and exists (
             select from private.connection_state as c where c.connection_id = any(array[s.connection_id]) and c.resumed_at is not null
-        )
+        ))
     ) as d;
     return v_done;
 end
@@ -2147,13 +2185,14 @@ begin
     insert into public.broadcast_jobs (
         id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id, type, message, media_url, caption,
         media, asset_id, user_id, schedule, status, total_contacts, available_at, expires_at, broadcast_name, isprivatemessage,
-        attempts, throttled
+        attempts, throttled, refusals, refused_at, refusal
     )
     values (
         v_id, p_job.scheduled_message_id, p_job.series_id, p_job.connection_id, p_job.recipient, p_job.contacts,
         p_job.contact_id, p_job.type, p_job.message, p_job.media_url, p_job.caption, p_job.media, p_job.asset_id, p_job.user_id,
         p_job.schedule, 'queued', 1, v_at, p_job.expires_at, p_job.broadcast_name, true,
-        p_job.attempts - (p_meaning = 'stopped')::integer, p_job.throttled
+        p_job.attempts - (p_meaning = 'stopped')::integer, p_job.throttled, p_job.refusals, p_job.refused_at,
+        case when p_meaning = 'stopped' then left(v_said, 500) else p_job.refusal end
     );
     insert into public.broadcast_messages (
         id, job_id, scheduled_message_id, contact, message, type, media_url, caption, status
@@ -2163,9 +2202,10 @@ begin
         p_job.message, p_job.type, p_job.media_url, p_job.caption, 'waiting'
     );
     perform private.announce_work(array[p_job.connection_id], array[v_at]);
-    perform private.note_outcomes(
-        array[p_job.connection_id], array[p_meaning], array[v_said], array[v_at], array[p_job.send_at], array[p_job.recipient]
-    );
+    perform private.note_or_leave(jsonb_build_array(jsonb_build_object(
+        'connection_id', p_job.connection_id, 'outcome', p_meaning, 'error', v_said, 'available_at', v_at,
+        'send_at', p_job.send_at, 'recipient', p_job.recipient, 'id', v_id
+    )));
     return true;
 end
 $$;
@@ -2203,9 +2243,9 @@ begin
         if v_meaning = 'unconfirmed' and not v_began then
             v_meaning := 'retry';
         end if;
-        perform private.hear_node_worker(new.id, v_meaning, coalesce(v_words, case
-            when v_began then 'nothing; it ended its job without a word on this message.' else 'it could not begin'
-        end));
+        perform private.hear_node_worker(
+            new.id, v_meaning, coalesce(v_words, case when not v_began then 'it could not begin' end)
+        );
     end if;
     return null;
 end
@@ -2294,26 +2334,6 @@ begin
         perform private.put_aside('settle', array_agg((v_rows[r.place]).job_id), array_agg(r.code), array_agg(r.reason), null)
         from jsonb_to_recordset(v_refused) as r (place integer, code text, reason text);
     end if;
-
-    -- Marked by hand while its job still waited: then that must not be sent any more. Ours are never so.
-    update public.scheduled_messages as s
-    set status = 'cancelled', error = 'Not sent: its entry in broadcast_messages was cancelled by somebody.'
-    from changed as n
-    where n.status = 'cancelled' and s.id = any(array[n.scheduled_message_id])
-        and s.broadcast_job_id = n.job_id and s.status = 'processing'
-        and exists (select 1 from public.broadcast_jobs as j where j.id = n.job_id and j.status = 'queued');
-    update public.broadcast_jobs as j
-    set status = 'cancelled', completed_at = now(), updated_at = now()
-    from changed as n
-    where (n.status in ('failed', 'skipped', 'unconfirmed') or (n.status = 'sent' and n.message_id is null))
-        and j.id = any(array[n.job_id]) and j.status = 'queued' and j.scheduled_message_id is not null;
-
-    -- The Node worker gives no id. It ends its job only after a pause, in which it may be killed.
-    update public.broadcast_jobs as j
-    set status = 'completed', sent_count = 1, progress = 100, completed_at = now(), lease_until = null, updated_at = now()
-    from changed as n
-    where n.status = 'sent' and n.message_id is null and j.id = any(array[n.job_id]) and j.gateway = 'bullmq'
-        and j.scheduled_message_id is not null and j.status not in ('queued', 'completed');
     return null;
 end
 $$;
@@ -3635,6 +3655,8 @@ CREATE TRIGGER cancel_messages_of_connection AFTER DELETE ON public.connections 
 
 CREATE TRIGGER cancel_messages_of_lost_connection AFTER UPDATE ON public.connections FOR EACH ROW WHEN (((old.id IS DISTINCT FROM new.id) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION private.cancel_messages_of_connection();
 
+CREATE TRIGGER close_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_messages FOR EACH ROW WHEN (((new.status = 'sent'::text) AND (new.message_id IS NULL) AND (new.scheduled_message_id IS NOT NULL))) EXECUTE FUNCTION private.close_job_of_node_worker();
+
 CREATE TRIGGER complete_old_row BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((((old.status = 'sent'::text) AND ((old.sent_at IS NULL) OR (old.message_id IS NULL))) OR ((old.status = ANY (ARRAY['failed'::text, 'unconfirmed'::text])) AND (old.error IS NULL)) OR (old.status <> ALL (ARRAY['pending'::text, 'processing'::text, 'sent'::text, 'failed'::text, 'unconfirmed'::text, 'cancelled'::text, 'in_queue'::text])))) EXECUTE FUNCTION private.complete_old_row();
 
 CREATE TRIGGER confirm_connection AFTER INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = 'pending'::text) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.confirm_connection();
@@ -3664,6 +3686,8 @@ CREATE TRIGGER lose_deleted_message AFTER DELETE ON public.broadcast_messages FO
 ALTER TABLE public.broadcast_messages ENABLE ALWAYS TRIGGER lose_deleted_message;
 
 CREATE TRIGGER lose_marked_job AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (new.scheduled_message_id IS NOT NULL) AND (((old.status = 'queued'::text) AND (new.status <> ALL (ARRAY['queued'::text, 'sending'::text]))) OR ((old.status = 'sending'::text) AND (new.status <> 'sending'::text) AND (old.gateway IS DISTINCT FROM 'bullmq'::text) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)))))) EXECUTE FUNCTION private.lose_marked_job();
+
+CREATE TRIGGER lose_marked_message AFTER UPDATE OF status ON public.broadcast_messages FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (new.scheduled_message_id IS NOT NULL) AND (new.status IS DISTINCT FROM old.status) AND ((new.status = ANY (ARRAY['failed'::text, 'skipped'::text, 'unconfirmed'::text, 'cancelled'::text])) OR ((new.status = 'sent'::text) AND (new.message_id IS NULL))))) EXECUTE FUNCTION private.lose_marked_message();
 
 CREATE TRIGGER lose_truncated BEFORE TRUNCATE ON public.broadcast_jobs FOR EACH STATEMENT EXECUTE FUNCTION private.lose_truncated();
 
@@ -3768,6 +3792,8 @@ REVOKE ALL ON FUNCTION private.cancel_messages_of_user() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) TO service_role;
 
+REVOKE ALL ON FUNCTION private.close_job_of_node_worker() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.complete_old_row() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.confirm_connection() FROM PUBLIC;
@@ -3844,6 +3870,8 @@ REVOKE ALL ON FUNCTION private.lose_deleted_message() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.lose_job(p_row_id uuid, p_job_id uuid, p_status text, p_how text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.lose_marked_job() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.lose_marked_message() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.lose_truncated() FROM PUBLIC;
 
