@@ -186,6 +186,7 @@ WAHA: list[Case] = [
     (201, {"key": {"id": "3EB0"}, "status": "ERROR"}, Retry, "could not send it"),
     (201, {"key": {"id": "3EB0"}, "status": 0}, Retry, "could not send it"),
     (201, {"id": "req-7", "exception": {"message": "Boom"}}, Unconfirmed, "reports a fault (Boom)"),
+    (201, {"id": "req-7", "error": "Bad Gateway"}, Unconfirmed, "reports a fault (Bad Gateway)"),
     (201, {"id": "req-7", "statusCode": 500, "exception": {"message": "Connection Closed"}}, Stopped, "not connected"),
 ]  # fmt: skip
 
@@ -237,6 +238,7 @@ CLOUD: list[Case] = [
     (*cloud(403, 131031), Stopped, "restricted this business account"),
     (200, {"error": graph(131047)}, Rejected, "only a template may be sent"),
     (200, {"error": graph(424242)}, Rejected, "refuses the request"),
+    (200, {"messages": [{"id": "wamid.1"}], "error": graph(131000)}, Sent, ""),
     (200, {"messages": [{"id": "wamid.1", "message_status": "held_for_quality_assessment"}]}, Sent, ""),
 ]
 

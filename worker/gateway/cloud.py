@@ -81,8 +81,9 @@ class Cloud(PostingGateway):
         return Sent(found) if found else Unconfirmed("WhatsApp accepted it, but named no message")
 
     def outcome(self, answer: Answer, message: Message) -> Answered:  # noqa: ARG002
-        if answer.ok and not dig(answer.body, "error"):
-            return self.accepted(answer.body)
+        taken = self.accepted(answer.body) if answer.ok else None
+        if isinstance(taken, Sent) or (taken and not dig(answer.body, "error")):
+            return taken
         return self.refused(answer)
 
     def refused(self, answer: Answer, message: Message | None = None) -> Answered:  # noqa: ARG002

@@ -94,7 +94,7 @@ class Waha(PostingGateway):
 
     def accepted(self, body: Any) -> Answered:
         """The id is a string, an object, or a raw Baileys key, by WAHA's engine."""
-        if dig(body, "exception") or dig(body, "statusCode"):
+        if any(dig(body, name) for name in ("exception", "error", "statusCode")):
             return Unconfirmed("WAHA accepted it, but reports a fault")
         if ACK_ERROR in (dig(body, "ack"), dig(body, "_data", "ack")) or raw_status(body) in (0, "ERROR"):
             return Retry("WhatsApp Web could not send it")
