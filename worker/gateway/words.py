@@ -1,7 +1,7 @@
 """What the libraries under the self-hosted gateways say when they fail, and what it proves.
 
-A pattern whose outcome lets the message go out again is anchored at both ends: the same words inside a longer sentence
-may come from a store, a hook or a page that failed after the message had gone.
+A pattern whose outcome lets the message go out again begins where the words do: the same words inside others may come
+from a store, a hook or a page that failed after the message had gone. WhatsApp's 463 alone proves itself anywhere.
 docs/gateways.md says of each row where it is written.
 """
 
