@@ -157,3 +157,34 @@ async def test_a_name_that_leads_into_our_network_is_judged_by_where_it_leads(
     assert [message(db, row)["status"] for row in (bad, good)] == ["failed", "sent"]
     assert "points into a private network" in message(db, bad)["error"]
     assert [one.chat_id for one in waha.received] == ["919876543211@c.us"]
+
+
+ONCE = [
+    *(
+        {"timezone": zone}
+        for zone in ("Etc/Unknown", "undefined", "", "IST", "+05:30", " asia/kolkata ", "Mars/Olympus")
+    ),
+    *({"recurrence_pattern": pattern} for pattern in ("", "none", "once", "never", "every blue moon")),
+    {"is_recurring": None, "recurrence_pattern": "none", "timezone": "undefined"},
+]
+
+
+async def test_what_goes_out_once_needs_no_zone_and_no_pattern(
+    db: Database, user: NewUser, waha: CountingGateway, by_waha: Pass
+) -> None:
+    owner = user()
+    rows = [write(owner, f"+9198765432{n:02}", **columns) for n, columns in enumerate(ONCE)]
+    await by_waha()
+    assert [(message(db, row)["status"], message(db, row)["error"]) for row in rows] == [("sent", None)] * len(ONCE)
+    assert len(waha.received) == len(ONCE)
+
+
+async def test_a_series_repeats_in_the_zone_that_its_author_meant(
+    db: Database, user: NewUser, waha: CountingGateway, by_waha: Pass
+) -> None:
+    recurring = {"is_recurring": True, "recurrence_pattern": "RRULE:FREQ=DAILY;INTERVAL=2;"}
+    row = write(user(), "+919876543210", **recurring, timezone=" america/new york")
+    await by_waha()
+    after = message(db, row)
+    assert (after["status"], after["timezone"]) == ("sent", "America/New_York")
+    assert message(db, str(after["next_id"]))["timezone"] == "America/New_York"
