@@ -98,6 +98,10 @@ EVOLUTION: list[Case] = [
     (*evolution(429, "Request failed with status code 429"), Retry, "could not fetch the attachment"),
     (*evolution(500, [NO_STREAM]), Rejected, "cannot fetch the attachment"),
     (*evolution(500, ["Error: Media upload failed on all hosts"]), Retry, "could not hand the attachment"),
+    (*evolution(500, ["TypeError: fetch failed"]), Retry, "before it sends"),
+    (*evolution(500, "Error: connect ECONNREFUSED 127.0.0.1:6379"), Retry, "before it sends"),
+    (*evolution(500, "Do not know how to serialize a BigInt"), Unconfirmed, "does not tell"),  # its own answer
+    (*wrapped("Error: connect ECONNREFUSED 127.0.0.1:6379"), Unconfirmed, "does not tell"),
     (*evolution(500, [NO_PICTURE]), Rejected, "cannot read the picture"),
     (*evolution(500, "ffmpeg exited with code 1: "), Rejected, "cannot convert the audio"),
     # inside the catch, where only the words tell whether it was before or after the sending

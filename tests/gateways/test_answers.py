@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateways.answers import ANSWERS, LICENCE, waha, wppconnect, wrapped
+from tests.gateways.answers import ANSWERS, LICENCE, evolution, waha, wppconnect, wrapped
 from tests.gateways.given import PDF, Make, Serve
 from tests.gateways.server import answer
 from worker.models import Message, Rejected, Retry, Unconfirmed
@@ -50,6 +50,7 @@ async def test_a_fault_that_names_the_attachments_host_is_from_fetching_it(
     server = await serve(answer(*bodies[name]))
     told = await make(name, server.url).send(replace(message, kind="document", media=PDF))
     assert isinstance(told, outcome), told
+    assert "attachment" in told.reason or outcome is Unconfirmed
     text = await make(name, server.url).send(message)
     assert isinstance(text, Unconfirmed), "a text fetches nothing"
 
@@ -78,3 +79,12 @@ async def test_a_check_speaks_of_no_message(make: Make, serve: Serve) -> None:
         await make("wppconnect", server.url).check("shop")
     ).detail == "The gateway answers 500 Erro ao enviar a mensagem."
     assert "activate the licence" in (await make("evolution", server.url).check("shop")).detail
+
+
+async def test_the_attachments_host_is_its_fault_also_where_a_network_fault_would_pass(
+    make: Make, serve: Serve, message: Message
+) -> None:
+    server = await serve(answer(*evolution(500, ["AxiosError: getaddrinfo ENOTFOUND e.com"])))
+    told = await make("evolution", server.url).send(replace(message, kind="document", media=PDF))
+    assert isinstance(told, Rejected)
+    assert isinstance(await make("evolution", server.url).send(message), Retry)

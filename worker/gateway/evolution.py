@@ -17,6 +17,7 @@ NOT_LOADED = Stopped("Evolution has not loaded this instance: restart the instan
 NO_INSTANCE = Stopped("Evolution does not know this instance: the connection's sender must be its name")
 NO_LICENCE = Stopped("This Evolution API is not activated: open its manager and activate the licence")
 NO_DATABASE = Retry("Evolution cannot read its database")
+NOT_REACHED = Retry("Evolution could not reach what it needs before it sends: the attachment or its cache")
 NO_ANSWER_FROM_META = Unconfirmed("Evolution got no answer from Meta")
 LOST = Unconfirmed("Evolution lost WhatsApp's answer")
 UNSTORED = Unconfirmed("Evolution could not store the message, which it does after sending")
@@ -58,6 +59,8 @@ FAULTS: tuple[Fault, ...] = (
         Rejected("Evolution cannot read the picture: send it as a JPEG or a document"),
     ),
     (500, r"ffmpeg exited|failed to convert audio", Rejected("Evolution cannot convert the audio: send an MP3 or OGG")),
+    (500, SAID + r"(?:fetch failed|socket hang up|timeout of \d+ ?ms exceeded)$", NOT_REACHED),
+    (500, SAID + r"(?:connect|read|getaddrinfo) e[a-z_]+\b", NOT_REACHED),
     (None, SAID + r"no lid", UNKNOWN_NUMBER),
     *baileys(INSTANCE_DOWN, LOST),
     *ATTACHMENT,

@@ -107,13 +107,15 @@ NETWORK = re.compile(PASSING.pattern + r"|enotfound|cert|altname|redirects|proto
 
 
 def judged(faults: Iterable[Fault], status: int | None, words: str, message: Message | None = None) -> Answered | None:
-    """The first row that fits; else the attachment's fault where the words name its host; else None."""
+    """The attachment's fault where the words name its host; else what the first row says that fits; else None."""
     line = " ".join(words.split())
     line = line if len(line) <= LONGEST else line[:LONGEST] + "…"
+    if message and (fault := unfetched(message, line)):
+        return fault
     for its_status, pattern, outcome in faults:
         if its_status in (None, status) and re.search(pattern, line, re.IGNORECASE):
             return outcome
-    return unfetched(message, line) if message else None
+    return None
 
 
 def unfetched(message: Message, line: str) -> Answered | None:
