@@ -21,7 +21,7 @@ from worker.errors import ConfigError
 from worker.gateway.http import Http
 from worker.gateway.session_tokens import SessionTokens
 from worker.gateway.wppconnect import Wppconnect
-from worker.models import Health, Message, Rejected, Sent, Stopped, Unconfirmed
+from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
 
 SECRET = "THISIS/MYSECURE+TOKEN"
 REFUSED = {"error": "Check that the Session and Token are correct"}
@@ -50,6 +50,8 @@ class Double:
         _, _, session, *verb = request.path.split("/")
         self.asked.append("generate-token" if verb[-1] == "generate-token" else verb[0])
         if verb[-1] == "generate-token":
+            if "generate-token" in self.said:
+                return self.said["generate-token"]
             if unquote(verb[0]) != self.secret:
                 return 400, {"response": False, "message": "The SECRET_KEY is incorrect"}
             return 201, {"status": "success", "session": session, "token": self.token(session), "full": "…"}
@@ -128,6 +130,24 @@ async def test_a_wrong_secret_stops_the_connection_and_is_not_told(
     assert not health.ok
     assert "not-the-servers" not in f"{outcome}{health}"
     assert double.asked == ["generate-token"] * 2
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ((500, {"message": "no route for /api/shop/k3y/generate-token"}), Retry),
+        ((404, {"message": "Cannot POST /api/shop/k3y/generate-token"}), Stopped),
+        ((201, {"status": "success", "session": "k3y"}), Stopped),
+    ],
+)
+async def test_without_a_token_nothing_is_posted_and_the_key_is_not_repeated(
+    said: tuple[int, Any], outcome: type, double: Double, gateway: Gateway, message: Message
+) -> None:
+    double.said["generate-token"] = said
+    told = await gateway(secret_key="k3y").send(message)
+    assert isinstance(told, outcome)
+    assert "k3y" not in str(told)
+    assert double.asked == ["generate-token"]
 
 
 async def test_a_sender_may_hold_its_own_token(double: Double, gateway: Gateway, message: Message) -> None:

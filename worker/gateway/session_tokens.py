@@ -3,8 +3,8 @@
 
 from urllib.parse import quote
 
-from worker.gateway.http import Answer, Http, clean, first_text
-from worker.models import Retry, Stopped
+from worker.gateway.http import Answer, Http, first_text
+from worker.models import Retry, Stopped, Unconfirmed
 
 WRONG_SECRET = Stopped("wppconnect does not accept WPPCONNECT_SECRET_KEY: it must be the server's own SECRET_KEY")
 NO_TOKENS = Stopped("wppconnect makes no token for this session: check WPPCONNECT_URL and the server's version")
@@ -42,15 +42,14 @@ class SessionTokens:
     async def _make(self, session: str, deadline: float) -> str | Retry | Stopped:
         path = f"/api/{quote(session, safe='')}/{quote(self._secret_key, safe='')}/generate-token"
         answer = await self._http.call("POST", path, deadline)
-        if not isinstance(answer, Answer):
-            return Retry(answer.reason)  # no message was sent, whatever became of this request
+        # No message was sent, whatever became of this request; and of an answer's words some may repeat the secret.
+        if isinstance(answer, Retry | Unconfirmed):
+            return Retry(answer.reason)
+        if not isinstance(answer, Answer) or answer.status == 404:
+            return NO_TOKENS
         if answer.ok:
             return first_text(answer.body, ("token",)) or NO_TOKENS
-        if answer.status == 400:
-            return WRONG_SECRET
-        if answer.status == 404:
-            return NO_TOKENS
-        return Retry(f"wppconnect made no token ({answer.status} {clean(first_text(answer.body, ('message',)))})")
+        return WRONG_SECRET if answer.status == 400 else Retry(f"wppconnect made no token (status {answer.status})")
 
 
 def session_of(sender: str) -> str:
