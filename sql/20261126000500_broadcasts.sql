@@ -96,7 +96,9 @@ add column if not exists retry_delay_seconds double precision;
 
 alter table public.broadcast_messages
 add column if not exists scheduled_message_id uuid,
-add column if not exists delivery_status text;
+add column if not exists delivery_status text,
+-- What is known of each part, of a message that goes out in several.
+add column if not exists parts jsonb;
 
 alter table public.broadcast_jobs set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 alter table public.broadcast_messages set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);

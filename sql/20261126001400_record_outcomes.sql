@@ -2,7 +2,8 @@
 -- token it is not: they were fenced out. It says the same when the caller asks again because the first reply was lost, unless a
 -- job has been claimed again meanwhile. An answer after the lease still settles what became `unconfirmed`.
 -- p_outcomes: sent | failed | unconfirmed | retry | locked_recipient | throttled_recipient | throttled_connection | stopped |
--- released | handed_over. p_waits: seconds until a retry, or until a hand-over is added again. p_ages: seconds since the gateway answered.
+-- released | handed_over. p_waits: seconds until a retry, or until a hand-over is added again. p_ages: seconds since the gateway
+-- answered. p_parts: for a message of several, {of: how many, ids: of those that went out, in order}, else null.
 -- The four before `handed_over` cost no attempt; `released` was never dialled. `stopped` pauses the connection until a probe
 -- succeeds, which then judges the message too (finish_probes); `throttled_connection` slows it down, and so does
 -- `locked_recipient`, which fails at once where the message may not go out as late as p_waits asks.
@@ -11,7 +12,8 @@
 -- One outcome; the fields are the arguments. `quietly`: the scheduled row is not told why its job waits.
 drop type if exists private.told_row cascade;
 create type private.told_row as (
-    job_id uuid, token uuid, outcome text, message_id text, error text, wait double precision, answered_at timestamptz, quietly boolean
+    job_id uuid, token uuid, outcome text, message_id text, error text, wait double precision, answered_at timestamptz, quietly boolean,
+    parts jsonb
 );
 
 -- Returns what note_outcomes wants to know of those that did not go out.
@@ -25,13 +27,14 @@ set enable_seqscan = off
 as $$
 declare
     v_done jsonb;
+    v_parted jsonb;
 begin
     with given as (
         select * from unnest(p_rows) as g order by g.job_id -- like record_deliveries: else the two could wait for each other
     ),
     -- Found by its key, whatever the statistics say of statuses.
     held as materialized (
-        select g.job_id, g.token, g.message_id, g.wait, g.answered_at, g.quietly, g.outcome as said, is_late, j.status, j.wanted,
+        select g.job_id, g.token, g.message_id, g.wait, g.answered_at, g.quietly, g.parts, g.outcome as said, is_late, j.status, j.wanted,
             case when is_late then 'failed' else g.outcome end as outcome,
             case
                 when is_late then regexp_replace(g.error, '^try .*? UTC: ', '') || '. By the time it might, it would be too late'
@@ -92,7 +95,7 @@ begin
             -- The worker may have said already that nobody knows.
             and (g.status = 'sending' or (g.status = 'unconfirmed' and g.meaning <> 'handed_over'))
         returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at,
-            g.said, g.wait, g.outcome, g.message_id, g.error, g.answered_at, g.quietly
+            g.said, g.wait, g.outcome, g.message_id, g.error, g.answered_at, g.quietly, g.parts
     ),
     told as (
         update public.broadcast_messages as m
@@ -130,8 +133,12 @@ begin
         from settled as d
         where d.error is not null and d.status = 'queued' and not d.quietly and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id and s.status = 'processing'
     )
-    select jsonb_agg(to_jsonb(d))
-    into v_done
+    select jsonb_agg(to_jsonb(d)), (
+            select jsonb_agg(jsonb_build_object('job_id', s.id, 'outcome', s.outcome, 'error', s.error, 'parts', s.parts))
+            from settled as s
+            where jsonb_typeof(s.parts) = 'object' and s.status in ('completed', 'failed', 'unconfirmed')
+        )
+    into v_done, v_parted
     from (
         select s.connection_id, s.said as outcome, s.error, s.send_at, s.recipient, s.id,
             case s.said when 'locked_recipient' then now() + make_interval(secs => s.wait) else s.available_at end as available_at
@@ -142,6 +149,9 @@ begin
             select from private.connection_state as c where c.connection_id = any(array[s.connection_id]) and c.resumed_at is not null
         ))
     ) as d;
+    if v_parted is not null then
+        perform private.answer_parts(v_parted);
+    end if;
     return v_done;
 end
 $$;
@@ -216,7 +226,8 @@ declare
 begin
     select t.done, t.refused into v_done, v_refused from private.try_rows('record_rows', v_rows, false) as t;
     if v_refused <> '[]' then
-        select array_agg(row(g.job_id, g.token, g.outcome, g.message_id, g.error, g.wait, g.answered_at, true)::private.told_row)
+        select array_agg(row(g.job_id, g.token, g.outcome, g.message_id, g.error, g.wait, g.answered_at, true,
+            g.parts)::private.told_row)
         into v_rows
         from jsonb_to_recordset(v_refused) as r (place integer)
         cross join lateral (select (v_rows[r.place]).*) as g;
@@ -239,7 +250,7 @@ grant execute on function private.record_or_put_aside(private.told_row[]) to ser
 
 create or replace function public.record_outcomes(
     p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[],
-    p_waits double precision[], p_ages double precision[]
+    p_waits double precision[], p_ages double precision[], p_parts jsonb default null
 )
 returns table (fenced_out uuid[], refused jsonb)
 language plpgsql
@@ -251,10 +262,11 @@ as $$
 begin
     refused := private.record_or_put_aside(array(
         select row(
-            g.job_id, g.token, g.outcome, g.message_id, g.error, g.wait, now() - make_interval(secs => coalesce(g.age, 0)), false
+            g.job_id, g.token, g.outcome, g.message_id, g.error, g.wait, now() - make_interval(secs => coalesce(g.age, 0)), false,
+            p_parts -> (g.place::integer - 1)
         )::private.told_row
         from unnest(p_job_ids, p_tokens, p_outcomes, p_message_ids, p_errors, p_waits, p_ages)
-            as g (job_id, token, outcome, message_id, error, wait, age)
+            with ordinality as g (job_id, token, outcome, message_id, error, wait, age, place)
         order by g.job_id
     ));
     fenced_out := array(
@@ -265,7 +277,7 @@ begin
     return next;
 end
 $$;
-revoke all on function public.record_outcomes(uuid[], uuid[], text[], text[], text[], double precision[], double precision[])
+revoke all on function public.record_outcomes(uuid[], uuid[], text[], text[], text[], double precision[], double precision[], jsonb)
 from public, anon, authenticated;
-grant execute on function public.record_outcomes(uuid[], uuid[], text[], text[], text[], double precision[], double precision[])
+grant execute on function public.record_outcomes(uuid[], uuid[], text[], text[], text[], double precision[], double precision[], jsonb)
 to service_role;

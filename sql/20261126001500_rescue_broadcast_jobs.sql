@@ -53,6 +53,7 @@ set enable_bitmapscan = off
 as $$
 declare
     v_done jsonb;
+    v_parted uuid[];
 begin
     with late as materialized (
         select j.id, j.scheduled_message_id, j.gateway, j.status, j.lease_until, g.handover_seconds, g.quietly
@@ -73,6 +74,7 @@ begin
                 || to_char(unconfirmed.lease_until at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS') || ' UTC at the latest.'
         from unconfirmed
         where m.job_id = any(array[unconfirmed.id])
+        returning m.job_id, m.parts
     ),
     handed_over as (
         update public.broadcast_jobs as j
@@ -99,8 +101,9 @@ begin
         from handed_over as h
         where h.former_status = 'handed_over' and not h.quietly and s.id = any(array[h.scheduled_message_id]) and s.broadcast_job_id = h.id and s.status = 'processing'
     )
-    select (select coalesce(jsonb_agg('unconfirmed'::text), '[]') from unconfirmed) || coalesce(jsonb_agg(to_jsonb(again)), '[]')
-    into v_done
+    select (select coalesce(jsonb_agg('unconfirmed'::text), '[]') from unconfirmed) || coalesce(jsonb_agg(to_jsonb(again)), '[]'),
+        (select array_agg(t.job_id) from told_unconfirmed as t where t.parts is not null)
+    into v_done, v_parted
     from (
         select h.id, h.scheduled_message_id, h.connection_id, h.recipient, h.type, h.message, h.media_url, h.caption, h.media, h.asset_id,
             h.user_id as owner_id, h.attempts, h.throttled, h.gateway, null as sender, to_jsonb(c) ->> 'api_key' as api_key
@@ -108,6 +111,9 @@ begin
         left join public.connections as c on c.id = any(array[h.connection_id])
         where h.status = 'handed_over' and h.lease_until is not null
     ) as again;
+    if v_parted is not null then
+        perform private.settle_by_parts(v_parted); -- all may be known of them by now
+    end if;
     return v_done;
 end
 $$;

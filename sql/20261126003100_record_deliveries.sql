@@ -1,7 +1,8 @@
 -- What a gateway's webhook tells of messages later on: sent < delivered < read; `failed` unless it was already seen. Settles
 -- what is unconfirmed, or whose answer never came. Deliveries repeat and come out of order.
 drop type if exists private.delivery cascade;
-create type private.delivery as (job_id uuid, message_id text, status text, error text);
+-- part: of so many parts, null where the message has one.
+create type private.delivery as (job_id uuid, message_id text, status text, error text, part integer, parts integer);
 
 create or replace function private.deliver_rows(p_rows private.delivery[])
 returns jsonb
@@ -13,11 +14,24 @@ set enable_seqscan = off
 as $$
 declare
     v_done jsonb;
+    v_parted uuid[] := array(select distinct g.job_id from unnest(p_rows) as g where g.part is not null);
 begin
+    if v_parted <> '{}' then
+        perform from public.broadcast_jobs as j
+        where j.id = any(array(select g.job_id from unnest(p_rows) as g)) order by j.id for update;
+        update public.broadcast_messages as m
+        set parts = private.with_words(m.parts, w.words)
+        from (
+            select g.job_id, jsonb_agg(to_jsonb(g) order by g.part) as words from unnest(p_rows) as g
+            where g.part is not null and g.status in ('sent', 'delivered', 'read', 'failed') group by g.job_id
+        ) as w
+        where m.job_id = any(array[w.job_id]);
+        perform private.settle_by_parts(v_parted);
+    end if;
     with given as materialized (
         select distinct on (g.job_id) g.job_id, g.message_id, g.status, g.error
         from unnest(p_rows) as g
-        where g.status in ('sent', 'delivered', 'read', 'failed')
+        where g.part is null and g.status in ('sent', 'delivered', 'read', 'failed')
         order by g.job_id, array_position(array['read', 'delivered', 'failed', 'sent'], g.status)
     ),
     held as materialized (
@@ -58,14 +72,17 @@ begin
     select jsonb_agg(h.job_id)
     into v_done
     from held as h;
-    return v_done;
+    return coalesce(v_done, '[]') || to_jsonb(v_parted);
 end
 $$;
 revoke all on function private.deliver_rows(private.delivery[]) from public;
 grant execute on function private.deliver_rows(private.delivery[]) to service_role;
 
 -- Returns the jobs that are ours, and what the database refused: [{id, code, reason}].
-create or replace function public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[])
+create or replace function public.record_deliveries(
+    p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[], p_part_numbers integer[] default null,
+    p_part_counts integer[] default null
+)
 returns table (recorded uuid[], refused jsonb)
 language plpgsql
 volatile
@@ -73,8 +90,9 @@ set search_path = ''
 as $$
 declare
     v_rows constant private.delivery[] := array(
-        select row(g.job_id, g.message_id, g.status, g.error)::private.delivery
-        from unnest(p_job_ids, p_message_ids, p_statuses, p_errors) as g (job_id, message_id, status, error)
+        select row(g.job_id, g.message_id, g.status, g.error, g.part, g.parts)::private.delivery
+        from unnest(p_job_ids, p_message_ids, p_statuses, p_errors, p_part_numbers, p_part_counts)
+            as g (job_id, message_id, status, error, part, parts)
         order by g.job_id
     );
 begin
@@ -87,5 +105,5 @@ begin
     return next;
 end
 $$;
-revoke all on function public.record_deliveries(uuid[], text[], text[], text[]) from public, anon, authenticated;
-grant execute on function public.record_deliveries(uuid[], text[], text[], text[]) to service_role;
+revoke all on function public.record_deliveries(uuid[], text[], text[], text[], integer[], integer[]) from public, anon, authenticated;
+grant execute on function public.record_deliveries(uuid[], text[], text[], text[], integer[], integer[]) to service_role;

@@ -37,7 +37,7 @@ class Enqueue(NamedTuple):
 class Settlement:
     """One job as `record_outcomes` wants it; see the function's comment. `wait` in seconds, `answered_at` monotonic.
 
-    `line`: what the log says of it, once it is written down with others.
+    `line`: what the log says of it, once it is written down with others. `parts`: {of, ids}, see the function.
     """
 
     job_id: str
@@ -48,6 +48,7 @@ class Settlement:
     wait: float | None = None
     answered_at: float = field(default_factory=time.monotonic)
     line: Row | None = None
+    parts: Row | None = None
 
 
 class Done(NamedTuple):
@@ -96,7 +97,7 @@ ENQUEUE_ARGUMENTS = {
 }  # fmt: skip
 SETTLEMENT_ARGUMENTS = {
     "job_id": "p_job_ids", "token": "p_tokens", "outcome": "p_outcomes", "message_id": "p_message_ids",
-    "error": "p_errors", "wait": "p_waits",
+    "error": "p_errors", "wait": "p_waits", "parts": "p_parts",
 }  # fmt: skip
 
 

@@ -33,6 +33,7 @@ class Message:
     text: the body of a text; for media the caption ("" where there is none).
     more: further attachments, each of which goes out as a WhatsApp message of its own, after the first.
     throttled: how often a limit has already put this job off; the pair limit's wait grows with it.
+    part: "2/3", where this is one of the WhatsApp messages that the whole goes out as; "" where there is one.
     scheduled_message_id, owner_id, api_key: what the Node broadcast worker expects beside the message.
     """
 
@@ -48,16 +49,26 @@ class Message:
     attempt: int = 1
     more: tuple[Media, ...] = ()
     throttled: int = 0
+    part: str = ""
     scheduled_message_id: str = ""
     owner_id: str | None = None
     api_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """How far a message of several parts came. planned: how many it has. ids: of those that went out, in order."""
+
+    planned: int
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
-    """The gateway took it and named it."""
+    """The gateway took it and named it. parts: None where it has only one, here and below."""
 
     message_id: str
+    parts: Parts | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,7 @@ class Rejected:
     """It will never go out like this."""
 
     reason: str
+    parts: Parts | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +123,7 @@ class Unconfirmed:
     """It may have gone out and nobody can tell. Never sent again by itself."""
 
     reason: str
+    parts: Parts | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +150,7 @@ class StatusUpdate:
     """What became of one message, told by a webhook. job_id: a UUID, None where it is not one of ours.
 
     error: "code: details" of a failed one.
+    part, parts: which of how many WhatsApp messages it is, where ours went out as several.
     """
 
     job_id: str | None
@@ -144,3 +158,5 @@ class StatusUpdate:
     status: DeliveryStatus
     timestamp: datetime
     error: str | None = None
+    part: int | None = None
+    parts: int | None = None

@@ -3,9 +3,9 @@
 import random
 from datetime import datetime, timedelta
 
-from worker.calls import Settlement
+from worker.calls import Row, Settlement
 from worker.config import Settings
-from worker.models import HandedOver, Locked, Outcome, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
+from worker.models import HandedOver, Locked, Outcome, Parts, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
 
 THROTTLED_SECONDS = 10.0  # where the gateway does not say how long
 
@@ -13,14 +13,15 @@ THROTTLED_SECONDS = 10.0  # where the gateway does not say how long
 def settle(job_id: str, token: str, attempt: int, outcome: Outcome, settings: Settings, now: datetime) -> Settlement:
     """`attempt` counts from 1 and includes this one; `now` is the database's clock."""
     match outcome:
-        case Sent(message_id):
-            return Settlement(job_id, token, "sent", message_id=message_id)
+        case Sent(message_id, parts):
+            return Settlement(job_id, token, "sent", message_id=message_id, parts=told(parts))
         case HandedOver():
             return Settlement(job_id, token, "handed_over", wait=settings.handover_seconds)
-        case Rejected(reason):
-            return Settlement(job_id, token, "failed", error=reason)
-        case Unconfirmed(reason):
-            return Settlement(job_id, token, "unconfirmed", error=f"It may have been sent: {reason}")
+        case Rejected(reason, parts):
+            return Settlement(job_id, token, "failed", error=reason, parts=told(parts))
+        case Unconfirmed(reason, parts):
+            error = f"It may have been sent: {reason}"
+            return Settlement(job_id, token, "unconfirmed", error=error, parts=told(parts))
         case Throttled(reason, scope, after):
             return Settlement(
                 job_id,
@@ -36,6 +37,10 @@ def settle(job_id: str, token: str, attempt: int, outcome: Outcome, settings: Se
             return _again("retry", job_id, token, attempt, reason, wait, settings, now)
         case Locked(reason, after):
             return _again("locked_recipient", job_id, token, attempt, reason, after, settings, now)
+
+
+def told(parts: Parts | None) -> Row | None:
+    return {"of": parts.planned, "ids": parts.ids} if parts else None
 
 
 def _again(

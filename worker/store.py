@@ -149,6 +149,8 @@ class Store:
                 "message_id": "p_message_ids",
                 "status": "p_statuses",
                 "error": "p_errors",
+                "part": "p_part_numbers",
+                "parts": "p_part_counts",
             },
         )
         row, _ = await self._api.row("record_deliveries", arguments)

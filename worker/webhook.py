@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
@@ -19,6 +20,8 @@ import structlog
 from worker.models import DeliveryStatus, StatusUpdate
 
 log = structlog.get_logger()
+
+PART = re.compile(r"([1-9]\d?)/([1-9]\d?)", re.ASCII)
 
 _STATUS: dict[object, DeliveryStatus] = {
     "sent": "sent",
@@ -73,13 +76,20 @@ def _read(status: dict[str, object]) -> StatusUpdate | None:
     if known is None or not message_id:
         return None
     error = _error(status) if known == "failed" else None
-    return StatusUpdate(_job_id(status.get("biz_opaque_callback_data")), message_id, known, timestamp, error)
+    job_id, part, parts = _whose(status.get("biz_opaque_callback_data"))
+    return StatusUpdate(job_id, message_id, known, timestamp, error, part, parts)
 
 
-def _job_id(value: object) -> str | None:
+def _whose(value: object) -> tuple[str | None, int | None, int | None]:
+    """The job, and which of how many parts it is: as the gateway wrote it (worker/gateway/cloud.py)."""
+    job_id, _, place = str(value).partition(":")
+    found = PART.fullmatch(place)
+    if place and not found:
+        return None, None, None
     with suppress(ValueError):
-        return str(UUID(str(value)))
-    return None
+        part, parts = (int(found[1]), int(found[2])) if found else (None, None)
+        return str(UUID(job_id)), part, parts
+    return None, None, None
 
 
 def _error(status: dict[str, object]) -> str:

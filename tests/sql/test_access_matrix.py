@@ -180,6 +180,7 @@ MATRIX = {
         message_ids           -     -      -      riu
         scheduled_message_id  -     -      -      riu
         delivery_status       -     -      -      riu
+        parts                 -     -      -      riu
     """,
 }
 # x: may call it. What a call shows or writes is in the tests of its own.

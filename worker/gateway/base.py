@@ -84,7 +84,13 @@ def person(recipient: str) -> str | None:
 
 
 def parts(message: Message) -> list[Message]:
-    """One WhatsApp message for each attachment; audio shows no caption, so its text follows on its own."""
+    """One WhatsApp message for each attachment; audio shows no caption, so its text follows on its own.
+
+    Each knows its place, by which a webhook tells of it alone.
+    """
     files = [message, *(replace(message, kind=m.kind, media=m, text=m.caption) for m in message.more)]
     texts = [replace(part, kind="text", media=None) for part in files if part.kind == "audio" and part.text]
-    return [replace(part, text="") if part.kind == "audio" else part for part in files] + texts
+    planned = [replace(part, text="") if part.kind == "audio" else part for part in files] + texts
+    if len(planned) == 1:
+        return planned
+    return [replace(part, part=f"{place}/{len(planned)}") for place, part in enumerate(planned, 1)]

@@ -72,7 +72,7 @@ class Cloud(PostingGateway):
                 **to,
                 "type": message.kind,
                 message.kind: body,
-                "biz_opaque_callback_data": message.job_id,
+                "biz_opaque_callback_data": callback_data(message),
             },
         )
 
@@ -105,6 +105,11 @@ class Cloud(PostingGateway):
         status = first_text(body, ("status",)) or "reachable"
         quality = first_text(body, ("quality_rating",)) or "unknown"
         return Health(status not in BAD_STATES, f"number {status}, quality {quality}")
+
+
+def callback_data(message: Message) -> str:
+    """What each status of it comes back with (Meta's reference of messages: at most 512 characters)."""
+    return f"{message.job_id}:{message.part}" if message.part else message.job_id
 
 
 def build(settings: Settings) -> Cloud:

@@ -10,7 +10,7 @@ from worker.errors import Shortage
 from worker.gateway.base import parts
 from worker.gateway.http import NO_ADDRESS, Answer, Answered, Http, clean, dig, settled
 from worker.gateway.words import PROXIES, Fault, judged
-from worker.models import Health, Kind, Message, Rejected, Sent, Unconfirmed
+from worker.models import Health, Kind, Message, Parts, Rejected, Sent, Unconfirmed
 
 # A gateway's fault says nothing of when it happened: many come after the message has gone.
 DOUBT = Unconfirmed("The gateway reports a fault and does not tell whether the message went out")
@@ -65,9 +65,9 @@ class PostingGateway(ABC):
                     raise
                 outcome = Rejected(str(fault))
             if not isinstance(outcome, Sent):
-                return interrupted(outcome, len(sent), len(planned))
+                return interrupted(outcome, sent, len(planned))
             sent.append(outcome)
-        return sent[0]
+        return sent[0] if len(planned) == 1 else replace(sent[0], parts=parts_of(sent, len(planned)))
 
     async def send_part(self, message: Message, deadline: float) -> Answered:
         request = self.request(message)
@@ -150,9 +150,15 @@ class PostingGateway(ABC):
     def health(self, body: Any) -> Health: ...
 
 
-def interrupted(outcome: Answered, done: int, planned: int) -> Answered:
+def parts_of(sent: list[Sent], planned: int) -> Parts:
+    return Parts(planned, tuple(one.message_id for one in sent))
+
+
+def interrupted(outcome: Answered, sent: list[Sent], planned: int) -> Answered:
     """Once a part went out, nothing of the message is tried again by itself."""
-    if not done:
+    if planned == 1 or not (sent or isinstance(outcome, Unconfirmed)):
         return outcome
-    reason = f"{done} of {planned} parts went out, then: {getattr(outcome, 'reason', '')}"
-    return replace(outcome, reason=reason) if isinstance(outcome, Unconfirmed) else Rejected(reason)
+    reason = getattr(outcome, "reason", "")
+    told = f"{len(sent)} of {planned} parts went out, then: {reason}" if sent else reason
+    kind = Unconfirmed if isinstance(outcome, Unconfirmed) else Rejected
+    return kind(told, parts_of(sent, planned))
