@@ -3,7 +3,7 @@
 -- job has been claimed again meanwhile. An answer after the lease still settles what became `unconfirmed`.
 -- p_outcomes: sent | failed | unconfirmed | retry | locked_recipient | throttled_recipient | throttled_connection | stopped |
 -- released | handed_over. p_waits: seconds until a retry, or until a hand-over is added again. p_ages: seconds since the gateway
--- answered. p_parts: for a message of several, {of: how many, ids: of those that went out, in order}, else null.
+-- answered. p_parts: for a message of several, as JSON {of: how many, ids: of those that went out, in order}, else null.
 -- The four before `handed_over` cost no attempt; `released` was never dialled. `stopped` pauses the connection until a probe
 -- succeeds, which then judges the message too (finish_probes); `throttled_connection` slows it down, and so does
 -- `locked_recipient`, which fails at once where the message may not go out as late as p_waits asks.
@@ -250,7 +250,7 @@ grant execute on function private.record_or_put_aside(private.told_row[]) to ser
 
 create or replace function public.record_outcomes(
     p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[],
-    p_waits double precision[], p_ages double precision[], p_parts jsonb default null
+    p_waits double precision[], p_ages double precision[], p_parts text[] default null
 )
 returns table (fenced_out uuid[], refused jsonb)
 language plpgsql
@@ -263,10 +263,10 @@ begin
     refused := private.record_or_put_aside(array(
         select row(
             g.job_id, g.token, g.outcome, g.message_id, g.error, g.wait, now() - make_interval(secs => coalesce(g.age, 0)), false,
-            p_parts -> (g.place::integer - 1)
+            g.parts::jsonb
         )::private.told_row
-        from unnest(p_job_ids, p_tokens, p_outcomes, p_message_ids, p_errors, p_waits, p_ages)
-            with ordinality as g (job_id, token, outcome, message_id, error, wait, age, place)
+        from unnest(p_job_ids, p_tokens, p_outcomes, p_message_ids, p_errors, p_waits, p_ages, p_parts)
+            as g (job_id, token, outcome, message_id, error, wait, age, parts)
         order by g.job_id
     ));
     fenced_out := array(
@@ -277,7 +277,7 @@ begin
     return next;
 end
 $$;
-revoke all on function public.record_outcomes(uuid[], uuid[], text[], text[], text[], double precision[], double precision[], jsonb)
+revoke all on function public.record_outcomes(uuid[], uuid[], text[], text[], text[], double precision[], double precision[], text[])
 from public, anon, authenticated;
-grant execute on function public.record_outcomes(uuid[], uuid[], text[], text[], text[], double precision[], double precision[], jsonb)
+grant execute on function public.record_outcomes(uuid[], uuid[], text[], text[], text[], double precision[], double precision[], text[])
 to service_role;

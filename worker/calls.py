@@ -37,7 +37,7 @@ class Enqueue(NamedTuple):
 class Settlement:
     """One job as `record_outcomes` wants it; see the function's comment. `wait` in seconds, `answered_at` monotonic.
 
-    `line`: what the log says of it, once it is written down with others. `parts`: {of, ids}, see the function.
+    `line`: what the log says of it, once it is written down with others. `parts`: JSON, see the function.
     """
 
     job_id: str
@@ -48,7 +48,7 @@ class Settlement:
     wait: float | None = None
     answered_at: float = field(default_factory=time.monotonic)
     line: Row | None = None
-    parts: Row | None = None
+    parts: str | None = None
 
 
 class Done(NamedTuple):

@@ -1,9 +1,10 @@
 """Decides what an outcome means for its job: settled, tried again and when, or left in doubt. Pure."""
 
+import json
 import random
 from datetime import datetime, timedelta
 
-from worker.calls import Row, Settlement
+from worker.calls import Settlement
 from worker.config import Settings
 from worker.models import HandedOver, Locked, Outcome, Parts, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
 
@@ -39,8 +40,8 @@ def settle(job_id: str, token: str, attempt: int, outcome: Outcome, settings: Se
             return _again("locked_recipient", job_id, token, attempt, reason, after, settings, now)
 
 
-def told(parts: Parts | None) -> Row | None:
-    return {"of": parts.planned, "ids": parts.ids} if parts else None
+def told(parts: Parts | None) -> str | None:
+    return json.dumps({"of": parts.planned, "ids": parts.ids}) if parts else None
 
 
 def _again(

@@ -130,13 +130,14 @@ def begin(db: Database, stories: list[Story]) -> str:
 def answer(db: Database, token: str, told: list[tuple[Story, Answer]]) -> None:
     outcomes = [one_answer.then or "sent" for _, one_answer in told]
     errors = [explained(story, given) for story, given in told]
-    parts = [{"of": s.count, "ids": [f"wamid.{n}" for n in range(1, a.taken + 1)]} for s, a in told]
+    parts = [json.dumps({"of": s.count, "ids": [f"wamid.{n}" for n in range(1, a.taken + 1)]}) for s, a in told]
     db.execute(
-        "select record_outcomes(%s::uuid[], %s::uuid[], %s, %s::text[], %s::text[], %s::float8[], %s::float8[], %s)",
+        "select record_outcomes("
+        "%s::uuid[], %s::uuid[], %s, %s::text[], %s::text[], %s::float8[], %s::float8[], %s::text[])",
         (
             [story.job for story, _ in told], [token] * len(told), outcomes,
             ["wamid.1" if o == "sent" else None for o in outcomes], errors, [None] * len(told), [0.0] * len(told),
-            Jsonb(parts),
+            parts,
         ),
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from tests.helpers.rows import Database, message, schedule
 
 Pass = Callable[..., Awaitable[None]]
 SECRET = "app-secret"
+HTTP_TOKEN = "a-token-that-only-the-operator-knows"
 
 
 class Meta:
@@ -54,7 +55,7 @@ def meta(stack: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ite
     port, directory = free_port(), tmp_path_factory.mktemp("webhook")
     given = {
         "GATEWAY": "mock", "REALTIME": "off", "POLL_INTERVAL_SECONDS": "3600", "HTTP_PORT": str(port),
-        "WHATSAPP_APP_SECRET": SECRET, "WHATSAPP_VERIFY_TOKEN": "token",
+        "WHATSAPP_APP_SECRET": SECRET, "WHATSAPP_VERIFY_TOKEN": "token", "HTTP_TOKEN": HTTP_TOKEN,
     }  # fmt: skip
     worker = Worker("run", environment(stack, given), Path(directory))
     try:
@@ -69,8 +70,9 @@ def meta(stack: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ite
 def is_idle(http: httpx.Client) -> bool:
     """Whether it has looked once, so that it leaves the rows of the tests alone."""
     try:
-        looked = 'rpc_seconds_count{rpc="get_agenda"} 1.0' in http.get("/metrics").text
-        return looked and http.get("/healthz").json()["seconds_since_progress"]["dispatcher"] > 0.5
+        token = {"authorization": f"Bearer {HTTP_TOKEN}"}
+        looked = 'rpc_seconds_count{rpc="get_agenda"} 1.0' in http.get("/metrics", headers=token).text
+        return looked and http.get("/healthz", headers=token).json()["seconds_since_progress"]["dispatcher"] > 0.5
     except httpx.TransportError:
         return False
 
