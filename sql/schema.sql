@@ -23,7 +23,9 @@ CREATE TYPE private.delivery AS (
 	job_id uuid,
 	message_id text,
 	status text,
-	error text
+	error text,
+	part integer,
+	parts integer
 );
 
 CREATE TYPE private.late_row AS (
@@ -71,7 +73,8 @@ CREATE TYPE private.told_row AS (
 	error text,
 	wait double precision,
 	answered_at timestamp with time zone,
-	quietly boolean
+	quietly boolean,
+	parts jsonb
 );
 
 CREATE FUNCTION private.announce_connection() RETURNS trigger
@@ -108,6 +111,22 @@ CREATE FUNCTION private.announce_work(p_connections text[], p_at timestamp with 
     order by work.connection_id
     on conflict (connection_id) do update set ready_at = excluded.ready_at, payer = excluded.payer
     where c.ready_at > excluded.ready_at
+$$;
+
+CREATE FUNCTION private.answer_parts(p_answers jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    update public.broadcast_messages as m
+    set parts = private.with_answer(m.parts, (a.parts ->> 'of')::integer, a.parts -> 'ids', a.outcome, a.error),
+        message_ids = array(select jsonb_array_elements_text(a.parts -> 'ids'))
+    from jsonb_to_recordset(p_answers) as a (job_id uuid, outcome text, error text, parts jsonb)
+    where m.job_id = any(array[a.job_id]);
+    perform private.settle_by_parts(array(select (a ->> 'job_id')::uuid from jsonb_array_elements(p_answers) as a));
+end
 $$;
 
 CREATE FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) RETURNS TABLE(today date, tomorrow timestamp with time zone, is_open boolean, opens_at timestamp with time zone, closes_at timestamp with time zone, reopens_at timestamp with time zone)
@@ -400,11 +419,24 @@ CREATE FUNCTION private.deliver_rows(p_rows private.delivery[]) RETURNS jsonb
     AS $$
 declare
     v_done jsonb;
+    v_parted uuid[] := array(select distinct g.job_id from unnest(p_rows) as g where g.part is not null);
 begin
+    if v_parted <> '{}' then
+        perform from public.broadcast_jobs as j
+        where j.id = any(array(select g.job_id from unnest(p_rows) as g)) order by j.id for update;
+        update public.broadcast_messages as m
+        set parts = private.with_words(m.parts, w.words)
+        from (
+            select g.job_id, jsonb_agg(to_jsonb(g) order by g.part) as words from unnest(p_rows) as g
+            where g.part is not null and g.status in ('sent', 'delivered', 'read', 'failed') group by g.job_id
+        ) as w
+        where m.job_id = any(array[w.job_id]);
+        perform private.settle_by_parts(v_parted);
+    end if;
     with given as materialized (
         select distinct on (g.job_id) g.job_id, g.message_id, g.status, g.error
         from unnest(p_rows) as g
-        where g.status in ('sent', 'delivered', 'read', 'failed')
+        where g.part is null and g.status in ('sent', 'delivered', 'read', 'failed')
         order by g.job_id, array_position(array['read', 'delivered', 'failed', 'sent'], g.status)
     ),
     held as materialized (
@@ -445,7 +477,7 @@ begin
     select jsonb_agg(h.job_id)
     into v_done
     from held as h;
-    return v_done;
+    return coalesce(v_done, '[]') || to_jsonb(v_parted);
 end
 $$;
 
@@ -691,6 +723,43 @@ begin
     where m.job_id = any(array[failed.id]);
     return '[]';
 end
+$$;
+
+CREATE FUNCTION private.fate(p_parts jsonb) RETURNS TABLE(status text, message_id text, delivery_status text, error text)
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select whole.status, whole.message_id, whole.delivery_status, left(case whole.status
+        when 'sent' then 'Accepted, but not delivered: ' || whole.undelivered
+        when 'failed' then whole.out || ' of ' || whole.number || ' parts went out, then: ' || whole.why
+    end, 2000)
+    from (
+        select count(*) as number, count(*) filter (where part.fate = 'out') as out,
+            case
+                when bool_or(part.fate = 'unknown') then 'unconfirmed' when bool_or(part.fate = 'lost') then 'failed' else 'sent'
+            end as status,
+            (array_agg(part.id order by part.place))[1] as message_id,
+            case
+                when bool_or(part.told = 'failed') then 'failed'
+                when bool_and(part.told is not null) then (
+                    array['sent', 'delivered', 'read']
+                )[min(array_position(array['sent', 'delivered', 'read'], part.told))]
+            end as delivery_status,
+            string_agg('part ' || part.place || ': ' || part.error, '; ' order by part.place)
+                filter (where part.told = 'failed') as undelivered,
+            (array_agg(part.why order by part.place) filter (where part.fate = 'lost'))[1] as why
+        from (
+            select e.place, p.id, p.told, p.error, coalesce(p.reason, p.error) as why,
+                case
+                    when p.said in ('failed', 'none') then 'lost'
+                    when p.said = 'sent' or p.told in ('sent', 'delivered', 'read') then 'out'
+                    when p.told = 'failed' then 'lost'
+                    else 'unknown'
+                end as fate
+            from jsonb_array_elements(p_parts) with ordinality as e (part, place)
+            cross join lateral jsonb_to_record(e.part) as p (id text, said text, told text, reason text, error text)
+        ) as part
+    ) as whole
 $$;
 
 CREATE TABLE public.scheduled_messages (
@@ -1718,7 +1787,8 @@ declare
 begin
     select t.done, t.refused into v_done, v_refused from private.try_rows('record_rows', v_rows, false) as t;
     if v_refused <> '[]' then
-        select array_agg(row(g.job_id, g.token, g.outcome, g.message_id, g.error, g.wait, g.answered_at, true)::private.told_row)
+        select array_agg(row(g.job_id, g.token, g.outcome, g.message_id, g.error, g.wait, g.answered_at, true,
+            g.parts)::private.told_row)
         into v_rows
         from jsonb_to_recordset(v_refused) as r (place integer)
         cross join lateral (select (v_rows[r.place]).*) as g;
@@ -1745,13 +1815,14 @@ CREATE FUNCTION private.record_rows(p_rows private.told_row[]) RETURNS jsonb
     AS $$
 declare
     v_done jsonb;
+    v_parted jsonb;
 begin
     with given as (
         select * from unnest(p_rows) as g order by g.job_id -- like record_deliveries: else the two could wait for each other
     ),
     -- Found by its key, whatever the statistics say of statuses.
     held as materialized (
-        select g.job_id, g.token, g.message_id, g.wait, g.answered_at, g.quietly, g.outcome as said, is_late, j.status, j.wanted,
+        select g.job_id, g.token, g.message_id, g.wait, g.answered_at, g.quietly, g.parts, g.outcome as said, is_late, j.status, j.wanted,
             case when is_late then 'failed' else g.outcome end as outcome,
             case
                 when is_late then regexp_replace(g.error, '^try .*? UTC: ', '') || '. By the time it might, it would be too late'
@@ -1812,7 +1883,7 @@ begin
             -- The worker may have said already that nobody knows.
             and (g.status = 'sending' or (g.status = 'unconfirmed' and g.meaning <> 'handed_over'))
         returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at,
-            g.said, g.wait, g.outcome, g.message_id, g.error, g.answered_at, g.quietly
+            g.said, g.wait, g.outcome, g.message_id, g.error, g.answered_at, g.quietly, g.parts
     ),
     told as (
         update public.broadcast_messages as m
@@ -1850,8 +1921,12 @@ begin
         from settled as d
         where d.error is not null and d.status = 'queued' and not d.quietly and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id and s.status = 'processing'
     )
-    select jsonb_agg(to_jsonb(d))
-    into v_done
+    select jsonb_agg(to_jsonb(d)), (
+            select jsonb_agg(jsonb_build_object('job_id', s.id, 'outcome', s.outcome, 'error', s.error, 'parts', s.parts))
+            from settled as s
+            where jsonb_typeof(s.parts) = 'object' and s.status in ('completed', 'failed', 'unconfirmed')
+        )
+    into v_done, v_parted
     from (
         select s.connection_id, s.said as outcome, s.error, s.send_at, s.recipient, s.id,
             case s.said when 'locked_recipient' then now() + make_interval(secs => s.wait) else s.available_at end as available_at
@@ -1862,6 +1937,9 @@ begin
             select from private.connection_state as c where c.connection_id = any(array[s.connection_id]) and c.resumed_at is not null
         ))
     ) as d;
+    if v_parted is not null then
+        perform private.answer_parts(v_parted);
+    end if;
     return v_done;
 end
 $$;
@@ -1945,6 +2023,7 @@ CREATE FUNCTION private.rescue_rows(p_rows private.late_row[]) RETURNS jsonb
     AS $$
 declare
     v_done jsonb;
+    v_parted uuid[];
 begin
     with late as materialized (
         select j.id, j.scheduled_message_id, j.gateway, j.status, j.lease_until, g.handover_seconds, g.quietly
@@ -1965,6 +2044,7 @@ begin
                 || to_char(unconfirmed.lease_until at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS') || ' UTC at the latest.'
         from unconfirmed
         where m.job_id = any(array[unconfirmed.id])
+        returning m.job_id, m.parts
     ),
     handed_over as (
         update public.broadcast_jobs as j
@@ -1991,8 +2071,9 @@ begin
         from handed_over as h
         where h.former_status = 'handed_over' and not h.quietly and s.id = any(array[h.scheduled_message_id]) and s.broadcast_job_id = h.id and s.status = 'processing'
     )
-    select (select coalesce(jsonb_agg('unconfirmed'::text), '[]') from unconfirmed) || coalesce(jsonb_agg(to_jsonb(again)), '[]')
-    into v_done
+    select (select coalesce(jsonb_agg('unconfirmed'::text), '[]') from unconfirmed) || coalesce(jsonb_agg(to_jsonb(again)), '[]'),
+        (select array_agg(t.job_id) from told_unconfirmed as t where t.parts is not null)
+    into v_done, v_parted
     from (
         select h.id, h.scheduled_message_id, h.connection_id, h.recipient, h.type, h.message, h.media_url, h.caption, h.media, h.asset_id,
             h.user_id as owner_id, h.attempts, h.throttled, h.gateway, null as sender, to_jsonb(c) ->> 'api_key' as api_key
@@ -2000,6 +2081,9 @@ begin
         left join public.connections as c on c.id = any(array[h.connection_id])
         where h.status = 'handed_over' and h.lease_until is not null
     ) as again;
+    if v_parted is not null then
+        perform private.settle_by_parts(v_parted); -- all may be known of them by now
+    end if;
     return v_done;
 end
 $$;
@@ -2218,6 +2302,57 @@ begin
     new.due_at := case when new.status = 'pending' then new.scheduled_at end;
     return new;
 end
+$$;
+
+CREATE FUNCTION private.settle_by_parts(p_job_ids uuid[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+    with known as materialized (
+        select j.id, j.scheduled_message_id, j.status as job_status, f.*,
+            (j.status = 'unconfirmed' and f.status <> 'unconfirmed') or (j.status = 'sending' and f.status = 'sent') as is_settled
+        from (select distinct g.id from unnest(p_job_ids) as g (id) order by g.id) as given
+        cross join lateral (
+            select w.id, w.scheduled_message_id, w.status from public.broadcast_jobs as w
+            where w.id = given.id limit 1 for update
+        ) as j
+        cross join lateral (
+            select m.parts from public.broadcast_messages as m
+            where m.job_id = j.id and m.parts is not null limit 1
+        ) as m
+        cross join lateral private.fate(m.parts) as f
+    ),
+    settled as (
+        update public.broadcast_jobs as j
+        set status = case k.status when 'sent' then 'completed' else 'failed' end,
+            progress = 100, completed_at = now(), updated_at = now()
+        from known as k
+        where j.id = any(array[k.id]) and k.is_settled
+    ),
+    told as (
+        update public.broadcast_messages as m
+        set status = case when k.is_settled then k.status else m.status end,
+            message_id = coalesce(m.message_id, k.message_id),
+            delivery_status = k.delivery_status,
+            error = case when k.is_settled or m.status = 'sent' then k.error else m.error end,
+            sent_at = case when k.is_settled and k.status = 'sent' then now() else m.sent_at end,
+            updated_at = now()
+        from known as k
+        where m.job_id = any(array[k.id])
+    )
+    select;
+
+    update public.scheduled_messages as s
+    set delivery_status = m.delivery_status, error = m.error, updated_at = now()
+    from unnest(p_job_ids) as given (id)
+    cross join lateral (
+        select w.scheduled_message_id, w.delivery_status, w.error from public.broadcast_messages as w
+        where w.job_id = given.id and w.status = 'sent' and w.parts is not null limit 1
+    ) as m
+    where s.id = any(array[m.scheduled_message_id]) and s.broadcast_job_id = given.id and s.status = 'sent'
+        and (s.delivery_status, s.error) is distinct from (m.delivery_status, m.error)
 $$;
 
 CREATE FUNCTION private.settle_job_of_node_worker() RETURNS trigger
@@ -2682,6 +2817,22 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.with_answer(p_parts jsonb, p_count integer, p_ids jsonb, p_outcome text, p_error text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select jsonb_agg(coalesce(p_parts -> (n - 1), '{}') || case
+        when n <= done.count then jsonb_build_object('id', p_ids -> (n - 1), 'said', 'sent')
+        when n = done.count + 1 then jsonb_build_object(
+            'said', p_outcome,
+            'reason', regexp_replace(p_error, '^(It may have been sent: )?(\d+ of \d+ parts went out, then: )?', '')
+        )
+        else jsonb_build_object('said', 'none', 'reason', 'the rest was not sent, because it was not known then what had become of this')
+    end order by n)
+    from (select jsonb_array_length(p_ids) as count) as done
+    cross join generate_series(1, p_count) as n
+$$;
+
 CREATE FUNCTION private.with_less(p_row private.planned_row, p_planned private.planned_row, p_reason text) RETURNS private.planned_row
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
@@ -2715,6 +2866,46 @@ begin
             return null;
     end case;
     return v_less;
+end
+$$;
+
+CREATE FUNCTION private.with_word(p_parts jsonb, p_place integer, p_count integer, p_id text, p_told text, p_error text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select case
+        when array_position(array['sent', 'failed', 'delivered', 'read'], p_told)
+            > coalesce(array_position(array['sent', 'failed', 'delivered', 'read'], known.part ->> 'told'), 0)
+        then jsonb_set(known.parts, array[(p_place - 1)::text], jsonb_build_object('id', p_id) || known.part
+            || jsonb_build_object('told', p_told, 'error', case p_told when 'failed' then coalesce(p_error, 'WhatsApp gave no reason.') end))
+        else known.parts
+    end
+    from (
+        select made.parts, made.parts -> (p_place - 1) as part
+        from (
+            select coalesce(p_parts, (select jsonb_agg('{}'::jsonb) from generate_series(1, p_count))) as parts
+        ) as made
+    ) as known
+$$;
+
+CREATE FUNCTION private.with_words(p_parts jsonb, p_words jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_parts jsonb := p_parts;
+    v_word record;
+begin
+    for v_word in
+        select * from jsonb_to_recordset(p_words) as w (part integer, parts integer, message_id text, status text, error text)
+    loop
+        if v_word.part between 1 and coalesce(jsonb_array_length(v_parts), v_word.parts) then
+            v_parts := private.with_word(
+                v_parts, v_word.part, v_word.parts, v_word.message_id, v_word.status, v_word.error
+            );
+        end if;
+    end loop;
+    return v_parts;
 end
 $$;
 
@@ -3267,14 +3458,15 @@ CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(id uuid, d
     order by given.position
 $_$;
 
-CREATE FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[]) RETURNS TABLE(recorded uuid[], refused jsonb)
+CREATE FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[], p_part_numbers integer[] DEFAULT NULL::integer[], p_part_counts integer[] DEFAULT NULL::integer[]) RETURNS TABLE(recorded uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 declare
     v_rows constant private.delivery[] := array(
-        select row(g.job_id, g.message_id, g.status, g.error)::private.delivery
-        from unnest(p_job_ids, p_message_ids, p_statuses, p_errors) as g (job_id, message_id, status, error)
+        select row(g.job_id, g.message_id, g.status, g.error, g.part, g.parts)::private.delivery
+        from unnest(p_job_ids, p_message_ids, p_statuses, p_errors, p_part_numbers, p_part_counts)
+            as g (job_id, message_id, status, error, part, parts)
         order by g.job_id
     );
 begin
@@ -3288,7 +3480,7 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[]) RETURNS TABLE(fenced_out uuid[], refused jsonb)
+CREATE FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[], p_parts text[] DEFAULT NULL::text[]) RETURNS TABLE(fenced_out uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
@@ -3297,10 +3489,11 @@ CREATE FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outc
 begin
     refused := private.record_or_put_aside(array(
         select row(
-            g.job_id, g.token, g.outcome, g.message_id, g.error, g.wait, now() - make_interval(secs => coalesce(g.age, 0)), false
+            g.job_id, g.token, g.outcome, g.message_id, g.error, g.wait, now() - make_interval(secs => coalesce(g.age, 0)), false,
+            g.parts::jsonb
         )::private.told_row
-        from unnest(p_job_ids, p_tokens, p_outcomes, p_message_ids, p_errors, p_waits, p_ages)
-            as g (job_id, token, outcome, message_id, error, wait, age)
+        from unnest(p_job_ids, p_tokens, p_outcomes, p_message_ids, p_errors, p_waits, p_ages, p_parts)
+            as g (job_id, token, outcome, message_id, error, wait, age, parts)
         order by g.job_id
     ));
     fenced_out := array(
@@ -3535,7 +3728,8 @@ CREATE TABLE public.broadcast_messages (
     data jsonb,
     message_ids text[],
     scheduled_message_id uuid,
-    delivery_status text
+    delivery_status text,
+    parts jsonb
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
 
@@ -3780,6 +3974,9 @@ REVOKE ALL ON FUNCTION private.announce_connection() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.announce_work(p_connections text[], p_at timestamp with time zone[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.announce_work(p_connections text[], p_at timestamp with time zone[]) TO service_role;
 
+REVOKE ALL ON FUNCTION private.answer_parts(p_answers jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.answer_parts(p_answers jsonb) TO service_role;
+
 REVOKE ALL ON FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) TO service_role;
 
@@ -3827,6 +4024,9 @@ GRANT ALL ON FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp w
 
 REVOKE ALL ON FUNCTION private.fail_rows(p_rows private.beyond_limit_row[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.fail_rows(p_rows private.beyond_limit_row[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.fate(p_parts jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.fate(p_parts jsonb) TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO service_role;
@@ -3944,6 +4144,9 @@ REVOKE ALL ON FUNCTION private.send_again(p_job public.broadcast_jobs, p_meaning
 
 REVOKE ALL ON FUNCTION private.set_due_at() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.settle_by_parts(p_job_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.settle_by_parts(p_job_ids uuid[]) TO service_role;
+
 REVOKE ALL ON FUNCTION private.settle_job_of_node_worker() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.settle_rows(p_rows private.told_message[]) FROM PUBLIC;
@@ -3976,8 +4179,17 @@ GRANT ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raise
 
 REVOKE ALL ON FUNCTION private.wanted(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.with_answer(p_parts jsonb, p_count integer, p_ids jsonb, p_outcome text, p_error text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.with_answer(p_parts jsonb, p_count integer, p_ids jsonb, p_outcome text, p_error text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.with_less(p_row private.planned_row, p_planned private.planned_row, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.with_less(p_row private.planned_row, p_planned private.planned_row, p_reason text) TO service_role;
+
+REVOKE ALL ON FUNCTION private.with_word(p_parts jsonb, p_place integer, p_count integer, p_id text, p_told text, p_error text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.with_word(p_parts jsonb, p_place integer, p_count integer, p_id text, p_told text, p_error text) TO service_role;
+
+REVOKE ALL ON FUNCTION private.with_words(p_parts jsonb, p_words jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.with_words(p_parts jsonb, p_words jsonb) TO service_role;
 
 REVOKE ALL ON FUNCTION private.withdraw_job(p_job_id uuid) FROM PUBLIC;
 
@@ -4022,11 +4234,11 @@ GRANT ALL ON FUNCTION public.get_timezones(p_default text, p_weeks integer) TO s
 REVOKE ALL ON FUNCTION public.look_up_recipients(p_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.look_up_recipients(p_ids uuid[]) TO service_role;
 
-REVOKE ALL ON FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[]) TO service_role;
+REVOKE ALL ON FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[], p_part_numbers integer[], p_part_counts integer[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[], p_part_numbers integer[], p_part_counts integer[]) TO service_role;
 
-REVOKE ALL ON FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[]) TO service_role;
+REVOKE ALL ON FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[], p_parts text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[], p_parts text[]) TO service_role;
 
 REVOKE ALL ON FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double precision) TO service_role;
