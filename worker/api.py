@@ -1,7 +1,7 @@
 """One call to Supabase, repeated until it is answered. Every function that is called so may run twice without harm."""
 
 import asyncio
-import re
+import functools
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -15,7 +15,7 @@ from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_attempt,
     wait_random_exponential,
 )
@@ -24,16 +24,17 @@ from tenacity.stop import stop_base, stop_never
 from worker.calls import Row
 from worker.clock import Clock
 from worker.config import Settings
-from worker.errors import ConfigError, StoreError, StoreRefused
+from worker.errors import ConfigError, StoreError, StoreMisconfigured
 from worker.metrics import Metrics
 from worker.times import parse_time
+from worker.verdict import unreachable, verdict
+from worker.waiting import wait_for
 
 log = structlog.get_logger()
 
 LONGEST_CALL = 45.0  # seconds, with everything; a claim that takes longer than its lease is of no use to anybody
-# 4xx that a repetition may mend all the same.
-PASSING_STATUS = (408, 425, 429)
-PASSING_CODE = ("PGRST002", "PGRST202")  # the schema cache, just after a migration
+HURRIED_WAIT = 0.25
+LONGEST_WAIT = 10.0  # seconds between two tries, at most: so soon is everything at work again after an outage
 
 # APIError does not tell the HTTP status, and the code alone is not enough: proxies and servers make up their own.
 _status: ContextVar[int] = ContextVar("status", default=0)
@@ -64,8 +65,11 @@ class Api:
     ) -> None:
         self._client, self._http, self.clock, self._metrics, self._longest = client, http, clock, metrics, longest
         self._stop: stop_base | Any = stop_after_attempt(attempts) if attempts else stop_never
-        self._down_since: float | None = None
+        self._down: set[str] = set()  # calls that are waiting to be answered
+        self._down_since = 0.0  # monotonic
+        self._hurry = asyncio.Event()
         self.on_try: Callable[[], object] = lambda: None
+        self.on_trouble: Callable[[str], object] = lambda _: None  # why there is no answer; "" when there is one again
 
     @classmethod
     async def connect(cls, settings: Settings, clock: Clock, metrics: Metrics, attempts: int | None = None) -> Self:
@@ -83,9 +87,11 @@ class Api:
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def row(self, name: str, arguments: Row | Callable[[], Row]) -> tuple[Row, float]:
+    async def row(self, name: str, arguments: Row | Callable[[], Row], patient: bool = False) -> tuple[Row, float]:
         """The one row of an answer, and when it was asked for (monotonic). Its `db_now` sets the clock."""
-        reply = await self.call(name, arguments, lambda data: len(data) == 1 and isinstance(data[0], dict))
+        reply = await self.call(
+            name, arguments, lambda data: len(data) == 1 and isinstance(data[0], dict), patient=patient
+        )
         row = reply.data[0]
         if "db_now" in row:
             self.clock.observe(parse_time(row["db_now"]), reply.asked_at)
@@ -105,21 +111,32 @@ class Api:
         return ids
 
     async def call(
-        self, name: str, arguments: Row | Callable[[], Row], valid: Callable[[list[Any]], bool], select: str = "*"
+        self,
+        name: str,
+        arguments: Row | Callable[[], Row],
+        valid: Callable[[list[Any]], bool],
+        select: str = "*",
+        patient: bool = False,
     ) -> Reply:
-        """One call, repeated while Supabase is down, slow or talks nonsense. Raises StoreRefused.
+        """One call, repeated while Supabase is down, slow or talks nonsense. Raises StoreRefused, StoreMisconfigured.
 
         arguments: what makes them anew for each try, where they depend on the time.
+        patient: grants and migrations that are missing are waited for as well.
         """
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(StoreError), wait=wait_random_exponential(0.25, max=30), stop=self._stop,
-            before_sleep=self._say_down, reraise=True,
-        ):  # fmt: skip
-            with attempt:
-                reply = await self._once(name, arguments() if callable(arguments) else arguments, select)
-                if not isinstance(reply.data, list) or not valid(reply.data):
-                    raise StoreError(f"{name} was answered with something that is not what it returns")
-        self._say_up()
+        answered = False
+        try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception(functools.partial(_is_passing, patient)), stop=self._stop, sleep=self._pause,
+                wait=wait_random_exponential(0.25, max=LONGEST_WAIT), reraise=True,
+                before_sleep=functools.partial(self._say_down, name),
+            ):  # fmt: skip
+                with attempt:
+                    reply = await self._once(name, arguments() if callable(arguments) else arguments, select)
+                    if not isinstance(reply.data, list) or not valid(reply.data):
+                        raise StoreError(f"{name} was answered with something that is not what it returns")
+            answered = True
+        finally:
+            self._say_up(name, answered)
         return reply
 
     async def _once(self, name: str, arguments: Row, select: str) -> Reply:
@@ -133,9 +150,9 @@ class Api:
                         request = request.select(select)
                     return Reply((await request.execute()).data, asked_at)
         except APIError as e:
-            raise classify(name, e, _status.get()) from e
+            raise verdict(name, _status.get(), str(e.code or ""), str(e.message)) from e
         except (httpx.HTTPError, TimeoutError, OSError, ValueError) as e:
-            raise StoreError(f"{name}: {type(e).__name__}") from e
+            raise unreachable(name, e) from e
 
     def table(self, name: str) -> AsyncRequestBuilder:
         """A table's requests, to be run by `on_table`."""
@@ -146,22 +163,42 @@ class Api:
         try:
             rows: list[Row] = (await request.execute()).data
         except APIError as e:
-            raise classify("connection_settings", e, _status.get()) from e
-        except httpx.HTTPError as e:
-            raise StoreError(f"connection_settings: {type(e).__name__}") from e
+            raise verdict("connection_settings", _status.get(), str(e.code or ""), str(e.message)) from e
+        except (httpx.HTTPError, OSError, ValueError) as e:
+            raise unreachable("connection_settings", e) from e
         return rows
 
-    def _say_down(self, state: RetryCallState) -> None:
-        self.on_try()
-        if self._down_since is None:
-            self._down_since = time.monotonic()
-            reason = state.outcome.exception() if state.outcome else None
-            log.warning("Supabase does not answer; waiting for it", reason=str(reason))
+    def hurry(self) -> None:
+        """From now on no try waits for more than a moment: whoever calls has little time left."""
+        self._hurry.set()
 
-    def _say_up(self) -> None:
-        if self._down_since is not None:
+    async def _pause(self, seconds: float) -> None:
+        if self._hurry.is_set():
+            await asyncio.sleep(min(seconds, HURRIED_WAIT))
+        else:
+            await wait_for(self._hurry, seconds)
+
+    def _say_down(self, name: str, state: RetryCallState) -> None:
+        """Once for an outage, whatever it meets: one call may be refused while the others are answered."""
+        self.on_try()
+        reason = str(state.outcome.exception()) if state.outcome else ""
+        self.on_trouble(reason)
+        if not self._down:
+            self._down_since = time.monotonic()
+            log.warning("Supabase does not answer; waiting for it", reason=reason)
+        self._down.add(name)
+
+    def _say_up(self, name: str, answered: bool) -> None:
+        if name not in self._down:
+            return
+        self._down.discard(name)
+        if answered and not self._down:
+            self.on_trouble("")
             log.info("Supabase answers again", after_seconds=round(time.monotonic() - self._down_since, 1))
-            self._down_since = None
+
+
+def _is_passing(patient: bool, error: BaseException) -> bool:
+    return isinstance(error, StoreError) and (patient or not isinstance(error, StoreMisconfigured))
 
 
 async def refuse_redirect(settings: Settings) -> None:
@@ -181,13 +218,3 @@ async def refuse_redirect(settings: Settings) -> None:
     if final.path == given.path and (final.scheme, final.netloc) != (given.scheme, given.netloc):
         address = str(final).partition("?")[0].removesuffix(path)
         raise ConfigError(f"SUPABASE_URL: the server there redirects to {address}: set it to that")
-
-
-def classify(name: str, error: APIError, status: int) -> StoreError | StoreRefused:
-    """Whether the same call may succeed later. `status` is the HTTP status of the answer."""
-    code = str(error.code or "")
-    text = f"{name}: {status} {code} {str(error.message)[:300]}".strip()
-    refused = 400 <= status < 500 and status not in PASSING_STATUS and code not in PASSING_CODE
-    if code == "SUP":  # @supabase/lite answers 500 where PostgREST answers 400 or 403
-        refused = re.search(r"violates|invalid|permission denied|out of range|does not exist", text) is not None
-    return StoreRefused(text) if refused else StoreError(text)

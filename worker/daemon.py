@@ -63,7 +63,7 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
     metrics, vitals = Metrics(), Vitals(settings.poll_interval_seconds)
     gateways = Gateways(settings)
     api = await Api.connect(settings, Clock(), metrics, attempts)
-    api.on_try = vitals.waiting
+    api.on_try, api.on_trouble = vitals.waiting, vitals.troubled
     store = Store(api)
     try:
         sender = Sender(gateways, store.clock, settings)

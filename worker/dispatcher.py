@@ -11,13 +11,13 @@ import structlog
 
 from worker.calls import Claim, Enqueue, Settlement
 from worker.config import Settings
-from worker.errors import StoreRefused
+from worker.errors import WorkerError
 from worker.metrics import Metrics
 from worker.recorder import Recorder
 from worker.sender import Job, Sender
 from worker.store import Store
 from worker.vitals import Vitals
-from worker.waiting import wait_for
+from worker.waiting import Patience, wait_for
 
 log = structlog.get_logger()
 
@@ -41,6 +41,7 @@ class Dispatcher:
         self._held_back: list[str] = []  # connections and payers that were busy at the last claim
         self._enough = max(1, settings.concurrency // 4)  # seats that are worth a call
         self._reserved = 0
+        self._patience = Patience(settings.poll_interval_seconds)
         self.lead = 0.0  # seconds that claims take: after a slow one they are soon trusted again
 
     def wake(self) -> None:
@@ -122,9 +123,12 @@ class Dispatcher:
         while not self._stop.is_set():
             try:
                 await self._turn()
-            except StoreRefused as e:
-                log.error("jobs cannot be claimed", reason=str(e))
-                await wait_for(self._stop, self.settings.poll_interval_seconds)
+                self._patience.worked()
+            except WorkerError as e:
+                wait, is_news = self._patience.failed(str(e))
+                if is_news:
+                    log.error("jobs cannot be claimed", reason=str(e))
+                await wait_for(self._woken, wait)
 
     async def _wake_to_stop(self) -> None:
         await self._stop.wait()
@@ -189,6 +193,7 @@ class Dispatcher:
 
     async def _drain(self, claimer: asyncio.Task[None]) -> None:
         deadline = time.monotonic() + self.settings.drain_seconds
+        self.store.hurry()
         while (self._sending and time.monotonic() < deadline) or (
             self._reserved and time.monotonic() < deadline + GRACE_SECONDS  # what it brings can be handed back
         ):

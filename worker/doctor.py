@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from worker.config import Settings
-from worker.errors import ConfigError, StoreError, StoreRefused, WorkerError
+from worker.errors import ConfigError, StoreError, StoreMisconfigured, StoreRefused, WorkerError
 from worker.gateway.routing import ONE_AT_A_TIME, Gateways, sender_of
 from worker.store import Store
 from worker.times import ZONE_DATA
@@ -50,13 +50,13 @@ async def examine(settings: Settings, store: Store) -> AsyncIterator[Finding]:
         yield warning("the mock gateway sends nothing and marks rows as sent", "Set GATEWAY for production.")
     try:
         await store.get_agenda(0, 1)
-    except StoreError as e:
-        yield failure(f"Supabase does not answer: {e}", "Check SUPABASE_URL, the network and the project's state.")
-        return
-    except StoreRefused as e:
+    except (StoreMisconfigured, StoreRefused) as e:
         yield failure(
             f"Supabase refuses the daemon's calls: {e}", "Check SUPABASE_SERVICE_ROLE_KEY; run ./scripts/migrate."
         )
+        return
+    except StoreError as e:
+        yield failure(f"Supabase does not answer: {e}", "Check SUPABASE_URL, the network and the project's state.")
         return
     yield ok("Supabase answers, and the daemon's functions are there")
     yield clock(store)

@@ -26,11 +26,15 @@ class BadRecipient(BadMessage):
 
 
 class StoreError(WorkerError):
-    """Supabase did not answer, or answered nonsense; worth trying again."""
+    """Supabase did not answer, or not as it does when it is well; worth trying again, with nothing lost."""
+
+
+class StoreMisconfigured(StoreError):
+    """Grants or migrations are missing. Worth trying again too, but not before others have had their turn."""
 
 
 class StoreRefused(WorkerError):
-    """Supabase understood the call and refused it: grants, migrations or the key are wrong."""
+    """The database says of what was asked, and of nothing else, that it cannot be: see `worker.verdict`."""
 
 
 class Shortage(WorkerError):

@@ -14,9 +14,10 @@ from typing import Any, TextIO, cast
 import structlog
 
 SECRET = re.compile(r"(sb_secret_|sb_publishable_|eyJ|Bearer |apikey=)[\w.~+/=-]+", re.I)
-# Identifiers and times are long runs of digits too, and stay.
+# Identifiers and times are long runs of digits too, and stay; so does an HTTP status with a SQLSTATE.
 NUMBER = re.compile(
-    r"(?P<keep>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d[\d:.+Z-]*)?)"
+    r"(?P<keep>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d[\d:.+Z-]*)?"
+    r"|(?<=: )[1-5]\d\d \d[\dA-Z]{4}(?=[: ]|$))"
     r"|\+?\d[\d ()-]{6,}\d",
     re.I,
 )

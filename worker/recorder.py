@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
-from worker.calls import Settlement
+from worker.calls import Row, Settlement
 from worker.errors import StoreRefused
 from worker.log import info_many, say_refused
 from worker.metrics import Metrics
@@ -63,18 +64,30 @@ class Recorder:
         info_many([settlement.line for settlement in batch if settlement.line])
 
     async def _write(self, batch: list[Settlement]) -> None:
-        """An outcome that the database refuses must not take its neighbours with it."""
+        """An outcome that no call can carry must not take its neighbours with it."""
         try:
             fenced_out, refused = await self.store.record(batch)
         except StoreRefused as e:
             if len(batch) == 1:
-                log.error(
-                    "an outcome cannot be recorded; its job becomes unconfirmed", job=batch[0].job_id, reason=str(e)
-                )
+                await self._write_plainly(batch[0], e)
                 return
             await self._write(batch[: len(batch) // 2])
             await self._write(batch[len(batch) // 2 :])
             return
+        self._say_recorded(fenced_out, refused)
+
+    async def _write_plainly(self, settlement: Settlement, reason: StoreRefused) -> None:
+        """Without the gateway's words, which may hold what no column takes."""
+        log.error("an outcome is written down without its words", job=settlement.job_id, reason=str(reason))
+        error = settlement.error and "The gateway's words cannot be written down; the log has them."
+        try:
+            self._say_recorded(*await self.store.record([replace(settlement, message_id=None, error=error)]))
+        except StoreRefused as e:
+            log.error(
+                "an outcome cannot be recorded; its job becomes unconfirmed", job=settlement.job_id, reason=str(e)
+            )
+
+    def _say_recorded(self, fenced_out: list[str], refused: list[Row]) -> None:
         self.metrics.refused.inc(len(refused))
         say_refused("an outcome", refused)
         if fenced_out:

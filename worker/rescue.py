@@ -17,7 +17,7 @@ from worker.models import HandedOver, Rejected
 from worker.sender import to_message
 from worker.store import Store
 from worker.vitals import Vitals
-from worker.waiting import wait_for
+from worker.waiting import Patience, wait_for
 
 log = structlog.get_logger()
 
@@ -30,6 +30,7 @@ class Rescue:
     def __init__(self, store: Store, gateways: Gateways, settings: Settings, metrics: Metrics, vitals: Vitals) -> None:
         self.store, self.gateways, self.settings, self.metrics, self.vitals = store, gateways, settings, metrics, vitals
         self._changed = asyncio.Event()
+        self._patience = Patience(settings.poll_interval_seconds)
         # A lease made after the last poll ends after the next one, which tells of it, or within one lease.
         self._longest = settings.lease_seconds if settings.lease_seconds < settings.poll_interval_seconds else 3600.0
         self._due_at = time.monotonic() + self._longest
@@ -55,9 +56,12 @@ class Rescue:
             self._due_at = time.monotonic() + self._longest
             try:
                 await self.rescue()
+                self._patience.worked()
             except WorkerError as e:
-                log.error("a rescue failed", reason=str(e))
-                self._due_at = time.monotonic() + self.settings.poll_interval_seconds
+                wait, is_news = self._patience.failed(str(e))
+                if is_news:
+                    log.error("a rescue failed", reason=str(e))
+                self._due_at = time.monotonic() + wait
 
     async def rescue(self) -> None:
         """One pass."""

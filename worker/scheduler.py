@@ -14,14 +14,14 @@ from worker import plan
 from worker.calls import Agenda, Enqueue
 from worker.config import Settings
 from worker.dispatcher import Dispatcher
-from worker.errors import StoreRefused, WorkerError
+from worker.errors import StoreMisconfigured, StoreRefused, WorkerError
 from worker.line import Line
 from worker.log import say_refused
 from worker.metrics import Metrics
 from worker.store import Store
 from worker.times import parse_time
 from worker.vitals import Vitals
-from worker.waiting import wait_for
+from worker.waiting import Patience, wait_for
 
 log = structlog.get_logger()
 
@@ -49,6 +49,8 @@ class Scheduler:
         self._released: list[tuple[datetime, Enqueue]] = []  # of late: an agenda read meanwhile may still tell of them
         self._releases: set[asyncio.Task[None]] = set()
         self._skewed = False
+        self._patience = Patience(settings.poll_interval_seconds)
+        self._wrong: StoreMisconfigured | None = None
         self._poll_at = 0.0  # monotonic; infinity while a poll is under way and no other is wanted
         self.listeners: list[Callable[[Agenda], None]] = []
 
@@ -94,9 +96,12 @@ class Scheduler:
             self._poll_at = math.inf
             try:
                 await self.poll()
+                self._patience.worked()
             except WorkerError as e:
-                log.error("a pass of the scheduler failed", reason=str(e))
-                self._poll_by(time.monotonic() + self.settings.poll_interval_seconds)
+                wait, is_news = self._patience.failed(str(e))
+                if is_news:
+                    log.error("a pass of the scheduler failed", reason=str(e))
+                self._poll_by(time.monotonic() + wait)
 
     async def _release_on_time(self, stop: asyncio.Event) -> None:
         """Also while a poll is under way, and several at a time."""
@@ -116,19 +121,30 @@ class Scheduler:
     async def poll(self) -> int:
         """Enqueues whatever is due until nothing is, then looks ahead. Returns how many rows it dealt with."""
         listed = dealt_with = 0
+        self._wrong = None
         batches = self._due()
         plans = await anext(batches, None)
         while plans is not None:
             self.vitals.beat("scheduler")
             listed += len(plans)
             # The next rows are read and planned while these are written.
-            won, plans = await asyncio.gather(self._enqueue(plans), anext(batches, None))
+            won, plans = await asyncio.gather(self._enqueue_or_go_on(plans), anext(batches, None))
             dealt_with += won
         agenda = await self._look_ahead()
         beaten = listed and not dealt_with  # another daemon is at it, or an edit: the next poll sees
         if agenda.next_due_at and self.clock.until(agenda.next_due_at) <= 0 and not beaten:
             self._poll_by(time.monotonic() + AGAIN_SECONDS)  # it fell due between the two looks, or was held
+        if self._wrong:
+            raise self._wrong
         return dealt_with
+
+    async def _enqueue_or_go_on(self, plans: list[Enqueue]) -> int:
+        """What one whole batch meets, such as a trigger without a grant, the next one need not meet."""
+        try:
+            return await self._enqueue(plans)
+        except StoreMisconfigured as e:
+            self._wrong = e
+            return 0
 
     async def _due(self) -> AsyncIterator[list[Enqueue]]:
         """All that is due, in batches of plans, each with the next rows of everybody who has any."""
@@ -240,7 +256,10 @@ class Scheduler:
         if claim:
             self._say_refused(claim.refused)
         if claim is None:  # no seat, a refusal, a row that fails
-            await self._enqueue(plans, ahead)
+            try:
+                await self._enqueue(plans, ahead)
+            except WorkerError:
+                self._poll_by(time.monotonic() + AGAIN_SECONDS)  # which says what is wrong
         elif not {p.id for p in plans} <= {job["scheduled_message_id"] for job in claim.jobs}:
             self._poll_by(time.monotonic() + AGAIN_SECONDS)  # somebody else has it, or it was edited
 

@@ -30,10 +30,11 @@ PLANNED = (
 
 
 class Store:
-    """Its methods raise StoreRefused; they wait while Supabase is away, as long as the Api does."""
+    """Its methods raise StoreRefused, StoreMisconfigured, and wait while Supabase is away, as long as the Api does."""
 
     def __init__(self, api: Api) -> None:
         self._api, self.clock = api, api.clock
+        self.hurry = api.hurry
 
     async def get_pending(self, after: Row | None = None) -> list[Row]:
         """What is due now, oldest first, at most 1000: the first ones, or those that come after a row."""
@@ -119,7 +120,7 @@ class Store:
             now = time.monotonic()
             return arguments | {"p_ages": [now - settlement.answered_at for settlement in settlements]}
 
-        row, _ = await self._api.row("record_outcomes", aged)
+        row, _ = await self._api.row("record_outcomes", aged, patient=True)
         return Done(row["fenced_out"] or [], row["refused"] or [])
 
     async def rescue(self, handover_seconds: float) -> Row:

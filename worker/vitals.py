@@ -26,6 +26,7 @@ class Beat(NamedTuple):
 class Vitals:
     """Plain attributes, each written by one loop. Seconds throughout; instants are the clock's (monotonic).
 
+    store_trouble: why Supabase does not answer just now; "" when it does.
     oldest_overdue: how long the oldest due row had been waiting when the last poll was made.
     realtime: asked whenever health is, e.g. `lambda: wake.state`.
     """
@@ -33,6 +34,7 @@ class Vitals:
     poll_interval: float
     clock: Callable[[], float] = time.monotonic
     last_poll: float = 0.0
+    store_trouble: str = ""
     oldest_overdue: float = 0.0
     gateway: Health = field(default_factory=lambda: Health(ok=True))
     realtime: Callable[[], str] = lambda: "off"
@@ -51,6 +53,9 @@ class Vitals:
         if last := _last.get():
             self.beat(*last)
 
+    def troubled(self, reason: str) -> None:
+        self.store_trouble = reason
+
     def polled(self, oldest_overdue: float = 0.0) -> None:
         """A poll was answered."""
         self.oldest_overdue = oldest_overdue
@@ -65,7 +70,8 @@ class Vitals:
             if now - beat.at > beat.within
         ]
         if now - self.last_poll > limit:
-            found.append(f"the last successful poll was {now - self.last_poll:.0f} s ago")
+            why = f": {self.store_trouble}" if self.store_trouble else ""
+            found.append(f"the last successful poll was {now - self.last_poll:.0f} s ago{why}")
         if self.oldest_overdue > limit:
             found.append(f"the oldest due message has waited {self.oldest_overdue:.0f} s")
         if not self.gateway.ok:

@@ -22,6 +22,9 @@ ID = "0f2a3a29-9046-4d4b-bc0f-ee11a9e1f2e9"
         ("2026-11-22T10:05:59.123456+00:00", "2026-11-22T10:05:59.123456+00:00"),
         ("apikey=sb_secret_abc.def", "[hidden]"),
         ("Authorization: Bearer EAAGm0PX4ZCpsBA", "Authorization: [hidden]"),
+        ("record_outcomes: 400 23502 null value", "record_outcomes: 400 23502 null value"),
+        ("record_outcomes: HTTP 400, code 23502: null", "record_outcomes: HTTP 400, code 23502: null"),
+        ("call 400 23502 now", "call …3502 now"),
         ("try 2 of 3 at 10:05 UTC: (#131016) overloaded", "try 2 of 3 at 10:05 UTC: (#131016) overloaded"),
     ],
 )
