@@ -69,11 +69,10 @@ grant execute on function public.get_agenda(double precision, integer, double pr
 
 -- Whom the contact ids of some rows mean, and what is known of their connections: every look-up of a batch in one call.
 -- A contact counts only for its owner. Rows come back in the order of the arguments; those with nothing to tell are
--- left out, but for the first: it tells the time, by which a daemon that was asleep sees what it has missed.
+-- left out. The time, by which a daemon that was asleep sees what it has missed. One row, because a server may cut the rows
+-- of an answer ("max rows") without a word.
 create or replace function public.look_up_recipients(p_ids uuid[])
-returns table (
-    id uuid, db_now timestamptz, phone_number text, is_blocked boolean, connection_exists boolean, timezone text, country_code text, gateway text
-)
+returns table (db_now timestamptz, known json)
 language sql
 stable
 set search_path = ''
@@ -81,8 +80,10 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
-    select s.id, clock_timestamp(), c.phone_number::text, coalesce(c.is_blocked, false),
-        k.id is not null, se.timezone, se.country_code, se.gateway
+    select clock_timestamp(), json_agg(json_build_object(
+        'id', s.id, 'phone_number', c.phone_number::text, 'is_blocked', coalesce(c.is_blocked, false), 'connection_exists', k.id is not null,
+        'timezone', se.timezone, 'country_code', se.country_code, 'gateway', se.gateway
+    ) order by given.position)
     from unnest(p_ids) with ordinality as given (id, position)
     join public.scheduled_messages as s on s.id = any(array[given.id])
     left join public.contacts as c
@@ -90,8 +91,7 @@ as $$
         and c.owner_id in (s.owner_id, s.created_by)
     left join public.connections as k on k.id = any(array[s.connection_id])
     left join public.connection_settings as se on se.connection_id = any(array[s.connection_id])
-    where given.position = 1 or c.id is not null or k.id is null or se.connection_id is not null
-    order by given.position
+    where c.id is not null or k.id is null or se.connection_id is not null
 $$;
 revoke all on function public.look_up_recipients(uuid[]) from public, anon, authenticated;
 grant execute on function public.look_up_recipients(uuid[]) to service_role;

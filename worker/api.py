@@ -158,6 +158,20 @@ class Api:
         """A table's requests, to be run by `on_table`."""
         return self._client.table(name)
 
+    def function(self, name: str) -> Any:
+        """A function's request, to be run by `pages`."""
+        return self._client.rpc(name, {})
+
+    async def pages(self, request: Callable[[], Any], limit: int = 100_000) -> list[Row]:
+        """Up to `limit` rows of a request that is made anew for each page, as many a page as the server gives."""
+        rows: list[Row] = []
+        while len(rows) < limit:
+            page = await self.on_table(request().range(len(rows), limit - 1))
+            if not page:
+                break
+            rows += page
+        return rows
+
     async def on_table(self, request: Any) -> list[Row]:
         """One request, not repeated: for operators, who see what comes of it. Raises StoreError, StoreRefused."""
         try:

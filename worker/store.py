@@ -20,7 +20,6 @@ from worker.calls import (
 )
 from worker.log import say_refused
 from worker.models import StatusUpdate
-from worker.times import parse_time
 
 # What a plan is made of. Half of the columns, and half of the API server's work on each of twenty thousand rows.
 PLANNED = (
@@ -62,12 +61,8 @@ class Store:
 
         Most of those of which there is nothing to say but that their connection exists are left out.
         """
-        reply = await self._api.call(
-            "look_up_recipients", {"p_ids": ids}, lambda data: all(isinstance(r, dict) for r in data)
-        )
-        if reply.data:
-            self.clock.observe(parse_time(reply.data[0]["db_now"]), reply.asked_at)
-        return {row["id"]: row for row in reply.data}
+        row, _ = await self._api.row("look_up_recipients", {"p_ids": ids})
+        return {known["id"]: known for known in row["known"] or []}
 
     async def enqueue(self, rows: Sequence[Enqueue], ahead: float = 0.0) -> Done:
         """Tells which rows were still as we read them. `ahead`: see `claim`."""
@@ -164,10 +159,21 @@ class Store:
 
     async def get_connections(self, limit: int) -> list[Row]:
         """connection_id of the first `limit` connections, with the gateway and sender of their settings, or None."""
-        ids = await self._api.on_table(self._api.table("connections").select("id").order("id").limit(limit))
-        table = self._api.table("connection_settings").select("connection_id,gateway,sender")
-        settings = {row["connection_id"]: row for row in await self._api.on_table(table)}
-        return [settings.get(row["id"]) or {"connection_id": row["id"], "gateway": None, "sender": None} for row in ids]
+        ids = [
+            row["id"]
+            for row in await self._api.pages(lambda: self._api.table("connections").select("id").order("id"), limit)
+        ]
+        rows = await self._api.pages(
+            lambda: (
+                self._api.table("connection_settings")
+                .select("connection_id,gateway,sender")
+                .in_("connection_id", ids)
+                .order("connection_id")
+            ),
+            limit,
+        )
+        settings = {row["connection_id"]: row for row in rows}
+        return [settings.get(one) or {"connection_id": one, "gateway": None, "sender": None} for one in ids]
 
     async def has_connection(self, connection_id: str) -> bool:
         return bool(await self._api.on_table(self._api.table("connections").select("id").eq("id", connection_id)))
@@ -184,7 +190,7 @@ class Store:
 
     async def diagnose(self) -> list[Row]:
         """Findings about the database: level, what, remedy."""
-        return await self._api.rows("diagnose")
+        return await self._api.pages(lambda: self._api.function("diagnose"))
 
     async def get_timezones(self, default: str) -> list[Row]:
         """The zones in use, with their offsets in minutes once a week from `began_at` on, as the database has them."""
