@@ -56,7 +56,8 @@ async def examine(settings: Settings, store: Store) -> AsyncIterator[Finding]:
         )
         return
     except StoreError as e:
-        yield failure(f"Supabase does not answer: {e}", "Check SUPABASE_URL, the network and the project's state.")
+        suspect = "SUPABASE_SERVICE_ROLE_KEY" if "SUPABASE_SERVICE_ROLE_KEY" in str(e) else "SUPABASE_URL"
+        yield failure(f"Supabase does not answer: {e}", f"Check {suspect}, the network and the project's state.")
         return
     yield ok("Supabase answers, and the daemon's functions are there")
     yield clock(store)

@@ -9,6 +9,7 @@ with Proxy(stack["SUPABASE_URL"]) as proxy:
     proxy.cut(); proxy.restore()
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -79,6 +80,18 @@ def truncated(_: Request, answer: Reply | None) -> Reply | None:
 def halved(_: Request, answer: Reply | None) -> Reply | None:
     """Half of the answer as if it were the whole: JSON that does not parse."""
     return replace(answer, body=answer.body[: len(answer.body) // 2]) if answer else None
+
+
+def cut_at(rows: int) -> Fault:
+    """Supabase's "max rows": no answer holds more, and none says that it would."""
+
+    def cut(request: Request, answer: Reply | None) -> Reply | None:
+        if answer is None or "/rest/v1/" not in request.path or answer.status >= 300 or not answer.body:
+            return None
+        data = json.loads(answer.body)
+        return replace(answer, body=json.dumps(data[:rows]).encode()) if isinstance(data, list) else None
+
+    return cut
 
 
 def only(path: str, fault: Fault, times: int | None = None) -> Fault:

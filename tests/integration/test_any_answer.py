@@ -60,7 +60,7 @@ ANSWERS = {
 CALLS = (
     "get_pending_scheduled_messages", "get_pending_scheduled_messages_after", "get_agenda", "look_up_recipients",
     "enqueue_broadcast_jobs", "enqueue_and_claim_broadcast_jobs", "claim_broadcast_jobs", "record_outcomes",
-    "rescue_broadcast_jobs", "take_probes", "finish_probes", "record_deliveries",
+    "rescue_broadcast_jobs", "take_probes", "finish_probes", "record_deliveries", "get_due_of_others",
 )  # fmt: skip
 PAIRS = list(itertools.product(CALLS, ANSWERS))
 ROWS = """
@@ -139,7 +139,7 @@ def town(db: Database, stack: dict[str, str], proxy: Proxy, tmp_path: Path) -> I
     with CountingGateway() as gateway:
         given = {
             "SUPABASE_URL": proxy.url, "GATEWAY": "waha", "WAHA_URL": gateway.url, "REALTIME": "off",
-            "POLL_INTERVAL_SECONDS": "1", "HTTP_PORT": str(port), "WHATSAPP_APP_SECRET": SECRET,
+            "POLL_INTERVAL_SECONDS": "1", "BATCH_SIZE": "2", "HTTP_PORT": str(port), "WHATSAPP_APP_SECRET": SECRET,
             "WHATSAPP_VERIFY_TOKEN": "token",
         }  # fmt: skip
         worker = Worker("run", environment(stack, given), tmp_path)
