@@ -3438,15 +3438,17 @@ CREATE FUNCTION public.get_timezones(p_default text, p_weeks integer DEFAULT 520
     order by z.name
 $$;
 
-CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(id uuid, db_now timestamp with time zone, phone_number text, is_blocked boolean, connection_exists boolean, timezone text, country_code text, gateway text)
+CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(db_now timestamp with time zone, known json)
     LANGUAGE sql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $_$
-    select s.id, clock_timestamp(), c.phone_number::text, coalesce(c.is_blocked, false),
-        k.id is not null, se.timezone, se.country_code, se.gateway
+    select clock_timestamp(), json_agg(json_build_object(
+        'id', s.id, 'phone_number', c.phone_number::text, 'is_blocked', coalesce(c.is_blocked, false), 'connection_exists', k.id is not null,
+        'timezone', se.timezone, 'country_code', se.country_code, 'gateway', se.gateway
+    ) order by given.position)
     from unnest(p_ids) with ordinality as given (id, position)
     join public.scheduled_messages as s on s.id = any(array[given.id])
     left join public.contacts as c
@@ -3454,8 +3456,7 @@ CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(id uuid, d
         and c.owner_id in (s.owner_id, s.created_by)
     left join public.connections as k on k.id = any(array[s.connection_id])
     left join public.connection_settings as se on se.connection_id = any(array[s.connection_id])
-    where given.position = 1 or c.id is not null or k.id is null or se.connection_id is not null
-    order by given.position
+    where c.id is not null or k.id is null or se.connection_id is not null
 $_$;
 
 CREATE FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[], p_part_numbers integer[] DEFAULT NULL::integer[], p_part_counts integer[] DEFAULT NULL::integer[]) RETURNS TABLE(recorded uuid[], refused jsonb)
