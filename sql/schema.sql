@@ -3068,6 +3068,14 @@ begin
         'Change the trigger, check or column that refuses them; `status` lists them, and they are tried again by themselves.'
     from (select f.reason from private.refused_rows as f limit 1000) as r
     having count(*) > 0;
+
+    return query
+    select 'warning', count(*) || ' connection(s) paused by what their gateway answered, such as '
+            || min(st.connection_id || ': ' || st.paused_reason),
+        'See what `status` says of them; they are asked for again and again, and go on by themselves.'
+    from private.connection_state as st
+    where st.paused_reason is not null
+    having count(*) > 0;
 end
 $$;
 
