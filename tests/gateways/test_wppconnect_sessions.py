@@ -209,3 +209,16 @@ async def test_a_number_does_not_exist_when_whatsapp_says_so_and_not_when_asking
     told = await gateway(secret_key=SECRET).send(message)
     assert isinstance(told, outcome), told
     assert double.asked.count("send-message") == 1
+
+
+async def test_asking_again_takes_no_longer_than_a_send_may(double: Double, serve: Serve, message: Message) -> None:
+    async def answer_the_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: wire.Server) -> None:
+        behave = wire.answer(400, DENIED) if not server.received else wire.slow_headers
+        await behave(reader, writer, server)
+
+    server = await serve(answer_the_first)
+    gateway = Wppconnect(Http(server.url, {}, timeout=SHORT, connections=2))
+    async with asyncio.timeout(2 * SHORT):
+        assert isinstance(await gateway.send(message), Unconfirmed)
+    assert [received.method for received in server.received] == ["POST", "GET"]
+    await gateway.aclose()

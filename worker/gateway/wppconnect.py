@@ -68,8 +68,10 @@ class Wppconnect(PostingGateway):
             answer = await self.get(message.sender, path(f"check-number-status/{phone}", message), deadline)
             if not isinstance(answer, Answer) or answer.status >= 500:
                 return False
-            exists = dig(answer.body, "response", "numberExists")
-            return not exists if isinstance(exists, bool) else (await self.check(message.sender)).ok
+            if isinstance(exists := dig(answer.body, "response", "numberExists"), bool):
+                return not exists
+            state = await self.get(message.sender, self.health_path(message.sender), deadline)
+            return isinstance(state, Answer) and state.ok and self.health(state.body).ok
         except Shortage:  # it may have been sent, which a shortage of ours must not hide
             return False
 
