@@ -18,6 +18,7 @@ from local.bench import figures
 from local.bench.calls import calls
 from local.bench.cost import cost
 from local.bench.figures import Figure, Size
+from local.bench.hostile import hostile
 from local.bench.lateness import lateness
 from local.bench.memory import memory
 from local.bench.pace import pace
@@ -25,7 +26,7 @@ from local.bench.recurrence import recurrence
 from local.bench.throughput import throughput
 
 SUBJECTS: dict[str, Callable[[Size], Iterator[Figure]]] = {
-    subject.__name__: subject for subject in (throughput, lateness, cost, calls, memory, pace, recurrence)
+    subject.__name__: subject for subject in (throughput, lateness, cost, calls, memory, pace, recurrence, hostile)
 }
 PICTURE = ROOT / "docs" / "bench.png"
 
@@ -63,6 +64,13 @@ def table(found: Sequence[Figure], title: str) -> Table:
     return shown
 
 
+def missed(found: Sequence[Figure]) -> list[str]:
+    """The goals that were not met, a sentence each."""
+    return [
+        f"{f.subject}: {f.what}: {f.value:,.0f} {f.unit}, and the goal is {f.goal:,.0f}" for f in found if f.is_missed
+    ]
+
+
 def main() -> None:
     given = arguments()
     size = figures.QUICK if given.quick else figures.FULL if given.full else figures.USUAL
@@ -81,6 +89,8 @@ def main() -> None:
 
         draw(found, caption, PICTURE)
         print(f"bench: {PICTURE.relative_to(ROOT)} drawn")
+    if faults := missed(found):
+        raise SystemExit("bench: goals missed:\n" + "\n".join(f"  - {fault}" for fault in faults))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,10 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table. `against`: what `value` is a multiple of, where the ratio is what counts."""
+    """One line of the table. `against`: what `value` is a multiple of, where the ratio is what counts.
+
+    goal: what `value` must not exceed; where it does, the benchmark exits with 1.
+    """
 
     subject: str
     what: str
@@ -31,6 +34,11 @@ class Figure:
     ratio: float | None = None
     against: str = ""
     settings: str = ""
+    goal: float | None = None
+
+    @property
+    def is_missed(self) -> bool:
+        return self.goal is not None and self.value > self.goal
 
 
 QUICK = Size(2_000, 1, (10_000, 100_000), 12, 20, 10_000, 100, ((10, 5_000), (100, 20_000)), 30)

@@ -1,0 +1,154 @@
+"""What a stranger may do to others' messages: what one tenant, visitor or transaction does, at full size."""
+
+import contextlib
+import resource
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import httpx
+import psycopg
+
+from local.bench.ground import Daemon, Ground
+
+ROWS = """
+insert into public.scheduled_messages (
+    connection_id, contact_id, message, caption, scheduled_at, owner_id, is_recurring, recurrence_pattern
+)
+select %(connection)s || case when %(connections)s > 1 then i %% %(connections)s else 0 end,
+    '+9198' || lpad(i::text, 8, '0'), repeat('é', %(size)s), repeat('é', %(size)s - 1), %(at)s, %(owner)s,
+    %(pattern)s is not null, replace(%(pattern)s, '#', (1 + i %% 27)::text || ',-' || (1 + i / 27 %% 27)::text)
+from generate_series(1, %(number)s) as i
+"""
+OWNER = "00000000-0000-4000-8000-00000000dead"
+FOREVER = 40  # seconds: longer than the victim's messages take
+DEAR = "start=2026-01-01T09:00&timezone=UTC&count=1000&pattern="
+PREVIEWS = ("FREQ=YEARLY;INTERVAL=7;COUNT=2000", "FREQ=MONTHLY;INTERVAL=84;BYDAY=1MO;COUNT=1001")
+RULE = "FREQ=MONTHLY;BYMONTHDAY=#;BYDAY=MO,TU,WE;COUNT=900;INTERVAL=7"
+
+Act = Callable[[Ground, Daemon], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """rows: written before the daemon starts, due when the victim's first message is. act: what goes on from then."""
+
+    name: str
+    rows: Callable[[Ground, datetime], None] = lambda _, __: None
+    act: Act = lambda _, __: contextlib.nullcontext()
+    settings: dict[str, object] = field(default_factory=dict)
+
+
+def rows(
+    place: Ground, at: datetime, number: int, *, connections: int = 1, size: int = 1, pattern: str | None = None
+) -> None:
+    """Of one owner, through so many connections of theirs."""
+    place.db.execute(
+        "insert into public.connections (id, name) select 'h' || i, 'h' from generate_series(0, %s - 1) as i"
+        " on conflict do nothing",
+        (connections,),
+    )
+    place.db.execute(
+        ROWS,
+        {"connection": "h", "connections": connections, "size": size, "at": at, "owner": OWNER, "pattern": pattern,
+         "number": number},
+    )  # fmt: skip
+
+
+@contextmanager
+def previews(_: Ground, daemon: Daemon) -> Iterator[None]:
+    """Forty anonymous calls, and again when they are answered."""
+    stop = threading.Event()
+
+    def ask(number: int) -> None:
+        url = f"http://127.0.0.1:{daemon.port}/preview?{DEAR}{PREVIEWS[number % 2]}"
+        while not stop.is_set():
+            with contextlib.suppress(httpx.HTTPError):
+                httpx.get(url, timeout=30, trust_env=False)
+
+    threads = [threading.Thread(target=ask, args=(n,), daemon=True) for n in range(40)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+
+
+@contextmanager
+def silence(_: Ground, daemon: Daemon) -> Iterator[None]:
+    """1,100 connections that say nothing, to a process of 1,024 descriptors."""
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (1024, 1024))
+    with ExitStack() as held:
+        for _number in range(1_100):
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.create_connection(("127.0.0.1", daemon.port), timeout=5))
+        yield
+
+
+def lock(statement: str) -> Act:
+    """A transaction that does this and then nothing."""
+
+    @contextmanager
+    def held(place: Ground, _: Daemon) -> Iterator[None]:
+        with psycopg.connect(place.stack.postgres.url()) as other:
+            other.execute(statement)
+            yield
+            other.rollback()
+
+    return held
+
+
+@contextmanager
+def deletion(place: Ground, _: Daemon) -> Iterator[None]:
+    """A connection goes while its messages fall due."""
+
+    def delete() -> None:
+        with psycopg.connect(place.stack.postgres.url()) as other, contextlib.suppress(psycopg.Error):
+            other.execute("delete from public.connections where id = 'h0'")
+
+    thread = threading.Thread(target=delete, daemon=True)
+    thread.start()
+    yield
+
+
+def settled(place: Ground, at: datetime) -> None:
+    rows(place, at, 200)
+    place.db.execute("insert into public.connection_settings (connection_id) values ('h0') on conflict do nothing")
+
+
+def heavy(place: Ground, at: datetime) -> None:
+    """A picture of 60 MB in a column that is none of ours."""
+    rows(place, at, 200)
+    place.db.execute("alter table public.connections add column if not exists qr text")
+    place.db.execute(
+        "update public.connections set qr = (select string_agg(md5(i::text), '') from generate_series(1, 1900000) as i)"
+        " where id = 'h0'"
+    )
+
+
+def many(number: int, **what: Any) -> Callable[[Ground, datetime], None]:
+    return lambda place, at: rows(place, at, number, **what)
+
+
+LOADS = (
+    Load("500 rows whose next occurrence lies beyond the table", many(500, pattern="FREQ=YEARLY;INTERVAL=200")),
+    Load("forty calls of the dearest previews", act=previews),
+    Load("2,500 rows with different costly rules", many(2_500, pattern=RULE)),
+    Load("1,100 silent connections, 1,024 descriptors", act=silence),
+    Load("a transaction holds one connection's settings", settled,
+         lock("update public.connection_settings set burst = 1 where connection_id = 'h0'")),
+    Load("a transaction holds one connection", settled,
+         lock("update public.connections set name = 'held' where id = 'h0'")),
+    Load("a transaction holds rows that are being sent", many(200),
+         lock("select from public.scheduled_messages where connection_id = 'h0' limit 20 for update")),
+    Load("a connection is deleted while 2,000 of its messages fall due", many(2_000), deletion),
+    Load("20,000 rows of one tenant due at one second", many(20_000)),
+    Load("3,000 connections with one message each", many(3_000, connections=3_000)),
+    Load("500 maximal rows ahead", many(500, size=8_192)),
+    Load("60 MB in a column of a connection", heavy),
+)  # fmt: skip
