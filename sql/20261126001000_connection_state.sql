@@ -97,11 +97,20 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_changed constant jsonb := to_jsonb(coalesce(new, old));
+    v_connection text;
 begin
-    update private.connection_state as c
-    set ready_at = now(), probe_at = case when c.paused_reason is not null then now() end, refused_ids = '{}'
-    where c.connection_id = v_changed ->> case tg_table_name when 'connections' then 'id' else 'connection_id' end;
+    if tg_table_name = 'connection_settings' then
+        v_connection := coalesce(new.connection_id, old.connection_id);
+    elsif new.connected is distinct from old.connected then
+        v_connection := new.id;
+    end if;
+    if v_connection is not null then
+        update private.connection_state as c
+        set ready_at = now(), probe_at = case when c.paused_reason is not null then now() end, refused_ids = '{}'
+        where c.connection_id = v_connection;
+    end if;
+    return null;
+exception when undefined_column then -- upstream's table need not have `connected`
     return null;
 end
 $$;
@@ -110,10 +119,22 @@ revoke all on function private.announce_connection() from public;
 create or replace trigger announce_connection after insert or update or delete on public.connection_settings
 for each row execute function private.announce_connection();
 
--- As json, because upstream's table need not have the column.
+-- Not `when (to_jsonb(new) …)`: a row may hold a picture of many megabytes.
 create or replace trigger announce_connection after update on public.connections
-for each row when (to_jsonb(old) -> 'connected' is distinct from to_jsonb(new) -> 'connected')
-execute function private.announce_connection();
+for each row execute function private.announce_connection();
+
+-- The key of the Node worker's for a connection; null where upstream's table has none (found one level up, see private.situation).
+create or replace function private.api_key_of(p_connection text)
+returns text
+language sql
+stable
+set search_path = ''
+as $$
+    select (select api_key::text from public.connections as co where co.id = any(array[p_connection]))
+    from (values (null::text)) as missing (api_key)
+$$;
+revoke all on function private.api_key_of(text) from public;
+grant execute on function private.api_key_of(text) to service_role;
 
 -- Seconds between messages that the gateway's last "too fast" still asks for; null once it has worn off. They halve every
 -- 10 s from p_until on, so the rate doubles until the gateway objects again: it swings between the half of what the gateway
@@ -183,7 +204,12 @@ as $$
         st.is_on_trial
     from private.connection_state as st
     left join public.connection_settings as se on se.connection_id = any(array[st.connection_id])
-    left join public.connections as co on co.id = any(array[st.connection_id])
+    -- Upstream's table need not have the column: where it does not, the name is found one level up. Not by to_jsonb of the
+    -- row, which may hold a picture of many megabytes.
+    left join lateral (
+        select (select connected::text from public.connections as co where co.id = any(array[st.connection_id])) as connected
+        from (values (null::text)) as missing (connected)
+    ) as phone on true
     left join lateral (
         select c.* from private.calendar(coalesce(se.timezone, 'UTC'), se.window_start, se.window_end, p_now) as c
         where se.daily_limit is not null or se.window_start is not null
@@ -204,7 +230,7 @@ as $$
         select case
             when not se.enabled then 'off'
             when st.paused_reason is not null and not st.is_on_trial then 'paused'
-            when to_jsonb(co) ->> 'connected' = 'false' then 'disconnected'
+            when phone.connected = 'false' then 'disconnected'
             when not ca.is_open then 'closed'
             when f.used >= f.daily_limit then 'limit'
         end as kind

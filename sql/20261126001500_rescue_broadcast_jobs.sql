@@ -106,9 +106,8 @@ begin
     into v_done, v_parted
     from (
         select h.id, h.scheduled_message_id, h.connection_id, h.recipient, h.type, h.message, h.media_url, h.caption, h.media, h.asset_id,
-            h.user_id as owner_id, h.attempts, h.throttled, h.gateway, null as sender, to_jsonb(c) ->> 'api_key' as api_key
+            h.user_id as owner_id, h.attempts, h.throttled, h.gateway, null as sender, private.api_key_of(h.connection_id) as api_key
         from handed_over as h
-        left join public.connections as c on c.id = any(array[h.connection_id])
         where h.status = 'handed_over' and h.lease_until is not null
     ) as again;
     if v_parted is not null then

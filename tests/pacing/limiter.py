@@ -41,7 +41,14 @@ class Queue:
             (connection, *columns.values()),
         )
 
-    def add(self, count: int, connection: str = "shop", at: datetime = NOON, recipient: str | None = None) -> None:
+    def add(
+        self,
+        count: int,
+        connection: str = "shop",
+        at: datetime = NOON,
+        recipient: str | None = None,
+        owner: str | None = None,
+    ) -> None:
         """`count` jobs that wait from `at` on."""
         add_connections(self.db, connection)
         self.db.execute(
@@ -55,14 +62,15 @@ class Queue:
                 returning *
             ), job as (
                 insert into broadcast_jobs (
-                    id, scheduled_message_id, connection_id, recipient, schedule, available_at, status
+                    id, scheduled_message_id, connection_id, recipient, schedule, available_at, status, user_id
                 )
-                select id, id, connection_id, contact_id, scheduled_at, scheduled_at, 'queued' from row returning id
+                select id, id, connection_id, contact_id, scheduled_at, scheduled_at, 'queued', %(o)s from row
+                returning id
             )
             insert into broadcast_messages (id, job_id, scheduled_message_id, contact, status)
             select id, id, id, '', 'waiting' from job
             """,
-            {"count": count, "c": connection, "at": at, "r": recipient},
+            {"count": count, "c": connection, "at": at, "r": recipient, "o": owner},
         )
         self.db.execute("select private.announce_work(%s::text[], %s::timestamptz[])", ([connection], [at]))
 

@@ -1,6 +1,7 @@
 """Seats go round: neither a long queue nor a blocked one keeps others waiting. And a claim costs what it takes."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -52,6 +53,73 @@ def test_connections_that_may_not_send_take_no_seats(queue, settings):
     for _ in range(4):
         sent += sum(job["connection_id"] == "shop" for job in queue.claim(later, seats=20).jobs)
     assert sent == 20
+
+
+MANY, FEW = str(uuid4()), str(uuid4())
+
+
+@pytest.mark.parametrize("seats", [1, 2, 20])
+def test_somebody_with_many_connections_does_not_starve_somebody_with_one(queue, seats):
+    """The others wait longer already, a message each; whoever comes later is at most a claim or two behind."""
+    for n in range(300):
+        queue.add(1, f"stall-{n}", owner=MANY)
+    queue.claim(NOON, seats=seats)
+    queue.add(3, "shop", at=NOON + timedelta(seconds=1), owner=FEW)
+    later = NOON + timedelta(seconds=2)
+    found = [served(queue.claim(later + timedelta(seconds=n), seats=seats)) for n in range(2)]
+    assert any("shop" in names for names in found)
+    assert seats == 1 or all(len(names) > 1 for names in found)
+
+
+def test_connections_of_nobody_are_each_their_own(queue):
+    for n in range(100):
+        queue.add(5, f"stall-{n}")
+    seen = set()
+    for n in range(5):
+        seen |= served(queue.claim(NOON + timedelta(seconds=n), seats=20))
+    assert len(seen) == 100
+
+
+def test_somebody_who_has_enough_of_the_caller_s_seats_is_passed_over_with_all_connections(queue):
+    for n in range(30):
+        queue.add(2, f"stall-{n}", owner=MANY)
+    queue.add(2, "shop", owner=FEW)
+    claimed = queue.claim(NOON, busy=[MANY])
+    assert served(claimed) == {"shop"}
+    assert claimed.next_ready_at is None
+
+
+def test_everybody_is_found_however_many_they_are(queue):
+    """A claim looks for two hundred others at most, from a different start each time."""
+    queue.db.execute("insert into private.connection_state (connection_id, payer, ready_at)"
+                     " select 'x' || n, md5(n::text), %s from generate_series(1, 1000) as n", (NOON,))  # fmt: skip
+    seen = set()
+    for _ in range(60):
+        found = queue.db.execute(
+            "select private.ready_of_others('{}', '{}', %s) as connection_id", (NOON + timedelta(seconds=1),)
+        ).fetchall()
+        assert len(found) <= 200
+        seen |= {row["connection_id"] for row in found}
+    assert len(seen) > 990
+
+
+def test_a_claim_reads_no_picture_that_a_connection_holds(queue):
+    """Upstream keeps a QR code there; tens of megabytes made each claim take a second."""
+    read = "select pg_stat_force_next_flush(), pg_stat_clear_snapshot()"
+    blocks = "select toast_blks_read + toast_blks_hit from pg_statio_user_tables where relname = 'connections'"
+    queue.db.execute("alter table connections add column qr text")
+    try:
+        queue.add(5)
+        picture = "(select string_agg(md5(i::text), '') from generate_series(1, 99999) as i)"
+        queue.db.execute(f"update connections set qr = {picture}")
+        queue.db.execute(read)
+        before = one(queue.db, blocks)
+        assert before > 0
+        assert len(queue.claim(NOON).jobs) == 5
+        queue.db.execute(read)
+        assert one(queue.db, blocks) == before
+    finally:
+        queue.db.execute("alter table connections drop column qr")
 
 
 def test_a_connection_that_has_enough_of_the_caller_s_seats_is_passed_over(queue):
