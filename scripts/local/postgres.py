@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psycopg
 
@@ -57,16 +57,24 @@ def reachable(path: Path) -> bool:
     return all(p.stat().st_mode & 0o001 for p in [path, *path.parents])
 
 
-class Postgres:
-    """A server in `directory`. `url(database)` is a libpq URL for the superuser `postgres`."""
+def log_file(path: str | Path) -> IO[bytes]:
+    """For appending, and for its owner alone: a server's log tells who is written to."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
-    def __init__(self, directory: Path, port: int) -> None:
-        self.directory, self.port = directory, port
+
+class Postgres:
+    """A server in `directory`. `url(database)` is a libpq URL for the superuser `postgres`, with the password in it."""
+
+    def __init__(self, directory: Path, port: int, password: str) -> None:
+        self.directory, self.port, self.password = directory, port, password
         self.user = UNPRIVILEGED if os.geteuid() == 0 else None
+        # Root's own groups would stay with the server otherwise.
+        groups: dict[str, Any] = {"group": pwd.getpwnam(UNPRIVILEGED).pw_gid, "extra_groups": []} if self.user else {}
+        self._as_user: dict[str, Any] = {"user": self.user, **groups}
         self.process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
-        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{user}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         """Creates the cluster where there is none; returns when the server answers."""
@@ -80,20 +88,13 @@ class Postgres:
                     f"stack: {self.directory.parent} is closed to other users, and PostgreSQL does not run as root"
                 )
         if not (self.directory / "PG_VERSION").exists():
-            self._run(
-                "initdb",
-                "-D",
-                str(self.directory),
-                "-U",
-                "postgres",
-                "-E",
-                "UTF8",
-                "-A",
-                "trust",
-                "-N",
-                "--locale=C.UTF-8",
-            )
+            self._initialise()
         self.spawn()
+
+    def _initialise(self) -> None:
+        """The password comes by standard input: arguments are everybody's to read."""
+        options = ["-U", "postgres", "-E", "UTF8", "-A", "scram-sha-256", "-N", "--locale=C.UTF-8"]
+        self._run("initdb", "-D", str(self.directory), *options, "--pwfile=/dev/stdin", given=self.password)
 
     def spawn(self) -> None:
         """Starts the server on an existing cluster."""
@@ -109,7 +110,7 @@ class Postgres:
         log = self._log()
         self.process = subprocess.Popen(
             [str(self.binary("postgres")), "-D", str(self.directory), *listen, *options],
-            user=self.user, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            **self._as_user, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             preexec_fn=dies_with_parent(signal.SIGINT), cwd="/",
         )  # fmt: skip
         self._await_ready()
@@ -137,10 +138,12 @@ class Postgres:
         raise SystemExit(f"stack: PostgreSQL did not start; see {self.directory}.log")
 
     def _log(self) -> IO[bytes]:
-        return open(f"{self.directory}.log", "ab")  # the server keeps it
+        return log_file(f"{self.directory}.log")  # the server keeps it
 
-    def _run(self, name: str, *args: str) -> None:
-        done = subprocess.run([str(self.binary(name)), *args], user=self.user, capture_output=True, text=True, cwd="/")
+    def _run(self, name: str, *args: str, given: str) -> None:
+        done = subprocess.run(
+            [str(self.binary(name)), *args], **self._as_user, input=given, capture_output=True, text=True, cwd="/"
+        )
         if done.returncode:
             raise SystemExit(f"stack: {name} failed: {done.stderr.strip()}")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from local import api, migrate
 from local.api import NODE, ROOT, Api
-from local.postgres import Postgres, free_port
+from local.postgres import Postgres, free_port, log_file
 
 HOME = ROOT / ".local" / "stack"
 UP_PORTS = (54321, 54322)  # the Supabase CLI's: API, database
@@ -26,6 +26,7 @@ def new_keys() -> dict[str, str]:
         "anon_key": f"sb_publishable_{secrets.token_urlsafe(24)}",
         "service_key": f"sb_secret_{secrets.token_urlsafe(24)}",
         "jwt_secret": secrets.token_urlsafe(32),
+        "database_password": secrets.token_urlsafe(24),
     }
 
 
@@ -34,14 +35,14 @@ class Stack:
 
     def __init__(self, directory: Path, api_port: int, db_port: int, keys: dict[str, str] | None = None) -> None:
         self.directory, self.keys = directory, keys or new_keys()
-        self.postgres = Postgres(directory / "postgres", db_port)
+        self.postgres = Postgres(directory / "postgres", db_port, self.keys["database_password"])
         self.api = Api(directory / "api", api_port, self.postgres.url(user="authenticator"), self.keys)
 
     def start(self, apply_migrations: bool = True) -> None:
         fresh = not (self.postgres.directory / "PG_VERSION").exists()
         self.postgres.start()
         if fresh:
-            api.make_roles(self.postgres.url(), "postgres")
+            api.make_roles(self.postgres.url(), "postgres", self.keys["database_password"])
             self.api.start()  # makes the schema `auth`, which our tables refer to
             self.api.stop()
             api.open_auth(self.postgres.url())
@@ -117,7 +118,7 @@ def up() -> None:
         print(f"stack: already up\n{describe()}")
         return
     HOME.mkdir(parents=True, exist_ok=True)
-    with open(HOME / "stack.log", "ab") as log:
+    with log_file(HOME / "stack.log") as log:
         keeper = subprocess.Popen(
             [sys.executable, "-m", "local.stack", "keep"], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             start_new_session=True, env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")},
@@ -132,7 +133,8 @@ def up() -> None:
 def keep() -> None:
     """The process behind `up`: holds the servers until it is told to stop."""
     keys_file = HOME / "keys.json"
-    keys = json.loads(keys_file.read_text()) if keys_file.exists() else new_keys()
+    # A stack from before the database asked for a password does not look at it.
+    keys = new_keys() | (json.loads(keys_file.read_text()) if keys_file.exists() else {})
     keys_file.touch(mode=0o600)
     keys_file.write_text(json.dumps(keys))
     stack = Stack(HOME, *UP_PORTS, keys=keys)
@@ -141,6 +143,7 @@ def keep() -> None:
     try:
         stack.start()
         environment = {k: v for k, v in stack.environment.items() if k != "PATH"}
+        (HOME / "ready").touch(mode=0o600)
         (HOME / "ready").write_text("".join(f"{k}={v}\n" for k, v in environment.items()))
         signal.pause()
     finally:

@@ -9,10 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from local.api import ROOT
 from tests.helpers.polling import until
+from tests.helpers.rows import one
 
 ASK = 'echo "$SUPABASE_URL $DATABASE_URL"; '
 
@@ -72,3 +74,25 @@ def test_a_stack_that_is_killed_takes_its_servers_with_it(open_tmp):
     stack.kill()
 
     until(lambda: not [port for port in used if answers(port)], 20, "the servers being gone")
+
+
+def test_the_database_asks_for_a_password_and_runs_without_the_groups_of_root(stack, db):
+    url = stack["DATABASE_URL"]
+    password = urlsplit(url).password
+    for wrong in (url.replace(f":{password}@", "@"), url.replace(f":{password}@", ":guess@")):
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(wrong, passfile="/dev/null")
+    status = Path(f"/proc/{one(db, 'select pg_backend_pid()')}/status").read_text()
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    ours = {0} if os.geteuid() == 0 else set()
+    assert not ours & {int(number) for name in ("Uid", "Gid", "Groups") for number in fields[name].split()}
+
+
+def test_its_logs_and_keys_are_for_their_owner(open_tmp):
+    stack = start(open_tmp, ASK + "sleep 60")
+    ports(stack)
+    [directory] = open_tmp.glob("stack-*")
+    private = [directory / "postgres.log", directory / "api" / "api.log", directory / "api/supabase/config.toml"]
+    assert not [path for path in private if path.stat().st_mode & 0o077]
+    stack.send_signal(signal.SIGTERM)
+    stack.wait(60)

@@ -55,6 +55,10 @@ def test_it_runs_sends_restarts_after_a_crash_restarts_when_told_and_stops_grace
     until_sent(db, supervisor)
     assert '"event": "sent"' in supervisor.ctl("tail", "worker:worker_00")
 
+    logs = [*(supervisor.directory / ".local").glob("*.log*")]
+    assert {log.name for log in logs} >= {"supervisord.log", "worker_00.log"}
+    assert not [log for log in logs if log.stat().st_mode & 0o007], "a log that others may read"
+
     assert supervisor.ctl("stop", "all") == "worker:worker_00: stopped"
     assert supervisor.state() == "STOPPED"
     assert '"event": "stopped"' in supervisor.log.splitlines()[-1]

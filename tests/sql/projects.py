@@ -78,7 +78,7 @@ def project(stack: dict[str, str], name: str, directory: Path) -> Iterator[Proje
     """An older project without any table of ours."""
     with another_database(stack["DATABASE_URL"], name) as url:
         keys = new_keys()
-        as_authenticator = url.replace("postgres@", "authenticator@")
+        as_authenticator = url.replace("//postgres:", "//authenticator:")
         server = api.Api(directory, free_port(), as_authenticator, keys)
         with psycopg.connect(url, autocommit=True, row_factory=dict_row) as db:
             db.execute(api.PER_DATABASE.format(database=name))

@@ -21,7 +21,8 @@ insert into public.scheduled_messages (
 )
 select %(connection)s || case when %(connections)s > 1 then i %% %(connections)s else 0 end,
     '+9198' || lpad(i::text, 8, '0'), repeat('é', %(size)s), repeat('é', %(size)s - 1), %(at)s, %(owner)s,
-    %(pattern)s::text is not null, replace(%(pattern)s::text, '#', (1 + i %% 27)::text || ',-' || (1 + i / 27 %% 27)::text)
+    %(pattern)s::text is not null,
+    replace(%(pattern)s::text, '#', (1 + i %% 27)::text || ',-' || (1 + i / 27 %% 27)::text)
 from generate_series(1, %(number)s) as i
 """
 OWNER = "00000000-0000-4000-8000-00000000dead"
