@@ -1,0 +1,111 @@
+-- How much one owner may have waiting: what users insert is counted, in steps of a statement. An operator changes a limit with
+-- `update private.limits set value = … where name = …`; what is there already stays. Rows that the service key writes are not
+-- counted when they come, but they are when an owner's are counted again.
+-- Locks: `create trigger` takes `share row exclusive` on scheduled_messages for an instant.
+set local lock_timeout = '1s';
+
+create table if not exists private.limits (
+    name text primary key check (name in ('max_pending_per_owner', 'max_due_per_minute')),
+    value integer not null check (value >= 0)
+);
+alter table private.limits enable row level security;
+grant select on private.limits to service_role;
+insert into private.limits (name, value)
+values ('max_pending_per_owner', 200000), ('max_due_per_minute', 50000)
+on conflict (name) do nothing;
+
+-- What was inserted since it was last counted, by the minute in which it falls due; '-infinity' stands for all of it. One row
+-- of an owner is locked until the transaction ends, by that owner's own inserts alone: nobody waits for anybody else, and the
+-- daemon, which takes rows out of `pending` all day, does not look at it. So a number is never too small, and where it
+-- reaches the limit the rows themselves are counted.
+create table if not exists private.owner_load (
+    owner_id uuid,
+    minute timestamptz,
+    number integer not null,
+    primary key (owner_id, minute)
+);
+alter table private.owner_load enable row level security;
+
+-- The pending rows of an owner in a minute, or all of them; the count ends beyond p_enough.
+create or replace function private.count_pending(p_owner uuid, p_minute timestamptz, p_enough integer)
+returns integer
+language sql
+stable
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
+    select count(*)
+    from (
+        select from public.scheduled_messages as s
+        where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at) >= (md5(p_owner::text), p_minute)
+            and (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
+            < (md5(p_owner::text), case when p_minute = '-infinity' then 'infinity' else p_minute + interval '1 minute' end)
+            and s.due_at > '-infinity'
+        limit p_enough + 1
+    ) as pending
+$$;
+revoke all on function private.count_pending(uuid, timestamptz, integer) from public;
+
+create or replace function private.hold_limits()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_owner constant uuid := auth.uid();
+    v_minutes timestamptz[];
+    v_minute timestamptz;
+    v_limit integer;
+    v_number integer;
+begin
+    if v_owner is null then
+        return null;
+    end if;
+    with given as (
+        select date_bin('1 minute', a.due_at, '2000-01-01 00:00+00') as minute, count(*) as number
+        from added as a
+        where a.due_at between '2000-01-01 00:00+00' and '2200-01-01 00:00+00'
+        group by 1
+    ),
+    counted as (
+        insert into private.owner_load as l (owner_id, minute, number)
+        select v_owner, g.minute, g.number from given as g
+        union all
+        select v_owner, '-infinity', sum(g.number) from given as g having count(*) > 0
+        order by 2
+        on conflict (owner_id, minute) do update set number = l.number + excluded.number
+        returning l.minute, l.number
+    )
+    select array_agg(c.minute order by c.minute) into v_minutes
+    from counted as c
+    join private.limits as m on m.name = case c.minute when '-infinity' then 'max_pending_per_owner' else 'max_due_per_minute' end
+    where c.number > m.value;
+
+    foreach v_minute in array coalesce(v_minutes, '{}') loop
+        select m.value into v_limit from private.limits as m
+        where m.name = case v_minute when '-infinity' then 'max_pending_per_owner' else 'max_due_per_minute' end;
+        v_number := private.count_pending(v_owner, v_minute, v_limit);
+        if v_number > v_limit and v_minute = '-infinity' then
+            raise exception 'More than % of your messages would be waiting to be sent. Cancel some, or wait until some are sent.', v_limit
+            using errcode = 'PT429';
+        elsif v_number > v_limit then
+            raise exception 'More than % of your messages would be due in the minute of % UTC. Choose another time for some of them.',
+                v_limit, to_char(v_minute at time zone 'UTC', 'YYYY-MM-DD HH24:MI')
+            using errcode = 'PT429';
+        end if;
+        update private.owner_load as l set number = v_number where l.owner_id = v_owner and l.minute = v_minute;
+    end loop;
+
+    delete from private.owner_load as l
+    where l.owner_id = v_owner and l.minute > '-infinity' and l.minute < now() - interval '1 hour';
+    return null;
+end
+$$;
+revoke all on function private.hold_limits() from public;
+
+create or replace trigger hold_limits after insert on public.scheduled_messages
+referencing new table as added
+for each statement execute function private.hold_limits();
