@@ -126,7 +126,7 @@ class Pages:
     async def preview(self, request: Request) -> Response:
         """?start&pattern&timezone, and count (10, at most 1000), and end. Also for users: their access token.
 
-        One at a time, and then the interpreter is the others' for as long.
+        One at a time, and then the interpreter is the others' for four times as long.
         """
         if refusal := await self._access.refusal_of_user(request):
             return _refuse(refusal)
@@ -137,7 +137,7 @@ class Pages:
             async with self._turn:
                 began = time.monotonic()
                 answer = _preview(request)
-                await asyncio.sleep(time.monotonic() - began)
+                await asyncio.sleep(4 * (time.monotonic() - began))
         finally:
             self._waiting -= 1
         return answer
