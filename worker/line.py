@@ -1,7 +1,7 @@
 """Rows that wait to be planned, in turns: however many rows somebody has, everybody else's next ones come with them."""
 
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 SHARE = 100  # rows of one while another waits
@@ -12,6 +12,16 @@ Row = dict[str, Any]
 def payer(row: Mapping[str, Any]) -> str:
     """Whose row it is, who pays for what it costs: as in the index scheduled_messages_payer_idx."""
     return str(row["owner_id"] or row["connection_id"])
+
+
+def in_turns(payers: Sequence[str], number: int) -> list[int]:
+    """The places of the first `number` of these, when everybody's first comes before anybody's second."""
+    seen = Counter[str]()
+    rounds = []
+    for place, name in enumerate(payers):
+        rounds.append((seen[name], place))
+        seen[name] += 1
+    return sorted(place for _, place in sorted(rounds)[:number])
 
 
 class Line:

@@ -15,7 +15,7 @@ from worker.calls import Agenda, Enqueue
 from worker.config import Settings
 from worker.dispatcher import Dispatcher
 from worker.errors import StoreMisconfigured, StoreRefused, WorkerError
-from worker.line import Line
+from worker.line import Line, in_turns, payer
 from worker.log import say_refused
 from worker.metrics import Metrics
 from worker.store import Store
@@ -45,7 +45,8 @@ class Scheduler:
         self.store, self.dispatcher, self.settings = store, dispatcher, settings
         self.metrics, self.vitals, self.clock = metrics, vitals, store.clock
         self._woken, self._changed = asyncio.Event(), asyncio.Event()
-        self._prepared: list[tuple[datetime, Enqueue]] = []  # in the order of their instants
+        self._prepared: list[tuple[datetime, Enqueue, str]] = []  # in the order of their instants, with their payers
+        self._is_split = False  # what was released last is the first part of what fell due
         self._released: list[tuple[datetime, Enqueue]] = []  # of late: an agenda read meanwhile may still tell of them
         self._releases: set[asyncio.Task[None]] = set()
         self._skewed = False
@@ -187,8 +188,9 @@ class Scheduler:
         due = {row["id"]: parse_time(row["scheduled_at"]) for row in rows}
         self._released = [(at, p) for at, p in self._released if at > now - FORGET]
         gone = {(p.id, p.revision) for _, p in self._released}
-        coming = [(due[p.id], p) for p in plans if (p.id, p.revision) not in gone]
-        self._prepared = [(at, p) for at, p in self._prepared if at <= now and p.id not in due] + coming
+        payers = {row["id"]: payer(row) for row in rows}
+        coming = [(due[p.id], p, payers[p.id]) for p in plans if (p.id, p.revision) not in gone]
+        self._prepared = [one for one in self._prepared if one[0] <= now and one[1].id not in due] + coming
         self._changed.set()
 
     def _mind_the_clock(self) -> None:
@@ -235,13 +237,24 @@ class Scheduler:
         return min(MOST_AHEAD, max(LEAST_AHEAD, MARGIN * self.dispatcher.lead))
 
     def _take_due(self) -> list[Enqueue]:
-        """What is due so soon that it must be taken now, and what follows it closely."""
+        """What is due so soon that it must be taken now, and what follows it closely.
+
+        Where that is more than there are seats, and not one payer's alone, first go the first ones of everybody.
+        """
         count, until = 0, self._ahead
         while count < len(self._prepared) and self.clock.until(self._prepared[count][0]) <= until:
             count, until = count + 1, self._ahead + TOGETHER_SECONDS
-        due, self._prepared = self._prepared[:count], self._prepared[count:]
-        self._released += due
-        return [p for _, p in due]
+        due, later = self._prepared[:count], self._prepared[count:]
+        payers = [name for *_, name in due]
+        first = in_turns(payers, self.settings.concurrency)
+        self._is_split = len(first) < count and len({*payers}) > 1 and not self._is_split
+        if self._is_split:
+            others = {*range(count)}.difference(first)
+            later = [due[place] for place in sorted(others)] + later
+            due = [due[place] for place in first]
+        self._prepared = later
+        self._released += [(at, p) for at, p, _ in due]
+        return [p for _, p, _ in due]
 
     async def _release(self, plans: list[Enqueue]) -> None:
         """The fast path: enqueue and claim with one call, a moment early, so that each is dialled on its instant."""

@@ -3,7 +3,7 @@
 from random import Random
 from typing import Any
 
-from worker.line import SHARE, Line
+from worker.line import SHARE, Line, in_turns
 
 
 def rows(payer: str, number: int, first: int = 0) -> list[dict[str, Any]]:
@@ -63,3 +63,11 @@ def test_nobody_s_next_row_is_behind_more_than_a_hundred_of_each_other() -> None
                 waiting.discard(row["owner_id"])
                 ahead[row["owner_id"]] += 1
                 assert not waiting or ahead[row["owner_id"]] <= SHARE
+
+
+def test_everybody_s_first_comes_before_anybody_s_second() -> None:
+    payers = ["a"] * 6 + ["b", "c", "b"]
+    assert in_turns(payers, 3) == [0, 6, 7]
+    assert in_turns(payers, 5) == [0, 1, 6, 7, 8]
+    assert in_turns(payers, 99) == list(range(9))
+    assert in_turns([], 5) == []
