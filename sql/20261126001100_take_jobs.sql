@@ -132,7 +132,9 @@ as $$
         select t.*, job.*
         from turn as t
         cross join lateral (
-            select j.id, j.scheduled_message_id, j.recipient, j.available_at from public.broadcast_jobs as j
+            select j.id, j.scheduled_message_id, j.recipient, j.available_at,
+                octet_length(j.message) + coalesce(octet_length(j.caption), 0) + coalesce(octet_length(j.media::text), 0) as size
+            from public.broadcast_jobs as j
             where j.connection_id = t.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
                 and j.available_at <= case when t.step is null then p_now + p_ahead else p_now end and (j.expires_at is null or j.expires_at > p_now)
                 and j.id <> all(array(
@@ -156,11 +158,22 @@ as $$
         ) as job
         limit p_seats
     ),
+    -- A thousand maximal messages would be more than a claim can carry.
+    carried as (
+        select c.*
+        from (
+            select c.*, sum(c.size) over (
+                order by c.available_at, c.id rows between unbounded preceding and 1 preceding
+            ) as size_before
+            from candidate as c
+        ) as c
+        where coalesce(c.size_before, 0) < 8000000
+    ),
     spaced as (
         select c.*, greatest(r.free_at, p_now) + make_interval(secs => c.recipient_step * (
             row_number() over (partition by c.connection_id, c.recipient order by c.available_at, c.id) - 1
         )) as free_at, case when r.free_at > p_now then r.reason end as recipient_reason
-        from candidate as c
+        from carried as c
         left join private.recipient_state as r
             on c.recipient_step is not null and r.connection_id = any(array[c.connection_id]) and r.recipient = any(array[c.recipient])
     ),

@@ -42,7 +42,8 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(60, ge=5, le=3600)
     drain_seconds: float = Field(20, ge=0, le=600)
     realtime: Literal["auto", "off"] = "auto"
-    default_timezone: str = "UTC"
+    # Validated: that reads the list of zones, while there are descriptors to read it with.
+    default_timezone: str = Field("UTC", validate_default=True)
     default_country_code: str | None = None
     max_lateness_seconds: float = Field(0, ge=0, le=10 * 366 * 86400)
     retry_attempts: int = Field(3, ge=1, le=20)

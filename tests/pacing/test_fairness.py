@@ -103,6 +103,15 @@ def test_everybody_is_found_however_many_they_are(queue):
     assert len(seen) > 990
 
 
+def test_a_claim_carries_eight_megabytes_at_most_and_the_next_one_the_rest(queue):
+    for n in range(4):
+        queue.add(100, f"shop-{n}")
+    queue.db.execute("update broadcast_jobs set message = repeat('é', 8192), caption = repeat('é', 8192)")
+    numbers = [len(queue.claim(NOON, seats=1000).jobs) for _ in range(3)]
+    assert numbers[0] < 260
+    assert sum(numbers) == 400
+
+
 def test_a_claim_reads_no_picture_that_a_connection_holds(queue):
     """Upstream keeps a QR code there; tens of megabytes made each claim take a second."""
     read = "select pg_stat_force_next_flush(), pg_stat_clear_snapshot()"
