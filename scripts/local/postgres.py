@@ -92,9 +92,17 @@ class Postgres:
         self.spawn()
 
     def _initialise(self) -> None:
-        """The password comes by standard input: arguments are everybody's to read."""
+        """The password comes in a file: arguments are everybody's to read."""
+        file = Path(f"{self.directory}.password")
+        file.touch(mode=0o600)
+        if self.user:
+            shutil.chown(file, self.user)
         options = ["-U", "postgres", "-E", "UTF8", "-A", "scram-sha-256", "-N", "--locale=C.UTF-8"]
-        self._run("initdb", "-D", str(self.directory), *options, "--pwfile=/dev/stdin", given=self.password)
+        try:
+            file.write_text(self.password)
+            self._run("initdb", "-D", str(self.directory), *options, f"--pwfile={file}")
+        finally:
+            file.unlink()
 
     def spawn(self) -> None:
         """Starts the server on an existing cluster."""
@@ -140,10 +148,8 @@ class Postgres:
     def _log(self) -> IO[bytes]:
         return log_file(f"{self.directory}.log")  # the server keeps it
 
-    def _run(self, name: str, *args: str, given: str) -> None:
-        done = subprocess.run(
-            [str(self.binary(name)), *args], **self._as_user, input=given, capture_output=True, text=True, cwd="/"
-        )
+    def _run(self, name: str, *args: str) -> None:
+        done = subprocess.run([str(self.binary(name)), *args], **self._as_user, capture_output=True, text=True, cwd="/")
         if done.returncode:
             raise SystemExit(f"stack: {name} failed: {done.stderr.strip()}")
 
