@@ -14,14 +14,11 @@ def payer(row: Mapping[str, Any]) -> str:
     return str(row["owner_id"] or row["connection_id"])
 
 
-def in_turns(payers: Sequence[str], number: int) -> list[int]:
-    """The places of the first `number` of these, when everybody's first comes before anybody's second."""
-    seen = Counter[str]()
-    rounds = []
-    for place, name in enumerate(payers):
-        rounds.append((seen[name], place))
-        seen[name] += 1
-    return sorted(place for _, place in sorted(rounds)[:number])
+def of_the_few(payers: Sequence[str], most: int) -> list[int]:
+    """The places of those who are here at most so many times; all places where that is everybody, or nobody."""
+    times = Counter(payers)
+    few = [place for place, name in enumerate(payers) if times[name] <= most]
+    return few or list(range(len(payers)))
 
 
 class Line:

@@ -15,7 +15,7 @@ from worker.calls import Agenda, Enqueue
 from worker.config import Settings
 from worker.dispatcher import Dispatcher
 from worker.errors import StoreMisconfigured, StoreRefused, WorkerError
-from worker.line import Line, in_turns, payer
+from worker.line import Line, of_the_few, payer
 from worker.log import say_refused
 from worker.metrics import Metrics
 from worker.store import Store
@@ -46,7 +46,6 @@ class Scheduler:
         self.metrics, self.vitals, self.clock = metrics, vitals, store.clock
         self._woken, self._changed = asyncio.Event(), asyncio.Event()
         self._prepared: list[tuple[datetime, Enqueue, str]] = []  # in the order of their instants, with their payers
-        self._is_split = False  # what was released last is the first part of what fell due
         self._released: list[tuple[datetime, Enqueue]] = []  # of late: an agenda read meanwhile may still tell of them
         self._releases: set[asyncio.Task[None]] = set()
         self._skewed = False
@@ -239,20 +238,17 @@ class Scheduler:
     def _take_due(self) -> list[Enqueue]:
         """What is due so soon that it must be taken now, and what follows it closely.
 
-        Where that is more than there are seats, and not one payer's alone, first go the first ones of everybody.
+        But those who have more than there are seats go by themselves, after the others: they wait for their own
+        connections' turns, and nobody else for them.
         """
         count, until = 0, self._ahead
         while count < len(self._prepared) and self.clock.until(self._prepared[count][0]) <= until:
             count, until = count + 1, self._ahead + TOGETHER_SECONDS
         due, later = self._prepared[:count], self._prepared[count:]
-        payers = [name for *_, name in due]
-        first = in_turns(payers, self.settings.concurrency)
-        self._is_split = len(first) < count and len({*payers}) > 1 and not self._is_split
-        if self._is_split:
-            others = {*range(count)}.difference(first)
-            later = [due[place] for place in sorted(others)] + later
-            due = [due[place] for place in first]
-        self._prepared = later
+        first = of_the_few([name for *_, name in due], self.settings.concurrency)
+        rest = {*range(count)}.difference(first)
+        self._prepared = [due[place] for place in sorted(rest)] + later
+        due = [due[place] for place in first]
         self._released += [(at, p) for at, p, _ in due]
         return [p for _, p, _ in due]
 

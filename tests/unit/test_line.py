@@ -3,7 +3,7 @@
 from random import Random
 from typing import Any
 
-from worker.line import SHARE, Line, in_turns
+from worker.line import SHARE, Line, of_the_few
 
 
 def rows(payer: str, number: int, first: int = 0) -> list[dict[str, Any]]:
@@ -65,9 +65,9 @@ def test_nobody_s_next_row_is_behind_more_than_a_hundred_of_each_other() -> None
                 assert not waiting or ahead[row["owner_id"]] <= SHARE
 
 
-def test_everybody_s_first_comes_before_anybody_s_second() -> None:
-    payers = ["a"] * 6 + ["b", "c", "b"]
-    assert in_turns(payers, 3) == [0, 6, 7]
-    assert in_turns(payers, 5) == [0, 1, 6, 7, 8]
-    assert in_turns(payers, 99) == list(range(9))
-    assert in_turns([], 5) == []
+def test_those_who_have_few_go_before_those_who_have_many_and_without_them() -> None:
+    payers = ["many"] * 6 + ["b", "c", "b"]
+    assert of_the_few(payers, 2) == [6, 7, 8]
+    assert of_the_few(payers, 6) == list(range(9))
+    assert of_the_few(["many"] * 6, 2) == list(range(6))
+    assert of_the_few([], 5) == []
