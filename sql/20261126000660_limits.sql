@@ -1,5 +1,6 @@
 -- How much one owner may have waiting: what users insert is counted, in steps of a statement. An operator changes a limit with
--- `update private.limits set value = … where name = …`; what is there already stays. Rows that the service key writes are not
+-- `insert into private.limits (name, value) values (…) on conflict (name) do update set value = excluded.value`; what is there
+-- already stays. Rows that the service key writes are not
 -- counted when they come, but they are when an owner's are counted again.
 -- Locks: `create trigger` takes `share row exclusive` on scheduled_messages for an instant.
 set local lock_timeout = '1s';
@@ -10,9 +11,20 @@ create table if not exists private.limits (
 );
 alter table private.limits enable row level security;
 grant select on private.limits to service_role;
-insert into private.limits (name, value)
-values ('max_pending_per_owner', 200000), ('max_due_per_minute', 50000)
-on conflict (name) do nothing;
+
+-- A limit; what it is where no operator has said anything else.
+create or replace function private.limit_of(p_name text)
+returns integer
+language sql
+stable
+set search_path = ''
+as $$
+    select coalesce(
+        (select m.value from private.limits as m where m.name = p_name),
+        case p_name when 'max_pending_per_owner' then 200000 when 'max_due_per_minute' then 50000 end
+    )
+$$;
+revoke all on function private.limit_of(text) from public;
 
 -- What was inserted since it was last counted, by the minute in which it falls due; '-infinity' stands for all of it. One row
 -- of an owner is locked until the transaction ends, by that owner's own inserts alone: nobody waits for anybody else, and the
@@ -56,6 +68,8 @@ set search_path = ''
 as $$
 declare
     v_owner constant uuid := auth.uid();
+    v_most constant integer := private.limit_of('max_pending_per_owner');
+    v_most_a_minute constant integer := private.limit_of('max_due_per_minute');
     v_minutes timestamptz[];
     v_minute timestamptz;
     v_limit integer;
@@ -81,12 +95,10 @@ begin
     )
     select array_agg(c.minute order by c.minute) into v_minutes
     from counted as c
-    join private.limits as m on m.name = case c.minute when '-infinity' then 'max_pending_per_owner' else 'max_due_per_minute' end
-    where c.number > m.value;
+    where c.number > case when c.minute = '-infinity' then v_most else v_most_a_minute end;
 
     foreach v_minute in array coalesce(v_minutes, '{}') loop
-        select m.value into v_limit from private.limits as m
-        where m.name = case v_minute when '-infinity' then 'max_pending_per_owner' else 'max_due_per_minute' end;
+        v_limit := case when v_minute = '-infinity' then v_most else v_most_a_minute end;
         v_number := private.count_pending(v_owner, v_minute, v_limit);
         if v_number > v_limit and v_minute = '-infinity' then
             raise exception 'More than % of your messages would be waiting to be sent. Cancel some, or wait until some are sent.', v_limit

@@ -40,6 +40,8 @@ def test_what_the_advisors_merely_mention_is_meant(db, advice):
         "private.connection_owners",
         "private.connection_state",
         "private.erasures",
+        "private.limits",
+        "private.owner_load",
         "private.recipient_state",
         "private.refused_rows",
         "public.broadcast_jobs",

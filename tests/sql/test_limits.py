@@ -1,6 +1,5 @@
 """What one owner may have waiting: what is beyond it is refused with words, and nobody else notices."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -13,14 +12,11 @@ SOON = datetime(2031, 3, 4, 5, 6, 30, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def limits(db) -> Iterator[None]:
+def limits(db):
     """Ten rows waiting, four of them in one minute."""
-    read = "select value from private.limits where name = %s"
+    read = "select private.limit_of(%s)"
     assert [one(db, read, f"max_{name}") for name in ("pending_per_owner", "due_per_minute")] == [200_000, 50_000]
-    db.execute("update private.limits set value = case name when 'max_due_per_minute' then 4 else 10 end")
-    yield
-    db.execute("update private.limits set value = case name when 'max_due_per_minute' then 50000 else 200000 end")
-    db.execute("truncate private.owner_load")
+    db.execute("insert into private.limits values ('max_pending_per_owner', 10), ('max_due_per_minute', 4)")
 
 
 def rows(user, number, at=SOON, step=60.0):
