@@ -23,7 +23,7 @@ from worker.models import StatusUpdate
 
 # What a plan is made of. Half of the columns, and half of the API server's work on each of twenty thousand rows.
 PLANNED = (
-    "id,owner_id,connection_id,created_at,revision,contact_id,type,message,media_url,caption,media,asset_id,scheduled_at,due_at,"
+    "id,owner_id,connection_id,created_at,revision,contact_id,type,message,media_url,caption,media,asset_id,scheduled_at,"
     "is_recurring,recurrence_pattern,recurrence_end_at,timezone,series_anchor,occurrence_at,next_id"
 )
 
@@ -39,7 +39,7 @@ class Store:
         """What is due now, oldest first, at most 1000: the first ones, or those that come after a row."""
         if after is None:
             return await self._api.rows("get_pending_scheduled_messages", select=PLANNED)
-        last = {"p_due_at": after["due_at"], "p_id": after["id"]}
+        last = {"p_due_at": after["scheduled_at"], "p_id": after["id"]}  # the same while a row is pending
         return await self._api.rows("get_pending_scheduled_messages_after", last, select=PLANNED)
 
     async def get_due_of_others(self, payers: Sequence[str]) -> list[Row]:

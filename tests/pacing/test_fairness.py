@@ -114,7 +114,7 @@ def test_a_claim_carries_eight_megabytes_at_most_and_the_next_one_the_rest(queue
 
 
 def test_a_claim_reads_no_column_that_is_none_of_its_business(queue):
-    """Upstream keeps a QR code there; tens of megabytes made each claim take a second. Here it cannot be read at all."""
+    """Upstream keeps a QR code there; tens of megabytes made claims take a second. Here it cannot be read at all."""
     db = queue.db
     db.execute(
         """
