@@ -122,7 +122,7 @@ def test_a_claim_reads_no_column_that_is_none_of_its_business(queue):
         create function public.read_it(public.picture) returns json language plpgsql
         as $$ begin raise exception 'it was read'; end $$;
         create cast (public.picture as json) with function public.read_it(public.picture);
-        alter table public.connections add column qr public.picture default 'qr';
+        alter table public.connections add column a_picture public.picture default 'qr';
         """
     )
     try:
@@ -135,7 +135,7 @@ def test_a_claim_reads_no_column_that_is_none_of_its_business(queue):
         db.execute("update connections set connected = false")
         assert queue.claim(NOON).jobs == []
     finally:
-        db.execute("alter table public.connections drop column qr; drop type public.picture cascade")
+        db.execute("alter table public.connections drop column a_picture; drop type public.picture cascade")
 
 
 def test_a_connection_that_has_enough_of_the_caller_s_seats_is_passed_over(queue):

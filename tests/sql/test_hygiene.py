@@ -44,6 +44,7 @@ def test_what_the_advisors_merely_mention_is_meant(db, advice):
         "private.owner_load",
         "private.recipient_state",
         "private.refused_rows",
+        "private.timezones",
         "public.broadcast_jobs",
         "public.broadcast_messages",
     }
