@@ -82,11 +82,20 @@ CREATE FUNCTION private.announce_connection() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-    v_changed constant jsonb := to_jsonb(coalesce(new, old));
+    v_connection text;
 begin
-    update private.connection_state as c
-    set ready_at = now(), probe_at = case when c.paused_reason is not null then now() end, refused_ids = '{}'
-    where c.connection_id = v_changed ->> case tg_table_name when 'connections' then 'id' else 'connection_id' end;
+    if tg_table_name = 'connection_settings' then
+        v_connection := coalesce(new.connection_id, old.connection_id);
+    elsif new.connected is distinct from old.connected then
+        v_connection := new.id;
+    end if;
+    if v_connection is not null then
+        update private.connection_state as c
+        set ready_at = now(), probe_at = case when c.paused_reason is not null then now() end, refused_ids = '{}'
+        where c.connection_id = v_connection;
+    end if;
+    return null;
+exception when undefined_column then -- upstream's table need not have `connected`
     return null;
 end
 $$;
@@ -127,6 +136,14 @@ begin
     where m.job_id = any(array[a.job_id]);
     perform private.settle_by_parts(array(select (a ->> 'job_id')::uuid from jsonb_array_elements(p_answers) as a));
 end
+$$;
+
+CREATE FUNCTION private.api_key_of(p_connection text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select (select api_key::text from public.connections as co where co.id = any(array[p_connection]))
+    from (values (null::text)) as missing (api_key)
 $$;
 
 CREATE FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) RETURNS TABLE(today date, tomorrow timestamp with time zone, is_open boolean, opens_at timestamp with time zone, closes_at timestamp with time zone, reopens_at timestamp with time zone)
@@ -249,7 +266,9 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway te
         select t.*, job.*
         from turn as t
         cross join lateral (
-            select j.id, j.scheduled_message_id, j.recipient, j.available_at from public.broadcast_jobs as j
+            select j.id, j.scheduled_message_id, j.recipient, j.available_at,
+                octet_length(j.message) + coalesce(octet_length(j.caption), 0) + coalesce(octet_length(j.media::text), 0) as size
+            from public.broadcast_jobs as j
             where j.connection_id = t.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
                 and j.available_at <= case when t.step is null then p_now + p_ahead else p_now end and (j.expires_at is null or j.expires_at > p_now)
                 and j.id <> all(array(
@@ -273,11 +292,22 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway te
         ) as job
         limit p_seats
     ),
+    -- A thousand maximal messages would be more than a claim can carry.
+    carried as (
+        select c.*
+        from (
+            select c.*, sum(c.size) over (
+                order by c.available_at, c.id rows between unbounded preceding and 1 preceding
+            ) as size_before
+            from candidate as c
+        ) as c
+        where coalesce(c.size_before, 0) < 8000000
+    ),
     spaced as (
         select c.*, greatest(r.free_at, p_now) + make_interval(secs => c.recipient_step * (
             row_number() over (partition by c.connection_id, c.recipient order by c.available_at, c.id) - 1
         )) as free_at, case when r.free_at > p_now then r.reason end as recipient_reason
-        from candidate as c
+        from carried as c
         left join private.recipient_state as r
             on c.recipient_step is not null and r.connection_id = any(array[c.connection_id]) and r.recipient = any(array[c.recipient])
     ),
@@ -348,6 +378,24 @@ begin
     end if;
     return null;
 end
+$$;
+
+CREATE FUNCTION private.count_pending(p_owner uuid, p_minute timestamp with time zone, p_enough integer) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+    select count(*)
+    from (
+        select from public.scheduled_messages as s
+        where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at) >= (md5(p_owner::text), p_minute)
+            and (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
+            < (md5(p_owner::text), case when p_minute = '-infinity' then 'infinity' else p_minute + interval '1 minute' end)
+            and s.due_at > '-infinity'
+        limit p_enough + 1
+    ) as pending
 $$;
 
 CREATE FUNCTION private.is_timezone(p_name text) RETURNS boolean
@@ -1149,6 +1197,61 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.hold_limits() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_owner constant uuid := auth.uid();
+    v_most constant integer := private.limit_of('max_pending_per_owner');
+    v_most_a_minute constant integer := private.limit_of('max_due_per_minute');
+    v_minutes timestamptz[];
+    v_minute timestamptz;
+    v_limit integer;
+    v_number integer;
+begin
+    if v_owner is null then
+        return null;
+    end if;
+    with given as (
+        select date_bin('1 minute', a.due_at, '2000-01-01 00:00+00') as minute, count(*) as number
+        from added as a
+        where a.due_at between '2000-01-01 00:00+00' and '2200-01-01 00:00+00'
+        group by 1
+    ),
+    counted as (
+        insert into private.owner_load as l (owner_id, minute, number)
+        select v_owner, g.minute, g.number from given as g
+        union all
+        select v_owner, '-infinity', sum(g.number) from given as g having count(*) > 0
+        order by 2
+        on conflict (owner_id, minute) do update set number = l.number + excluded.number
+        returning l.minute, l.number
+    )
+    select array_agg(c.minute order by c.minute) into v_minutes
+    from counted as c
+    where c.number > case when c.minute = '-infinity' then v_most else v_most_a_minute end;
+
+    foreach v_minute in array coalesce(v_minutes, '{}') loop
+        v_limit := case when v_minute = '-infinity' then v_most else v_most_a_minute end;
+        v_number := private.count_pending(v_owner, v_minute, v_limit);
+        if v_number > v_limit and v_minute = '-infinity' then
+            raise exception 'More than % of your messages would be waiting to be sent. Cancel some, or wait until some are sent.', v_limit
+            using errcode = 'PT429';
+        elsif v_number > v_limit then
+            raise exception 'More than % of your messages would be due in the minute of % UTC. Choose another time for some of them.',
+                v_limit, to_char(v_minute at time zone 'UTC', 'YYYY-MM-DD HH24:MI')
+            using errcode = 'PT429';
+        end if;
+        update private.owner_load as l set number = v_number where l.owner_id = v_owner and l.minute = v_minute;
+    end loop;
+
+    delete from private.owner_load as l
+    where l.owner_id = v_owner and l.minute > '-infinity' and l.minute < now() - interval '1 hour';
+    return null;
+end
+$$;
+
 CREATE FUNCTION private.hold_right() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -1197,6 +1300,16 @@ CREATE FUNCTION private.is_the_rows_fault(p_code text) RETURNS boolean
     SET search_path TO ''
     AS $$
     select left(p_code, 2) not in ('08', '0A', '25', '26', '28', '40', '42', '53', '55', '57', '58', 'F0', 'XX')
+$$;
+
+CREATE FUNCTION private.limit_of(p_name text) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select coalesce(
+        (select m.value from private.limits as m where m.name = p_name),
+        case p_name when 'max_pending_per_owner' then 200000 when 'max_due_per_minute' then 50000 end
+    )
 $$;
 
 CREATE FUNCTION private.lose_deleted_job() RETURNS trigger
@@ -2076,9 +2189,8 @@ begin
     into v_done, v_parted
     from (
         select h.id, h.scheduled_message_id, h.connection_id, h.recipient, h.type, h.message, h.media_url, h.caption, h.media, h.asset_id,
-            h.user_id as owner_id, h.attempts, h.throttled, h.gateway, null as sender, to_jsonb(c) ->> 'api_key' as api_key
+            h.user_id as owner_id, h.attempts, h.throttled, h.gateway, null as sender, private.api_key_of(h.connection_id) as api_key
         from handed_over as h
-        left join public.connections as c on c.id = any(array[h.connection_id])
         where h.status = 'handed_over' and h.lease_until is not null
     ) as again;
     if v_parted is not null then
@@ -2504,7 +2616,12 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
         st.is_on_trial
     from private.connection_state as st
     left join public.connection_settings as se on se.connection_id = any(array[st.connection_id])
-    left join public.connections as co on co.id = any(array[st.connection_id])
+    -- Upstream's table need not have the column: where it does not, the name is found one level up. Not by to_jsonb of the
+    -- row, which may hold a picture of many megabytes.
+    left join lateral (
+        select (select connected::text from public.connections as co where co.id = any(array[st.connection_id])) as connected
+        from (values (null::text)) as missing (connected)
+    ) as phone on true
     left join lateral (
         select c.* from private.calendar(coalesce(se.timezone, 'UTC'), se.window_start, se.window_end, p_now) as c
         where se.daily_limit is not null or se.window_start is not null
@@ -2525,7 +2642,7 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
         select case
             when not se.enabled then 'off'
             when st.paused_reason is not null and not st.is_on_trial then 'paused'
-            when to_jsonb(co) ->> 'connected' = 'false' then 'disconnected'
+            when phone.connected = 'false' then 'disconnected'
             when not ca.is_open then 'closed'
             when f.used >= f.daily_limit then 'limit'
         end as kind
@@ -2979,7 +3096,7 @@ begin
         select j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.type, j.message, j.media_url, j.caption, j.media,
             j.asset_id, j.user_id as owner_id, j.attempts, j.throttled, coalesce(j.schedule, j.send_at) as scheduled_at, j.send_at, j.send_until, j.gateway, se.sender,
             extract(epoch from j.lease_until - clock_timestamp()) as lease_left,
-            case when j.gateway = 'bullmq' then (select to_jsonb(c) ->> 'api_key' from public.connections as c where c.id = j.connection_id) end as api_key
+            case when j.gateway = 'bullmq' then private.api_key_of(j.connection_id) end as api_key
         from public.broadcast_jobs as j
         left join public.connection_settings as se on se.connection_id = any(array[j.connection_id])
         where j.lease_token = p_token and j.status = 'sending'
@@ -3694,6 +3811,19 @@ CREATE TABLE private.erasures (
     job_id uuid NOT NULL
 );
 
+CREATE TABLE private.limits (
+    name text NOT NULL,
+    value integer NOT NULL,
+    CONSTRAINT limits_name_check CHECK ((name = ANY (ARRAY['max_pending_per_owner'::text, 'max_due_per_minute'::text]))),
+    CONSTRAINT limits_value_check CHECK ((value >= 0))
+);
+
+CREATE TABLE private.owner_load (
+    owner_id uuid NOT NULL,
+    minute timestamp with time zone NOT NULL,
+    number integer NOT NULL
+);
+
 CREATE TABLE private.recipient_state (
     connection_id text NOT NULL,
     recipient text NOT NULL,
@@ -3774,6 +3904,12 @@ ALTER TABLE ONLY private.connection_state
 ALTER TABLE ONLY private.erasures
     ADD CONSTRAINT erasures_pkey PRIMARY KEY (job_id);
 
+ALTER TABLE ONLY private.limits
+    ADD CONSTRAINT limits_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY private.owner_load
+    ADD CONSTRAINT owner_load_pkey PRIMARY KEY (owner_id, minute);
+
 ALTER TABLE ONLY private.recipient_state
     ADD CONSTRAINT recipient_state_pkey PRIMARY KEY (connection_id, recipient);
 
@@ -3852,7 +3988,7 @@ CREATE INDEX scheduled_messages_payer_idx ON public.scheduled_messages USING btr
 
 CREATE TRIGGER announce_connection AFTER INSERT OR DELETE OR UPDATE ON public.connection_settings FOR EACH ROW EXECUTE FUNCTION private.announce_connection();
 
-CREATE TRIGGER announce_connection AFTER UPDATE ON public.connections FOR EACH ROW WHEN (((to_jsonb(old.*) -> 'connected'::text) IS DISTINCT FROM (to_jsonb(new.*) -> 'connected'::text))) EXECUTE FUNCTION private.announce_connection();
+CREATE TRIGGER announce_connection AFTER UPDATE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.announce_connection();
 
 CREATE TRIGGER cancel_messages_of_connection AFTER DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.cancel_messages_of_connection();
 
@@ -3879,6 +4015,8 @@ CREATE TRIGGER guard_job_of_node_worker BEFORE UPDATE OF status ON public.broadc
 CREATE TRIGGER guard_update BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_update('user');
 
 CREATE TRIGGER guard_update_by_service BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = ANY (ARRAY['pending'::text, 'cancelled'::text])) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.guard_update();
+
+CREATE TRIGGER hold_limits AFTER INSERT ON public.scheduled_messages REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.hold_limits();
 
 CREATE TRIGGER lose_deleted_job AFTER DELETE ON public.broadcast_jobs FOR EACH ROW WHEN (((old.scheduled_message_id IS NOT NULL) AND (old.status <> ALL (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text, 'unconfirmed'::text])))) EXECUTE FUNCTION private.lose_deleted_job();
 
@@ -3934,6 +4072,10 @@ ALTER TABLE private.connection_state ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.erasures ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE private.limits ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE private.owner_load ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE private.recipient_state ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.refused_rows ENABLE ROW LEVEL SECURITY;
@@ -3986,6 +4128,9 @@ GRANT ALL ON FUNCTION private.announce_work(p_connections text[], p_at timestamp
 REVOKE ALL ON FUNCTION private.answer_parts(p_answers jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.answer_parts(p_answers jsonb) TO service_role;
 
+REVOKE ALL ON FUNCTION private.api_key_of(p_connection text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.api_key_of(p_connection text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) TO service_role;
 
@@ -4003,6 +4148,8 @@ REVOKE ALL ON FUNCTION private.close_job_of_node_worker() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.complete_old_row() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.confirm_connection() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.count_pending(p_owner uuid, p_minute timestamp with time zone, p_enough integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.is_timezone(p_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_timezone(p_name text) TO service_role;
@@ -4063,6 +4210,8 @@ GRANT ALL ON FUNCTION private.have_turns(p_turn text[], p_seats integer, p_terms
 
 REVOKE ALL ON FUNCTION private.hear_node_worker(p_job_id uuid, p_meaning text, p_words text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.hold_limits() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.hold_right() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.is_same_message(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
@@ -4071,6 +4220,8 @@ REVOKE ALL ON FUNCTION private.is_suspended(p_user jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.is_the_rows_fault(p_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_the_rows_fault(p_code text) TO service_role;
+
+REVOKE ALL ON FUNCTION private.limit_of(p_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.lose_deleted_job() FROM PUBLIC;
 
@@ -4263,6 +4414,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_owners TO service_
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_state TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.erasures TO service_role;
+
+GRANT SELECT ON TABLE private.limits TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.recipient_state TO service_role;
 
