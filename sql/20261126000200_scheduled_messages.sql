@@ -53,7 +53,7 @@ add column if not exists asset_id uuid,
 -- The author's, like the columns above.
 add column if not exists timezone text,
 add column if not exists recurrence_end_at timestamptz,
--- The daemon's. A series is its first row's id; `series_anchor` is the wall time that the series repeats.
+-- The daemon's. A series has an id that nobody can choose; `series_anchor` is the wall time that the series repeats.
 add column if not exists series_id uuid,
 add column if not exists series_anchor timestamp,
 add column if not exists occurrence_at timestamptz,

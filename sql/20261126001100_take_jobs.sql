@@ -234,7 +234,9 @@ as $$
             select m.id, c.put_off_until, c.recipient_reason from chosen as c
             -- Each by its key, whatever the statistics say of statuses.
             cross join lateral (
-                select w.id from public.scheduled_messages as w where w.id = c.scheduled_message_id and w.status = 'processing' limit 1
+                select w.id from public.scheduled_messages as w
+                where w.id = c.scheduled_message_id and w.broadcast_job_id = c.id and w.status = 'processing'
+                limit 1 for no key update skip locked
             ) as m
             where c.put_off_until is not null
         ) as c

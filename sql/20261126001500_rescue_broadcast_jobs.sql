@@ -142,7 +142,8 @@ begin
         set status = 'failed', updated_at = now(),
             error = 'Not sent in time. It waited for: ' || coalesce(s.waiting_reason, s.error, 'its turn on this connection') || '.'
         from too_late
-        join public.scheduled_messages as s on s.id = any(array[too_late.scheduled_message_id])
+        left join public.scheduled_messages as s
+            on s.id = any(array[too_late.scheduled_message_id]) and s.broadcast_job_id = too_late.id
         where m.job_id = any(array[too_late.id])
     )
     select jsonb_agg('expired'::text) into v_done from too_late;

@@ -16,7 +16,7 @@ as $$
             select jsonb_agg(to_jsonb(w) order by w.number desc) from (
                 select j.connection_id, coalesce(s.waiting_reason, s.error, 'its turn') as reason, count(*) as number, min(s.waiting_until) as until
                 from public.broadcast_jobs as j
-                join public.scheduled_messages as s on s.id = j.scheduled_message_id
+                join public.scheduled_messages as s on s.id = j.scheduled_message_id and s.broadcast_job_id = j.id
                 where j.status = 'queued' and j.scheduled_message_id is not null
                 group by 1, 2 order by 3 desc limit 50
             ) as w

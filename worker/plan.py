@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from hashlib import sha1
 from typing import Any
-from uuid import UUID
+from uuid import uuid4
 
 from worker import content, recipient, recurrence
 from worker.calls import Enqueue
@@ -17,7 +16,6 @@ from worker.links import Links
 from worker.times import parse_time
 from worker.wire import encoded
 
-NAMESPACE = UUID("6d2f5c0e-8a41-4f0b-9f6e-2b7f0c1f4d55")
 # They run beside us and fetch attachments from inside our network; WhatsApp's own servers fetch them for the Cloud API.
 FETCH_FROM_INSIDE = frozenset({"waha", "evolution", "wppconnect", "bullmq"})
 
@@ -52,7 +50,7 @@ def plan(row: Row, known: Row | None, settings: Settings, now: datetime) -> Enqu
     return Enqueue(
         id=row["id"],
         revision=row["revision"],
-        job_id=job_id(row),
+        job_id=new_job_id(),
         recipient=address,
         error=fault,
         timezone=step.timezone,
@@ -66,20 +64,14 @@ def plan(row: Row, known: Row | None, settings: Settings, now: datetime) -> Enqu
     )
 
 
+def new_job_id() -> str:
+    """One that nobody can guess and take first. A job is made once all the same, since its row is pending once."""
+    return str(uuid4())
+
+
 def failed(planned: Enqueue, error: str) -> Enqueue:
     """The same row, failing and taking its series no further."""
     return Enqueue(planned.id, planned.revision, planned.job_id, error=error)
-
-
-def job_id(row: Row) -> str:
-    """The same for whoever enqueues this revision of this row: a job cannot be made twice.
-
-    `created_at`: a row that was deleted and inserted again under its old id is another one.
-    """
-    name = f"{row['id']}|{row['created_at']}|{row['scheduled_at']}|{row['revision']}"
-    h = sha1(NAMESPACE.bytes + name.encode(), usedforsecurity=False).hexdigest()
-    # A UUIDv5 (RFC 9562 §5.5), spelled here because uuid.uuid5 takes ten times as long.
-    return f"{h[:8]}-{h[8:12]}-5{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:32]}"
 
 
 def check(row: Row, known: Row, settings: Settings) -> str:

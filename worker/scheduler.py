@@ -229,7 +229,7 @@ class Scheduler:
         except Exception:
             log.exception("a row cannot be planned", message=row["id"])
             error = "This message could not be understood. The operator's log says why."
-            return Enqueue(row["id"], row["revision"], plan.job_id(row), error=error)
+            return Enqueue(row["id"], row["revision"], plan.new_job_id(), error=error)
 
     @property
     def _ahead(self) -> float:

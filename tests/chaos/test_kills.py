@@ -22,7 +22,7 @@ LOST = "stopped before it could be recorded what became of messages; they become
 FORKED_OR_ENDED = """
     select s.id, count(n.id) as successors
     from scheduled_messages as s
-    left join scheduled_messages as n on n.series_id = s.id and n.id <> s.id
+    left join scheduled_messages as n on n.series_id = s.series_id and n.id <> s.id
     where s.scheduled_at <= now()
     group by s.id
     having count(n.id) <> 1 or bool_or(n.id <> s.next_id or n.status <> 'pending')

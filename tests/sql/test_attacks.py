@@ -105,7 +105,8 @@ def test_columns_of_the_daemon_are_forged_neither_on_insert_nor_on_update(db, te
     before = message(db, row)
 
     [inserted] = mine.http.post("/scheduled_messages", json=draft(mine.connection_id, **forged), headers=RETURN).json()
-    assert [inserted[name] for name in forged] == [0 if name == "revision" else None for name in forged]
+    assert all(inserted[name] != value for name, value in forged.items())
+    assert inserted["series_id"] is inserted["next_id"] is inserted["broadcast_job_id"] is None
     answer = mine.http.patch("/scheduled_messages", params={"id": f"eq.{row}"}, json=forged)
     assert answer.is_success if "waiting_until" in forged else answer.status_code == 403
     assert {**message(db, row), "updated_at": 0} == {**before, "updated_at": 0}
@@ -238,7 +239,7 @@ async def test_a_flood_of_big_rows_is_read_in_portions(db, tenants, parts):
     assert 400 < len(await daemon.store.get_pending()) < 600
     await daemon.scheduler.poll()
 
-    assert one(db, "select count(*) from scheduled_messages where status = 'failed'") == 600
+    assert one(db, "select count(*) from scheduled_messages where status in ('failed', 'processing')") == 600
 
 
 # An application may leave its broadcast tables open to its users, as the upstream one does.
