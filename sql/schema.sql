@@ -77,6 +77,66 @@ CREATE TYPE private.told_row AS (
 	parts jsonb
 );
 
+CREATE FUNCTION private.add_next(p_rows uuid[], p_next_ids uuid[], p_next_after timestamp with time zone[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $_$
+declare
+    v_own constant text[] := private.columns_that_travel();
+    v_made uuid[];
+begin
+    if v_own is null then
+        with made as (
+            insert into public.scheduled_messages (
+                id, scheduled_at, next_scheduled_at, connection_id, contact_id, message, type, media_url, caption, media,
+                asset_id, created_by, owner_id, is_recurring, recurrence_pattern, recurrence_end_at, timezone, series_id,
+                series_anchor, occurrence_at
+            )
+            select g.next_id, s.next_scheduled_at, g.next_after, s.connection_id, s.contact_id, s.message, s.type,
+                s.media_url, s.caption, s.media, s.asset_id, s.created_by, s.owner_id, true, s.recurrence_pattern,
+                s.recurrence_end_at, s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at
+            from unnest(p_rows, p_next_ids, p_next_after) as g (id, next_id, next_after)
+            join public.scheduled_messages as s on s.id = any(array[g.id])
+            on conflict (series_id, occurrence_at) where series_id is not null do nothing
+            returning id
+        )
+        select array_agg(m.id) into v_made from made as m;
+    else
+        execute format(
+            'with made as (
+                insert into public.scheduled_messages (
+                    id, scheduled_at, next_scheduled_at, connection_id, contact_id, message, type, media_url, caption,
+                    media, asset_id, created_by, owner_id, is_recurring, recurrence_pattern, recurrence_end_at, timezone,
+                    series_id, series_anchor, occurrence_at, %1$s
+                )
+                select g.next_id, s.next_scheduled_at, g.next_after, s.connection_id, s.contact_id, s.message, s.type,
+                    s.media_url, s.caption, s.media, s.asset_id, s.created_by, s.owner_id, true, s.recurrence_pattern,
+                    s.recurrence_end_at, s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at, %2$s
+                from unnest($1, $2, $3) as g (id, next_id, next_after)
+                join public.scheduled_messages as s on s.id = any(array[g.id])
+                on conflict (series_id, occurrence_at) where series_id is not null do nothing
+                returning id
+            )
+            select array_agg(m.id) from made as m',
+            (select string_agg(format('%I', c.name), ', ') from unnest(v_own) as c (name)),
+            (select string_agg(format('s.%I', c.name), ', ') from unnest(v_own) as c (name))
+        )
+        into v_made using p_rows, p_next_ids, p_next_after;
+    end if;
+
+    if coalesce(cardinality(v_made), 0) < cardinality(p_next_ids) then
+        update public.scheduled_messages as s
+        set next_id = (
+            select o.id from public.scheduled_messages as o
+            where o.series_id = s.series_id and o.occurrence_at = s.next_scheduled_at limit 1
+        )
+        where s.id = any(p_rows) and s.next_id = any(p_next_ids) and s.next_id <> all(coalesce(v_made, '{}'));
+    end if;
+end
+$_$;
+
 CREATE FUNCTION private.announce_connection() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -350,6 +410,39 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.columns_that_travel() RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    with own as materialized (
+        select a.attnum, a.attname::text as name, not a.attnotnull as is_nullable, a.atthasdef as has_default
+        from pg_catalog.pg_attribute as a
+        left join pg_catalog.pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum
+        where a.attrelid = 'public.scheduled_messages'::regclass and a.attnum > 0 and not a.attisdropped
+            and a.attname <> all(private.our_columns()) and a.attgenerated = '' and a.attidentity = ''
+            and coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '') !~ 'nextval\('
+    )
+    select array_agg(o.name order by o.attnum)
+    from own as o
+    where o.attnum not in (
+        select spared.attnum
+        from pg_catalog.pg_index as i
+        cross join lateral (
+            select k.attnum
+            from unnest(i.indkey::smallint[]) with ordinality as k (attnum, position)
+            join own on own.attnum = k.attnum
+            where own.has_default or own.is_nullable
+            order by own.has_default desc, k.position desc limit 1
+        ) as spared
+        where i.indrelid = 'public.scheduled_messages'::regclass and i.indisunique and 0 <> all(i.indkey::smallint[])
+            and not exists (
+                select 1 from pg_catalog.pg_attribute as a
+                where a.attrelid = i.indrelid and a.attnum = any(i.indkey::smallint[])
+                    and a.attname in ('id', 'scheduled_at', 'occurrence_at', 'created_at', 'due_at', 'broadcast_job_id', 'message_id')
+            )
+    )
+$$;
+
 CREATE FUNCTION private.complete_old_row() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -537,11 +630,24 @@ CREATE FUNCTION private.enqueue_rows(p_rows private.planned_row[]) RETURNS jsonb
     AS $_$
 declare
     v_done jsonb;
+    v_rows uuid[];
+    v_next_ids uuid[];
+    v_next_after timestamptz[];
 begin
     with won as materialized (
         select s.*, g.job_id, g.recipient, g.error as refusal, g.series_ends, g.timezone as zone, g.anchor, g.occurrence_at as occurrence,
             g.missed as missed_now, g.next_at, g.next_after, g.expires_at,
-            case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id
+            case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id,
+            -- A series has an id that nobody can choose. An occurrence that its author has moved to the instant of another one
+            -- begins a series of its own.
+            case
+                when g.anchor is null then s.series_id
+                when s.series_id is null or exists (
+                    select 1 from public.scheduled_messages as o
+                    where o.series_id = any(array[s.series_id]) and o.occurrence_at = any(array[g.occurrence_at]) and o.id <> s.id
+                ) then gen_random_uuid()
+                else s.series_id
+            end as series
         from unnest(p_rows) as g
         cross join lateral (select r.* from public.scheduled_messages as r where r.id = g.id limit 1 for update skip locked) as s
         where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= g.soon
@@ -556,13 +662,12 @@ begin
             id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id, type, message, media_url, caption, media,
             asset_id, user_id, schedule, status, total_contacts, available_at, expires_at, broadcast_name, isprivatemessage
         )
-        select w.job_id, w.id, case when w.is_recurring then coalesce(w.series_id, w.id) end, w.connection_id, w.recipient,
+        select w.job_id, w.id, case when w.is_recurring then w.series end, w.connection_id, w.recipient,
             array[w.recipient], w.contact_id, w.type, w.message, w.media_url, w.caption, w.media::text,
             w.asset_id, coalesce(w.owner_id, w.created_by), w.scheduled_at, 'queued', 1, greatest(now(), w.scheduled_at), w.expires_at,
             'scheduled message', true
         from won as w
         where w.refusal is null
-        on conflict (id) do nothing
     ),
     message as (
         insert into public.broadcast_messages (id, job_id, scheduled_message_id, contact, message, type, media_url, caption, status)
@@ -571,19 +676,6 @@ begin
             w.message, w.type, w.media_url, w.caption, 'waiting'
         from won as w
         where w.refusal is null
-        on conflict (id) do nothing
-    ),
-    successor as (
-        insert into public.scheduled_messages (
-            id, connection_id, contact_id, message, type, media_url, caption, media, asset_id, created_by, owner_id, is_recurring,
-            recurrence_pattern, recurrence_end_at, timezone, series_id, series_anchor, occurrence_at, scheduled_at, next_scheduled_at
-        )
-        select w.new_id, w.connection_id, w.contact_id, w.message, w.type, w.media_url, w.caption, w.media, w.asset_id, w.created_by,
-            w.owner_id, true, w.recurrence_pattern, w.recurrence_end_at, w.zone, coalesce(w.series_id, w.id), w.anchor, w.next_at, w.next_at,
-            w.next_after
-        from won as w
-        where w.new_id is not null
-        on conflict (series_id, occurrence_at) where series_id is not null do nothing
     ),
     -- An earlier occurrence that still waits would go out together with this one. Not a later one: this may be the retry of an
     -- old one; and not when this one fails: then the earlier is all there is.
@@ -592,10 +684,13 @@ begin
         set status = 'cancelled', completed_at = now(), updated_at = now()
         from (
             select e.id from public.broadcast_jobs as e
-            join won as w on e.series_id = any(array[w.series_id]) and e.id <> w.job_id
+            join won as w on e.series_id = any(array[w.series]) and e.id <> w.job_id
             join public.scheduled_messages as m on m.id = any(array[e.scheduled_message_id]) and m.occurrence_at < w.occurrence
-            where e.status = 'queued' and w.series_id is not null and w.refusal is null
-            for update of e skip locked
+            where e.status = 'queued' and w.series is not null and w.refusal is null
+                and m.broadcast_job_id = e.id
+                and (m.owner_id, m.created_by) is not distinct from (w.owner_id, w.created_by)
+            -- The row too: whoever holds it, deleting its connection, say, may be waiting for one of ours.
+            for update of e, m skip locked
         ) as earlier
         where j.id = any(array[earlier.id])
         returning j.id
@@ -613,7 +708,7 @@ begin
             error = coalesce(w.refusal, w.series_ends),
             broadcast_job_id = case when w.refusal is null then w.job_id end,
             timezone = coalesce(w.zone, s.timezone),
-            series_id = case when w.anchor is not null then coalesce(s.series_id, s.id) else s.series_id end,
+            series_id = w.series,
             series_anchor = w.anchor,
             occurrence_at = w.occurrence,
             scheduled_at = case when w.missed_now > 0 then w.occurrence else s.scheduled_at end,
@@ -625,9 +720,15 @@ begin
         where s.id = any(array[w.id])
         returning s.id, s.connection_id, s.status, s.scheduled_at
     )
-    select jsonb_agg(jsonb_build_array(c.id, case when c.status = 'processing' then c.connection_id end, greatest(now(), c.scheduled_at)))
-    into v_done
+    select jsonb_agg(jsonb_build_array(c.id, case when c.status = 'processing' then c.connection_id end, greatest(now(), c.scheduled_at))),
+        (select array_agg(w.id) from won as w where w.new_id is not null),
+        (select array_agg(w.new_id) from won as w where w.new_id is not null),
+        (select array_agg(w.next_after) from won as w where w.new_id is not null)
+    into v_done, v_rows, v_next_ids, v_next_after
     from changed as c;
+    if v_rows is not null then
+        perform private.add_next(v_rows, v_next_ids, v_next_after);
+    end if;
     return v_done;
 end
 $_$;
@@ -705,7 +806,8 @@ begin
         set status = 'failed', updated_at = now(),
             error = 'Not sent in time. It waited for: ' || coalesce(s.waiting_reason, s.error, 'its turn on this connection') || '.'
         from too_late
-        join public.scheduled_messages as s on s.id = any(array[too_late.scheduled_message_id])
+        left join public.scheduled_messages as s
+            on s.id = any(array[too_late.scheduled_message_id]) and s.broadcast_job_id = too_late.id
         where m.job_id = any(array[too_late.id])
     )
     select jsonb_agg('expired'::text) into v_done from too_late;
@@ -975,7 +1077,8 @@ begin
     end if;
     new.created_at := now();
     new.updated_at := now();
-    new.revision := 0;
+    -- Anywhere: what a daemon has planned for a row that was deleted does not fit one that somebody inserts under its id.
+    new.revision := floor(random() * 1000000000);
     new.missed := 0;
     new.sent_at := null;
     new.message_id := null;
@@ -1692,6 +1795,19 @@ CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p
     on conflict (connection_id, recipient) do update
     set free_at = greatest(r.free_at, excluded.free_at), reason = excluded.reason, job_id = null
 $_$;
+
+CREATE FUNCTION private.our_columns() RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select array[
+        'id', 'connection_id', 'contact_id', 'message', 'type', 'media_url', 'caption', 'media', 'asset_id', 'scheduled_at', 'status',
+        'created_at', 'created_by', 'owner_id', 'sent_at', 'message_id', 'error', 'is_recurring', 'recurrence_pattern',
+        'recurrence_end_at', 'next_scheduled_at', 'timezone', 'series_id', 'series_anchor', 'occurrence_at', 'missed', 'next_id',
+        'broadcast_job_id', 'due_at', 'waiting_reason', 'waiting_until', 'delivery_status', 'revision', 'updated_at',
+        'scheduled_in_queue' -- upstream's: whether its queue has the row
+    ]
+$$;
 
 CREATE TABLE public.connections (
     id text DEFAULT (gen_random_uuid())::text NOT NULL,
@@ -2699,7 +2815,9 @@ CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, 
             select m.id, c.put_off_until, c.recipient_reason from chosen as c
             -- Each by its key, whatever the statistics say of statuses.
             cross join lateral (
-                select w.id from public.scheduled_messages as w where w.id = c.scheduled_message_id and w.status = 'processing' limit 1
+                select w.id from public.scheduled_messages as w
+                where w.id = c.scheduled_message_id and w.broadcast_job_id = c.id and w.status = 'processing'
+                limit 1 for no key update skip locked
             ) as m
             where c.put_off_until is not null
         ) as c
@@ -3494,7 +3612,7 @@ CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) 
             select jsonb_agg(to_jsonb(w) order by w.number desc) from (
                 select j.connection_id, coalesce(s.waiting_reason, s.error, 'its turn') as reason, count(*) as number, min(s.waiting_until) as until
                 from public.broadcast_jobs as j
-                join public.scheduled_messages as s on s.id = j.scheduled_message_id
+                join public.scheduled_messages as s on s.id = j.scheduled_message_id and s.broadcast_job_id = j.id
                 where j.status = 'queued' and j.scheduled_message_id is not null
                 group by 1, 2 order by 3 desc limit 50
             ) as w
@@ -4120,6 +4238,9 @@ GRANT USAGE ON SCHEMA public TO anon;
 GRANT USAGE ON SCHEMA public TO authenticated;
 GRANT USAGE ON SCHEMA public TO service_role;
 
+REVOKE ALL ON FUNCTION private.add_next(p_rows uuid[], p_next_ids uuid[], p_next_after timestamp with time zone[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.add_next(p_rows uuid[], p_next_ids uuid[], p_next_after timestamp with time zone[]) TO service_role;
+
 REVOKE ALL ON FUNCTION private.announce_connection() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.announce_work(p_connections text[], p_at timestamp with time zone[]) FROM PUBLIC;
@@ -4144,6 +4265,9 @@ REVOKE ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gat
 GRANT ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) TO service_role;
 
 REVOKE ALL ON FUNCTION private.close_job_of_node_worker() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.columns_that_travel() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.columns_that_travel() TO service_role;
 
 REVOKE ALL ON FUNCTION private.complete_old_row() FROM PUBLIC;
 
@@ -4255,6 +4379,9 @@ GRANT ALL ON FUNCTION private.note_or_leave(p_done jsonb) TO service_role;
 
 REVOKE ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.our_columns() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.our_columns() TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connections TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connections TO service_role;
