@@ -279,6 +279,10 @@ begin
             new.status := old.status;
         end if;
     end if;
+    -- The upstream application's dialog writes a text into both columns and edits only one of them.
+    if new.message is distinct from old.message and new.caption = old.caption and old.caption = old.message then
+        new.caption := nullif(new.message, '');
+    end if;
     if new.status = 'pending' then
         perform private.erase_jobs(array[old.broadcast_job_id]);
         new.broadcast_job_id := null;

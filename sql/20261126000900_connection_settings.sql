@@ -26,6 +26,7 @@ create table if not exists public.connection_settings (
     country_code text check (country_code ~ '^[A-Z]{2}$'),
     -- At most so many in any so many seconds, evenly spaced; 1 message makes it a minimum interval. After a pause `burst` of
     -- them go at once. Those come out of the same allowance, so what follows is spaced as `messages - burst + 1` would be.
+    -- Null: for `bullmq` 48 in 60 s, 5 of them at once, which is what its worker takes; for the others no limit.
     messages integer check (messages between 1 and 100000),
     period_seconds double precision check (period_seconds between 0.1 and 86400),
     burst integer not null default 1,

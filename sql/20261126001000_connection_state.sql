@@ -195,12 +195,12 @@ as $$
         end,
         coalesce(block.kind = 'limit' and se.at_daily_limit = 'fail', false), day.today, f.used, f.daily_limit,
         least(case when se.daily_limit is not null then ca.tomorrow end, case when se.window_start is not null then ca.closes_at end),
-        st.arrival_at, f.step, coalesce(se.burst - 1, 0) * f.step, coalesce(se.jitter_seconds, 0), se.period_seconds * 0.02,
+        st.arrival_at, f.step, coalesce(rate.burst - 1, 0) * f.step, coalesce(se.jitter_seconds, 0), rate.period_seconds * 0.02,
         coalesce(
             nullif(coalesce(se.recipient_interval_seconds, case when f.gateway = 'cloud' then 6 end), 0) * 1.03,
             case when st.recipients_until > p_now then 0 end
         ),
-        'its turn: ' || coalesce('at most ' || se.messages || ' in ' || se.period_seconds || ' s', 'the gateway has asked to slow down'),
+        'its turn: ' || coalesce('at most ' || rate.messages || ' in ' || rate.period_seconds || ' s', 'the gateway has asked to slow down'),
         st.is_on_trial
     from private.connection_state as st
     left join public.connection_settings as se on se.connection_id = any(array[st.connection_id])
@@ -216,12 +216,22 @@ as $$
         offset 0
     ) as ca on true
     cross join lateral (select (p_now at time zone coalesce(se.timezone, 'UTC'))::date as today) as day
+    -- The Node worker sends five messages at a time and rests 6 s after each. More than it takes would lie in its queue, where
+    -- nobody can take it back; so where nothing else is set it is handed over no faster.
+    cross join lateral (
+        select
+            coalesce(se.messages, case when usual.is_it then 48 end) as messages,
+            coalesce(se.period_seconds, case when usual.is_it then 60 end) as period_seconds,
+            case when usual.is_it then 5 else se.burst end as burst
+        from (select coalesce(se.gateway, p_gateway) = 'bullmq' and se.messages is null as is_it) as usual
+        offset 0
+    ) as rate
     cross join lateral (
         select coalesce(se.gateway, p_gateway) as gateway,
             case when st.day = day.today then st.sent_today else 0 end as used,
             case when se.daily_limit is not null then private.daily_limit(se, day.today) end as daily_limit,
             greatest(
-                se.period_seconds / (se.messages - se.burst + 1) * 1.03,
+                rate.period_seconds / (rate.messages - rate.burst + 1) * 1.03,
                 case when st.throttled_until is not null then private.slowdown(st.throttle_seconds, st.throttled_until, p_now) end
             ) as step
         offset 0
@@ -245,6 +255,9 @@ $$;
 --     given for a third of a second after it, and the connection is looked at again as long before the next slot: the rate of
 --     a fast one depends neither on polling nor on how far away the database is.
 --   * No slot lies beyond `closes_at`: what counts today goes out today.
+--   * What the Node worker was given and has not finished takes up room: ten at least, or as many as go in fourteen
+--     seconds; where there is none the connection is looked at again after five seconds. What it was given ten minutes ago does
+--     not count, because it may have died with it.
 create or replace function private.pace(p_connections text[], p_now timestamptz, p_gateway text, p_lead double precision)
 returns table (
     connection_id text, gateway text, blocked_reason text, blocked_until timestamptz, fails boolean, turn_reason text, today date, used integer,
@@ -261,6 +274,7 @@ as $$
         least(
             s.daily_limit - s.used,
             case when s.is_on_trial then 1 end,
+            room.free,
             case
                 when s.step is null then null
                 when h.earliest >= h.horizon then 0
@@ -269,6 +283,7 @@ as $$
         )::integer,
         case
             when greatest(h.earliest, h.first_at - make_interval(secs => s.slack)) >= s.closes_at then s.closes_at
+            when room.free = 0 then p_now + interval '5 seconds'
             else h.first_at - make_interval(secs => s.slack + p_lead + 0.15)
         end,
         s.is_on_trial
@@ -278,6 +293,13 @@ as $$
             p_now + make_interval(secs => greatest(0, p_lead - s.tolerance)) as earliest,
             greatest(s.arrival_at, p_now + make_interval(secs => greatest(0, p_lead - s.tolerance))) as first_at
     ) as h
+    left join lateral (
+        select greatest(0, greatest(10, ceil(14 / s.step)) - count(*)) as free
+        from public.broadcast_jobs as j
+        where j.connection_id = s.connection_id and j.status in ('handed_over', 'active')
+            and j.scheduled_message_id is not null and j.send_at > p_now - interval '10 minutes'
+        having s.gateway = 'bullmq'
+    ) as room on true
 $$;
 
 -- What the answers to messages say of their connections, one call for a batch of them; what went out says something only

@@ -171,7 +171,14 @@ begin
             and (g.phone is null or exists (
                 select 1 from public.contacts as c
                 where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
-                    and c.owner_id in (s.owner_id, s.created_by) and c.phone_number = g.phone and c.is_blocked is not true
+                    and c.phone_number = g.phone and c.is_blocked is not true
+                    -- As look_up_recipients finds it.
+                    and (c.owner_id in (s.owner_id, s.created_by) or (
+                        s.owner_id is null and s.created_by is null and exists (
+                            select 1 from public.connections as k
+                            where k.id = s.connection_id and to_jsonb(k) ->> 'user_id' = c.owner_id::text
+                        )
+                    ))
             ))
     ),
     job as (

@@ -1,6 +1,7 @@
 -- What a Node worker tells of the jobs that were handed over to it, and what that means. It writes the two tables from
 -- outside, as the service key or as `anon`; the daemon need not be there. Every attempt is a job of its own, because BullMQ
--- never runs an id again that it knows, and because the worker's last words on one attempt come after its first.
+-- never runs an id again that it knows, and because the worker's last words on one attempt come after its first
+-- (docs/adr/0015-no-job-of-the-node-worker-begins-twice.md).
 -- Locks: `create trigger` takes `share row exclusive` for an instant.
 set local lock_timeout = '1s';
 
@@ -150,11 +151,12 @@ declare
     v_job public.broadcast_jobs;
     v_error text := coalesce(nullif(p_words, ''), 'it gave no reason');
     v_doubt constant boolean := p_meaning = 'unconfirmed';
+    v_goes_on boolean := false;
 begin
     select * into v_job from public.broadcast_jobs as j where j.id = p_job_id for update;
     if p_meaning in ('retry', 'stopped') and v_job.status <> 'unconfirmed' then
         if p_meaning = 'stopped' or v_job.attempts < coalesce(v_job.retry_attempts, 3) then
-            perform private.send_again(v_job, p_meaning, v_error); -- before the job ends: its message then tells the row nothing
+            v_goes_on := private.send_again(v_job, p_meaning, v_error); -- before the job ends: its message then tells the row nothing
         else
             v_error := v_error || format(' (given up after %s %s)', v_job.attempts, case v_job.attempts when 1 then 'try' else 'tries' end);
         end if;
@@ -171,6 +173,9 @@ begin
         when p_words = '' or p_words is null then 'It may have been sent: the broadcast worker ended its job without a word on it.'
         else 'It may have been sent: the broadcast worker says: ' || p_words
     end);
+    if v_goes_on then
+        perform private.erase_jobs(array[p_job_id]); -- the row knows only its last one, when it is deleted
+    end if;
 end
 $$;
 revoke all on function private.hear_node_worker(uuid, text, text) from public;

@@ -1,4 +1,5 @@
--- The next end of a lease or of a waiting job's usefulness, or when what the database refused is tried again; null where there
+-- The next end of a lease or of a waiting job's usefulness, when a job may leave a Node worker's queue, or when
+-- what the database refused is tried again; null where there
 -- is none.
 create or replace function private.next_expiry()
 returns timestamptz
@@ -28,6 +29,11 @@ as $$
             order by j.expires_at limit 1
         ),
         (select min(r.again_at) from private.refused_rows as r where r.step in ('record', 'settle', 'rescue')),
+        (
+            select w.lease_until from public.broadcast_jobs as w
+            where w.gateway = 'bullmq' and w.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and w.lease_until is not null
+            order by w.lease_until limit 1
+        ),
         (
             select min(now()) from private.erasures as e
             where coalesce((select j.status from public.broadcast_jobs as j where j.id = e.job_id limit 1), '')

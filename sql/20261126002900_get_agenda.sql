@@ -86,10 +86,14 @@ as $$
     ) order by given.position)
     from unnest(p_ids) with ordinality as given (id, position)
     join public.scheduled_messages as s on s.id = any(array[given.id])
+    left join public.connections as k on k.id = any(array[s.connection_id])
     left join public.contacts as c
         on c.id = any(array[case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end])
-        and c.owner_id in (s.owner_id, s.created_by)
-    left join public.connections as k on k.id = any(array[s.connection_id])
+        -- A row of nobody's, as the upstream application's REST service may write it, is its connection's owner's.
+        and (
+            c.owner_id in (s.owner_id, s.created_by)
+            or (s.owner_id is null and s.created_by is null and c.owner_id::text = to_jsonb(k) ->> 'user_id')
+        )
     left join public.connection_settings as se on se.connection_id = any(array[s.connection_id])
     where c.id is not null or k.id is null or se.connection_id is not null
 $$;

@@ -1,5 +1,5 @@
 -- Settles by hand what is unconfirmed, and what a Node worker was given and never told of. `resend` makes it pending again, at
--- a new revision, hence with a new job: a worker that still has the old one would send it too, so look into its queue first.
+-- a new revision, hence with a new job; the old one cannot begin any more (guard_job_of_node_worker).
 -- Returns what is known of the attempt; no row when there is nothing to settle.
 create or replace function public.resolve_scheduled_message(p_id uuid, p_outcome text)
 returns table (id uuid, connection_id text, gateway text, attempts integer, send_at timestamptz, lease_until timestamptz, error text)

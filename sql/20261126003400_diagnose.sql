@@ -89,6 +89,14 @@ begin
     from private.connection_state as st
     where st.paused_reason is not null
     having count(*) > 0;
+
+    return query
+    select 'warning', count(*) || ' message(s) are in_queue: the upstream application has taken them for a queue of its own',
+        'Where its scheduling workers are stopped nobody sends them. Make those without a broadcast_job_id pending again, as '
+        || 'step 4 of docs/upgrading.md does it; its main server takes what is due at each of its starts.'
+    from public.scheduled_messages as s
+    where s.status = 'in_queue'
+    having count(*) > 0;
 end
 $$;
 revoke all on function public.diagnose() from public, anon, authenticated;

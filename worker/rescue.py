@@ -1,6 +1,7 @@
 """Puts right what a dead daemon left behind, as soon as its lease has ended."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -9,7 +10,8 @@ import structlog
 
 from worker.calls import Agenda, Row, instant_or_none
 from worker.config import Settings
-from worker.errors import WorkerError
+from worker.errors import ConfigError, WorkerError
+from worker.gateway.base import Queue
 from worker.gateway.routing import Gateways
 from worker.log import say_refused
 from worker.metrics import Metrics
@@ -77,6 +79,13 @@ class Rescue:
         say_refused("a rescue", found["refused"] or [])
         self._expect(instant_or_none(found["next_expiry_at"]))
         await self._hand_over_again(found["hand_overs"] or [])
+        await self._withdraw(await self.store.take_withdrawn())
+
+    async def _withdraw(self, jobs: list[str]) -> None:
+        """Out of the Node worker's queue with what is over. What stays there the database does not let begin."""
+        with contextlib.suppress(ConfigError):
+            if jobs and isinstance(gateway := self.gateways.of("bullmq"), Queue):
+                log.info("taken out of the broadcast worker's queue", count=await gateway.withdraw(jobs), of=len(jobs))
 
     async def _hand_over_again(self, rows: list[Row]) -> None:
         """Nothing is written down of it: what is not in Redis now comes round again."""

@@ -59,6 +59,10 @@ class Status:
         if abs(self.skew.total_seconds()) > 1:
             ahead = "ahead of" if self.skew.total_seconds() > 0 else "behind"
             console.print(f"this machine's clock is {spell(abs(self.skew))} {ahead} the database's (harmless)")
+        if in_queue := counts.get("in_queue"):
+            console.print(
+                f"taken by the application's own scheduler (in_queue), not ours to send: {in_queue}; see `doctor`"
+            )
         if self.row["stale_hand_overs"]:
             console.print(f"handed over and not finished in time: {self.row['stale_hand_overs']}")
         for title, names, rows in self._lists():

@@ -125,6 +125,10 @@ class Store:
         """
         return (await self._api.row("rescue_broadcast_jobs", {"p_handover_seconds": handover_seconds}))[0]
 
+    async def take_withdrawn(self) -> list[str]:
+        """Ids of jobs that the Node worker still has in its queue and need not do any more; each is told once."""
+        return await self._api.strings("take_withdrawn_jobs", {})
+
     async def take_probes(self, seats: int) -> tuple[list[Row], datetime | None]:
         """Up to `seats` paused connections that it is our turn to look at, and when to ask again (None: unknown)."""
         row, _ = await self._api.row("take_probes", {"p_seats": seats})

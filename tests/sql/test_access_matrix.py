@@ -199,6 +199,7 @@ FUNCTIONS = """
     rescue_broadcast_jobs                 -      -      -      x
     resolve_scheduled_message             -      -      -      x
     take_probes                           -      -      -      x
+    take_withdrawn_jobs                   -      -      -      x
     finish_probes                         -      -      -      x
     get_status                            -      -      -      x
     diagnose                              -      -      -      x

@@ -222,6 +222,7 @@ def calls(db: Database) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "record_outcomes", record | others | {"p_ages": [0.0] * len(sending)}
     yield "rescue_broadcast_jobs", {}
     yield "take_probes", {}
+    yield "take_withdrawn_jobs", {}
     yield (
         "record_deliveries",
         {"p_job_ids": sending, "p_message_ids": sending, "p_statuses": ["read"] * BATCH, "p_errors": [None] * BATCH},

@@ -1,7 +1,7 @@
 """What the dispatcher needs of a gateway, and what the gateways need of the settings and of each other."""
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from worker.models import Health, Message, Outcome
 
@@ -20,6 +20,14 @@ class Gateway(Protocol):
 
     async def aclose(self) -> None:
         """Give the connections back."""
+
+
+@runtime_checkable
+class Queue(Protocol):
+    """A gateway that hands jobs to somebody else's queue, where they may become needless."""
+
+    async def withdraw(self, job_ids: list[str]) -> int:
+        """Take these out, but for those that are being run. How many are out of it for certain."""
 
 
 class Settings(Protocol):

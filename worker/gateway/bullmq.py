@@ -4,6 +4,7 @@ Adding the same job id again is harmless while the job waits, runs or is kept: w
 """
 
 import asyncio
+import contextlib
 from typing import Any
 
 from bullmq import Queue
@@ -27,6 +28,7 @@ KEPT = {"age": 2 * 86_400}  # seconds
 NO_TEMPLATES = Rejected("The Node worker has no templates: write a text")
 ONE_ATTACHMENT = Rejected("The Node worker sends one attachment with a message")
 
+PHONE_NUMBER = "{{phone_number}}"
 CREDENTIALS = (AuthenticationError, AuthorizationError, NoPermissionError)
 
 
@@ -85,6 +87,15 @@ class BullMQ:
         lossy = "" if policy == "noeviction" else f"; maxmemory-policy {policy} may drop jobs, set noeviction"
         return Health(True, f"Redis answers{lossy}")
 
+    async def withdraw(self, job_ids: list[str]) -> int:
+        """Takes jobs out of the queue, but for those that a worker is at. How many are out of it for certain."""
+        gone = 0
+        with contextlib.suppress(RedisError, OSError):
+            async with asyncio.timeout(self.timeout):
+                for job_id in job_ids:
+                    gone += bool(await self.queue.remove(job_id))
+        return gone
+
     async def aclose(self) -> None:
         await self.redis.aclose()
 
@@ -99,14 +110,15 @@ def stopped(fault: Exception) -> Stopped:
 def data(message: Message) -> dict[str, Any]:
     """What the worker reads: any type but `media` is a text to it, and of the file it reads `mediaUrl`."""
     media, attached = message.media, message.kind != "text"
+    text, to = verbatim(message.text, contact(message.recipient))
     return {
-        "contacts": [contact(message.recipient)],
-        "message": message.text,
+        "contacts": [to],
+        "message": text,
         "connectionId": message.connection_id,
         "apiKey": message.api_key,
         "type": "media" if attached else "text",
         "mediaUrl": media.url if media else None,
-        "caption": message.text if attached else None,
+        "caption": text if attached else None,
         "media": [described(media)] if media and media.url else None,
         "dbJobId": message.job_id,
         "deduplicationId": f"scheduled_{message.scheduled_message_id}",
@@ -124,6 +136,18 @@ def described(media: Media) -> dict[str, str | None]:
 def contact(recipient: str) -> str:
     """Digits, by which the worker finds the recipient's row; a group or hidden id stays whole."""
     return person(recipient) or recipient
+
+
+def verbatim(text: str, number: str) -> tuple[str, str | dict[str, str]]:
+    """The text and the contact with which the worker sends the text as it was written.
+
+    It replaces {{name}} by what the contact has of that name, once, and leaves the others (`replaceTemplateVars` of
+    edivianika/wa-nexus, Server/src/broadcast/broadcastWorker.js). Of a bare number it makes a contact with a
+    phone_number, so that placeholder alone would be filled; now it is filled with itself.
+    """
+    if PHONE_NUMBER not in text:
+        return text, number
+    return text.replace(PHONE_NUMBER, "{{as_written}}"), {"phone_number": number, "as_written": PHONE_NUMBER}
 
 
 def options(message: Message) -> dict[str, Any]:

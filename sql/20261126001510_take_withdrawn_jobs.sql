@@ -1,0 +1,24 @@
+-- Jobs that a Node worker was given and that are over without it: the operator has settled them, their row was cancelled or
+-- deleted. Each is told once, so that a daemon takes it out of the queue; where that fails the worker finds it over
+-- (guard_job_of_node_worker).
+create or replace function public.take_withdrawn_jobs()
+returns setof uuid
+language sql
+volatile
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+    update public.broadcast_jobs as j
+    set lease_until = null
+    from (
+        select w.id from public.broadcast_jobs as w
+        where w.gateway = 'bullmq' and w.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and w.lease_until is not null
+            and w.lease_until <= now()
+        order by w.lease_until limit 1000 for update skip locked
+    ) as over
+    where j.id = any(array[over.id])
+    returning j.id
+$$;
+revoke all on function public.take_withdrawn_jobs() from public, anon, authenticated;
+grant execute on function public.take_withdrawn_jobs() to service_role;
