@@ -654,7 +654,14 @@ begin
             and (g.phone is null or exists (
                 select 1 from public.contacts as c
                 where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
-                    and c.owner_id in (s.owner_id, s.created_by) and c.phone_number = g.phone and c.is_blocked is not true
+                    and c.phone_number = g.phone and c.is_blocked is not true
+                    -- As look_up_recipients finds it.
+                    and (c.owner_id in (s.owner_id, s.created_by) or (
+                        s.owner_id is null and s.created_by is null and exists (
+                            select 1 from public.connections as k
+                            where k.id = s.connection_id and to_jsonb(k) ->> 'user_id' = c.owner_id::text
+                        )
+                    ))
             ))
     ),
     job as (
@@ -1148,6 +1155,10 @@ begin
             new.status := old.status;
         end if;
     end if;
+    -- The upstream application's dialog writes a text into both columns and edits only one of them.
+    if new.message is distinct from old.message and new.caption = old.caption and old.caption = old.message then
+        new.caption := nullif(new.message, '');
+    end if;
     if new.status = 'pending' then
         perform private.erase_jobs(array[old.broadcast_job_id]);
         new.broadcast_job_id := null;
@@ -1276,11 +1287,12 @@ declare
     v_job public.broadcast_jobs;
     v_error text := coalesce(nullif(p_words, ''), 'it gave no reason');
     v_doubt constant boolean := p_meaning = 'unconfirmed';
+    v_goes_on boolean := false;
 begin
     select * into v_job from public.broadcast_jobs as j where j.id = p_job_id for update;
     if p_meaning in ('retry', 'stopped') and v_job.status <> 'unconfirmed' then
         if p_meaning = 'stopped' or v_job.attempts < coalesce(v_job.retry_attempts, 3) then
-            perform private.send_again(v_job, p_meaning, v_error); -- before the job ends: its message then tells the row nothing
+            v_goes_on := private.send_again(v_job, p_meaning, v_error); -- before the job ends: its message then tells the row nothing
         else
             v_error := v_error || format(' (given up after %s %s)', v_job.attempts, case v_job.attempts when 1 then 'try' else 'tries' end);
         end if;
@@ -1297,6 +1309,9 @@ begin
         when p_words = '' or p_words is null then 'It may have been sent: the broadcast worker ended its job without a word on it.'
         else 'It may have been sent: the broadcast worker says: ' || p_words
     end);
+    if v_goes_on then
+        perform private.erase_jobs(array[p_job_id]); -- the row knows only its last one, when it is deleted
+    end if;
 end
 $$;
 
@@ -1403,6 +1418,17 @@ CREATE FUNCTION private.is_the_rows_fault(p_code text) RETURNS boolean
     SET search_path TO ''
     AS $$
     select left(p_code, 2) not in ('08', '0A', '25', '26', '28', '40', '42', '53', '55', '57', '58', 'F0', 'XX')
+$$;
+
+CREATE FUNCTION private.keep_out_of_queue() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    new.status := old.status;
+    new.message_id := old.message_id;
+    return new;
+end
 $$;
 
 CREATE FUNCTION private.limit_of(p_name text) RETURNS integer
@@ -1627,6 +1653,11 @@ CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
         ),
         (select min(r.again_at) from private.refused_rows as r where r.step in ('record', 'settle', 'rescue')),
         (
+            select w.lease_until from public.broadcast_jobs as w
+            where w.gateway = 'bullmq' and w.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and w.lease_until is not null
+            order by w.lease_until limit 1
+        ),
+        (
             select min(now()) from private.erasures as e
             where coalesce((select j.status from public.broadcast_jobs as j where j.id = e.job_id limit 1), '')
                 not in ('queued', 'sending', 'handed_over', 'active')
@@ -1839,6 +1870,7 @@ CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zon
         least(
             s.daily_limit - s.used,
             case when s.is_on_trial then 1 end,
+            room.free,
             case
                 when s.step is null then null
                 when h.earliest >= h.horizon then 0
@@ -1847,6 +1879,7 @@ CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zon
         )::integer,
         case
             when greatest(h.earliest, h.first_at - make_interval(secs => s.slack)) >= s.closes_at then s.closes_at
+            when room.free = 0 then p_now + interval '5 seconds'
             else h.first_at - make_interval(secs => s.slack + p_lead + 0.15)
         end,
         s.is_on_trial
@@ -1856,6 +1889,13 @@ CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zon
             p_now + make_interval(secs => greatest(0, p_lead - s.tolerance)) as earliest,
             greatest(s.arrival_at, p_now + make_interval(secs => greatest(0, p_lead - s.tolerance))) as first_at
     ) as h
+    left join lateral (
+        select greatest(0, greatest(10, ceil(14 / s.step)) - count(*)) as free
+        from public.broadcast_jobs as j
+        where j.connection_id = s.connection_id and j.status in ('handed_over', 'active')
+            and j.scheduled_message_id is not null and j.send_at > p_now - interval '10 minutes'
+        having s.gateway = 'bullmq'
+    ) as room on true
 $$;
 
 CREATE FUNCTION private.probe_delay(p_failed integer) RETURNS interval
@@ -2723,12 +2763,12 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
         end,
         coalesce(block.kind = 'limit' and se.at_daily_limit = 'fail', false), day.today, f.used, f.daily_limit,
         least(case when se.daily_limit is not null then ca.tomorrow end, case when se.window_start is not null then ca.closes_at end),
-        st.arrival_at, f.step, coalesce(se.burst - 1, 0) * f.step, coalesce(se.jitter_seconds, 0), se.period_seconds * 0.02,
+        st.arrival_at, f.step, coalesce(rate.burst - 1, 0) * f.step, coalesce(se.jitter_seconds, 0), rate.period_seconds * 0.02,
         coalesce(
             nullif(coalesce(se.recipient_interval_seconds, case when f.gateway = 'cloud' then 6 end), 0) * 1.03,
             case when st.recipients_until > p_now then 0 end
         ),
-        'its turn: ' || coalesce('at most ' || se.messages || ' in ' || se.period_seconds || ' s', 'the gateway has asked to slow down'),
+        'its turn: ' || coalesce('at most ' || rate.messages || ' in ' || rate.period_seconds || ' s', 'the gateway has asked to slow down'),
         st.is_on_trial
     from private.connection_state as st
     left join public.connection_settings as se on se.connection_id = any(array[st.connection_id])
@@ -2744,12 +2784,22 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
         offset 0
     ) as ca on true
     cross join lateral (select (p_now at time zone coalesce(se.timezone, 'UTC'))::date as today) as day
+    -- The Node worker sends five messages at a time and rests 6 s after each. More than it takes would lie in its queue, where
+    -- nobody can take it back; so where nothing else is set it is handed over no faster.
+    cross join lateral (
+        select
+            coalesce(se.messages, case when usual.is_it then 48 end) as messages,
+            coalesce(se.period_seconds, case when usual.is_it then 60 end) as period_seconds,
+            case when usual.is_it then 5 else se.burst end as burst
+        from (select coalesce(se.gateway, p_gateway) = 'bullmq' and se.messages is null as is_it) as usual
+        offset 0
+    ) as rate
     cross join lateral (
         select coalesce(se.gateway, p_gateway) as gateway,
             case when st.day = day.today then st.sent_today else 0 end as used,
             case when se.daily_limit is not null then private.daily_limit(se, day.today) end as daily_limit,
             greatest(
-                se.period_seconds / (se.messages - se.burst + 1) * 1.03,
+                rate.period_seconds / (rate.messages - rate.burst + 1) * 1.03,
                 case when st.throttled_until is not null then private.slowdown(st.throttle_seconds, st.throttled_until, p_now) end
             ) as step
         offset 0
@@ -3311,6 +3361,14 @@ begin
     from private.connection_state as st
     where st.paused_reason is not null
     having count(*) > 0;
+
+    return query
+    select 'warning', count(*) || ' message(s) are in_queue: the upstream application has taken them for a queue of its own',
+        'Where its scheduling workers are stopped nobody sends them. Make those without a broadcast_job_id pending again, as '
+        || 'step 4 of docs/upgrading.md does it; its main server takes what is due at each of its starts.'
+    from public.scheduled_messages as s
+    where s.status = 'in_queue'
+    having count(*) > 0;
 end
 $$;
 
@@ -3694,10 +3752,14 @@ CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(db_now tim
     ) order by given.position)
     from unnest(p_ids) with ordinality as given (id, position)
     join public.scheduled_messages as s on s.id = any(array[given.id])
+    left join public.connections as k on k.id = any(array[s.connection_id])
     left join public.contacts as c
         on c.id = any(array[case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end])
-        and c.owner_id in (s.owner_id, s.created_by)
-    left join public.connections as k on k.id = any(array[s.connection_id])
+        -- A row of nobody's, as the upstream application's REST service may write it, is its connection's owner's.
+        and (
+            c.owner_id in (s.owner_id, s.created_by)
+            or (s.owner_id is null and s.created_by is null and c.owner_id::text = to_jsonb(k) ->> 'user_id')
+        )
     left join public.connection_settings as se on se.connection_id = any(array[s.connection_id])
     where c.id is not null or k.id is null or se.connection_id is not null
 $_$;
@@ -3892,6 +3954,24 @@ CREATE FUNCTION public.take_probes(p_seats integer DEFAULT 100) RETURNS TABLE(db
         (select json_agg(taken) from taken)
 $$;
 
+CREATE FUNCTION public.take_withdrawn_jobs() RETURNS SETOF uuid
+    LANGUAGE sql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+    update public.broadcast_jobs as j
+    set lease_until = null
+    from (
+        select w.id from public.broadcast_jobs as w
+        where w.gateway = 'bullmq' and w.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and w.lease_until is not null
+            and w.lease_until <= now()
+        order by w.lease_until limit 1000 for update skip locked
+    ) as over
+    where j.id = any(array[over.id])
+    returning j.id
+$$;
+
 CREATE TABLE private.connection_owners (
     connection_id text NOT NULL,
     owner_id text,
@@ -4074,7 +4154,7 @@ CREATE INDEX refused_rows_connection_idx ON private.refused_rows USING btree (co
 
 CREATE INDEX broadcast_jobs_expiry_idx ON public.broadcast_jobs USING btree (expires_at) WHERE ((status = 'queued'::text) AND (expires_at IS NOT NULL));
 
-CREATE INDEX broadcast_jobs_handed_over_idx ON public.broadcast_jobs USING btree (send_at) WHERE ((status = ANY (ARRAY['handed_over'::text, 'active'::text])) AND (scheduled_message_id IS NOT NULL));
+CREATE INDEX broadcast_jobs_handed_over_idx ON public.broadcast_jobs USING btree (connection_id, send_at) WHERE ((status = ANY (ARRAY['handed_over'::text, 'active'::text])) AND (scheduled_message_id IS NOT NULL));
 
 CREATE INDEX broadcast_jobs_lease_idx ON public.broadcast_jobs USING btree (lease_until) WHERE ((status = ANY (ARRAY['sending'::text, 'handed_over'::text])) AND (lease_until IS NOT NULL));
 
@@ -4083,6 +4163,8 @@ CREATE INDEX broadcast_jobs_queued_idx ON public.broadcast_jobs USING btree (con
 CREATE INDEX broadcast_jobs_sending_idx ON public.broadcast_jobs USING btree (lease_token) WHERE (status = 'sending'::text);
 
 CREATE INDEX broadcast_jobs_series_idx ON public.broadcast_jobs USING btree (series_id) WHERE ((status = 'queued'::text) AND (series_id IS NOT NULL));
+
+CREATE INDEX broadcast_jobs_withdrawn_idx ON public.broadcast_jobs USING btree (lease_until) WHERE ((gateway = 'bullmq'::text) AND (status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text, 'unconfirmed'::text])) AND (lease_until IS NOT NULL));
 
 CREATE INDEX connections_user_id_idx ON public.connections USING btree (user_id);
 
@@ -4103,6 +4185,8 @@ CREATE UNIQUE INDEX scheduled_messages_occurrence_key ON public.scheduled_messag
 CREATE INDEX scheduled_messages_owner_contact_idx ON public.scheduled_messages USING btree (owner_id, contact_id);
 
 CREATE INDEX scheduled_messages_payer_idx ON public.scheduled_messages USING btree (md5(COALESCE((owner_id)::text, connection_id)), due_at, id) WHERE (due_at > '-infinity'::timestamp with time zone);
+
+CREATE TRIGGER a_keep_out_of_queue BEFORE UPDATE OF status ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = 'in_queue'::text) AND (old.status <> ALL (ARRAY['pending'::text, 'in_queue'::text])) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.keep_out_of_queue();
 
 CREATE TRIGGER announce_connection AFTER INSERT OR DELETE OR UPDATE ON public.connection_settings FOR EACH ROW EXECUTE FUNCTION private.announce_connection();
 
@@ -4345,6 +4429,8 @@ REVOKE ALL ON FUNCTION private.is_suspended(p_user jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.is_the_rows_fault(p_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_the_rows_fault(p_code text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.keep_out_of_queue() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.limit_of(p_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.lose_deleted_job() FROM PUBLIC;
@@ -4535,6 +4621,9 @@ GRANT ALL ON FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text
 
 REVOKE ALL ON FUNCTION public.take_probes(p_seats integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.take_probes(p_seats integer) TO service_role;
+
+REVOKE ALL ON FUNCTION public.take_withdrawn_jobs() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.take_withdrawn_jobs() TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_owners TO service_role;
 
