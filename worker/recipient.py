@@ -20,6 +20,8 @@ from worker.errors import BadRecipient
 
 PERSON_ID = re.compile(r"\d{6,16}@(c\.us|s\.whatsapp\.net)|\d{6,20}@lid")
 GROUP_ID = re.compile(r"\d{6,20}(-\d{6,20})?@g\.us|\d{6,20}@newsletter")
+DOMAINS = ("c.us", "s.whatsapp.net", "lid", "g.us", "newsletter")
+LIKE_IDS = "it looks like 919876543210@c.us, a group's like 1203630@g.us"
 # A person as one business portfolio knows them, with or without a number (Meta, "Business-scoped user IDs"): the
 # country, ENT for an id of several portfolios, and up to 128 letters and digits.
 USER_ID = re.compile(r"([A-Za-z]{2}\.(?:[Ee][Nn][Tt]\.)?)([A-Za-z0-9]{1,128})")
@@ -103,9 +105,11 @@ def whatsapp_id(written: str) -> str:
     identifier = written.lower()
     if PERSON_ID.fullmatch(identifier) or GROUP_ID.fullmatch(identifier):
         return identifier
-    raise BadRecipient(
-        f"{mask(written)!r} is no WhatsApp id: it looks like 919876543210@c.us, a group's like 1203630@g.us."
-    )
+    name, _, domain = identifier.partition("@")
+    foreign = [spelled(c) for c in dict.fromkeys(name) if not c.isdigit() and c != "-"]
+    nearly = domain in DOMAINS and foreign and any(c.isdigit() for c in name)
+    hint = f"take out {', '.join(foreign[:3])}" if nearly else LIKE_IDS
+    raise BadRecipient(f"{mask(written)!r} is no WhatsApp id: {hint}.")
 
 
 @lru_cache(maxsize=1024)
