@@ -1,10 +1,12 @@
--- A message that goes out in several parts, such as one with two attachments. What its row says is what became of all of them.
--- `broadcast_messages.parts` holds an object for each, in order; null for a message of one part:
---   id: the gateway's; said: what the gateway answered (sent | failed | unconfirmed), or `none` where it was not asked any more
---   because of what became of an earlier one; reason: why not sent; told: what a webhook told of it (sent | delivered | read |
---   failed); error: of `failed`. Whatever is not known is not there.
+-- A message that goes out in several parts, such as one with two attachments. What its row says is
+-- what became of all of them. `broadcast_messages.parts` holds an object for each, in order; null
+-- for a message of one part: id: the gateway's; said: what the gateway answered (sent | failed |
+-- unconfirmed), or `none` where it was not asked any more because of what became of an earlier one;
+-- reason: why not sent; told: what a webhook told of it (sent | delivered | read | failed); error:
+-- of `failed`. Whatever is not known is not there.
 
--- The part p_place of p_count was told of: `failed` unless it was seen already, and never less than before.
+-- The part p_place of p_count was told of: `failed` unless it was seen already, and never less than
+-- before.
 create or replace function private.with_word(
     p_parts jsonb, p_place integer, p_count integer, p_id text, p_told text, p_error text
 )
@@ -52,7 +54,8 @@ begin
 end
 $$;
 
--- The gateway took the parts with these ids, in order; p_outcome (failed | unconfirmed) ended it at the next one, if any is left.
+-- The gateway took the parts with these ids, in order; p_outcome (failed | unconfirmed) ended it at
+-- the next one, if any is left.
 create or replace function private.with_answer(p_parts jsonb, p_count integer, p_ids jsonb, p_outcome text, p_error text)
 returns jsonb
 language sql
@@ -71,8 +74,9 @@ as $$
     cross join generate_series(1, p_count) as n
 $$;
 
--- What became of the whole: unconfirmed while nobody knows of some part, failed where one did not go out, sent where all did.
--- `delivery_status` is the least advanced of the parts, null where one was not told of yet.
+-- What became of the whole: unconfirmed while nobody knows of some part, failed where one did not
+-- go out, sent where all did. `delivery_status` is the least advanced of the parts, null where one
+-- was not told of yet.
 create or replace function private.fate(p_parts jsonb)
 returns table (status text, message_id text, delivery_status text, error text)
 language sql
@@ -112,8 +116,9 @@ as $$
     ) as whole
 $$;
 
--- Brings jobs and rows to what their parts say: what is unconfirmed is settled once every part is known; what is being sent
--- only when all of them are known to be out, for else its answer is about to come. What is settled learns what was delivered.
+-- Brings jobs and rows to what their parts say: what is unconfirmed is settled once every part is
+-- known; what is being sent only when all of them are known to be out, for else its answer is about
+-- to come. What is settled learns what was delivered.
 create or replace function private.settle_by_parts(p_job_ids uuid[])
 returns void
 language sql
@@ -167,8 +172,8 @@ as $$
         and (s.delivery_status, s.error) is distinct from (m.delivery_status, m.error)
 $$;
 
--- The answer to a message of several parts, after it was written down as if it had one. p_answers: [{job_id, outcome, error,
--- parts: {of, ids}}].
+-- The answer to a message of several parts, after it was written down as if it had one. p_answers:
+-- [{job_id, outcome, error, parts: {of, ids}}].
 create or replace function private.answer_parts(p_answers jsonb)
 returns void
 language plpgsql

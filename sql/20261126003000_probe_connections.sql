@@ -1,6 +1,6 @@
--- A connection that its gateway stopped is looked at again by one daemon at a time, at growing intervals, until it is back.
--- The rows that wait are told of each new one, hence `ready_at`. docs/adr/0012-a-refusal-is-judged-by-what-follows.md says why
--- a probe alone does not decide.
+-- A connection that its gateway stopped is looked at again by one daemon at a time, at growing
+-- intervals, until it is back. The rows that wait are told of each new one, hence `ready_at`.
+-- docs/adr/0015-a-refusal-is-judged-by-what-follows.md says why a probe alone does not decide.
 
 -- When the next connection is to be looked at, but for those: null when none is paused.
 create or replace function private.next_probe(p_but text[] default '{}')
@@ -18,9 +18,10 @@ as $$
     ) as d
 $$;
 
--- Up to p_seats connections whose turn it is: of each owner the one that has waited longest, then the second of each, and so
--- on, so that nobody's many make another's one wait. `probes`: connection_id, gateway, sender, reason and probe_at, which is
--- when it is looked at next, should this fail or never be told of; null where there are none.
+-- Up to p_seats connections whose turn it is: of each owner the one that has waited longest, then
+-- the second of each, and so on, so that nobody's many make another's one wait. `probes`:
+-- connection_id, gateway, sender, reason and probe_at, which is when it is looked at next, should
+-- this fail or never be told of; null where there are none.
 create or replace function public.take_probes(p_seats integer default 100)
 returns table (db_now timestamptz, next_probe_at timestamptz, probes json)
 language sql
@@ -63,11 +64,13 @@ as $$
         (select json_agg(taken) from taken)
 $$;
 
--- What the probes said. An ill connection stays paused, and whatever stopped it was right: it keeps its place. A well one goes
--- on, and the messages that stopped it are judged, unless somebody holds them: then they are tried once more.
+-- What the probes said. An ill connection stays paused, and whatever stopped it was right: it keeps
+-- its place. A well one goes on, and the messages that stopped it are judged, unless somebody holds
+-- them: then they are tried once more.
 --   * One that had stopped it before, and others got through since, is itself at fault, and fails.
---   * Any other is put behind those that wait, and later each time. Once two have been refused without one getting through
---     between, the connection stays paused, and one message is tried after each further probe.
+--   * Any other is put behind those that wait, and later each time. Once two have been refused
+--     without one getting through between, the connection stays paused, and one message is tried
+--     after each further probe.
 -- Tells when to look again, and which are back without reserve.
 create or replace function public.finish_probes(p_well text[], p_ill text[])
 returns table (db_now timestamptz, next_probe_at timestamptz, back json)
