@@ -5,12 +5,12 @@ import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 
-import httpx
 import psycopg
 
 from local.bench.ground import Daemon, Ground
@@ -60,16 +60,21 @@ def rows(
     )  # fmt: skip
 
 
+def connected(port: int) -> HTTPConnection:
+    return HTTPConnection("127.0.0.1", port, timeout=30)
+
+
 @contextmanager
 def previews(_: Ground, daemon: Daemon) -> Iterator[None]:
     """Forty anonymous calls, and again when they are answered."""
     stop = threading.Event()
 
     def ask(number: int) -> None:
-        url = f"http://127.0.0.1:{daemon.port}/preview?{DEAR}{PREVIEWS[number % 2]}"
+        """Without a client library: what the stranger's machine pays is not to be measured."""
         while not stop.is_set():
-            with contextlib.suppress(httpx.HTTPError):
-                httpx.get(url, timeout=30, trust_env=False)
+            with contextlib.suppress(OSError, HTTPException), closing(connected(daemon.port)) as connection:
+                connection.request("GET", f"/preview?{DEAR}{PREVIEWS[number % 2]}")
+                connection.getresponse().read()
 
     threads = [threading.Thread(target=ask, args=(n,), daemon=True) for n in range(40)]
     for thread in threads:
