@@ -40,10 +40,18 @@ def status_is(db: Database, row: str, *wanted: str) -> Callable[[], bool]:
     return lambda: message(db, row)["status"] in wanted
 
 
+def at_once(db: Database) -> None:
+    """One pass hands over more than the five that the worker takes at a time."""
+    db.execute(
+        "insert into connection_settings (connection_id, messages, period_seconds, burst) values ('shop', 600, 1, 600)"
+    )
+
+
 @pytest.mark.parametrize("library", ["bullmq5", "bullmq6"])
 async def test_a_row_becomes_what_the_node_worker_tells(
     library: str, db: Database, shop: str, node: Node, hand_over: HandOver
 ) -> None:
+    at_once(db)
     text = schedule(db, contact_id="+919876543210", message="Grüße 😀\n{{name}}")
     person = schedule(db, contact_id="919876543211@c.us")
     group = schedule(db, contact_id="120363025246125486@g.us")
@@ -236,6 +244,7 @@ def as_upstream(db: Database, stack: dict[str, str]) -> Iterator[str]:
 async def test_a_node_worker_that_signs_in_as_anon_is_heard(
     db: Database, shop: str, node: Node, hand_over: HandOver, as_upstream: str
 ) -> None:
+    at_once(db)
     rows = [schedule(db, contact_id=f"+9198765432{n}") for n in range(10, 20)]
     failing = schedule(db, message="FAIL EMPTY_MESSAGE")
     worker = node("bullmq5", key=as_upstream)
