@@ -1,5 +1,6 @@
 -- How each connection may send. Owners read, the service key writes; without a row there is no pacing of ours.
--- Locks: none on existing tables; the foreign key takes `share row exclusive` on connections for an instant.
+-- They outlive their connection, until an operator ends them: a switch-off must not end with a deletion (20261126001060).
+-- Locks: none on existing tables.
 set local lock_timeout = '1s';
 
 -- Whether it is one, spelled so. A restored dump has rows before anybody has asked for their zones.
@@ -17,7 +18,7 @@ revoke all on function private.is_timezone(text) from public;
 grant execute on function private.is_timezone(text) to service_role;
 
 create table if not exists public.connection_settings (
-    connection_id text primary key references public.connections (id) on delete cascade,
+    connection_id text primary key,
     enabled boolean not null default true,
     -- Null: the environment's gateway; and the connection's id is the session, instance or (cloud) the environment's number.
     gateway text check (gateway in ('mock', 'cloud', 'waha', 'evolution', 'wppconnect', 'bullmq')),
@@ -52,6 +53,8 @@ create table if not exists public.connection_settings (
         num_nulls(warm_up_from, warm_up_days, warm_up_limit) in (0, 3) and (warm_up_from is null or daily_limit is not null)
     )
 );
+
+create index if not exists connection_settings_sender_idx on public.connection_settings (sender) where sender is not null;
 
 create or replace trigger name_timezone before insert or update on public.connection_settings
 for each row when (new.timezone is not null) execute function private.name_timezone();

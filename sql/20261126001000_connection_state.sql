@@ -162,6 +162,26 @@ as $$
     select make_interval(secs => least(300, 2 * power(2, least(p_failed, 10))))
 $$;
 
+-- Whether the operator has given the session of this name to another owner's connection.
+create or replace function private.is_session_of_another(p_connection_id text, p_gateway text, p_default text)
+returns boolean
+language sql
+stable
+set search_path = ''
+set enable_seqscan = off
+as $$
+    select exists (
+        select 1 from public.connection_settings as o
+        where o.sender = p_connection_id and o.connection_id <> p_connection_id and coalesce(o.gateway, p_default) = p_gateway
+            and coalesce(
+                (select private.owner_of(c) from public.connections as c where c.id = o.connection_id),
+                (select w.owner_id from private.connection_owners as w where w.connection_id = o.connection_id)
+            ) is distinct from (select private.owner_of(c) from public.connections as c where c.id = p_connection_id)
+    )
+$$;
+revoke all on function private.is_session_of_another(text, text, text) from public;
+grant execute on function private.is_session_of_another(text, text, text) to service_role;
+
 -- The settings and the state of connections at an instant, with the defaults. A blocked one says why, and until when.
 -- `closes_at`: the end of the day where days are counted, or of the sending hours. `step`: seconds between messages; null
 -- where nothing spaces them. It is 3 % longer than it need be: what is dialled on its slot may then arrive later by up to 3 %
@@ -182,13 +202,15 @@ as $$
     select st.connection_id, f.gateway,
         case block.kind
             when 'off' then 'this connection is switched off'
+            when 'held' then 'this connection has an id that was another account''s; the operator can release it'
+            when 'unnamed' then 'nobody has confirmed which session is this connection''s; the operator can name it'
             when 'paused' then 'the connection is paused: ' || st.paused_reason
             when 'disconnected' then 'the WhatsApp connection is not connected'
             when 'closed' then 'outside the sending hours ' || to_char(se.window_start, 'HH24:MI') || ' to ' || to_char(se.window_end, 'HH24:MI')
             when 'limit' then 'the daily limit of ' || f.daily_limit || ' messages is reached'
         end,
         case
-            when block.kind in ('off', 'disconnected') then 'infinity'
+            when block.kind in ('off', 'held', 'unnamed', 'disconnected') then 'infinity'
             when block.kind = 'paused' then coalesce(st.probe_at, 'infinity')
             when block.kind = 'closed' then ca.opens_at
             when block.kind = 'limit' then ca.reopens_at
@@ -204,6 +226,7 @@ as $$
         st.is_on_trial
     from private.connection_state as st
     left join public.connection_settings as se on se.connection_id = any(array[st.connection_id])
+    left join private.connection_owners as ow on ow.connection_id = any(array[st.connection_id])
     -- Upstream's table need not have the column: where it does not, the name is found one level up. Not by to_jsonb of the
     -- row, which may hold a picture of many megabytes.
     left join lateral (
@@ -239,6 +262,9 @@ as $$
     cross join lateral (
         select case
             when not se.enabled then 'off'
+            when ow.is_held then 'held'
+            when se.sender is null and f.gateway in ('waha', 'evolution', 'wppconnect')
+                and (ow.is_chosen or private.is_session_of_another(st.connection_id, f.gateway, p_gateway)) then 'unnamed'
             when st.paused_reason is not null and not st.is_on_trial then 'paused'
             when phone.connected = 'false' then 'disconnected'
             when not ca.is_open then 'closed'

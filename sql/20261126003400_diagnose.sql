@@ -97,6 +97,24 @@ begin
     from public.scheduled_messages as s
     where s.status = 'in_queue'
     having count(*) > 0;
+
+    return query
+    select 'warning', count(*) || ' connection(s) send nothing, because their id was another account''s or a user made it up: '
+            || string_agg(o.connection_id, ', ' order by o.connection_id),
+        'Name the session with `connection ID sender=…`; `connection ID --forget` releases an id, and ends its settings.'
+    from private.connection_owners as o
+    join public.connections as c on c.id::text = o.connection_id
+    left join public.connection_settings as se on se.connection_id = o.connection_id
+    where o.is_held or (o.is_chosen and se.sender is null)
+    having count(*) > 0;
+
+    return query
+    select 'warning', count(*) || ' connection(s) are gone, and their settings kept for the case that they come back: '
+            || string_agg(se.connection_id, ', ' order by se.connection_id),
+        '`connection ID --forget` ends them.'
+    from public.connection_settings as se
+    where not exists (select 1 from public.connections as c where c.id::text = se.connection_id)
+    having count(*) > 0;
 end
 $$;
 revoke all on function public.diagnose() from public, anon, authenticated;

@@ -69,10 +69,14 @@ def connection(
     connection_id: Annotated[str, typer.Argument(metavar="ID")],
     changes: Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]…")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+    forget: Annotated[bool, typer.Option(help="End all that is kept of this id, and release it")] = False,
 ) -> None:
     """Shows a connection's settings, or changes them: `messages=15 period_seconds=60`. Empty: the default."""
     from worker import operate
 
+    if forget:
+        asyncio.run(operate.forget(config.load(), connection_id))
+        return
     asyncio.run(operate.connection(config.load(), connection_id, changes or [], as_json))
 
 

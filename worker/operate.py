@@ -64,12 +64,19 @@ async def connection(settings: Settings, connection_id: str, changes: list[str],
     """Changes, if any, then shows. Raises WorkerError for an unknown name and for what the table refuses."""
     values = words.parse_changes(changes)
     async with connected(settings) as store:
-        if not await store.has_connection(connection_id):
+        row = await store.get_connection_settings(connection_id)  # which outlive their connection
+        if row is None and not await store.has_connection(connection_id):
             raise words.unknown(connection_id, [row["connection_id"] for row in await store.get_connections(20)])
-        row = await store.get_connection_settings(connection_id)
         if values:
             row = await _change(store, {**(row or {}), "connection_id": connection_id, **values})
     print(json.dumps(row, indent=2) if as_json else words.described(connection_id, row, settings.gateway))  # noqa: T201
+
+
+async def forget(settings: Settings, connection_id: str) -> None:
+    """Ends a connection's settings, counters and pauses, and what is known of its id's former owner."""
+    async with connected(settings) as store:
+        known = await store.forget_connection(connection_id)
+    print(f"{connection_id}: {'forgotten; it starts anew' if known else 'nothing is kept of it'}")  # noqa: T201
 
 
 async def _change(store: Store, values: Row) -> Row | None:

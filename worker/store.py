@@ -182,6 +182,13 @@ class Store:
     async def has_connection(self, connection_id: str) -> bool:
         return bool(await self._api.on_table(self._api.table("connections").select("id").eq("id", connection_id)))
 
+    async def forget_connection(self, connection_id: str) -> bool:
+        """Ends all that is kept of this id. Whether there was anything."""
+        reply = await self._api.call(
+            "forget_connection", {"p_connection_id": connection_id}, lambda data: isinstance(data, bool)
+        )
+        return bool(reply.data)
+
     async def get_connection_settings(self, connection_id: str) -> Row | None:
         """The row of connection_settings, None where there is none."""
         table = self._api.table("connection_settings").select("*").eq("connection_id", connection_id)

@@ -201,6 +201,7 @@ FUNCTIONS = """
     take_probes                           -      -      -      x
     take_withdrawn_jobs                   -      -      -      x
     finish_probes                         -      -      -      x
+    forget_connection                     -      -      -      x
     get_status                            -      -      -      x
     diagnose                              -      -      -      x
     get_timezones                         -      -      -      x
