@@ -1406,6 +1406,21 @@ exception when untranslatable_character or invalid_text_representation or progra
 end
 $$;
 
+CREATE FUNCTION private.is_session_of_another(p_connection_id text, p_gateway text, p_default text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+    select exists (
+        select 1 from public.connection_settings as o
+        where o.sender = p_connection_id and o.connection_id <> p_connection_id and coalesce(o.gateway, p_default) = p_gateway
+            and coalesce(
+                (select private.owner_of(c) from public.connections as c where c.id = o.connection_id),
+                (select w.owner_id from private.connection_owners as w where w.connection_id = o.connection_id)
+            ) is distinct from (select private.owner_of(c) from public.connections as c where c.id = p_connection_id)
+    )
+$$;
+
 CREATE FUNCTION private.is_suspended(p_user jsonb) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -2266,6 +2281,53 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.remember_owner() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+    v_by_user constant boolean := tg_nargs > 0;
+    v_owner text;
+    v_known private.connection_owners;
+    v_has_settings boolean;
+    v_chosen boolean;
+begin
+    if tg_op = 'DELETE' or (tg_op = 'UPDATE' and new.id is distinct from old.id) then
+        insert into private.connection_owners as o (connection_id, owner_id)
+        values (old.id::text, private.owner_of(old))
+        on conflict (connection_id) do update set owner_id = excluded.owner_id where not o.is_held;
+    end if;
+    if tg_op = 'INSERT' or (tg_op = 'UPDATE' and new.id is distinct from old.id) then
+        v_owner := private.owner_of(new);
+        v_chosen := v_by_user and new.id::text !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$';
+        select * into v_known from private.connection_owners as o where o.connection_id = new.id::text;
+        if found then
+            update private.connection_owners as o
+            set is_held = o.owner_id is distinct from v_owner and (v_owner is not null or v_by_user), is_chosen = v_chosen
+            where o.connection_id = new.id::text;
+        else
+            v_has_settings := v_by_user and exists (
+                select 1 from public.connection_settings as se where se.connection_id = new.id::text
+            );
+            if v_chosen or v_has_settings then
+                insert into private.connection_owners (connection_id, owner_id, is_held, is_chosen)
+                values (new.id::text, case when not v_has_settings then v_owner end, v_has_settings, v_chosen);
+            end if;
+        end if;
+        -- A pause is looked at again.
+        update private.connection_state as c
+        set ready_at = now(), probe_at = case when c.paused_reason is not null then now() end
+        where c.connection_id = new.id::text;
+    elsif tg_op = 'UPDATE' then
+        update private.connection_owners as o
+        set owner_id = case when o.is_held then o.owner_id else private.owner_of(new) end,
+            is_held = o.is_held and o.owner_id is distinct from private.owner_of(new)
+        where o.connection_id = new.id::text;
+    end if;
+    return null;
+end
+$_$;
+
 CREATE FUNCTION private.require_timezone(p_name text) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -2750,13 +2812,15 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
     select st.connection_id, f.gateway,
         case block.kind
             when 'off' then 'this connection is switched off'
+            when 'held' then 'this connection has an id that was another account''s; the operator can release it'
+            when 'unnamed' then 'nobody has confirmed which session is this connection''s; the operator can name it'
             when 'paused' then 'the connection is paused: ' || st.paused_reason
             when 'disconnected' then 'the WhatsApp connection is not connected'
             when 'closed' then 'outside the sending hours ' || to_char(se.window_start, 'HH24:MI') || ' to ' || to_char(se.window_end, 'HH24:MI')
             when 'limit' then 'the daily limit of ' || f.daily_limit || ' messages is reached'
         end,
         case
-            when block.kind in ('off', 'disconnected') then 'infinity'
+            when block.kind in ('off', 'held', 'unnamed', 'disconnected') then 'infinity'
             when block.kind = 'paused' then coalesce(st.probe_at, 'infinity')
             when block.kind = 'closed' then ca.opens_at
             when block.kind = 'limit' then ca.reopens_at
@@ -2772,6 +2836,7 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
         st.is_on_trial
     from private.connection_state as st
     left join public.connection_settings as se on se.connection_id = any(array[st.connection_id])
+    left join private.connection_owners as ow on ow.connection_id = any(array[st.connection_id])
     -- Upstream's table need not have the column: where it does not, the name is found one level up. Not by to_jsonb of the
     -- row, which may hold a picture of many megabytes.
     left join lateral (
@@ -2807,6 +2872,9 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
     cross join lateral (
         select case
             when not se.enabled then 'off'
+            when ow.is_held then 'held'
+            when se.sender is null and f.gateway in ('waha', 'evolution', 'wppconnect')
+                and (ow.is_chosen or private.is_session_of_another(st.connection_id, f.gateway, p_gateway)) then 'unnamed'
             when st.paused_reason is not null and not st.is_on_trial then 'paused'
             when phone.connected = 'false' then 'disconnected'
             when not ca.is_open then 'closed'
@@ -3369,6 +3437,24 @@ begin
     from public.scheduled_messages as s
     where s.status = 'in_queue'
     having count(*) > 0;
+
+    return query
+    select 'warning', count(*) || ' connection(s) send nothing, because their id was another account''s or a user made it up: '
+            || string_agg(o.connection_id, ', ' order by o.connection_id),
+        'Name the session with `connection ID sender=…`; `connection ID --forget` releases an id, and ends its settings.'
+    from private.connection_owners as o
+    join public.connections as c on c.id::text = o.connection_id
+    left join public.connection_settings as se on se.connection_id = o.connection_id
+    where o.is_held or (o.is_chosen and se.sender is null)
+    having count(*) > 0;
+
+    return query
+    select 'warning', count(*) || ' connection(s) are gone, and their settings kept for the case that they come back: '
+            || string_agg(se.connection_id, ', ' order by se.connection_id),
+        '`connection ID --forget` ends them.'
+    from public.connection_settings as se
+    where not exists (select 1 from public.connections as c where c.id::text = se.connection_id)
+    having count(*) > 0;
 end
 $$;
 
@@ -3559,6 +3645,33 @@ begin
         select json_agg(c.connection_id) from private.connection_state as c
         where c.connection_id = any(p_well) and c.paused_reason is null
     );
+end
+$$;
+
+CREATE FUNCTION public.forget_connection(p_connection_id text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_number integer;
+    v_all integer := 0;
+begin
+    delete from public.connection_settings as se where se.connection_id = p_connection_id;
+    get diagnostics v_all = row_count;
+    update private.connection_state as c
+    set day = null, sent_today = 0, paused_reason = null, probe_at = null, throttle_seconds = 0, throttled_until = null,
+        arrival_at = '-infinity', ready_at = now()
+    where c.connection_id = p_connection_id;
+    get diagnostics v_number = row_count;
+    v_all := v_all + v_number;
+    update private.connection_owners as o
+    set is_held = false, owner_id = (select private.owner_of(c) from public.connections as c where c.id = p_connection_id)
+    where o.connection_id = p_connection_id;
+    get diagnostics v_number = row_count;
+    delete from private.connection_owners as o
+    where o.connection_id = p_connection_id
+        and not exists (select 1 from public.connections as c where c.id = p_connection_id);
+    return v_all + v_number > 0;
 end
 $$;
 
@@ -4166,6 +4279,8 @@ CREATE INDEX broadcast_jobs_series_idx ON public.broadcast_jobs USING btree (ser
 
 CREATE INDEX broadcast_jobs_withdrawn_idx ON public.broadcast_jobs USING btree (lease_until) WHERE ((gateway = 'bullmq'::text) AND (status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text, 'unconfirmed'::text])) AND (lease_until IS NOT NULL));
 
+CREATE INDEX connection_settings_sender_idx ON public.connection_settings USING btree (sender) WHERE (sender IS NOT NULL);
+
 CREATE INDEX connections_user_id_idx ON public.connections USING btree (user_id);
 
 CREATE INDEX contacts_owner_id_idx ON public.contacts USING btree (owner_id);
@@ -4250,6 +4365,16 @@ CREATE TRIGGER name_timezone BEFORE INSERT OR UPDATE ON public.scheduled_message
 
 CREATE TRIGGER refuse_nonsense BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_nonsense();
 
+CREATE TRIGGER remember_owner_deleted AFTER DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.remember_owner();
+
+CREATE TRIGGER remember_owner_inserted AFTER INSERT ON public.connections FOR EACH ROW WHEN ((NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text))))) EXECUTE FUNCTION private.remember_owner();
+
+CREATE TRIGGER remember_owner_inserted_by_user AFTER INSERT ON public.connections FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.remember_owner('user');
+
+CREATE TRIGGER remember_owner_updated AFTER UPDATE ON public.connections FOR EACH ROW WHEN ((((old.id IS DISTINCT FROM new.id) OR (old.user_id IS DISTINCT FROM new.user_id)) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.remember_owner();
+
+CREATE TRIGGER remember_owner_updated_by_user AFTER UPDATE ON public.connections FOR EACH ROW WHEN ((((old.id IS DISTINCT FROM new.id) OR (old.user_id IS DISTINCT FROM new.user_id)) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.remember_owner('user');
+
 CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (new.gateway = 'bullmq'::text) AND (new.scheduled_message_id IS NOT NULL) AND (new.status IS DISTINCT FROM old.status) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) AND (old.status <> ALL (ARRAY['queued'::text, 'completed'::text, 'failed'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
 
 CREATE TRIGGER settle_scheduled_messages AFTER UPDATE ON public.broadcast_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION private.settle_scheduled_messages();
@@ -4261,9 +4386,6 @@ CREATE TRIGGER zz_set_due_at BEFORE INSERT OR UPDATE ON public.scheduled_message
         END)) EXECUTE FUNCTION private.set_due_at();
 
 ALTER TABLE public.scheduled_messages ENABLE ALWAYS TRIGGER zz_set_due_at;
-
-ALTER TABLE ONLY public.connection_settings
-    ADD CONSTRAINT connection_settings_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES public.connections(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE SET NULL;
@@ -4424,6 +4546,9 @@ REVOKE ALL ON FUNCTION private.hold_right() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.is_same_message(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.is_session_of_another(p_connection_id text, p_gateway text, p_default text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_session_of_another(p_connection_id text, p_gateway text, p_default text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.is_suspended(p_user jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.is_the_rows_fault(p_code text) FROM PUBLIC;
@@ -4499,6 +4624,8 @@ GRANT ALL ON FUNCTION private.record_rows(p_rows private.told_row[]) TO service_
 REVOKE ALL ON FUNCTION private.refuse_nonsense() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.refuse_transition(p_old text, p_new text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.remember_owner() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.require_timezone(p_name text) FROM PUBLIC;
 
@@ -4583,6 +4710,9 @@ GRANT ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions in
 
 REVOKE ALL ON FUNCTION public.finish_probes(p_well text[], p_ill text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.finish_probes(p_well text[], p_ill text[]) TO service_role;
+
+REVOKE ALL ON FUNCTION public.forget_connection(p_connection_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.forget_connection(p_connection_id text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) TO service_role;
