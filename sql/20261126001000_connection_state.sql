@@ -62,8 +62,44 @@ alter table private.recipient_state enable row level security;
 grant select, insert, update, delete on private.recipient_state to service_role;
 
 -- Says that these connections have work at these instants. Every writer of a waiting job calls it last, so that the
--- lock on a busy connection's row is held for a moment only.
+-- lock on a busy connection's row is held for a moment only. A row that somebody holds for longer than lock_timeout, such as
+-- one whose settings are being changed by a transaction that does not end, is told later (private.retry_refused): nobody
+-- else's work waits for that.
 create or replace function private.announce_work(p_connections text[], p_at timestamptz[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+    perform private.announce_now(p_connections, p_at);
+exception when lock_not_available then
+    with free as materialized (
+        select c.connection_id from private.connection_state as c
+        where c.connection_id = any(p_connections) order by c.connection_id for no key update skip locked
+    ),
+    held as (
+        select given.connection_id, min(given.at) as at
+        from unnest(p_connections, p_at) as given (connection_id, at)
+        where given.connection_id not in (select f.connection_id from free as f)
+            and exists (select 1 from private.connection_state as c where c.connection_id = given.connection_id)
+        group by given.connection_id
+    ),
+    told_later as (
+        insert into private.refused_rows as r (step, id, code, reason, again_at, connection_id)
+        select 'announce', md5(h.connection_id)::uuid, '55P03', 'a transaction that is still open holds this connection',
+            now() + interval '1 second', h.connection_id
+        from held as h
+        on conflict (id, step) do update set again_at = excluded.again_at, tries = r.tries + 1
+    )
+    select array_agg(given.connection_id), array_agg(given.at)
+    into p_connections, p_at
+    from unnest(p_connections, p_at) as given (connection_id, at)
+    where given.connection_id not in (select h.connection_id from held as h);
+    perform private.announce_now(p_connections, p_at);
+end
+$$;
+
+create or replace function private.announce_now(p_connections text[], p_at timestamptz[])
 returns void
 language sql
 set search_path = ''
@@ -85,6 +121,8 @@ as $$
     on conflict (connection_id) do update set ready_at = excluded.ready_at, payer = excluded.payer
     where c.ready_at > excluded.ready_at
 $$;
+revoke all on function private.announce_now(text[], timestamptz[]) from public;
+grant execute on function private.announce_now(text[], timestamptz[]) to service_role;
 revoke all on function private.announce_work(text[], timestamptz[]) from public;
 grant execute on function private.announce_work(text[], timestamptz[]) to service_role;
 

@@ -5,7 +5,7 @@
 -- tried again at growing intervals.
 
 create table if not exists private.refused_rows (
-    step text not null check (step in ('enqueue', 'claim', 'record', 'settle', 'rescue')),
+    step text not null check (step in ('enqueue', 'claim', 'record', 'settle', 'rescue', 'announce', 'note')),
     -- The scheduled row's where `step` is enqueue, else the job's.
     id uuid not null,
     -- What the database said: SQLSTATE and message.

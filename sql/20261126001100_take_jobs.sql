@@ -96,12 +96,16 @@ begin
         ) as chosen;
     end if;
     if v_turn is null then
-        select array_agg(turn.connection_id) into v_turn
-        from (
-            select c.connection_id from private.connection_state as c
-            where c.ready_at <= p_until and c.connection_id <> all(p_busy) and c.payer <> all(p_busy)
-            order by c.ready_at, c.connection_id limit 1 for update
-        ) as turn;
+        begin
+            select array_agg(turn.connection_id) into v_turn
+            from (
+                select c.connection_id from private.connection_state as c
+                where c.ready_at <= p_until and c.connection_id <> all(p_busy) and c.payer <> all(p_busy)
+                order by c.ready_at, c.connection_id limit 1 for update
+            ) as turn;
+        exception when lock_not_available then
+            null; -- who holds it holds it for longer than a turn takes
+        end;
     end if;
     return v_turn;
 end

@@ -310,6 +310,7 @@ returns table (enqueued uuid[], refused jsonb)
 language plpgsql
 volatile
 set search_path = ''
+set lock_timeout = '250ms'
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
@@ -407,6 +408,7 @@ returns table (db_now timestamptz, next_ready_at timestamptz, jobs json, refused
 language plpgsql
 volatile
 set search_path = ''
+set lock_timeout = '250ms'
 as $$
 declare
     v_refused jsonb;

@@ -55,6 +55,8 @@ as $$
 declare
     v_heard uuid[];
     v_rows private.told_message[];
+    v_free private.told_message[];
+    v_held private.told_message[];
     v_refused jsonb;
 begin
     -- What a Node worker calls failed may have gone out, or may be tried again (20261126001310).
@@ -84,6 +86,31 @@ begin
     if v_rows is null then
         return null;
     end if;
+    -- Those that nobody holds, at once; the others may have to wait, and then to be told later.
+    v_free := array(
+        select n from unnest(v_rows) as n
+        cross join lateral (
+            select w.id from public.scheduled_messages as w where w.id = n.scheduled_message_id limit 1 for no key update skip locked
+        ) as s
+    );
+    v_held := array(
+        select n from unnest(v_rows) as n
+        where n.job_id <> all (array(select f.job_id from unnest(v_free) as f))
+            and exists (select 1 from public.scheduled_messages as s where s.id = n.scheduled_message_id)
+    );
+    if v_held <> '{}' then
+        begin
+            perform private.settle_rows(v_held);
+        exception when lock_not_available then
+            perform private.put_aside(
+                'settle', array_agg(h.job_id), array_agg('55P03'::text), array_agg('a transaction that is still open holds this row'::text), null
+            )
+            from unnest(v_held) as h;
+        when others then
+            v_free := v_rows; -- what is refused is found below
+        end;
+    end if;
+    v_rows := v_free;
     v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
     if v_refused <> '[]' then
         select array_agg(row(

@@ -188,6 +188,13 @@ begin
                 if private.stops_everybody(sqlstate) then
                     raise;
                 end if;
+                -- What somebody holds is noted later.
+                perform private.put_aside(
+                    'note', array[md5(v_connection || clock_timestamp())::uuid], array[sqlstate], array[left(sqlerrm, 500)], array[(
+                        select jsonb_agg(d) from jsonb_array_elements(p_done) as d where d ->> 'connection_id' = v_connection
+                    )], array[v_connection]
+                )
+                where sqlstate = '55P03';
             end;
         end loop;
     end;
@@ -256,6 +263,7 @@ returns table (fenced_out uuid[], refused jsonb)
 language plpgsql
 volatile
 set search_path = ''
+set lock_timeout = '250ms'
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$

@@ -28,7 +28,7 @@ as $$
                 ))
             order by j.expires_at limit 1
         ),
-        (select min(r.again_at) from private.refused_rows as r where r.step in ('record', 'settle', 'rescue')),
+        (select min(r.again_at) from private.refused_rows as r where r.step in ('record', 'settle', 'rescue', 'announce', 'note')),
         (
             select w.lease_until from public.broadcast_jobs as w
             where w.gateway = 'bullmq' and w.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and w.lease_until is not null
@@ -172,13 +172,15 @@ declare
 begin
     v_due := array(
         select r from private.refused_rows as r
-        where r.step in ('record', 'settle') and r.again_at <= now()
+        where r.step in ('record', 'settle', 'announce', 'note') and r.again_at <= now()
         order by r.again_at limit 200 for update skip locked
     );
     if v_due <> '{}' then
         perform private.record_or_put_aside(array(
             select jsonb_populate_record(null::private.told_row, r.outcome) from unnest(v_due) as r where r.step = 'record' order by r.id
         ));
+        perform private.announce_work(array_agg(r.connection_id), array_agg(now())) from unnest(v_due) as r where r.step = 'announce';
+        perform private.note_or_leave(r.outcome) from unnest(v_due) as r where r.step = 'note';
         -- It says so once more.
         update public.broadcast_messages as m set updated_at = now()
         from unnest(v_due) as r
@@ -218,6 +220,7 @@ returns table (
 language plpgsql
 volatile
 set search_path = ''
+set lock_timeout = '250ms'
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

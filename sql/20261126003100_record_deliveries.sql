@@ -87,6 +87,7 @@ returns table (recorded uuid[], refused jsonb)
 language plpgsql
 volatile
 set search_path = ''
+set lock_timeout = '250ms'
 as $$
 declare
     v_rows constant private.delivery[] := array(

@@ -278,6 +278,7 @@ returns table (db_now timestamptz, next_ready_at timestamptz, jobs json)
 language plpgsql
 volatile
 set search_path = ''
+set lock_timeout = '250ms'
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
