@@ -95,8 +95,10 @@ begin
     );
     v_held := array(
         select n from unnest(v_rows) as n
+        cross join lateral (
+            select w.id from public.scheduled_messages as w where w.id = n.scheduled_message_id limit 1
+        ) as s
         where n.job_id <> all (array(select f.job_id from unnest(v_free) as f))
-            and exists (select 1 from public.scheduled_messages as s where s.id = n.scheduled_message_id)
     );
     if v_held <> '{}' then
         begin
