@@ -160,7 +160,7 @@ exception when undefined_column then -- upstream's table need not have `connecte
 end
 $$;
 
-CREATE FUNCTION private.announce_work(p_connections text[], p_at timestamp with time zone[]) RETURNS void
+CREATE FUNCTION private.announce_now(p_connections text[], p_at timestamp with time zone[]) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
     AS $$
@@ -180,6 +180,39 @@ CREATE FUNCTION private.announce_work(p_connections text[], p_at timestamp with 
     order by work.connection_id
     on conflict (connection_id) do update set ready_at = excluded.ready_at, payer = excluded.payer
     where c.ready_at > excluded.ready_at
+$$;
+
+CREATE FUNCTION private.announce_work(p_connections text[], p_at timestamp with time zone[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    perform private.announce_now(p_connections, p_at);
+exception when lock_not_available then
+    with free as materialized (
+        select c.connection_id from private.connection_state as c
+        where c.connection_id = any(p_connections) order by c.connection_id for no key update skip locked
+    ),
+    held as (
+        select given.connection_id, min(given.at) as at
+        from unnest(p_connections, p_at) as given (connection_id, at)
+        where given.connection_id not in (select f.connection_id from free as f)
+            and exists (select 1 from private.connection_state as c where c.connection_id = given.connection_id)
+        group by given.connection_id
+    ),
+    told_later as (
+        insert into private.refused_rows as r (step, id, code, reason, again_at, connection_id)
+        select 'announce', md5(h.connection_id)::uuid, '55P03', 'a transaction that is still open holds this connection',
+            now() + interval '1 second', h.connection_id
+        from held as h
+        on conflict (id, step) do update set again_at = excluded.again_at, tries = r.tries + 1
+    )
+    select array_agg(given.connection_id), array_agg(given.at)
+    into p_connections, p_at
+    from unnest(p_connections, p_at) as given (connection_id, at)
+    where given.connection_id not in (select h.connection_id from held as h);
+    perform private.announce_now(p_connections, p_at);
+end
 $$;
 
 CREATE FUNCTION private.answer_parts(p_answers jsonb) RETURNS void
@@ -1666,7 +1699,7 @@ CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
                 ))
             order by j.expires_at limit 1
         ),
-        (select min(r.again_at) from private.refused_rows as r where r.step in ('record', 'settle', 'rescue')),
+        (select min(r.again_at) from private.refused_rows as r where r.step in ('record', 'settle', 'rescue', 'announce', 'note')),
         (
             select w.lease_until from public.broadcast_jobs as w
             where w.gateway = 'bullmq' and w.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and w.lease_until is not null
@@ -1733,6 +1766,13 @@ begin
                 if private.stops_everybody(sqlstate) then
                     raise;
                 end if;
+                -- What somebody holds is noted later.
+                perform private.put_aside(
+                    'note', array[md5(v_connection || clock_timestamp())::uuid], array[sqlstate], array[left(sqlerrm, 500)], array[(
+                        select jsonb_agg(d) from jsonb_array_elements(p_done) as d where d ->> 'connection_id' = v_connection
+                    )], array[v_connection]
+                )
+                where sqlstate = '55P03';
             end;
         end loop;
     end;
@@ -2430,13 +2470,15 @@ declare
 begin
     v_due := array(
         select r from private.refused_rows as r
-        where r.step in ('record', 'settle') and r.again_at <= now()
+        where r.step in ('record', 'settle', 'announce', 'note') and r.again_at <= now()
         order by r.again_at limit 200 for update skip locked
     );
     if v_due <> '{}' then
         perform private.record_or_put_aside(array(
             select jsonb_populate_record(null::private.told_row, r.outcome) from unnest(v_due) as r where r.step = 'record' order by r.id
         ));
+        perform private.announce_work(array_agg(r.connection_id), array_agg(now())) from unnest(v_due) as r where r.step = 'announce';
+        perform private.note_or_leave(r.outcome) from unnest(v_due) as r where r.step = 'note';
         -- It says so once more.
         update public.broadcast_messages as m set updated_at = now()
         from unnest(v_due) as r
@@ -2754,6 +2796,8 @@ CREATE FUNCTION private.settle_scheduled_messages() RETURNS trigger
 declare
     v_heard uuid[];
     v_rows private.told_message[];
+    v_free private.told_message[];
+    v_held private.told_message[];
     v_refused jsonb;
 begin
     -- What a Node worker calls failed may have gone out, or may be tried again (20261126001310).
@@ -2783,6 +2827,33 @@ begin
     if v_rows is null then
         return null;
     end if;
+    -- Those that nobody holds, at once; the others may have to wait, and then to be told later.
+    v_free := array(
+        select n from unnest(v_rows) as n
+        cross join lateral (
+            select w.id from public.scheduled_messages as w where w.id = n.scheduled_message_id limit 1 for no key update skip locked
+        ) as s
+    );
+    v_held := array(
+        select n from unnest(v_rows) as n
+        cross join lateral (
+            select w.id from public.scheduled_messages as w where w.id = n.scheduled_message_id limit 1
+        ) as s
+        where n.job_id <> all (array(select f.job_id from unnest(v_free) as f))
+    );
+    if v_held <> '{}' then
+        begin
+            perform private.settle_rows(v_held);
+        exception when lock_not_available then
+            perform private.put_aside(
+                'settle', array_agg(h.job_id), array_agg('55P03'::text), array_agg('a transaction that is still open holds this row'::text), null
+            )
+            from unnest(v_held) as h;
+        when others then
+            v_free := v_rows; -- what is refused is found below
+        end;
+    end if;
+    v_rows := v_free;
     v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
     if v_refused <> '[]' then
         select array_agg(row(
@@ -3020,12 +3091,16 @@ begin
         ) as chosen;
     end if;
     if v_turn is null then
-        select array_agg(turn.connection_id) into v_turn
-        from (
-            select c.connection_id from private.connection_state as c
-            where c.ready_at <= p_until and c.connection_id <> all(p_busy) and c.payer <> all(p_busy)
-            order by c.ready_at, c.connection_id limit 1 for update
-        ) as turn;
+        begin
+            select array_agg(turn.connection_id) into v_turn
+            from (
+                select c.connection_id from private.connection_state as c
+                where c.ready_at <= p_until and c.connection_id <> all(p_busy) and c.payer <> all(p_busy)
+                order by c.ready_at, c.connection_id limit 1 for update
+            ) as turn;
+        exception when lock_not_available then
+            null; -- who holds it holds it for longer than a turn takes
+        end;
     end if;
     return v_turn;
 end
@@ -3303,6 +3378,7 @@ $$;
 CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_now timestamp with time zone DEFAULT NULL::timestamp with time zone, p_lead_seconds double precision DEFAULT 0.15, p_ahead_seconds double precision DEFAULT 0, p_retry_attempts integer DEFAULT 3, p_retry_delay_seconds double precision DEFAULT 60) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET lock_timeout TO '250ms'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
@@ -3461,6 +3537,7 @@ $$;
 CREATE FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_lead_seconds double precision DEFAULT 0.15, p_ahead_seconds double precision DEFAULT 0, p_retry_attempts integer DEFAULT 3, p_retry_delay_seconds double precision DEFAULT 60) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json, refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET lock_timeout TO '250ms'
     AS $$
 declare
     v_refused jsonb;
@@ -3482,6 +3559,7 @@ $$;
 CREATE FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_ahead_seconds double precision DEFAULT 0) RETURNS TABLE(enqueued uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET lock_timeout TO '250ms'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
@@ -3880,6 +3958,7 @@ $_$;
 CREATE FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[], p_part_numbers integer[] DEFAULT NULL::integer[], p_part_counts integer[] DEFAULT NULL::integer[]) RETURNS TABLE(recorded uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET lock_timeout TO '250ms'
     AS $$
 declare
     v_rows constant private.delivery[] := array(
@@ -3902,6 +3981,7 @@ $$;
 CREATE FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[], p_parts text[] DEFAULT NULL::text[]) RETURNS TABLE(fenced_out uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET lock_timeout TO '250ms'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
@@ -3927,6 +4007,7 @@ $$;
 CREATE FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double precision DEFAULT 600) RETURNS TABLE(rescued integer, expired integer, hand_overs jsonb, db_now timestamp with time zone, next_expiry_at timestamp with time zone, refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET lock_timeout TO '250ms'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
@@ -4153,7 +4234,7 @@ CREATE TABLE private.refused_rows (
     again_at timestamp with time zone NOT NULL,
     connection_id text,
     outcome jsonb,
-    CONSTRAINT refused_rows_step_check CHECK ((step = ANY (ARRAY['enqueue'::text, 'claim'::text, 'record'::text, 'settle'::text, 'rescue'::text])))
+    CONSTRAINT refused_rows_step_check CHECK ((step = ANY (ARRAY['enqueue'::text, 'claim'::text, 'record'::text, 'settle'::text, 'rescue'::text, 'announce'::text, 'note'::text])))
 );
 
 CREATE TABLE private.timezones (
@@ -4448,6 +4529,9 @@ REVOKE ALL ON FUNCTION private.add_next(p_rows uuid[], p_next_ids uuid[], p_next
 GRANT ALL ON FUNCTION private.add_next(p_rows uuid[], p_next_ids uuid[], p_next_after timestamp with time zone[]) TO service_role;
 
 REVOKE ALL ON FUNCTION private.announce_connection() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.announce_now(p_connections text[], p_at timestamp with time zone[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.announce_now(p_connections text[], p_at timestamp with time zone[]) TO service_role;
 
 REVOKE ALL ON FUNCTION private.announce_work(p_connections text[], p_at timestamp with time zone[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.announce_work(p_connections text[], p_at timestamp with time zone[]) TO service_role;
