@@ -319,7 +319,7 @@ $$;
 --     given for a third of a second after it, and the connection is looked at again as long before the next slot: the rate of
 --     a fast one depends neither on polling nor on how far away the database is.
 --   * No slot lies beyond `closes_at`: what counts today goes out today.
---   * What the Node worker was given and has not finished takes up room: ten at least, or as many as go in fourteen
+--   * What the Node worker was given and has not finished takes up room: ten at least, or a burst and what goes in nine
 --     seconds; where there is none the connection is looked at again after five seconds. What it was given ten minutes ago does
 --     not count, because it may have died with it.
 create or replace function private.pace(p_connections text[], p_now timestamptz, p_gateway text, p_lead double precision)
@@ -358,7 +358,7 @@ as $$
             greatest(s.arrival_at, p_now + make_interval(secs => greatest(0, p_lead - s.tolerance))) as first_at
     ) as h
     left join lateral (
-        select greatest(0, greatest(10, ceil(14 / s.step)) - count(*)) as free
+        select greatest(0, greatest(10, floor((9 + s.slack) / s.step)) - count(*)) as free
         from public.broadcast_jobs as j
         where j.connection_id = s.connection_id and j.status in ('handed_over', 'active')
             and j.scheduled_message_id is not null and j.send_at > p_now - interval '10 minutes'
