@@ -1945,7 +1945,7 @@ CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zon
             greatest(s.arrival_at, p_now + make_interval(secs => greatest(0, p_lead - s.tolerance))) as first_at
     ) as h
     left join lateral (
-        select greatest(0, greatest(10, ceil(14 / s.step)) - count(*)) as free
+        select greatest(0, greatest(10, floor((9 + s.slack) / s.step)) - count(*)) as free
         from public.broadcast_jobs as j
         where j.connection_id = s.connection_id and j.status in ('handed_over', 'active')
             and j.scheduled_message_id is not null and j.send_at > p_now - interval '10 minutes'
