@@ -724,9 +724,9 @@ begin
         set status = 'cancelled', completed_at = now(), updated_at = now()
         from (
             select e.id from public.broadcast_jobs as e
-            join won as w on e.series_id = any(array[w.series]) and e.id <> w.job_id
+            join won as w on e.series_id = any(array[w.series_id]) and e.id <> w.job_id
             join public.scheduled_messages as m on m.id = any(array[e.scheduled_message_id]) and m.occurrence_at < w.occurrence
-            where e.status = 'queued' and w.series is not null and w.refusal is null
+            where e.status = 'queued' and w.series = w.series_id and w.refusal is null
                 and m.broadcast_job_id = e.id
                 and (m.owner_id, m.created_by) is not distinct from (w.owner_id, w.created_by)
             -- The row too: whoever holds it, deleting its connection, say, may be waiting for one of ours.
