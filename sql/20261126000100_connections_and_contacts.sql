@@ -1,5 +1,7 @@
--- The upstream application's tables, in its shape, only where they do not exist yet.
--- Locks: none on existing tables; an existing table is left exactly as it is.
+-- The upstream application's tables, in its shape, only where they do not exist yet. Where they exist they may have another
+-- shape: keys that are no text (all of ours are compared as text, or by contact_key), views, columns that are not there.
+-- Locks: none on existing tables, which are left exactly as they are; but where connections' ids are no text, an index on
+-- them as text takes `share` while it is built.
 -- `connected` is true by default here (upstream: false): a project without a pairing dialog has nobody to set it.
 do $$
 begin
@@ -96,3 +98,47 @@ end
 $$;
 revoke all on function private.owner_of(public.connections) from public;
 grant execute on function private.owner_of(public.connections) to service_role;
+
+-- A contact's id, as a message names it, in the type that it has in this project; null when it cannot be one.
+do $outer$
+declare
+    v_type text;
+    v_is_text boolean;
+begin
+    select format_type(a.atttypid, null) into v_type
+    from pg_attribute as a
+    where a.attrelid = 'public.contacts'::regclass and a.attname = 'id';
+    drop function if exists private.contact_key(text);
+    execute format(
+        $format$
+create function private.contact_key(p_id text)
+returns %1$s
+language plpgsql
+immutable
+strict
+set search_path = ''
+as $$
+begin
+    return case when p_id ~* %2$L then p_id::%1$s end;
+end
+$$
+        $format$, v_type, case v_type
+            when 'bigint' then '^[0-9]{1,18}$'
+            when 'integer' then '^[0-9]{1,9}$'
+            when 'smallint' then '^[0-9]{1,4}$'
+            when 'numeric' then '^[0-9]{1,30}$'
+            when 'uuid' then '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+            else ''
+        end
+    );
+
+    select a.atttypid in ('text'::regtype, 'varchar'::regtype) into v_is_text
+    from pg_attribute as a
+    where a.attrelid = 'public.connections'::regclass and a.attname = 'id';
+    if not v_is_text and (select c.relkind in ('r', 'p') from pg_class as c where c.oid = 'public.connections'::regclass) then
+        create index if not exists connections_id_as_text_idx on public.connections ((id::text));
+    end if;
+end
+$outer$;
+revoke all on function private.contact_key(text) from public;
+grant execute on function private.contact_key(text) to service_role;

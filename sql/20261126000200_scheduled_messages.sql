@@ -25,17 +25,6 @@ create table if not exists public.scheduled_messages (
     media json
 );
 
-do $$
-begin
-    if exists (
-        select 1 from pg_attribute as a join pg_type as t on t.oid = a.atttypid
-        where a.attrelid = 'public.scheduled_messages'::regclass and a.attname = 'status' and t.typtype = 'e'
-    ) then
-        raise exception 'scheduled_messages.status is an enum; make it text first, as docs/upgrading.md says.';
-    end if;
-end
-$$;
-
 -- A table that is there already may be older than the document, or come from the upstream application.
 alter table public.scheduled_messages
 add column if not exists media_url text,
@@ -70,7 +59,25 @@ add column if not exists waiting_until timestamptz,
 add column if not exists delivery_status text,
 -- Raised by every change that a user makes: the daemon enqueues the revision that it read, or nothing.
 add column if not exists revision integer not null default 0,
-add column if not exists updated_at timestamptz not null default now();
+add column if not exists updated_at timestamptz not null default now(); -- 20261126000000 has seen to the types
+
+-- A table that was a view, or came from elsewhere, may have lost these.
+do $$
+declare
+    v_default record;
+begin
+    for v_default in
+        select d.name, d.expression
+        from (
+            values ('id', 'gen_random_uuid()'), ('type', '''text'''), ('status', '''pending'''), ('created_at', 'now()'), ('is_recurring', 'false')
+        ) as d (name, expression)
+        join pg_attribute as a on a.attrelid = 'public.scheduled_messages'::regclass and a.attname = d.name
+        where not a.atthasdef and a.attidentity = ''
+    loop
+        execute format('alter table public.scheduled_messages alter column %I set default %s', v_default.name, v_default.expression);
+    end loop;
+end
+$$;
 
 alter table public.scheduled_messages
 alter column created_by set default auth.uid(),

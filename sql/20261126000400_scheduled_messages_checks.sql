@@ -4,8 +4,22 @@
 -- Locks: `access exclusive` for an instant; `not valid` reads no row. docs/upgrading.md tells how to validate them.
 set local lock_timeout = '1s';
 
+-- Where the project had a check on `status`, 20261126000000 has made one that knows its values beside ours.
+do $$
+begin
+    if not exists (
+        select from pg_constraint as c
+        where c.conrelid = 'public.scheduled_messages'::regclass and c.conname = 'scheduled_messages_status_known'
+    ) then
+        alter table public.scheduled_messages
+        add constraint scheduled_messages_status_known check (
+            status in ('pending', 'processing', 'sent', 'failed', 'unconfirmed', 'cancelled', 'in_queue')
+        ) not valid;
+    end if;
+end
+$$;
+
 alter table public.scheduled_messages
-drop constraint if exists scheduled_messages_status_known,
 drop constraint if exists scheduled_messages_sent_is_complete,
 drop constraint if exists scheduled_messages_failed_says_why,
 drop constraint if exists scheduled_messages_type_known,
@@ -17,9 +31,6 @@ drop constraint if exists scheduled_messages_media_is_shallow,
 drop constraint if exists scheduled_messages_series_complete;
 
 alter table public.scheduled_messages
-add constraint scheduled_messages_status_known check (
-    status in ('pending', 'processing', 'sent', 'failed', 'unconfirmed', 'cancelled', 'in_queue')
-) not valid,
 add constraint scheduled_messages_sent_is_complete check (
     status <> 'sent' or (sent_at is not null and message_id is not null)
 ) not valid,
@@ -124,9 +135,26 @@ end
 $$;
 revoke all on function private.complete_old_row() from public;
 
-create or replace trigger complete_old_row before update on public.scheduled_messages
-for each row when (
-    (old.status = 'sent' and (old.sent_at is null or old.message_id is null))
-    or (old.status in ('failed', 'unconfirmed') and old.error is null)
-    or old.status not in ('pending', 'processing', 'sent', 'failed', 'unconfirmed', 'cancelled', 'in_queue')
-) execute function private.complete_old_row();
+-- Of a status that neither we nor the project know: where it has some of its own, all of them are known.
+do $$
+begin
+    if (
+        select pg_get_constraintdef(c.oid) not like '% OR %'
+        from pg_constraint as c
+        where c.conrelid = 'public.scheduled_messages'::regclass and c.conname = 'scheduled_messages_status_known'
+    ) then
+        create or replace trigger complete_old_row before update on public.scheduled_messages
+        for each row when (
+            (old.status = 'sent' and (old.sent_at is null or old.message_id is null))
+            or (old.status in ('failed', 'unconfirmed') and old.error is null)
+            or old.status not in ('pending', 'processing', 'sent', 'failed', 'unconfirmed', 'cancelled', 'in_queue')
+        ) execute function private.complete_old_row();
+    else
+        create or replace trigger complete_old_row before update on public.scheduled_messages
+        for each row when (
+            (old.status = 'sent' and (old.sent_at is null or old.message_id is null))
+            or (old.status in ('failed', 'unconfirmed') and old.error is null)
+        ) execute function private.complete_old_row();
+    end if;
+end
+$$;

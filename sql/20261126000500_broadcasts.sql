@@ -63,7 +63,32 @@ begin
 end
 $$;
 
+-- Upstream itself has had several shapes of both: what it calls by these names is of these types.
 alter table public.broadcast_jobs
+add column if not exists connection_id text,
+add column if not exists type text default 'text',
+add column if not exists template_name text,
+add column if not exists variables jsonb,
+add column if not exists contacts text[] default '{}',
+add column if not exists message text,
+add column if not exists media_url text,
+add column if not exists caption text,
+add column if not exists status text default 'queued',
+add column if not exists progress integer default 0,
+add column if not exists total_contacts integer default 0,
+add column if not exists sent_count integer default 0,
+add column if not exists failed_count integer default 0,
+add column if not exists skipped_count integer default 0,
+add column if not exists speed text default 'normal',
+add column if not exists is_group boolean default false,
+add column if not exists group_tag text,
+add column if not exists schedule timestamptz,
+add column if not exists created_at timestamptz default now(),
+add column if not exists updated_at timestamptz default now(),
+add column if not exists completed_at timestamptz,
+add column if not exists user_id uuid,
+add column if not exists contact_id text,
+add column if not exists broadcast_name text,
 add column if not exists media text,
 -- True keeps a job out of the upstream application's list of broadcasts and its analytics.
 add column if not exists isprivatemessage boolean default false,
@@ -95,6 +120,20 @@ add column if not exists retry_attempts integer,
 add column if not exists retry_delay_seconds double precision;
 
 alter table public.broadcast_messages
+add column if not exists job_id uuid,
+add column if not exists contact text,
+add column if not exists message text,
+add column if not exists type text,
+add column if not exists media_url text,
+add column if not exists caption text,
+add column if not exists status text default 'pending',
+add column if not exists message_id text,
+add column if not exists error text,
+add column if not exists sent_at timestamptz,
+add column if not exists created_at timestamptz default now(),
+add column if not exists updated_at timestamptz default now(),
+add column if not exists data jsonb,
+add column if not exists message_ids text[],
 add column if not exists scheduled_message_id uuid,
 add column if not exists delivery_status text,
 -- What is known of each part, of a message that goes out in several.

@@ -32,7 +32,7 @@ with check (
     owner_id = (select auth.uid()) and created_by = (select auth.uid())
     and exists (
         select 1 from public.connections as c
-        where c.id = scheduled_messages.connection_id
+        where c.id::text = scheduled_messages.connection_id
     )
 );
 
@@ -43,7 +43,7 @@ with check (
     -- What is not to be sent may be cancelled or labelled also when its connection is gone.
     and (status not in ('pending', 'processing', 'in_queue') or exists (
         select 1 from public.connections as c
-        where c.id = scheduled_messages.connection_id
+        where c.id::text = scheduled_messages.connection_id
     ))
 );
 
@@ -102,7 +102,8 @@ begin
     end if;
     if new.broadcast_job_id is not null or new.error is not null or new.revision > 0 then
         new.status := 'pending';
-    elsif new.status <> 'pending' then
+    -- One of the project's own, such as `draft`, is for the check to know.
+    elsif new.status in ('processing', 'sent', 'failed', 'unconfirmed', 'cancelled', 'in_queue') then
         raise exception 'A new message starts as pending, not as %.', new.status using errcode = 'PT409';
     end if;
     new.created_at := now();
@@ -235,6 +236,9 @@ returns void
 language plpgsql
 set search_path = ''
 as $$
+declare
+    v_ours constant text[] := '{pending,processing,sent,failed,unconfirmed,cancelled,in_queue}';
+    v_rests constant boolean := p_old in ('pending', 'failed', 'cancelled') or p_old <> all(v_ours);
 begin
     if p_old = 'sent' then
         raise exception 'This message was already sent and can no longer be changed.' using errcode = 'PT409';
@@ -243,6 +247,9 @@ begin
     elsif p_new <> p_old and not (
         (p_new = 'pending' and p_old in ('processing', 'failed', 'cancelled', 'in_queue'))
         or (p_new = 'cancelled' and p_old in ('pending', 'processing', 'in_queue'))
+        -- The project's own statuses, which the daemon leaves alone.
+        or (p_new <> all(v_ours) and v_rests)
+        or (p_new in ('pending', 'cancelled') and p_old <> all(v_ours))
     ) then
         raise exception 'This message is % and cannot be made %.', p_old, p_new using errcode = 'PT409';
     end if;

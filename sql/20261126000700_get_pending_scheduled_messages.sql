@@ -3,6 +3,18 @@
 -- statistics are old, the planner would rather read and sort all that is due than go along the index: it may not.
 -- Ends early after 8 MB, so that nobody can fill the daemon's memory; what is left out comes with the next call.
 -- The first function lists what comes after a row, so that the next rows can be read while these are written.
+do $$
+begin
+    -- A project may have a function of this name that returns something else; the name is ours by agreement.
+    if exists (
+        select from pg_proc as p
+        where p.oid = to_regprocedure('public.get_pending_scheduled_messages()') and not p.prorettype = 'public.scheduled_messages'::regtype
+    ) then
+        drop function public.get_pending_scheduled_messages();
+    end if;
+end
+$$;
+
 create or replace function public.get_pending_scheduled_messages_after(p_due_at timestamptz, p_id uuid)
 returns setof public.scheduled_messages
 language sql

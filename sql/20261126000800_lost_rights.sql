@@ -101,7 +101,7 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-    if not exists (select 1 from public.connections as c where c.id = new.connection_id) then
+    if not exists (select 1 from public.connections as c where c.id::text = new.connection_id) then
         raise exception 'You may not use this connection any more.' using errcode = '42501';
     end if;
     return null;

@@ -69,7 +69,7 @@ create policy connection_settings_select_policy on public.connection_settings fo
 using (
     exists (
         select 1 from public.connections as c
-        where c.id = connection_settings.connection_id
+        where c.id::text = connection_settings.connection_id
     )
 );
 

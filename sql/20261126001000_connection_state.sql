@@ -158,8 +158,14 @@ create or replace trigger announce_connection after insert or update or delete o
 for each row execute function private.announce_connection();
 
 -- Not `when (to_jsonb(new) …)`: a row may hold a picture of many megabytes.
-create or replace trigger announce_connection after update on public.connections
-for each row execute function private.announce_connection();
+do $$
+begin
+    if (select c.relkind <> 'v' from pg_class as c where c.oid = 'public.connections'::regclass) then
+        create or replace trigger announce_connection after update on public.connections
+        for each row execute function private.announce_connection();
+    end if;
+end
+$$;
 
 -- The key of the Node worker's for a connection; null where upstream's table has none (found one level up, see private.situation).
 create or replace function private.api_key_of(p_connection text)
@@ -168,7 +174,7 @@ language sql
 stable
 set search_path = ''
 as $$
-    select (select api_key::text from public.connections as co where co.id = any(array[p_connection]))
+    select (select api_key::text from public.connections as co where co.id::text = any(array[p_connection]))
     from (values (null::text)) as missing (api_key)
 $$;
 revoke all on function private.api_key_of(text) from public;
@@ -212,9 +218,9 @@ as $$
         select 1 from public.connection_settings as o
         where o.sender = p_connection_id and o.connection_id <> p_connection_id and coalesce(o.gateway, p_default) = p_gateway
             and coalesce(
-                (select private.owner_of(c) from public.connections as c where c.id = o.connection_id),
+                (select private.owner_of(c) from public.connections as c where c.id::text = o.connection_id),
                 (select w.owner_id from private.connection_owners as w where w.connection_id = o.connection_id)
-            ) is distinct from (select private.owner_of(c) from public.connections as c where c.id = p_connection_id)
+            ) is distinct from (select private.owner_of(c) from public.connections as c where c.id::text = p_connection_id)
     )
 $$;
 revoke all on function private.is_session_of_another(text, text, text) from public;
@@ -268,7 +274,7 @@ as $$
     -- Upstream's table need not have the column: where it does not, the name is found one level up. Not by to_jsonb of the
     -- row, which may hold a picture of many megabytes.
     left join lateral (
-        select (select connected::text from public.connections as co where co.id = any(array[st.connection_id])) as connected
+        select (select connected::text from public.connections as co where co.id::text = any(array[st.connection_id])) as connected
         from (values (null::text)) as missing (connected)
     ) as phone on true
     left join lateral (

@@ -109,12 +109,12 @@ begin
     get diagnostics v_number = row_count;
     v_all := v_all + v_number;
     update private.connection_owners as o
-    set is_held = false, owner_id = (select private.owner_of(c) from public.connections as c where c.id = p_connection_id)
+    set is_held = false, owner_id = (select private.owner_of(c) from public.connections as c where c.id::text = p_connection_id)
     where o.connection_id = p_connection_id;
     get diagnostics v_number = row_count;
     delete from private.connection_owners as o
     where o.connection_id = p_connection_id
-        and not exists (select 1 from public.connections as c where c.id = p_connection_id);
+        and not exists (select 1 from public.connections as c where c.id::text = p_connection_id);
     return v_all + v_number > 0;
 end
 $$;

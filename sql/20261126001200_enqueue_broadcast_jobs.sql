@@ -170,13 +170,16 @@ begin
         where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= g.soon
             and (g.phone is null or exists (
                 select 1 from public.contacts as c
-                where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
-                    and c.phone_number = g.phone and c.is_blocked is not true
+                cross join lateral (
+                    select to_jsonb(c) as own, coalesce(to_jsonb(c) ->> 'owner_id', to_jsonb(c) ->> 'user_id') as owner
+                ) as j
+                where c.id = any(array[private.contact_key(s.contact_id)])
+                    and j.own ->> 'phone_number' = g.phone and (j.own ->> 'is_blocked')::boolean is not true
                     -- As look_up_recipients finds it.
-                    and (c.owner_id in (s.owner_id, s.created_by) or (
+                    and (j.owner in (s.owner_id::text, s.created_by::text) or (
                         s.owner_id is null and s.created_by is null and exists (
                             select 1 from public.connections as k
-                            where k.id = s.connection_id and to_jsonb(k) ->> 'user_id' = c.owner_id::text
+                            where k.id::text = any(array[s.connection_id]) and to_jsonb(k) ->> 'user_id' = j.owner
                         )
                     ))
             ))

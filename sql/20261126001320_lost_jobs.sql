@@ -4,6 +4,11 @@
 -- Locks: `create trigger` takes `share row exclusive` for an instant.
 set local lock_timeout = '1s';
 
+-- In the order in which writers come to them: else one of those and we could wait for each other.
+lock table public.scheduled_messages in share row exclusive mode;
+lock table public.broadcast_jobs in share row exclusive mode;
+lock table public.broadcast_messages in share row exclusive mode;
+
 -- p_status: what the job was.
 create or replace function private.lose_job(p_row_id uuid, p_job_id uuid, p_status text, p_how text)
 returns void

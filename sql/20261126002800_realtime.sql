@@ -1,8 +1,12 @@
 -- Front ends and the daemon's wake hear changes of the table where the project has Realtime; policies decide who hears what.
+-- Where another role's is the publication, nothing changes, and the doctor says so: polls carry on.
 -- Locks: `share update exclusive` for an instant.
 do $$
 begin
-    if exists (select 1 from pg_publication where pubname = 'supabase_realtime' and not puballtables) and not exists (
+    if exists (
+        select 1 from pg_publication as p
+        where p.pubname = 'supabase_realtime' and not p.puballtables and pg_has_role(p.pubowner, 'usage')
+    ) and not exists (
         select 1 from pg_publication_tables
         where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'scheduled_messages'
     ) then

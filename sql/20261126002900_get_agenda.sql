@@ -81,21 +81,23 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
     select clock_timestamp(), json_agg(json_build_object(
-        'id', s.id, 'phone_number', c.phone_number::text, 'is_blocked', coalesce(c.is_blocked, false), 'connection_exists', k.id is not null,
+        'id', s.id, 'phone_number', c.own ->> 'phone_number', 'is_blocked', coalesce((c.own ->> 'is_blocked')::boolean, false),
+        'connection_exists', k.id is not null,
         'timezone', se.timezone, 'country_code', se.country_code, 'gateway', se.gateway
     ) order by given.position)
     from unnest(p_ids) with ordinality as given (id, position)
     join public.scheduled_messages as s on s.id = any(array[given.id])
-    left join public.connections as k on k.id = any(array[s.connection_id])
-    left join public.contacts as c
-        on c.id = any(array[case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end])
-        -- A row of nobody's, as the upstream application's REST service may write it, is its connection's owner's.
-        and (
-            c.owner_id in (s.owner_id, s.created_by)
-            or (s.owner_id is null and s.created_by is null and c.owner_id::text = to_jsonb(k) ->> 'user_id')
-        )
+    left join public.connections as k on k.id::text = any(array[s.connection_id])
+    -- As json, because another application's contacts need not have all of these columns. A row of nobody's, as the upstream
+    -- application's REST service may write it, is its connection's owner's.
+    left join lateral (
+        select to_jsonb(found) as own, coalesce(to_jsonb(found) ->> 'owner_id', to_jsonb(found) ->> 'user_id') as owner
+        from public.contacts as found
+        where found.id = any(array[private.contact_key(s.contact_id)])
+    ) as c on c.owner in (s.owner_id::text, s.created_by::text)
+        or (s.owner_id is null and s.created_by is null and c.owner = to_jsonb(k) ->> 'user_id')
     left join public.connection_settings as se on se.connection_id = any(array[s.connection_id])
-    where c.id is not null or k.id is null or se.connection_id is not null
+    where c.own is not null or k.id is null or se.connection_id is not null
 $$;
 revoke all on function public.look_up_recipients(uuid[]) from public, anon, authenticated;
 grant execute on function public.look_up_recipients(uuid[]) to service_role;

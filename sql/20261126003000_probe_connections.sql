@@ -39,7 +39,7 @@ as $$
         select d.connection_id, d.probe_at,
             row_number() over (partition by private.owner_of(co) order by d.probe_at) as place
         from due as d
-        left join public.connections as co on co.id = any(array[d.connection_id])
+        left join public.connections as co on co.id::text = any(array[d.connection_id])
     ),
     chosen as materialized (
         select st.connection_id

@@ -1,8 +1,9 @@
--- What `python -m worker doctor` asks of the database.
+-- What `python -m worker doctor` asks of the database: whatever would keep a message from being sent, recorded or rescued is
+-- a failure. In the end it tries.
 create or replace function public.diagnose()
 returns table (level text, what text, remedy text)
 language plpgsql
-stable
+volatile
 set search_path = ''
 as $$
 declare
@@ -23,11 +24,23 @@ begin
     );
 
     return query
-    select case when count(*) > 0 then 'ok' else 'failure' end,
-        'the trigger zz_set_due_at, without which nothing new falls due, is ' || case when count(*) > 0 then 'at work' else 'missing or disabled' end,
-        case when count(*) = 0 then 'Create it as sql/20261126000200_scheduled_messages.sql does, and enable it always.' end
-    from pg_catalog.pg_trigger as t
-    where t.tgrelid = 'public.scheduled_messages'::regclass and t.tgname = 'zz_set_due_at' and t.tgenabled in ('O', 'A');
+    select case when count(*) = 0 then 'ok' else 'failure' end,
+        case when count(*) = 0 then 'the triggers, without which nothing falls due or is settled, are at work'
+        else 'triggers are missing or disabled: ' || string_agg(needed.table_name || '.' || needed.name, ', ') end,
+        case when count(*) > 0 then string_agg(
+            format('alter table public.%s enable %s trigger %s;', needed.table_name, case needed.name when 'zz_set_due_at' then 'always' else '' end, needed.name), ' '
+        ) || ' Where one does not exist, create it as sql/ does.' end
+    from (
+        values
+        ('scheduled_messages', 'zz_set_due_at'), ('scheduled_messages', 'guard_insert'), ('scheduled_messages', 'guard_update'),
+        ('scheduled_messages', 'guard_update_by_service'), ('scheduled_messages', 'guard_delete'),
+        ('scheduled_messages', 'guard_delete_by_service'), ('broadcast_messages', 'settle_scheduled_messages'),
+        ('broadcast_jobs', 'settle_job_of_node_worker')
+    ) as needed (table_name, name)
+    where not exists (
+        select from pg_catalog.pg_trigger as t
+        where t.tgrelid = to_regclass('public.' || needed.table_name) and t.tgname = needed.name and t.tgenabled in ('O', 'A')
+    );
 
     return query
     select 'failure', count(*) || ' pending message(s) will not fall due when they should', 'Run sql/20261126000300_due_at_of_old_rows.sql again.'
@@ -43,7 +56,10 @@ begin
         'public.scheduled_messages', 'public.connections', 'public.contacts', 'public.broadcast_jobs', 'public.broadcast_messages',
         'public.connection_settings'
     ]) as t (name)
-    where not pg_catalog.has_table_privilege('service_role', t.name, 'select, insert, update, delete');
+    where exists (
+        select from unnest(array['select', 'insert', 'update', 'delete']) as p (privilege)
+        where not pg_catalog.has_table_privilege('service_role', t.name, p.privilege)
+    );
 
     return query
     select case when count(*) = 0 then 'ok' else 'failure' end,
@@ -68,6 +84,30 @@ begin
             where p.pubname = 'supabase_realtime' and p.schemaname = 'public' and p.tablename = 'scheduled_messages'
         ) then 'ok' else 'warning' end,
         'scheduled_messages in the publication supabase_realtime', 'Where this is a warning, Realtime tells nothing of changes; polls carry on.';
+
+    return query
+    select 'warning', 'connections is a view: a connection that is deleted or connected again is not noticed at once',
+        'Nothing to do: its messages fail when they fall due, and what waits is looked at again within minutes.'
+    from pg_catalog.pg_class as c
+    where c.oid = 'public.connections'::regclass and c.relkind = 'v';
+
+    return query
+    select 'warning', 'contacts has no column ' || needed.name || ': contacts'' ids are understood by nobody, only numbers are',
+        'alter table public.contacts add column ' || needed.name || ' …; or go on writing numbers into contact_id.'
+    from (values ('phone_number', array['phone_number']), ('owner_id', array['owner_id', 'user_id'])) as needed (name, any_of)
+    where not exists (
+        select from pg_catalog.pg_attribute as a
+        where a.attrelid = 'public.contacts'::regclass and a.attname = any(needed.any_of) and not a.attisdropped
+    );
+
+    return query
+    select 'failure', m.what, m.remedy from private.find_misfits() as m;
+
+    return query
+    select 'failure', 'contacts.id is ' || format_type(a.atttypid, null) || ' now', 'Run sql/20261126000100_connections_and_contacts.sql again.'
+    from pg_catalog.pg_attribute as a
+    join pg_catalog.pg_proc as p on p.oid = 'private.contact_key(text)'::regprocedure and p.prorettype <> a.atttypid
+    where a.attrelid = 'public.contacts'::regclass and a.attname = 'id';
 
     return query
     select 'warning', count(*) || ' constraint(s) of scheduled_messages do not cover rows that were there before',
@@ -115,6 +155,11 @@ begin
     from public.connection_settings as se
     where not exists (select 1 from public.connections as c where c.id::text = se.connection_id)
     having count(*) > 0;
+
+    return query select * from private.rehearse();
+    if not found then
+        return query select 'ok', 'a message was sent, recorded, rescued and settled in a rehearsal, which was undone', null;
+    end if;
 end
 $$;
 revoke all on function public.diagnose() from public, anon, authenticated;

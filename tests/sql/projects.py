@@ -45,9 +45,13 @@ class Project:
         headers = {"apikey": self.stack[key]} | ({"authorization": f"Bearer {token}"} if token else {})
         return httpx.Client(base_url=f"{self.stack['SUPABASE_URL']}/rest/v1", headers=headers, trust_env=False)
 
+    def run(self, command: str, directory: Path, **overrides: str) -> Worker:
+        """`python -m worker COMMAND`."""
+        return Worker(command, environment(self.stack, {"GATEWAY": "mock", "REALTIME": "off"}, overrides), directory)
+
     def once(self, directory: Path, **overrides: str) -> Worker:
         """`python -m worker once`, when it has ended."""
-        worker = Worker("once", environment(self.stack, {"GATEWAY": "mock", "REALTIME": "off"}, overrides), directory)
+        worker = self.run("once", directory, **overrides)
         assert worker.wait(60) == 0, worker.text
         return worker
 

@@ -51,11 +51,11 @@ class Roles:
 
 
 @contextmanager
-def another_database(server: str, name: str) -> Iterator[str]:
-    """An empty database on the same server, removed in the end. Yields its URL."""
+def another_database(server: str, name: str, template: str = "template1") -> Iterator[str]:
+    """A database on the same server, empty or a copy of another, removed in the end. Yields its URL."""
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f"drop database if exists {name} with (force)")
-        admin.execute(f"create database {name}")
+        admin.execute(f"create database {name} template {template}")
         try:
             yield f"{server.rpartition('/')[0]}/{name}"
         finally:

@@ -14,6 +14,6 @@ def test_messages_that_would_never_fall_due_are_told_of(db: Database):
         db.execute("alter table scheduled_messages disable trigger zz_set_due_at")
         schedule(db)
         assert failures(db) == [
-            "the trigger zz_set_due_at, without which nothing new falls due, is missing or disabled",
+            "triggers are missing or disabled: scheduled_messages.zz_set_due_at",
             "1 pending message(s) will not fall due when they should",
         ]

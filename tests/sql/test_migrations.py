@@ -91,18 +91,6 @@ def test_a_big_table_is_migrated_while_writers_write_and_none_of_them_waits_long
     assert one(older.db, "select count(*) from scheduled_messages where due_at is not null") == rows // 10
 
 
-def test_a_status_that_is_an_enum_is_refused_before_anything_has_changed_and_mended_as_the_documentation_says(older):
-    older.db.execute("create type state as enum ('pending', 'sent')")
-    older.db.execute("alter table scheduled_messages alter column status drop default")
-    older.db.execute("alter table scheduled_messages alter column status type state using status::state")
-
-    with pytest.raises(psycopg.errors.RaiseException, match="make it text first"):
-        migrate.migrate(older.url)
-    older.db.execute("alter table scheduled_messages alter column status type text using status::text")
-
-    assert migrate.migrate(older.url)
-
-
 def test_the_supabase_cli_applies_the_same_files(older, tmp_path):
     older.db.execute(FILL.format(rows=100))
     (tmp_path / "supabase").mkdir()
@@ -173,3 +161,94 @@ def test_what_has_run_is_written_where_the_supabase_cli_looks(older):
 
     sql = "select version || '_' || name || '.sql' as file from supabase_migrations.schema_migrations order by version"
     assert [row["file"] for row in older.db.execute(sql)] == [path.name for path in migrate.migrations()]
+
+
+def test_a_recorded_index_that_is_not_whole_is_built_anew(older):
+    """`supabase db push` takes what an interrupted build left for the whole thing, and records it."""
+    migrate.migrate(older.url)
+    older.db.execute("drop index idx_broadcast_messages_job_id")
+    older.db.execute("update pg_index set indisvalid = false where indexrelid = 'scheduled_messages_due_idx'::regclass")
+
+    done = migrate.migrate(older.url)
+
+    assert [name[15:] for name in done] == ["scheduled_messages_due_idx.sql", "idx_broadcast_messages_job_id.sql"]
+    assert one(older.db, "select count(*) from pg_index where not indisvalid") == 0
+    assert migrate.migrate(older.url) == []
+
+
+TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout")
+
+
+def test_the_time_outs_of_a_role_or_a_database_end_no_file_and_no_index(older):
+    """An index is built as slowly as an older reader lets it: longer than any of these."""
+    for name in TIMEOUTS:
+        older.db.execute(f"alter database older set {name} = '300ms'")
+    migrate.migrate(older.url)
+    older.db.execute("drop index scheduled_messages_due_idx")
+    building = """
+        select count(*) from pg_stat_activity
+        where query like '%%create index concurrently%%' and state = 'active' and pid <> pg_backend_pid()
+            and query_start < clock_timestamp() - interval '700 ms'
+    """
+
+    without = " ".join(f"-c {name}=0" for name in TIMEOUTS)
+    with psycopg.connect(older.url, options=without) as reader, ThreadPoolExecutor(1) as pool:
+        reader.execute("set transaction isolation level repeatable read")
+        reader.execute("select count(*) from scheduled_messages")
+        migration = pool.submit(migrate.migrate, older.url)
+        until(lambda: one(older.db, building), of="an index that takes longer than the time-outs")
+        reader.rollback()
+
+        assert [name[15:] for name in migration.result(60)] == ["scheduled_messages_due_idx.sql"]
+    assert one(older.db, "select count(*) from pg_index where not indisvalid") == 0
+
+
+def test_a_second_run_says_whom_it_waits_for_and_gives_up(older):
+    said: list[str] = []
+    with psycopg.connect(older.url, application_name="somebody's") as other:
+        other.execute(f"select pg_advisory_xact_lock({migrate.LOCK})")
+
+        with pytest.raises(migrate.MigrateRefused) as refused:
+            migrate.migrate(older.url, tell=said.append, seconds=1)
+
+        for words in (*said, str(refused.value)):
+            assert f"process {other.info.backend_pid} of role postgres (somebody's" in words
+            assert "since 20" in words
+    assert len(said) == 1
+    assert migrate.migrate(older.url, tell=said.append)
+    assert len(said) == 1
+
+
+def test_nothing_of_the_lock_or_of_a_setting_stays_in_a_session_that_goes_on(older):
+    """Where a pooler keeps it for the next one."""
+    with psycopg.connect(older.url, autocommit=True, prepare_threshold=None) as db:
+        migrate.apply_patiently(db, next(path for path in migrate.migrations() if "first_look" in path.name))
+        migrate.run_alone(db, "create index concurrently if not exists x on scheduled_messages (message)")
+        for name in TIMEOUTS:
+            assert db.execute(f"select setting = reset_val from pg_settings where name = '{name}'").fetchone() == (
+                True,
+            )
+        assert db.execute("select count(*) from pg_prepared_statements").fetchone() == (0,)
+        assert one(older.db, "select count(*) from pg_locks where locktype = 'advisory'") == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://postgres:secret@127.0.0.1:1/postgres", "127.0.0.1"),
+        ("postgresql://postgres:se@cret@127.0.0.1:nowhere/x", "port"),
+        ("postgresql://postgres:se@cret@127.0.0.1:1/x?frobnicate=1", "frobnicate"),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_refused_in_one_line_without_its_password(monkeypatch, url: str, words: str):
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setattr("sys.argv", ["migrate"])
+
+    with pytest.raises(SystemExit) as ended:
+        migrate.main()
+
+    told = str(ended.value.code)
+    assert told.startswith("migrate: ")
+    assert words in told
+    assert "\n" not in told
+    assert "cret" not in told

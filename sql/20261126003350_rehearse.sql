@@ -1,0 +1,216 @@
+-- The doctor's proof: made-up messages go the whole way, through the daemon's own functions, and
+-- all of it is undone: no row stays, nobody hears of it, nothing of anybody else's is claimed or
+-- locked. A connection of its own keeps it apart. Raises what stands in the way; PT200 where
+-- something was not stored as it was written; PT299 in the end.
+create or replace function private.rehearse_sending()
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+    v_token constant uuid := gen_random_uuid();
+    v_connection text := 'rehearsal ' || v_token;
+    v_ids uuid[] := '{}';
+    v_jobs constant uuid[] := array[gen_random_uuid(), gen_random_uuid(), gen_random_uuid()];
+    v_number integer;
+    v_found text;
+begin
+    if exists (
+        select from pg_catalog.pg_constraint as k
+        where k.contype = 'f' and k.confrelid = 'public.connections'::regclass
+            and k.conrelid
+                in ('public.scheduled_messages'::regclass, 'public.broadcast_jobs'::regclass)
+    ) then
+        v_connection := private.make_up('public.connections', '{}') ->> 'id';
+    end if;
+    for v_number in 1..3 loop
+        v_ids := v_ids || (private.make_up('public.scheduled_messages', jsonb_build_object(
+            'connection_id', v_connection, 'contact_id', '+1000000000' || v_number, 'message',
+                'A rehearsal.', 'type', 'text', 'status', 'pending',
+            'scheduled_at', now() + interval '1 day', 'created_at', now() - interval '2 days',
+                'is_recurring', true,
+            'recurrence_pattern', 'daily', 'timezone', 'UTC'
+        )) ->> 'id')::uuid;
+    end loop;
+    update public.scheduled_messages as s set scheduled_at = now() - interval '1 minute'
+        where s.id = any(v_ids);
+    perform private.expect_status(v_ids, 'pending');
+
+    perform private.enqueue_rows(array(
+        select jsonb_populate_record(null::private.planned_row, jsonb_build_object(
+            'id', s.id, 'revision', s.revision, 'job_id', v_jobs[array_position(v_ids, s.id)],
+            'recipient', s.contact_id, 'timezone', 'UTC', 'anchor', now()::timestamp,
+                'occurrence_at', now(),
+            'missed', 0, 'next_at', now() + interval '1 day', 'next_after',
+                now() + interval '2 days',
+            'soon', now(), 'place', array_position(v_ids, s.id), 'stage', 0
+        ))
+        from public.scheduled_messages as s
+        where s.id = any(v_ids)
+    ));
+    perform private.expect_status(v_ids, 'processing');
+    if (
+        select count(*) from public.scheduled_messages as s
+        join public.scheduled_messages as n on n.id = s.next_id and n.status = 'pending'
+        where s.id = any(v_ids)
+    ) < 3 then
+        raise exception 'The next occurrence of a series was not stored.'
+            using errcode = 'PT200', table = 'scheduled_messages';
+    end if;
+
+    perform private.announce_work(array[v_connection], array[now()]);
+    perform private.take_jobs(
+        array[v_connection], v_token, 3, 60, 'mock', clock_timestamp(), 0.15, '0', 3, 60
+    );
+    select string_agg(c.jobs::text, '') into v_found
+    from public.claim_broadcast_jobs(v_token, 3, 60, 'mock') as c;
+    if v_found is null or json_array_length(v_found::json) < 3 then
+        raise exception 'What was enqueued could not be claimed.' using errcode = 'PT200',
+            table = 'broadcast_jobs';
+    end if;
+
+    perform private.record_rows(array(
+        select jsonb_populate_record(null::private.told_row, jsonb_build_object(
+            'job_id', told.job_id, 'token', v_token, 'outcome', told.outcome, 'message_id',
+                told.message_id,
+            'error', told.error, 'wait', 0, 'answered_at', now(), 'quietly', false
+        ))
+        from (
+            values (v_jobs[1], 'sent', repeat('m', 200), null),
+                (v_jobs[2], 'failed', null, repeat('e', 1900))
+        ) as told (job_id, outcome, message_id, error)
+    ));
+    perform private.expect_status(v_ids[1:1], 'sent');
+    perform private.expect_status(v_ids[2:2], 'failed');
+
+    update public.broadcast_jobs as j set lease_until = now() - interval '1 second'
+        where j.id = v_jobs[3];
+    perform private.rescue_rows(array[jsonb_populate_record(
+        null::private.late_row,
+            jsonb_build_object('id', v_jobs[3], 'handover_seconds', 600, 'quietly', false)
+    )]);
+    perform private.expect_status(v_ids[3:3], 'unconfirmed');
+    perform public.resolve_scheduled_message(v_ids[3], 'resend');
+    perform private.expect_status(v_ids[3:3], 'pending');
+    set constraints all immediate;
+    raise exception 'undone' using errcode = 'PT299';
+end
+$$;
+
+create or replace function private.expect_status(p_ids uuid[], p_status text)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_status text;
+    v_refused record;
+begin
+    -- What keeps an outcome from its row is put aside (20261126001050).
+    select r.code, r.reason into v_refused
+    from public.scheduled_messages as s
+    join private.refused_rows as r on r.id in (s.id, s.broadcast_job_id)
+    where s.id = any(p_ids) limit 1;
+    if found then
+        raise exception using message = v_refused.reason, errcode = v_refused.code,
+            table = 'scheduled_messages';
+    end if;
+    select string_agg(distinct coalesce(s.status, 'gone'), ', ') into v_status
+    from unnest(p_ids) as given (id)
+    left join public.scheduled_messages as s on s.id = given.id;
+    if v_status is distinct from p_status then
+        raise exception 'A message that should be % is %.', p_status,
+            coalesce(v_status, 'not stored')
+            using errcode = 'PT200', table = 'scheduled_messages';
+    end if;
+end
+$$;
+
+-- As a user, the owner of some connection, would write one. Raises like the other.
+create or replace function private.rehearse_writing()
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+    v_role constant text := current_user;
+    v_owner record;
+begin
+    select c.id::text as connection, to_jsonb(c) ->> 'user_id' as sub into v_owner
+    from public.connections as c
+    where to_jsonb(c) ->> 'user_id' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' limit 1;
+    if v_owner.sub is not null then
+        perform set_config('request.jwt.claim.sub', v_owner.sub, true),
+            set_config('request.jwt.claim.role', 'authenticated', true),
+            set_config('request.jwt.claims',
+                json_build_object('sub', v_owner.sub, 'role', 'authenticated')::text, true);
+        set local role authenticated;
+        insert into public.scheduled_messages (connection_id, contact_id, message, scheduled_at)
+        values (v_owner.connection, '+10000000000', 'A rehearsal.', now() + interval '1 day');
+        execute format('set local role %I', v_role);
+    end if;
+    raise exception 'undone' using errcode = 'PT299';
+end
+$$;
+
+-- Writes outcomes by hand first, since that names the trigger that refuses one; then the two above.
+-- No line when all is well.
+create or replace function private.rehearse()
+returns table (level text, what text, remedy text)
+language plpgsql
+volatile
+set search_path = ''
+set lock_timeout = '2s'
+as $$
+declare
+    v_act text;
+    v_failed boolean := false;
+    v_state text;
+    v_words text;
+    v_table text;
+    v_column text;
+    v_constraint text;
+    v_context text;
+begin
+    foreach v_act in array array['private.try_out', 'private.rehearse_sending',
+        'private.rehearse_writing'] loop
+        continue when v_failed and v_act = 'private.rehearse_sending'; -- it would tell the same
+        begin
+            execute format('select %s()', v_act);
+        exception
+            when sqlstate 'PT299' then
+                continue;
+            when others then
+                get stacked diagnostics
+                    v_state = returned_sqlstate, v_words = message_text, v_table = table_name,
+                        v_column = column_name,
+                    v_constraint = constraint_name, v_context = pg_exception_context;
+        end;
+        -- What is made up may break the project's own rules: that tells nothing of its real rows.
+        continue when v_state ~ '^2[23]'
+            and (v_act = 'private.rehearse_writing' or v_context like '%private.make_up(%');
+        v_failed := true;
+        return query
+        select case v_act when 'private.rehearse_writing' then 'warning' else 'failure' end,
+            case v_act
+                when 'private.rehearse_writing'
+                    then 'a rehearsal, which was undone, could not write as a connection''s owner: '
+                else 'a rehearsal, which was undone, could not send a message: '
+            end || f.what || ', at: ' || left(regexp_replace(coalesce(
+                (regexp_match(v_context, 'SQL statement "([^"]*)'))[1], v_act
+            ), '\s+', ' ', 'g'), 120),
+            f.remedy
+        from private.explain_fault(v_state, v_words, v_table, v_column, v_constraint,
+            v_context) as f;
+    end loop;
+end
+$$;
+revoke all on function private.rehearse_sending(), private.expect_status(uuid[], text),
+private.rehearse_writing(), private.rehearse()
+from public;
+grant execute on function private.rehearse_sending(), private.expect_status(uuid[], text),
+private.rehearse_writing(), private.rehearse()
+to service_role;
