@@ -235,7 +235,7 @@ CREATE FUNCTION private.api_key_of(p_connection text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
-    select (select api_key::text from public.connections as co where co.id = any(array[p_connection]))
+    select (select api_key::text from public.connections as co where co.id::text = any(array[p_connection]))
     from (values (null::text)) as missing (api_key)
 $$;
 
@@ -499,12 +499,21 @@ CREATE FUNCTION private.confirm_connection() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-    if not exists (select 1 from public.connections as c where c.id = new.connection_id) then
+    if not exists (select 1 from public.connections as c where c.id::text = new.connection_id) then
         raise exception 'You may not use this connection any more.' using errcode = '42501';
     end if;
     return null;
 end
 $$;
+
+CREATE FUNCTION private.contact_key(p_id text) RETURNS bigint
+    LANGUAGE plpgsql IMMUTABLE STRICT
+    SET search_path TO ''
+    AS $_$
+begin
+    return case when p_id ~* '^[0-9]{1,18}$' then p_id::bigint end;
+end
+$_$;
 
 CREATE FUNCTION private.count_pending(p_owner uuid, p_minute timestamp with time zone, p_enough integer) RETURNS integer
     LANGUAGE sql STABLE
@@ -660,7 +669,7 @@ CREATE FUNCTION private.enqueue_rows(p_rows private.planned_row[]) RETURNS jsonb
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
-    AS $_$
+    AS $$
 declare
     v_done jsonb;
     v_rows uuid[];
@@ -686,13 +695,16 @@ begin
         where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= g.soon
             and (g.phone is null or exists (
                 select 1 from public.contacts as c
-                where c.id = case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end
-                    and c.phone_number = g.phone and c.is_blocked is not true
+                cross join lateral (
+                    select to_jsonb(c) as own, coalesce(to_jsonb(c) ->> 'owner_id', to_jsonb(c) ->> 'user_id') as owner
+                ) as j
+                where c.id = any(array[private.contact_key(s.contact_id)])
+                    and j.own ->> 'phone_number' = g.phone and (j.own ->> 'is_blocked')::boolean is not true
                     -- As look_up_recipients finds it.
-                    and (c.owner_id in (s.owner_id, s.created_by) or (
+                    and (j.owner in (s.owner_id::text, s.created_by::text) or (
                         s.owner_id is null and s.created_by is null and exists (
                             select 1 from public.connections as k
-                            where k.id = s.connection_id and to_jsonb(k) ->> 'user_id' = c.owner_id::text
+                            where k.id::text = any(array[s.connection_id]) and to_jsonb(k) ->> 'user_id' = j.owner
                         )
                     ))
             ))
@@ -771,7 +783,7 @@ begin
     end if;
     return v_done;
 end
-$_$;
+$$;
 
 CREATE FUNCTION private.erase_deleted() RETURNS void
     LANGUAGE plpgsql
@@ -824,6 +836,34 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.expect_status(p_ids uuid[], p_status text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_status text;
+    v_refused record;
+begin
+    -- What keeps an outcome from its row is put aside (20261126001050).
+    select r.code, r.reason into v_refused
+    from public.scheduled_messages as s
+    join private.refused_rows as r on r.id in (s.id, s.broadcast_job_id)
+    where s.id = any(p_ids) limit 1;
+    if found then
+        raise exception using message = v_refused.reason, errcode = v_refused.code,
+            table = 'scheduled_messages';
+    end if;
+    select string_agg(distinct coalesce(s.status, 'gone'), ', ') into v_status
+    from unnest(p_ids) as given (id)
+    left join public.scheduled_messages as s on s.id = given.id;
+    if v_status is distinct from p_status then
+        raise exception 'A message that should be % is %.', p_status,
+            coalesce(v_status, 'not stored')
+            using errcode = 'PT200', table = 'scheduled_messages';
+    end if;
+end
+$$;
+
 CREATE FUNCTION private.expire_rows(p_rows private.late_row[]) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -853,6 +893,62 @@ begin
     select jsonb_agg('expired'::text) into v_done from too_late;
     return v_done;
 end
+$$;
+
+CREATE FUNCTION private.explain_fault(p_state text, p_words text, p_table text, p_column text, p_constraint text, p_context text) RETURNS TABLE(what text, remedy text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select format('%s (SQLSTATE %s%s%s)', p_words, p_state,
+            coalesce(', column ' || nullif(p_column, ''), ''),
+                coalesce(', trigger ' || guilty.names, '')),
+        case
+            when guilty.remedies is not null then guilty.remedies
+            when p_state in ('23514', '23503', '23P01') or (p_state = '23505' and exists (
+                select from pg_catalog.pg_constraint as k
+                where k.conname = p_constraint
+                    and k.conrelid = to_regclass(format('public.%I', p_table))
+            )) then format('alter table public.%I drop constraint if exists %I;', p_table,
+                p_constraint)
+            when p_state = '23505' then format('drop index if exists public.%I;', p_constraint)
+            when p_state = '23502'
+                then format('alter table public.%I alter column %I drop not null;', p_table,
+                    p_column)
+            when p_state = '42501' then 'Grant it to service_role, as sql/ does: '
+                || coalesce((regexp_match(p_words, 'permission denied for .*'))[1], p_words)
+            else 'Look at: ' || coalesce(nullif(split_part(p_context, E'\n', 1), ''), p_words)
+        end
+    from (
+        -- The project's own triggers: those whose function raised it, or all that could have
+        -- changed the row.
+        select string_agg(format('%I', t.tgname), ', ' order by t.tgname) as names, string_agg(
+            format('drop trigger if exists %I on %s; ', t.tgname, t.tgrelid::regclass) || case
+                when t.tgqual is null then regexp_replace(
+                    pg_catalog.pg_get_triggerdef(t.oid), ' EXECUTE FUNCTION ',
+                        ' WHEN (current_user in (''anon'', ''authenticated'')) EXECUTE FUNCTION '
+                )
+                else regexp_replace(
+                    pg_catalog.pg_get_triggerdef(t.oid), ' WHEN \((.*)\) EXECUTE FUNCTION ',
+                    ' WHEN (current_user in (''anon'', ''authenticated'') and (\1)) EXECUTE FUNCTION '
+                )
+            end || ';', ' ' order by t.tgname
+        ) as remedies
+        from pg_catalog.pg_trigger as t
+        join pg_catalog.pg_proc as p on p.oid = t.tgfoid
+        where not t.tgisinternal and t.tgenabled <> 'D' and t.tgconstraint = 0
+            and t.tgrelid in (
+                to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
+                    to_regclass('public.broadcast_messages')
+            ) and not (
+                p.pronamespace = to_regnamespace('private')
+                    and private.is_ours('private.connection_state', 'ready_at')
+            ) and case p_state
+                when 'PT200' then t.tgrelid = to_regclass(format('public.%I', p_table))
+                    and t.tgtype & 2 > 0
+                    and pg_catalog.pg_get_triggerdef(t.oid) !~* 'current_user' -- those have been seen to
+                else p_context ~ ('function ([a-z0-9_"]+\.)?' || quote_ident(p.proname) || '\(')
+            end
+    ) as guilty
 $$;
 
 CREATE FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with time zone, p_gateway text) RETURNS void
@@ -951,6 +1047,444 @@ CREATE FUNCTION private.fate(p_parts jsonb) RETURNS TABLE(status text, message_i
         ) as part
     ) as whole
 $$;
+
+CREATE FUNCTION private.find_dependents(p_table regclass, p_column text) RETURNS TABLE(removal text, restoral text, is_view boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    with dependent as (
+        select d.classid, d.objid
+        from pg_catalog.pg_depend as d
+        join pg_catalog.pg_attribute as a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+        where d.refobjid = p_table and a.attname = p_column
+    )
+    select format('drop policy if exists %I on %I.%I;', p.policyname, p.schemaname, p.tablename),
+        format(
+            'create policy %I on %I.%I as %s for %s to %s', p.policyname, p.schemaname, p.tablename,
+                p.permissive, p.cmd,
+            (select string_agg(case r when 'public' then r else quote_ident(r) end, ', ')
+                from unnest(p.roles) as r)
+        ) || coalesce(' using (' || p.qual || ')', '')
+            || coalesce(' with check (' || p.with_check || ')', '') || ';',
+        false
+    from dependent as d
+    join pg_catalog.pg_policy as o on o.oid = d.objid
+    join pg_catalog.pg_class as c on c.oid = o.polrelid
+    join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+    join pg_catalog.pg_policies as p
+        on p.schemaname = n.nspname and p.tablename = c.relname and p.policyname = o.polname
+    where d.classid = 'pg_catalog.pg_policy'::regclass
+    union
+    select format('drop trigger if exists %I on %s;', t.tgname, t.tgrelid::regclass),
+        pg_catalog.pg_get_triggerdef(t.oid) || ';',
+        false
+    from dependent as d
+    join pg_catalog.pg_trigger as t on t.oid = d.objid
+    where d.classid = 'pg_catalog.pg_trigger'::regclass
+    union
+    select format('drop %s if exists %s;', kind.name, c.oid::regclass),
+        format('create %s %s as %s', kind.name, c.oid::regclass, pg_catalog.pg_get_viewdef(c.oid)),
+            true
+    from dependent as d
+    join pg_catalog.pg_rewrite as r on r.oid = d.objid
+    join pg_catalog.pg_class as c on c.oid = r.ev_class
+    cross join lateral (select case c.relkind when 'm' then 'materialized view'
+        else 'view' end as name) as kind
+    where d.classid = 'pg_catalog.pg_rewrite'::regclass and c.oid <> p_table
+$$;
+
+CREATE FUNCTION private.find_hindering_rules() RETURNS TABLE(what text, remedy text, is_safe boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $_$
+    with held as (
+        select a.attrelid, a.attnum, a.attname::text as name, c.relname::text as table_name,
+            c.relname <> 'scheduled_messages' as is_broadcast,
+            a.atthasdef or a.attidentity <> '' or a.attgenerated <> '' as has_default
+        from pg_catalog.pg_class as c
+        join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum > 0
+            and not a.attisdropped
+        where c.oid in (
+            to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
+            to_regclass('public.broadcast_messages')
+        ) and a.attnotnull and not exists (
+            select from pg_catalog.pg_constraint as k
+            where k.conrelid = c.oid and k.contype = 'p' and a.attnum = any(k.conkey)
+        )
+    )
+    select format('public.%I.%I must not be null, and we may have nothing to put there.',
+        h.table_name, h.name),
+        case when h.is_broadcast
+            then format('alter table public.%I add column if not exists scheduled_message_id uuid; ', h.table_name) else '' end
+        || format('alter table public.%I alter column %I drop not null', h.table_name, h.name)
+        || case when h.is_broadcast then format(
+            ', add constraint %I check (scheduled_message_id is not null or %I is not null) not valid',
+            left(h.table_name || '_' || h.name, 56) || '_given', h.name
+        ) else '' end || ';',
+        true
+    from held as h
+    where case
+        when not h.is_broadcast then h.name in (
+            'created_by', 'owner_id', 'media_url', 'caption', 'media', 'asset_id', 'sent_at',
+                'message_id', 'error',
+            'recurrence_pattern', 'is_recurring', 'next_scheduled_at', 'timezone',
+                'recurrence_end_at', 'series_id', 'series_anchor',
+            'occurrence_at', 'next_id', 'broadcast_job_id', 'due_at', 'waiting_reason',
+                'waiting_until', 'delivery_status'
+        )
+        when h.name in (
+            'message', 'media_url', 'caption', 'media', 'variables', 'asset_id', 'user_id', 'recipient',
+            'contact_id', 'message_id', 'error', 'sent_at', 'completed_at', 'data'
+        )
+            then true
+        else not h.has_default and h.name not in (
+            'job_id', 'connection_id', 'type', 'contact', 'contacts', 'status', 'schedule',
+            'total_contacts', 'broadcast_name'
+        )
+    end
+    union all
+    select format('The check %I on public.%I is for rows of the application.', k.conname,
+        c.relname),
+        format(
+            'alter table public.%1$I add column if not exists scheduled_message_id uuid; '
+            'alter table public.%1$I drop constraint %2$I; alter table public.%1$I '
+            'add constraint %2$I check (scheduled_message_id is not null or (%3$s)) not valid;',
+                c.relname, k.conname, x.said
+        ), true
+    from pg_catalog.pg_class as c
+    join pg_catalog.pg_constraint as k on k.conrelid = c.oid and k.contype = 'c'
+    cross join lateral (select pg_catalog.pg_get_expr(k.conbin, k.conrelid) as said) as x
+    where c.oid in (to_regclass('public.broadcast_jobs'), to_regclass('public.broadcast_messages'))
+        and x.said not like '%scheduled\_message\_id IS NOT NULL) OR%'
+    union all
+    -- Before ours are there, one check that knows the project's statuses and ours; later on, what
+    -- does not know ours.
+    select format('The check %s on public.scheduled_messages.status does not know all of ours.',
+        string_agg(k.conname, ', ')),
+        string_agg(format('alter table public.scheduled_messages drop constraint %I;', k.conname),
+            ' ') || format(
+            ' alter table public.scheduled_messages drop constraint if exists scheduled_messages_status_known; '
+            'alter table public.scheduled_messages add constraint scheduled_messages_status_known check ((%s) or status in ('
+            '''pending'', ''processing'', ''sent'', ''failed'', ''unconfirmed'', ''cancelled'', ''in_queue'')) not valid;',
+            string_agg(x.said, ' and ')
+        ), true
+    from pg_catalog.pg_constraint as k
+    join pg_catalog.pg_attribute as a on a.attrelid = k.conrelid and a.attname = 'status'
+    cross join lateral (select pg_catalog.pg_get_expr(k.conbin, k.conrelid) as said) as x
+    where k.conrelid = to_regclass('public.scheduled_messages') and k.contype = 'c'
+        and k.conkey = array[a.attnum]
+        and k.conname <> 'scheduled_messages_status_known'
+        and not (private.is_ours('private.connection_state', 'ready_at') and x.said like all (array[
+            '%''pending''%', '%''processing''%', '%''sent''%', '%''failed''%', '%''unconfirmed''%',
+                '%''cancelled''%',
+            '%''in\_queue''%'
+        ]))
+    having count(*) > 0
+$_$;
+
+CREATE FUNCTION private.find_misfits() RETURNS TABLE(what text, remedy text, is_safe boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $_$
+    -- What is no table, or one in parts, becomes a table of its own beside it.
+    select format('public.%I is %s, not a table.', c.relname, case c.relkind
+            when 'p' then 'partitioned' when 'f' then 'a foreign table' else 'a view' end),
+        format('alter %2$s public.%1$I rename to own_%1$s; '
+            'create table public.%1$I (like public.own_%1$s including defaults including generated including identity); '
+            'insert into public.%1$I select * from public.own_%1$s; alter table public.%1$I add primary key (id);',
+            c.relname, case c.relkind when 'v' then 'view' when 'm' then 'materialized view'
+                when 'f' then 'foreign table' else 'table' end),
+        false
+    from pg_catalog.pg_class as c
+    where c.relkind <> 'r' and c.oid in (
+        to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
+        to_regclass('public.broadcast_messages'), to_regclass('public.connection_settings')
+    )
+    union all
+    select format('public.%I has no column %I.', needed.table_name, needed.name),
+        coalesce(
+            (
+                select format('alter table public.%I rename column %I to %I;', needed.table_name,
+                    a.attname, needed.name)
+                from unnest(needed.others) with ordinality as o (name, place)
+                join pg_catalog.pg_attribute as a
+                    on a.attrelid = to_regclass('public.' || needed.table_name)
+                        and a.attname = o.name and not a.attisdropped
+                order by o.place limit 1
+            ),
+            format('alter table public.%I add column %I %s;', needed.table_name, needed.name,
+                needed.definition)
+        ), needed.is_safe
+    from (
+        values
+        ('scheduled_messages', 'id', '{}'::text[], 'uuid not null unique default gen_random_uuid()',
+            false),
+        ('scheduled_messages', 'connection_id', '{session_id,device_id,instance_id,connection}',
+            'text', false),
+        ('scheduled_messages', 'contact_id',
+            '{recipient,phone_number,phone,to_number,chat_id,contact}', 'text', false),
+        ('scheduled_messages', 'message', '{body,content,text,message_text}', 'text', false),
+        ('scheduled_messages', 'scheduled_at', '{send_at,scheduled_for,scheduled_time,run_at}',
+            'timestamptz', false),
+        ('scheduled_messages', 'type', '{}', 'text not null default ''text''', true),
+        ('scheduled_messages', 'status', '{}', 'text not null default ''pending''', true),
+        ('scheduled_messages', 'created_at', '{}', 'timestamptz not null default now()', true),
+        ('connections', 'id', '{}', 'text primary key default gen_random_uuid()::text', false),
+        ('contacts', 'id', '{}', 'bigint generated by default as identity', false),
+        ('broadcast_jobs', 'id', '{}', 'uuid primary key default gen_random_uuid()', false),
+        ('broadcast_messages', 'id', '{}', 'uuid primary key default gen_random_uuid()', false)
+    ) as needed (table_name, name, others, definition, is_safe)
+    where (
+        select c.relkind from pg_catalog.pg_class as c
+            where c.oid = to_regclass('public.' || needed.table_name)
+    ) <> 'c' and not exists (
+        select from pg_catalog.pg_attribute as a
+        where a.attrelid = to_regclass('public.' || needed.table_name) and a.attname = needed.name
+            and not a.attisdropped
+    )
+    union all
+    select * from private.find_unfit_columns()
+    union all
+    select * from private.find_hindering_rules()
+    union all
+    select format('public.%I.id is not unique.', c.relname),
+        format('alter table public.%I add unique (id);', c.relname), false
+    from pg_catalog.pg_class as c
+    join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attname = 'id'
+        and not a.attisdropped
+    where c.relkind = 'r' and a.atttypid = 'uuid'::regtype and c.oid in (
+        to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
+        to_regclass('public.broadcast_messages')
+    ) and not exists (
+        select from pg_catalog.pg_index as i
+        where i.indrelid = c.oid and i.indisunique and i.indpred is null and i.indnkeyatts = 1
+            and i.indkey[0] = a.attnum
+    )
+    union all
+    select format('%s is another table than ours of that name.', c.oid::regclass),
+        format('alter %s %s rename to own_%s;', case c.relkind when 'v' then 'view'
+            else 'table' end, c.oid::regclass, c.relname), false
+    from (values ('public.connection_settings', 'window_start'),
+        ('private.connection_state', 'ready_at'), ('private.recipient_state', 'free_at'))
+        as ours (name, its_column)
+    join pg_catalog.pg_class as c on c.oid = to_regclass(ours.name)
+    where c.relkind = 'r' and not private.is_ours(ours.name, ours.its_column)
+    union all
+    select format('%s is a type, and ours of that name is a table.', t.oid::regtype),
+        format('alter %s %s rename to own_%s;', case t.typtype when 'd' then 'domain'
+            else 'type' end, t.oid::regtype, t.typname), false
+    from pg_catalog.pg_type as t
+    left join pg_catalog.pg_class as c on c.oid = t.typrelid
+    where t.typname
+        in ('connection_settings', 'scheduled_messages', 'connections', 'contacts',
+            'broadcast_jobs', 'broadcast_messages')
+        and t.typnamespace = 'public'::regnamespace and (t.typrelid = 0 or c.relkind = 'c')
+            and t.typelem = 0
+$_$;
+
+CREATE FUNCTION private.find_namesakes() RETURNS TABLE(what text, remedy text, is_safe boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select format('%s is a function of this project; ours has that name.', p.oid::regprocedure),
+        format('alter routine %s rename to own_%s;', p.oid::regprocedure, p.proname), false
+    from pg_catalog.pg_proc as p
+    join (
+        values
+        ('public', 'diagnose', 0), ('public', 'take_probes', 0), ('public', 'resume_connection', 1),
+        ('public', 'get_status', 1), ('public', 'get_agenda', 3),
+            ('public', 'look_up_recipients', 1),
+        ('public', 'record_deliveries', 4), ('public', 'record_outcomes', 8),
+            ('public', 'rescue_broadcast_jobs', 1),
+        ('public', 'resolve_scheduled_message', 2), ('public', 'claim_broadcast_jobs', 10),
+        ('public', 'get_pending_scheduled_messages_after', 2), ('private', 'is_timezone', 1),
+        ('private', 'guard_insert', 0), ('private', 'guard_update', 0),
+            ('private', 'guard_delete', 0),
+        ('private', 'guard_broadcasts', 0), ('private', 'set_due_at', 0),
+            ('private', 'refuse_nonsense', 0),
+        ('private', 'complete_old_row', 0), ('private', 'cancel_messages_of_user', 0),
+        ('private', 'cancel_messages_of_connection', 0), ('private', 'announce_connection', 0),
+        ('private', 'settle_scheduled_messages', 0), ('private', 'next_expiry', 0),
+            ('private', 'calendar', 4)
+    ) as ours (schema_name, name, arguments) on p.proname = ours.name
+        and p.pronargs = ours.arguments
+    where p.pronamespace = to_regnamespace(ours.schema_name)
+        and not private.is_ours('private.connection_state', 'ready_at')
+$$;
+
+CREATE FUNCTION private.find_unfit_columns() RETURNS TABLE(what text, remedy text, is_safe boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $_$
+    with wanted (table_name, kind, names) as (
+        values
+        ('scheduled_messages', 'text', array[
+            'connection_id', 'contact_id', 'message', 'type', 'media_url', 'caption', 'status',
+                'message_id', 'error',
+            'recurrence_pattern', 'timezone', 'waiting_reason', 'delivery_status'
+        ]),
+        ('scheduled_messages', 'uuid', array[
+            'id', 'created_by', 'owner_id', 'asset_id', 'series_id', 'next_id', 'broadcast_job_id'
+        ]),
+        ('scheduled_messages', 'timestamp with time zone', array[
+            'scheduled_at', 'created_at', 'sent_at', 'next_scheduled_at', 'recurrence_end_at',
+                'occurrence_at', 'due_at',
+            'waiting_until'
+        ]),
+        ('scheduled_messages', 'time', array['updated_at']),
+        ('scheduled_messages', 'timestamp without time zone', array['series_anchor']),
+        ('scheduled_messages', 'boolean', array['is_recurring']),
+        ('scheduled_messages', 'integer', array['missed', 'revision']),
+        ('scheduled_messages', 'json', array['media']),
+        ('broadcast_jobs', 'text', array[
+            'connection_id', 'type', 'message', 'media_url', 'caption', 'media', 'status',
+                'contact_id', 'recipient',
+            'gateway', 'error_message', 'broadcast_name'
+        ]),
+        ('broadcast_jobs', 'uuid', array['id', 'scheduled_message_id', 'series_id', 'lease_token']),
+        ('broadcast_jobs', 'id', array['user_id', 'asset_id']),
+        ('broadcast_jobs', 'text[]', array['contacts']),
+        ('broadcast_jobs', 'boolean', array['isprivatemessage']),
+        ('broadcast_jobs', 'integer', array[
+            'progress', 'total_contacts', 'sent_count', 'failed_count', 'attempts', 'throttled'
+        ]),
+        ('broadcast_jobs', 'time', array['completed_at', 'updated_at', 'created_at']),
+        ('broadcast_jobs', 'timestamp with time zone', array[
+            'schedule', 'available_at', 'expires_at', 'lease_until', 'send_at', 'send_until'
+        ]),
+        ('broadcast_messages', 'text', array[
+            'contact', 'message', 'type', 'media_url', 'caption', 'status', 'message_id', 'error',
+                'delivery_status'
+        ]),
+        ('broadcast_messages', 'uuid', array['id', 'job_id', 'scheduled_message_id']),
+        ('broadcast_messages', 'time', array['updated_at', 'created_at']),
+        ('broadcast_messages', 'timestamp with time zone', array['sent_at'])
+    ),
+    held as (
+        select w.kind, a.attrelid, a.attname::text as name, 'public.' || w.table_name as table_name,
+            a.attgenerated,
+            a.atthasdef and a.attgenerated = '' as has_default,
+                format_type(a.atttypid, a.atttypmod) as type,
+            format_type(base.oid, null) as base, t.typname = 'citext' as is_citext,
+            t.typtype = 'd'
+                or (base.oid = 'pg_catalog.varchar'::regtype and a.atttypmod > 0) as is_narrow
+        from wanted as w
+        join pg_catalog.pg_attribute as a
+            on a.attrelid = to_regclass('public.' || w.table_name) and a.attname = any(w.names)
+                and not a.attisdropped
+        join pg_catalog.pg_type as t on t.oid = a.atttypid
+        cross join lateral (select coalesce(nullif(t.typbasetype, 0), t.oid) as oid) as base
+    ),
+    judged as (
+        select h.*,
+            case h.kind
+                when 'text' then h.base in ('text', 'character varying') or h.is_citext
+                when 'id' then h.base in ('uuid', 'text', 'character varying')
+                when 'time' then h.base
+                    in ('timestamp with time zone', 'timestamp without time zone')
+                when 'integer' then h.base in ('smallint', 'integer', 'bigint', 'numeric')
+                when 'json' then h.base in ('json', 'jsonb')
+                else h.base = h.kind
+            end as is_alike,
+            case
+                when h.name = 'id' then null
+                when h.kind = 'text' then '%I::text'
+                when h.kind = 'text[]' and h.base in ('json', 'jsonb')
+                    then 'translate(%I::text, ''[]'', ''{}'')::text[]'
+                when h.kind = 'json' and h.base not in ('text', 'character varying')
+                    then 'to_json(%I)'
+                when h.base in ('text', 'character varying') and h.kind
+                    in ('uuid', 'boolean', 'json', 'timestamp with time zone')
+                    then 'nullif(%I, '''')::' || h.kind
+                when h.kind = 'boolean' and h.base in ('smallint', 'integer', 'bigint')
+                    then '%I <> 0'
+                when h.kind <> 'timestamp with time zone' then null
+                when h.base in ('timestamp without time zone', 'date')
+                    then '%I::timestamp at time zone ''UTC'''
+                when h.base in ('integer', 'bigint', 'numeric', 'double precision')
+                    then 'to_timestamp(%I)'
+            end as conversion
+        from held as h
+    )
+    select format('%s.%I is %s.', j.table_name, j.name, case
+            when j.attgenerated <> '' then 'a generated column, and we write it'
+            when j.is_alike then j.type || ', which is too narrow for what we write'
+            when j.base in ('timestamp without time zone', 'date')
+                then j.type || ': in which time zone? The statement takes it for UTC'
+            else j.type || ', not ' || case j.kind when 'id' then 'uuid' when 'time'
+                then 'timestamptz' else j.kind end
+        end),
+        case
+            when j.attgenerated = 'v' then format(
+                'alter table %1$s drop column %2$I, add column %2$I %3$s;', j.table_name, j.name,
+                    j.type
+            )
+            when j.attgenerated = 's'
+                then format('alter table %s alter column %I drop expression;', j.table_name, j.name)
+            when j.is_alike then concat_ws(
+                ' ', own.removals,
+                    format('alter table %s alter column %I type %s;', j.table_name, j.name, j.kind),
+                        own.restorals
+            )
+            when j.name = 'id' then format(
+                'alter table %1$s rename column id to own_id; '
+                'alter table %1$s add column id uuid not null unique default gen_random_uuid();',
+                    j.table_name
+            )
+            when j.conversion is null
+                then format('alter table %s rename column %I to own_%s;', j.table_name, j.name,
+                    j.name)
+            else concat_ws(
+                ' ', own.removals, tied.removals,
+                case when j.has_default
+                    then format('alter table %s alter column %I drop default;', j.table_name,
+                        j.name) end,
+                format('alter table %s alter column %I type %s using ', j.table_name, j.name,
+                    j.kind)
+                || format(j.conversion, j.name) || ';',
+                case when j.has_default
+                    then format('alter table %s alter column %I set default %s;', j.table_name,
+                        j.name, case
+                    when j.name = 'status' and j.table_name like '%\_jobs' then '''queued'''
+                    when j.name = 'status' then '''pending'''
+                    when j.name = 'type' then '''text'''
+                    when j.name = 'created_at' then 'now()'
+                    when j.kind = 'boolean' then 'false'
+                    else 'null'
+                end) end
+            )
+        end,
+        j.is_alike and j.attgenerated = '' and own.views = 0
+    from judged as j
+    cross join lateral (
+        select string_agg(d.removal, ' ' order by d.removal) as removals,
+            count(*) filter (where d.is_view) as views,
+            string_agg(d.restoral, ' ' order by d.restoral) as restorals
+        from private.find_dependents(j.attrelid, j.name) as d
+    ) as own
+    -- Foreign keys, checks and partial indexes are written for the type that the column has now.
+    cross join lateral (
+        select string_agg(found.removal, ' ') as removals
+        from (
+            select format('alter table %s drop constraint if exists %I;', c.conrelid::regclass,
+                c.conname) as removal
+            from pg_catalog.pg_constraint as c
+            join pg_catalog.pg_attribute as a on a.attrelid = j.attrelid and a.attname = j.name
+            where c.contype in ('f', 'c') and c.conrelid = j.attrelid and a.attnum = any(c.conkey)
+            union
+            select format('drop index if exists %s;', i.indexrelid::regclass)
+            from pg_catalog.pg_index as i
+            join pg_catalog.pg_depend as d on d.objid = i.indexrelid
+                and d.classid = 'pg_catalog.pg_class'::regclass
+            join pg_catalog.pg_attribute as a on a.attrelid = d.refobjid
+                and a.attnum = d.refobjsubid
+            where i.indrelid = j.attrelid and d.refobjid = j.attrelid and a.attname = j.name
+                and i.indpred is not null
+        ) as found
+    ) as tied
+    where not j.is_alike or j.attgenerated <> ''
+        or (j.kind in ('text', 'uuid', 'timestamp with time zone') and j.is_narrow)
+$_$;
 
 CREATE TABLE public.scheduled_messages (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -1112,7 +1646,8 @@ begin
     end if;
     if new.broadcast_job_id is not null or new.error is not null or new.revision > 0 then
         new.status := 'pending';
-    elsif new.status <> 'pending' then
+    -- One of the project's own, such as `draft`, is for the check to know.
+    elsif new.status in ('processing', 'sent', 'failed', 'unconfirmed', 'cancelled', 'in_queue') then
         raise exception 'A new message starts as pending, not as %.', new.status using errcode = 'PT409';
     end if;
     new.created_at := now();
@@ -1416,6 +1951,16 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.is_ours(p_table text, p_column text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select exists (
+        select from pg_catalog.pg_attribute as a
+        where a.attrelid = to_regclass(p_table) and a.attname = p_column and not a.attisdropped
+    )
+$$;
+
 CREATE FUNCTION private.is_same_message(p_old public.scheduled_messages, p_new public.scheduled_messages) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO ''
@@ -1448,9 +1993,9 @@ CREATE FUNCTION private.is_session_of_another(p_connection_id text, p_gateway te
         select 1 from public.connection_settings as o
         where o.sender = p_connection_id and o.connection_id <> p_connection_id and coalesce(o.gateway, p_default) = p_gateway
             and coalesce(
-                (select private.owner_of(c) from public.connections as c where c.id = o.connection_id),
+                (select private.owner_of(c) from public.connections as c where c.id::text = o.connection_id),
                 (select w.owner_id from private.connection_owners as w where w.connection_id = o.connection_id)
-            ) is distinct from (select private.owner_of(c) from public.connections as c where c.id = p_connection_id)
+            ) is distinct from (select private.owner_of(c) from public.connections as c where c.id::text = p_connection_id)
     )
 $$;
 
@@ -1596,6 +2141,77 @@ begin
     return null;
 end
 $$;
+
+CREATE FUNCTION private.make_up(p_table regclass, p_given jsonb, p_depth integer DEFAULT 0) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+    v_row jsonb := '{}';
+    v_like jsonb;
+    v_value jsonb;
+    v_column record;
+begin
+    execute format('select to_jsonb(t) from %s as t limit 1', p_table) into v_like;
+    for v_column in
+        select a.attname, a.attnotnull and not a.atthasdef as is_needed, t.typcategory,
+            coalesce(nullif(t.typbasetype, 0), t.oid) as type,
+            t.oid as own_type, a.atttypmod, k.confrelid::regclass as parent,
+                f.attname as parent_column,
+            exists (
+                select from pg_catalog.pg_index as i
+                where i.indrelid = p_table and i.indisunique and a.attnum = any(i.indkey)
+            ) as is_unique
+        from pg_catalog.pg_attribute as a
+        join pg_catalog.pg_type as t on t.oid = a.atttypid
+        left join pg_catalog.pg_constraint as k on k.conrelid = p_table and k.contype = 'f'
+            and k.conkey = array[a.attnum]
+        left join pg_catalog.pg_attribute as f on f.attrelid = k.confrelid
+            and f.attnum = k.confkey[1]
+        where a.attrelid = p_table and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+            and a.attidentity = ''
+    loop
+        v_value := p_given -> v_column.attname;
+        if v_column.parent is not null and (v_column.is_needed or v_value <> 'null')
+            and v_column.parent <> p_table then
+            execute format('select to_jsonb(t.%I) from %s as t limit 1', v_column.parent_column,
+                v_column.parent) into v_value;
+            if v_value is null and p_depth < 3 then
+                v_value := private.make_up(v_column.parent, '{}',
+                    p_depth + 1) -> v_column.parent_column;
+            end if;
+        elsif v_value is null and v_column.is_needed then
+            v_value := case
+                when v_like is not null and not v_column.is_unique then v_like -> v_column.attname
+                when v_column.typcategory = 'S' then to_jsonb(left(
+                    'made up ' || random(), case when v_column.atttypmod > 4
+                        then v_column.atttypmod - 4 else 100 end
+                ))
+                when v_column.typcategory = 'N' then to_jsonb(floor(random() * 30000))
+                when v_column.typcategory = 'B' then 'false'
+                when v_column.typcategory = 'D' then to_jsonb(now())
+                when v_column.typcategory = 'A' then '[]'
+                when v_column.typcategory = 'T' then '"1 hour"'
+                when v_column.typcategory = 'E' then (
+                    select to_jsonb(e.enumlabel) from pg_catalog.pg_enum as e
+                        where e.enumtypid = v_column.type order by e.enumsortorder limit 1
+                )
+                when v_column.type = 'pg_catalog.uuid'::regtype then to_jsonb(gen_random_uuid())
+                else '{}'
+            end;
+        end if;
+        if v_value is not null then
+            v_row := v_row || jsonb_build_object(v_column.attname, v_value);
+        end if;
+    end loop;
+    execute format(
+        'insert into %1$s as n (%2$s) select %2$s from jsonb_populate_record(null::%1$s, $1) returning to_jsonb(n)',
+        p_table, (select coalesce(string_agg(quote_ident(k), ', '), '')
+            from jsonb_object_keys(v_row) as k)
+    ) into v_row using v_row;
+    return v_row;
+end
+$_$;
 
 CREATE FUNCTION private.meaning_of(p_words text) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -2307,6 +2923,9 @@ CREATE FUNCTION private.refuse_transition(p_old text, p_new text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
+declare
+    v_ours constant text[] := '{pending,processing,sent,failed,unconfirmed,cancelled,in_queue}';
+    v_rests constant boolean := p_old in ('pending', 'failed', 'cancelled') or p_old <> all(v_ours);
 begin
     if p_old = 'sent' then
         raise exception 'This message was already sent and can no longer be changed.' using errcode = 'PT409';
@@ -2315,11 +2934,182 @@ begin
     elsif p_new <> p_old and not (
         (p_new = 'pending' and p_old in ('processing', 'failed', 'cancelled', 'in_queue'))
         or (p_new = 'cancelled' and p_old in ('pending', 'processing', 'in_queue'))
+        -- The project's own statuses, which the daemon leaves alone.
+        or (p_new <> all(v_ours) and v_rests)
+        or (p_new in ('pending', 'cancelled') and p_old <> all(v_ours))
     ) then
         raise exception 'This message is % and cannot be made %.', p_old, p_new using errcode = 'PT409';
     end if;
 end
 $$;
+
+CREATE FUNCTION private.rehearse() RETURNS TABLE(level text, what text, remedy text)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    v_act text;
+    v_failed boolean := false;
+    v_state text;
+    v_words text;
+    v_table text;
+    v_column text;
+    v_constraint text;
+    v_context text;
+begin
+    foreach v_act in array array['private.try_out', 'private.rehearse_sending',
+        'private.rehearse_writing'] loop
+        continue when v_failed and v_act = 'private.rehearse_sending'; -- it would tell the same
+        begin
+            execute format('select %s()', v_act);
+        exception
+            when sqlstate 'PT299' then
+                continue;
+            when others then
+                get stacked diagnostics
+                    v_state = returned_sqlstate, v_words = message_text, v_table = table_name,
+                        v_column = column_name,
+                    v_constraint = constraint_name, v_context = pg_exception_context;
+        end;
+        -- What is made up may break the project's own rules: that tells nothing of its real rows.
+        continue when v_state ~ '^2[23]'
+            and (v_act = 'private.rehearse_writing' or v_context like '%private.make_up(%');
+        v_failed := true;
+        return query
+        select case v_act when 'private.rehearse_writing' then 'warning' else 'failure' end,
+            case v_act
+                when 'private.rehearse_writing'
+                    then 'a rehearsal, which was undone, could not write as a connection''s owner: '
+                else 'a rehearsal, which was undone, could not send a message: '
+            end || f.what || ', at: ' || left(regexp_replace(coalesce(
+                (regexp_match(v_context, 'SQL statement "([^"]*)'))[1], v_act
+            ), '\s+', ' ', 'g'), 120),
+            f.remedy
+        from private.explain_fault(v_state, v_words, v_table, v_column, v_constraint,
+            v_context) as f;
+    end loop;
+end
+$$;
+
+CREATE FUNCTION private.rehearse_sending() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_token constant uuid := gen_random_uuid();
+    v_connection text := 'rehearsal ' || v_token;
+    v_ids uuid[] := '{}';
+    v_jobs constant uuid[] := array[gen_random_uuid(), gen_random_uuid(), gen_random_uuid()];
+    v_number integer;
+    v_found text;
+begin
+    if exists (
+        select from pg_catalog.pg_constraint as k
+        where k.contype = 'f' and k.confrelid = 'public.connections'::regclass
+            and k.conrelid
+                in ('public.scheduled_messages'::regclass, 'public.broadcast_jobs'::regclass)
+    ) then
+        v_connection := private.make_up('public.connections', '{}') ->> 'id';
+    end if;
+    for v_number in 1..3 loop
+        v_ids := v_ids || (private.make_up('public.scheduled_messages', jsonb_build_object(
+            'connection_id', v_connection, 'contact_id', '+1000000000' || v_number, 'message',
+                'A rehearsal.', 'type', 'text', 'status', 'pending',
+            'scheduled_at', now() + interval '1 day', 'created_at', now() - interval '2 days',
+                'is_recurring', true,
+            'recurrence_pattern', 'daily', 'timezone', 'UTC'
+        )) ->> 'id')::uuid;
+    end loop;
+    update public.scheduled_messages as s set scheduled_at = now() - interval '1 minute'
+        where s.id = any(v_ids);
+    perform private.expect_status(v_ids, 'pending');
+
+    perform private.enqueue_rows(array(
+        select jsonb_populate_record(null::private.planned_row, jsonb_build_object(
+            'id', s.id, 'revision', s.revision, 'job_id', v_jobs[array_position(v_ids, s.id)],
+            'recipient', s.contact_id, 'timezone', 'UTC', 'anchor', now()::timestamp,
+                'occurrence_at', now(),
+            'missed', 0, 'next_at', now() + interval '1 day', 'next_after',
+                now() + interval '2 days',
+            'soon', now(), 'place', array_position(v_ids, s.id), 'stage', 0
+        ))
+        from public.scheduled_messages as s
+        where s.id = any(v_ids)
+    ));
+    perform private.expect_status(v_ids, 'processing');
+    if (
+        select count(*) from public.scheduled_messages as s
+        join public.scheduled_messages as n on n.id = s.next_id and n.status = 'pending'
+        where s.id = any(v_ids)
+    ) < 3 then
+        raise exception 'The next occurrence of a series was not stored.'
+            using errcode = 'PT200', table = 'scheduled_messages';
+    end if;
+
+    perform private.announce_work(array[v_connection], array[now()]);
+    perform private.take_jobs(
+        array[v_connection], v_token, 3, 60, 'mock', clock_timestamp(), 0.15, '0', 3, 60
+    );
+    select string_agg(c.jobs::text, '') into v_found
+    from public.claim_broadcast_jobs(v_token, 3, 60, 'mock') as c;
+    if v_found is null or json_array_length(v_found::json) < 3 then
+        raise exception 'What was enqueued could not be claimed.' using errcode = 'PT200',
+            table = 'broadcast_jobs';
+    end if;
+
+    perform private.record_rows(array(
+        select jsonb_populate_record(null::private.told_row, jsonb_build_object(
+            'job_id', told.job_id, 'token', v_token, 'outcome', told.outcome, 'message_id',
+                told.message_id,
+            'error', told.error, 'wait', 0, 'answered_at', now(), 'quietly', false
+        ))
+        from (
+            values (v_jobs[1], 'sent', repeat('m', 200), null),
+                (v_jobs[2], 'failed', null, repeat('e', 1900))
+        ) as told (job_id, outcome, message_id, error)
+    ));
+    perform private.expect_status(v_ids[1:1], 'sent');
+    perform private.expect_status(v_ids[2:2], 'failed');
+
+    update public.broadcast_jobs as j set lease_until = now() - interval '1 second'
+        where j.id = v_jobs[3];
+    perform private.rescue_rows(array[jsonb_populate_record(
+        null::private.late_row,
+            jsonb_build_object('id', v_jobs[3], 'handover_seconds', 600, 'quietly', false)
+    )]);
+    perform private.expect_status(v_ids[3:3], 'unconfirmed');
+    perform public.resolve_scheduled_message(v_ids[3], 'resend');
+    perform private.expect_status(v_ids[3:3], 'pending');
+    set constraints all immediate;
+    raise exception 'undone' using errcode = 'PT299';
+end
+$$;
+
+CREATE FUNCTION private.rehearse_writing() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+    v_role constant text := current_user;
+    v_owner record;
+begin
+    select c.id::text as connection, to_jsonb(c) ->> 'user_id' as sub into v_owner
+    from public.connections as c
+    where to_jsonb(c) ->> 'user_id' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' limit 1;
+    if v_owner.sub is not null then
+        perform set_config('request.jwt.claim.sub', v_owner.sub, true),
+            set_config('request.jwt.claim.role', 'authenticated', true),
+            set_config('request.jwt.claims',
+                json_build_object('sub', v_owner.sub, 'role', 'authenticated')::text, true);
+        set local role authenticated;
+        insert into public.scheduled_messages (connection_id, contact_id, message, scheduled_at)
+        values (v_owner.connection, '+10000000000', 'A rehearsal.', now() + interval '1 day');
+        execute format('set local role %I', v_role);
+    end if;
+    raise exception 'undone' using errcode = 'PT299';
+end
+$_$;
 
 CREATE FUNCTION private.remember_owner() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2911,7 +3701,7 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
     -- Upstream's table need not have the column: where it does not, the name is found one level up. Not by to_jsonb of the
     -- row, which may hold a picture of many megabytes.
     left join lateral (
-        select (select connected::text from public.connections as co where co.id = any(array[st.connection_id])) as connected
+        select (select connected::text from public.connections as co where co.id::text = any(array[st.connection_id])) as connected
         from (values (null::text)) as missing (connected)
     ) as phone on true
     left join lateral (
@@ -3157,6 +3947,79 @@ begin
         select v_folded, v_name where v_name is not null on conflict do nothing;
     end if;
     return v_name;
+end
+$_$;
+
+CREATE FUNCTION private.try_out() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+    v_given jsonb := jsonb_build_object(
+        'connection_id', 'made up', 'contact_id', '+10000000000', 'message', 'Made up.', 'type',
+            'text', 'status', 'pending',
+        'scheduled_at', now() + interval '1 day', 'created_at', now() - interval '2 days',
+            'is_recurring', false
+    );
+    v_row jsonb;
+    v_change jsonb;
+    v_stored jsonb;
+begin
+    -- What its application writes there passes its own rules; but for a number that may be there once.
+    v_given := v_given || coalesce((
+        select jsonb_object_agg(t.name, t.value)
+        from (select to_jsonb(s) as own from public.scheduled_messages as s limit 1) as one
+        cross join lateral jsonb_each(one.own) as t (name, value)
+        where t.name in ('connection_id', 'message', 'type', 'contact_id') and not (
+            t.name = 'contact_id' and exists (
+                select from pg_catalog.pg_index as i
+                join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
+                where i.indrelid = 'public.scheduled_messages'::regclass and i.indisunique
+                    and a.attname = 'contact_id'
+            )
+        )
+    ), '{}');
+    v_row := private.make_up('public.scheduled_messages', v_given);
+    if v_row is null then
+        raise exception 'A trigger keeps rows from being stored.' using errcode = 'PT200',
+            table = 'scheduled_messages';
+    end if;
+    foreach v_change in array array[
+        jsonb_build_object('status', 'pending', 'scheduled_at', now() - interval '1 day'),
+        '{"status": "processing"}',
+        jsonb_build_object('status', 'sent', 'sent_at', now(), 'message_id', repeat('m', 200)),
+        jsonb_build_object('status', 'failed', 'error', repeat('e', 2000), 'sent_at', null,
+            'message_id', null),
+        '{"status": "unconfirmed"}', '{"status": "cancelled"}',
+            '{"status": "pending", "error": null}'
+    ]::jsonb[] loop
+        execute format(
+            'update public.scheduled_messages as s set %s '
+            'from jsonb_populate_record(null::public.scheduled_messages, $1) as n where s.id = $2 returning to_jsonb(s)',
+            (select string_agg(format('%1$I = n.%1$I', k), ', ')
+                from jsonb_object_keys(v_change) as k where v_row ? k)
+        ) into v_stored using v_change, (v_row ->> 'id')::uuid;
+        if v_stored ->> 'status' is distinct from v_change ->> 'status' then
+            raise exception 'A trigger keeps the status % from being stored.', v_change ->> 'status'
+                using errcode = 'PT200', table = 'scheduled_messages';
+        end if;
+    end loop;
+    -- The next occurrence of a series.
+    execute format(
+        'insert into public.scheduled_messages (%1$s) '
+        'select %1$s from jsonb_populate_record(null::public.scheduled_messages, $1)',
+        (
+            select string_agg(quote_ident(a.attname), ', ')
+            from pg_catalog.pg_attribute as a
+            where a.attrelid = 'public.scheduled_messages'::regclass and a.attnum > 0
+                and not a.attisdropped
+                and a.attgenerated = '' and a.attidentity = ''
+                    and (a.attname = 'id' or not a.atthasdef or v_given ? a.attname)
+        )
+    ) using v_row
+        || jsonb_build_object('id', gen_random_uuid(), 'scheduled_at', now() + interval '2 days');
+    set constraints all immediate;
+    raise exception 'undone' using errcode = 'PT299';
 end
 $_$;
 
@@ -3418,7 +4281,7 @@ end
 $$;
 
 CREATE FUNCTION public.diagnose() RETURNS TABLE(level text, what text, remedy text)
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 declare
@@ -3439,11 +4302,23 @@ begin
     );
 
     return query
-    select case when count(*) > 0 then 'ok' else 'failure' end,
-        'the trigger zz_set_due_at, without which nothing new falls due, is ' || case when count(*) > 0 then 'at work' else 'missing or disabled' end,
-        case when count(*) = 0 then 'Create it as sql/20261126000200_scheduled_messages.sql does, and enable it always.' end
-    from pg_catalog.pg_trigger as t
-    where t.tgrelid = 'public.scheduled_messages'::regclass and t.tgname = 'zz_set_due_at' and t.tgenabled in ('O', 'A');
+    select case when count(*) = 0 then 'ok' else 'failure' end,
+        case when count(*) = 0 then 'the triggers, without which nothing falls due or is settled, are at work'
+        else 'triggers are missing or disabled: ' || string_agg(needed.table_name || '.' || needed.name, ', ') end,
+        case when count(*) > 0 then string_agg(
+            format('alter table public.%s enable %s trigger %s;', needed.table_name, case needed.name when 'zz_set_due_at' then 'always' else '' end, needed.name), ' '
+        ) || ' Where one does not exist, create it as sql/ does.' end
+    from (
+        values
+        ('scheduled_messages', 'zz_set_due_at'), ('scheduled_messages', 'guard_insert'), ('scheduled_messages', 'guard_update'),
+        ('scheduled_messages', 'guard_update_by_service'), ('scheduled_messages', 'guard_delete'),
+        ('scheduled_messages', 'guard_delete_by_service'), ('broadcast_messages', 'settle_scheduled_messages'),
+        ('broadcast_jobs', 'settle_job_of_node_worker')
+    ) as needed (table_name, name)
+    where not exists (
+        select from pg_catalog.pg_trigger as t
+        where t.tgrelid = to_regclass('public.' || needed.table_name) and t.tgname = needed.name and t.tgenabled in ('O', 'A')
+    );
 
     return query
     select 'failure', count(*) || ' pending message(s) will not fall due when they should', 'Run sql/20261126000300_due_at_of_old_rows.sql again.'
@@ -3459,7 +4334,10 @@ begin
         'public.scheduled_messages', 'public.connections', 'public.contacts', 'public.broadcast_jobs', 'public.broadcast_messages',
         'public.connection_settings'
     ]) as t (name)
-    where not pg_catalog.has_table_privilege('service_role', t.name, 'select, insert, update, delete');
+    where exists (
+        select from unnest(array['select', 'insert', 'update', 'delete']) as p (privilege)
+        where not pg_catalog.has_table_privilege('service_role', t.name, p.privilege)
+    );
 
     return query
     select case when count(*) = 0 then 'ok' else 'failure' end,
@@ -3484,6 +4362,30 @@ begin
             where p.pubname = 'supabase_realtime' and p.schemaname = 'public' and p.tablename = 'scheduled_messages'
         ) then 'ok' else 'warning' end,
         'scheduled_messages in the publication supabase_realtime', 'Where this is a warning, Realtime tells nothing of changes; polls carry on.';
+
+    return query
+    select 'warning', 'connections is a view: a connection that is deleted or connected again is not noticed at once',
+        'Nothing to do: its messages fail when they fall due, and what waits is looked at again within minutes.'
+    from pg_catalog.pg_class as c
+    where c.oid = 'public.connections'::regclass and c.relkind = 'v';
+
+    return query
+    select 'warning', 'contacts has no column ' || needed.name || ': contacts'' ids are understood by nobody, only numbers are',
+        'alter table public.contacts add column ' || needed.name || ' …; or go on writing numbers into contact_id.'
+    from (values ('phone_number', array['phone_number']), ('owner_id', array['owner_id', 'user_id'])) as needed (name, any_of)
+    where not exists (
+        select from pg_catalog.pg_attribute as a
+        where a.attrelid = 'public.contacts'::regclass and a.attname = any(needed.any_of) and not a.attisdropped
+    );
+
+    return query
+    select 'failure', m.what, m.remedy from private.find_misfits() as m;
+
+    return query
+    select 'failure', 'contacts.id is ' || format_type(a.atttypid, null) || ' now', 'Run sql/20261126000100_connections_and_contacts.sql again.'
+    from pg_catalog.pg_attribute as a
+    join pg_catalog.pg_proc as p on p.oid = 'private.contact_key(text)'::regprocedure and p.prorettype <> a.atttypid
+    where a.attrelid = 'public.contacts'::regclass and a.attname = 'id';
 
     return query
     select 'warning', count(*) || ' constraint(s) of scheduled_messages do not cover rows that were there before',
@@ -3531,6 +4433,11 @@ begin
     from public.connection_settings as se
     where not exists (select 1 from public.connections as c where c.id::text = se.connection_id)
     having count(*) > 0;
+
+    return query select * from private.rehearse();
+    if not found then
+        return query select 'ok', 'a message was sent, recorded, rescued and settled in a rehearsal, which was undone', null;
+    end if;
 end
 $$;
 
@@ -3743,12 +4650,12 @@ begin
     get diagnostics v_number = row_count;
     v_all := v_all + v_number;
     update private.connection_owners as o
-    set is_held = false, owner_id = (select private.owner_of(c) from public.connections as c where c.id = p_connection_id)
+    set is_held = false, owner_id = (select private.owner_of(c) from public.connections as c where c.id::text = p_connection_id)
     where o.connection_id = p_connection_id;
     get diagnostics v_number = row_count;
     delete from private.connection_owners as o
     where o.connection_id = p_connection_id
-        and not exists (select 1 from public.connections as c where c.id = p_connection_id);
+        and not exists (select 1 from public.connections as c where c.id::text = p_connection_id);
     return v_all + v_number > 0;
 end
 $$;
@@ -3936,24 +4843,26 @@ CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(db_now tim
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
-    AS $_$
+    AS $$
     select clock_timestamp(), json_agg(json_build_object(
-        'id', s.id, 'phone_number', c.phone_number::text, 'is_blocked', coalesce(c.is_blocked, false), 'connection_exists', k.id is not null,
+        'id', s.id, 'phone_number', c.own ->> 'phone_number', 'is_blocked', coalesce((c.own ->> 'is_blocked')::boolean, false),
+        'connection_exists', k.id is not null,
         'timezone', se.timezone, 'country_code', se.country_code, 'gateway', se.gateway
     ) order by given.position)
     from unnest(p_ids) with ordinality as given (id, position)
     join public.scheduled_messages as s on s.id = any(array[given.id])
-    left join public.connections as k on k.id = any(array[s.connection_id])
-    left join public.contacts as c
-        on c.id = any(array[case when s.contact_id ~ '^[0-9]{1,18}$' then s.contact_id::bigint end])
-        -- A row of nobody's, as the upstream application's REST service may write it, is its connection's owner's.
-        and (
-            c.owner_id in (s.owner_id, s.created_by)
-            or (s.owner_id is null and s.created_by is null and c.owner_id::text = to_jsonb(k) ->> 'user_id')
-        )
+    left join public.connections as k on k.id::text = any(array[s.connection_id])
+    -- As json, because another application's contacts need not have all of these columns. A row of nobody's, as the upstream
+    -- application's REST service may write it, is its connection's owner's.
+    left join lateral (
+        select to_jsonb(found) as own, coalesce(to_jsonb(found) ->> 'owner_id', to_jsonb(found) ->> 'user_id') as owner
+        from public.contacts as found
+        where found.id = any(array[private.contact_key(s.contact_id)])
+    ) as c on c.owner in (s.owner_id::text, s.created_by::text)
+        or (s.owner_id is null and s.created_by is null and c.owner = to_jsonb(k) ->> 'user_id')
     left join public.connection_settings as se on se.connection_id = any(array[s.connection_id])
-    where c.id is not null or k.id is null or se.connection_id is not null
-$_$;
+    where c.own is not null or k.id is null or se.connection_id is not null
+$$;
 
 CREATE FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[], p_part_numbers integer[] DEFAULT NULL::integer[], p_part_counts integer[] DEFAULT NULL::integer[]) RETURNS TABLE(recorded uuid[], refused jsonb)
     LANGUAGE plpgsql
@@ -4123,7 +5032,7 @@ CREATE FUNCTION public.take_probes(p_seats integer DEFAULT 100) RETURNS TABLE(db
         select d.connection_id, d.probe_at,
             row_number() over (partition by private.owner_of(co) order by d.probe_at) as place
         from due as d
-        left join public.connections as co on co.id = any(array[d.connection_id])
+        left join public.connections as co on co.id::text = any(array[d.connection_id])
     ),
     chosen as materialized (
         select st.connection_id
@@ -4563,6 +5472,9 @@ REVOKE ALL ON FUNCTION private.complete_old_row() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.confirm_connection() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.contact_key(p_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.contact_key(p_id text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.count_pending(p_owner uuid, p_minute timestamp with time zone, p_enough integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.is_timezone(p_name text) FROM PUBLIC;
@@ -4586,8 +5498,14 @@ GRANT ALL ON FUNCTION private.erase_deleted() TO service_role;
 REVOKE ALL ON FUNCTION private.erase_jobs(p_job_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.erase_jobs(p_job_ids uuid[]) TO service_role;
 
+REVOKE ALL ON FUNCTION private.expect_status(p_ids uuid[], p_status text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.expect_status(p_ids uuid[], p_status text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.expire_rows(p_rows private.late_row[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.expire_rows(p_rows private.late_row[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.explain_fault(p_state text, p_words text, p_table text, p_column text, p_constraint text, p_context text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.explain_fault(p_state text, p_words text, p_table text, p_column text, p_constraint text, p_context text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with time zone, p_gateway text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with time zone, p_gateway text) TO service_role;
@@ -4597,6 +5515,20 @@ GRANT ALL ON FUNCTION private.fail_rows(p_rows private.beyond_limit_row[]) TO se
 
 REVOKE ALL ON FUNCTION private.fate(p_parts jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.fate(p_parts jsonb) TO service_role;
+
+REVOKE ALL ON FUNCTION private.find_dependents(p_table regclass, p_column text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_dependents(p_table regclass, p_column text) TO service_role;
+
+REVOKE ALL ON FUNCTION private.find_hindering_rules() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_hindering_rules() TO service_role;
+
+REVOKE ALL ON FUNCTION private.find_misfits() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_misfits() TO service_role;
+
+REVOKE ALL ON FUNCTION private.find_namesakes() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.find_unfit_columns() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_unfit_columns() TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO service_role;
@@ -4628,6 +5560,9 @@ REVOKE ALL ON FUNCTION private.hold_limits() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.hold_right() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.is_ours(p_table text, p_column text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_ours(p_table text, p_column text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.is_same_message(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.is_session_of_another(p_connection_id text, p_gateway text, p_default text) FROM PUBLIC;
@@ -4653,6 +5588,9 @@ REVOKE ALL ON FUNCTION private.lose_marked_job() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.lose_marked_message() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.lose_truncated() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.make_up(p_table regclass, p_given jsonb, p_depth integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.make_up(p_table regclass, p_given jsonb, p_depth integer) TO service_role;
 
 REVOKE ALL ON FUNCTION private.meaning_of(p_words text) FROM PUBLIC;
 
@@ -4709,6 +5647,15 @@ REVOKE ALL ON FUNCTION private.refuse_nonsense() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.refuse_transition(p_old text, p_new text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.rehearse() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.rehearse() TO service_role;
+
+REVOKE ALL ON FUNCTION private.rehearse_sending() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.rehearse_sending() TO service_role;
+
+REVOKE ALL ON FUNCTION private.rehearse_writing() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.rehearse_writing() TO service_role;
+
 REVOKE ALL ON FUNCTION private.remember_owner() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.require_timezone(p_name text) FROM PUBLIC;
@@ -4757,6 +5704,9 @@ GRANT ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until 
 REVOKE ALL ON FUNCTION private.tell(p_job_id uuid, p_status text, p_error text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.timezone_name(p_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.try_out() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.try_out() TO service_role;
 
 REVOKE ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) TO service_role;
