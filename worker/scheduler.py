@@ -51,6 +51,7 @@ class Scheduler:
         self._skewed = False
         self._patience = Patience(settings.poll_interval_seconds)
         self._wrong: StoreMisconfigured | None = None
+        self._looked_at = -math.inf  # monotonic
         self._poll_at = 0.0  # monotonic; infinity while a poll is under way and no other is wanted
         self.listeners: list[Callable[[Agenda], None]] = []
 
@@ -127,6 +128,11 @@ class Scheduler:
         while plans is not None:
             self.vitals.beat("scheduler")
             listed += len(plans)
+            if (
+                listed > self.settings.batch_size
+                and time.monotonic() > self._looked_at + self.settings.poll_interval_seconds / 2
+            ):
+                await self._look_ahead()  # a long pass must not keep what is coming from being prepared
             # The next rows are read and planned while these are written.
             won, plans = await asyncio.gather(self._enqueue_or_go_on(plans), anext(batches, None))
             dealt_with += won
@@ -160,6 +166,7 @@ class Scheduler:
             rows, several = await self.store.get_pending(after=rows[-1]), True
 
     async def _look_ahead(self) -> Agenda:
+        self._looked_at = time.monotonic()
         horizon = self.settings.poll_interval_seconds * 1.5
         agenda = await self.store.get_agenda(horizon, self.settings.batch_size, self.settings.handover_seconds)
         self._mind_the_clock()

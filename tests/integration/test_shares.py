@@ -83,6 +83,24 @@ async def test_rows_that_fall_due_meanwhile_are_in_the_next_batch_but_one(db, pa
     assert place == 2
 
 
+async def test_a_long_pass_looks_ahead_on_its_way(db, parts, enqueued, monkeypatch):
+    """What falls due meanwhile is prepared: at the start, and as often as polls are wanted."""
+    rows(db, 1_000, MANY, seconds=-60)
+    rows(db, 3, FEW, seconds=60)
+    daemon = await parts(batch_size=100)
+    calls = enqueued(daemon)
+    looked, real = [], daemon.store.get_agenda
+
+    async def look(*arguments):
+        looked.append(len(calls))
+        return await real(*arguments)
+
+    monkeypatch.setattr(daemon.store, "get_agenda", look)
+    await daemon.scheduler.poll()
+    assert looked == [1, 10]
+    assert {planned.id for _, planned, _ in daemon.scheduler._prepared} == ids(db, FEW)
+
+
 async def test_what_fits_into_a_batch_is_listed_with_one_call(db, parts, monkeypatch):
     rows(db, 20, MANY, seconds=-60)
     daemon = await parts()
