@@ -168,6 +168,8 @@ def national(written: str, region: str | None) -> str:
     local = parsed(written, region) if region else None
     if local and is_valid_number(local):
         return e164(local)
+    if local and (doubled := without_second_code(local)):
+        return e164(doubled)
     forgotten = parsed(f"+{digits}", None) if len(digits) >= SHORTEST_WITH_COUNTRY_CODE else None
     if forgotten and is_valid_number(forgotten):
         return e164(forgotten)
@@ -181,6 +183,13 @@ def national(written: str, region: str | None) -> str:
         f"{mask(written)} is neither a contact nor a full phone number: pick a contact, or write the number"
         " with its country code (+91 …)."
     )
+
+
+def without_second_code(number: PhoneNumber) -> PhoneNumber | None:
+    """Of "0 91 98765 43210", as many in India write it: the 0 went as a trunk prefix, and the code came twice."""
+    digits, code = national_significant_number(number), str(number.country_code)
+    once = parsed(f"+{digits}", None) if digits.startswith(code) else None
+    return once if once and is_valid_number(once) else None
 
 
 def parsed(written: str, region: str | None) -> PhoneNumber | None:
