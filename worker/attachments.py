@@ -21,12 +21,16 @@ LONGEST_STEM_BYTES = 200  # a file system's names have 255
 MIME_TYPES = {
     "jpg": "image/jpeg", "jpeg": "image/jpeg", "jpe": "image/jpeg", "jfif": "image/jpeg", "png": "image/png",
     "webp": "image/webp", "gif": "image/gif", "bmp": "image/bmp", "tif": "image/tiff", "tiff": "image/tiff",
-    "svg": "image/svg+xml", "heic": "image/heic", "heif": "image/heif", "avif": "image/avif", "ico": "image/x-icon",
+    "svg": "image/svg+xml", "psd": "image/vnd.adobe.photoshop", "jp2": "image/jp2", "jxl": "image/jxl",
+    "heic": "image/heic", "heif": "image/heif", "avif": "image/avif", "ico": "image/x-icon",
     "mp4": "video/mp4", "m4v": "video/mp4", "3gp": "video/3gpp", "3gpp": "video/3gpp", "mov": "video/quicktime",
     "qt": "video/quicktime", "avi": "video/x-msvideo", "mkv": "video/x-matroska", "webm": "video/webm",
     "wmv": "video/x-ms-wmv", "flv": "video/x-flv", "mpg": "video/mpeg", "mpeg": "video/mpeg", "ogv": "video/ogg",
+    "ts": "video/mp2t", "mts": "video/mp2t", "m2ts": "video/mp2t", "3g2": "video/3gpp2", "asf": "video/x-ms-asf",
+    "vob": "video/dvd",
     "mp3": "audio/mpeg", "ogg": "audio/ogg", "opus": "audio/ogg", "oga": "audio/ogg", "m4a": "audio/mp4",
     "aac": "audio/aac", "amr": "audio/amr", "wav": "audio/wav", "flac": "audio/flac", "wma": "audio/x-ms-wma",
+    "caf": "audio/x-caf", "ac3": "audio/ac3", "au": "audio/basic",
     "aif": "audio/aiff", "aiff": "audio/aiff", "mid": "audio/midi", "midi": "audio/midi", "weba": "audio/webm",
     "pdf": "application/pdf", "txt": "text/plain", "csv": "text/csv", "zip": "application/zip",
     "rtf": "application/rtf",
@@ -88,14 +92,16 @@ def describe(url: str, name: str, mime_type: str, kind: Kind | None) -> Describe
     """`name`, `mime_type`: the author's, "" where there is none. `kind`: the author's, None where the file decides."""
     given, written = base_type(mime_type), clean(decoded(name))
     called = written or name_in(url)
-    by_name = type_of(extension(called))
-    what = by_name if by_name and is_vaguer(given, by_name, authored=bool(written)) else given or by_name
+    own = type_of(extension(called))
+    # "Report" for https://example.com/4711.pdf: people leave the extension away.
+    by_name = own or type_of(extension(name_in(url)))
+    what = by_name if by_name and is_vaguer(given, by_name, authored=bool(written and own)) else given or by_name
     if kind is None:
         family = KINDS.get(what.partition("/")[0], "document")
         kind = family if what in EXTENSIONS or family == "document" else "document"
     # `audio/ogg; codecs=opus` says more than its base.
     exact = mime_type.strip().lower() if what == given and "codecs=" in mime_type and mime_type.isprintable() else what
-    return Described(kind, exact or None, fitting(called, what, by_name, authored=bool(written)))
+    return Described(kind, exact or None, fitting(called, what, own, authored=bool(written)))
 
 
 def is_vaguer(given: str, by_name: str, *, authored: bool) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from tests.gateways.given import ACCEPTED, AUDIO, IMAGE, PDF, VIDEO, Make, Serve
 from tests.gateways.server import answer
 from worker.gateway.posting import DOUBT
-from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
+from worker.models import Health, Media, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
 
 TO = {"number": "919876543210"}
 
@@ -27,6 +27,12 @@ def media(kind: str, mime_type: str, url: str | None, name: str) -> dict[str, An
             {"kind": "document", "media": PDF},
             "sendMedia",
             media("document", "application/pdf", PDF.url, "r.pdf"),
+        ),
+        # It takes the type from the name's extension, and ".2" is none.
+        (
+            {"kind": "document", "media": Media(PDF.url, "document", None, "Plan v1.2")},
+            "sendMedia",
+            media("document", "application/octet-stream", PDF.url, "Plan v1.2.bin"),
         ),
         ({"kind": "audio", "media": AUDIO, "text": ""}, "sendWhatsAppAudio", {"audio": AUDIO.url}),
         (

@@ -49,6 +49,13 @@ DOCX = MIME_TYPES["docx"]
         ("d/1", "list.xlsx", "application/msword", "list.xlsx", MIME_TYPES["xlsx"]),
         ("a.pdf", "", "nonsense", "a.pdf", "application/pdf"),
         ("a.pdf", "", "application/pdf\r\nX-Evil: 1", "a.pdf", "application/pdf"),
+        # a name without one, for a link that has it
+        ("4711.pdf", "Rechnung", "", "Rechnung.pdf", "application/pdf"),
+        ("4711.pdf", "Invoice No. 7", "", "Invoice No. 7.pdf", "application/pdf"),
+        ("4711.pdf", "Report.final", "", "Report.final.pdf", "application/pdf"),
+        ("x.xlsx", "Bericht 12.11", "application/octet-stream", "Bericht 12.11.xlsx", MIME_TYPES["xlsx"]),
+        ("get?file=r.docx", "Vertrag", "", "Vertrag.docx", DOCX),
+        ("x.png", "a.pdf", "", "a.pdf", "application/pdf"),
         # nobody knows
         ("d/1", "", "", None, None),
         ("d/1", "Report", "", "Report", None),

@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
+from worker.attachments import extension
 from worker.gateway import meta
 from worker.gateway.base import Settings, person, timeout_within
 from worker.gateway.http import Answer, Answered, Http, dig, first_text, settled
@@ -26,6 +27,7 @@ UNSTORED = Unconfirmed("Evolution could not store the message, which it does aft
 # itself, while a 500 comes from before it (whatsapp.baileys.service.ts, sendMessageWithTyping, prepareMediaMessage).
 UNLOADED = r"cannot read propert\w+ of (?:undefined|null) \(reading '(?:{})'\)$"
 FAULTS: tuple[Fault, ...] = (
+    (None, r"^license_\w+: ", NO_LICENCE),
     (503, r"^(?:this evolution api instance is|service) not activated", NO_LICENCE),
     (404, r"^the \".*\" instance does not exist$", NO_INSTANCE),
     (404, r"^cannot (?:post|get) /", Stopped("Evolution does not know this address: check EVOLUTION_URL, its version")),
@@ -88,7 +90,7 @@ class Evolution(PostingGateway):
                 "media": file.url,
                 "caption": message.text,
                 # The type is taken from the extension, and a name without one makes it the word "false".
-                "fileName": file.name if "." in file.name else f"{file.name}.bin",
+                "fileName": file.name if extension(file.name) else f"{file.name}.bin",
             },
         )
 
@@ -106,14 +108,15 @@ class Evolution(PostingGateway):
 
     def outcome(self, answer: Answer, message: Message) -> Answered:
         """Of a WhatsApp Business instance Graph's refusal is passed on as a 201 (whatsapp.business.service.ts)."""
-        error = answer.body
-        if answer.ok and isinstance(dig(error, "code"), int) and isinstance(dig(error, "message"), str):
+        error = dig(answer.body, "error") if isinstance(dig(answer.body, "error"), dict) else answer.body
+        if answer.ok and meta.code_of(error) is not None and isinstance(dig(error, "message"), str):
             return settled(meta.judged(error) or meta.BAD_REQUEST, answer, meta.words(error), self.otherwise)
         return super().outcome(answer, message)
 
     def accepted(self, body: Any) -> Answered:
         found = first_text(body, ("key", "id"), ("messages", 0, "id"))
-        if "463" in (dig(body, "messageStubParameters") or ()):
+        stub = dig(body, "messageStubParameters")
+        if isinstance(stub, list) and "463" in map(str, stub):
             return LOCKED
         if found and dig(body, "status") == "ERROR":
             return Retry("WhatsApp Web could not send it")
@@ -122,7 +125,10 @@ class Evolution(PostingGateway):
     def words(self, body: Any) -> str:
         """`response.message` is a text, a list of texts, of `{jid, exists, number}`, or of a list: the validation's."""
         said = dig(body, "response", "message")
-        if dig(said, 0, "exists") is False:
+        code = first_text(body, ("code",))
+        if code.startswith("LICENSE_"):  # evolution-api 2.4, licensing/runtime.ts
+            return f"{code}: {first_text(body, ('message',), ('error',))}"
+        if False in (dig(said, 0, "exists"), dig(said, "exists")):
             return "exists: false"
         if isinstance(dig(said, 0), list):
             return "invalid request: " + "; ".join(text for text in dig(said, 0) if isinstance(text, str))
