@@ -58,6 +58,7 @@ LICENCE = {
 NOT_WORKING = {"error": "Session status is not as expected. Try again later", "session": "shop", "status": "FAILED"}
 CORE = "WAHA Core support only 'default' session. If you want to run more - please get WAHA PLUS version."
 PLUS_VIDEO = 'Use "devlikeapro/waha-plus:chrome" docker image to send video'
+TRANSLATED = {"error": "La sesión no está lista", "session": "shop", "status": "SCAN_QR_CODE", "expected": ["WORKING"]}
 NO_SESSION = "We didn't find a session with name 'shop'.\nPlease start it first by using POST /api/sessions/shop/start"
 DISCONNECTED = {"response": None, "status": "Disconnected", "message": "A sessão do WhatsApp não está ativa."}
 NO_FILE = {"erro": True, "to": "9@c.us", "text": 'No such file or directory, open "https://e.com/r.pdf"'}
@@ -74,6 +75,10 @@ TARGET_CLOSED = "Protocol error (Runtime.callFunctionOn): Target closed."
 EVOLUTION: list[Case] = [
     # before the request is looked at
     (503, LICENCE, Stopped, "activate the licence"),
+    (503, {**LICENCE, "message": "Esta instância não está ativada"}, Stopped, "activate the licence"),
+    (403, {"code": "LICENSE_REVOKED", "message": "Revoked"}, Stopped, "activate the licence"),
+    (530, {"title": "Error 1033: Cloudflare Tunnel error", "status": 530}, Retry, "not available"),
+    (404, {"status": "error", "code": 404, "message": "Application not found"}, Stopped, "check its URL"),  # Railway
     (*evolution(404, ['The "shop" instance does not exist']), Stopped, "the connection's sender must be its name"),
     (*evolution(404, ["Cannot POST /v1/message/sendText/shop"]), Stopped, "check EVOLUTION_URL"),
     (*evolution(401, "Unauthorized"), Stopped, "does not accept our credentials"),
@@ -107,6 +112,10 @@ EVOLUTION: list[Case] = [
     # inside the catch, where only the words tell whether it was before or after the sending
     (*wrapped("Error: Connection Closed"), Stopped, "not connected to WhatsApp"),
     (*wrapped("SessionError: No sessions"), Retry, "no keys for this recipient"),
+    (*wrapped("Error: WebSocket is not open: readyState 3 (CLOSED)"), Stopped, "not connected to WhatsApp"),
+    (*wrapped("Error: Not authenticated"), Stopped, "not connected to WhatsApp"),
+    (*wrapped("Error: service-unavailable"), Retry, "before the message was sent"),
+    (*wrapped("Error: Invalid group metadata response: missing <group> node"), Retry, "before the message was sent"),
     (*wrapped("Error: rate-overlimit"), Throttled, "slow down"),
     (*wrapped("Error: not-acceptable"), Retry, "before the message was sent"),
     (*wrapped("[object Object]"), Retry, "cannot read this group"),
@@ -128,16 +137,22 @@ EVOLUTION: list[Case] = [
     (201, graph(131026), Rejected, "may have no WhatsApp account"),
     (201, graph(2, is_transient=True), Retry, "passing fault"),
     (201, graph(424242), Rejected, "refuses the request (424242: Title)"),
+    (201, {**graph(131047), "code": "131047"}, Rejected, "only a template may be sent"),
+    (201, {"error": graph(190)}, Stopped, "does not accept our credentials"),
     # taken
     (201, {"key": {"id": "3EB0"}, "status": "PENDING"}, Sent, ""),
     (201, {"key": {"id": "wamid.1"}, "status": "SERVER_ACK"}, Sent, ""),
     (201, {"key": {"id": "3EB0"}, "status": "ERROR", "messageStubParameters": ["463"]}, Locked, "not written to it"),
     (201, {"key": {"id": None}, "status": "SERVER_ACK"}, Unconfirmed, "named no message"),
+    (201, {"key": {"id": "3EB0"}, "status": "ERROR", "messageStubParameters": [463]}, Locked, "not written to it"),
 ]  # fmt: skip
 
 WAHA: list[Case] = [
     (422, {"statusCode": 422, "message": CORE, "error": "Unprocessable Entity"}, Stopped, "sender to default"),
     (422, NOT_WORKING, Stopped, "session is not connected"),
+    (422, TRANSLATED, Stopped, "session is not connected to WhatsApp (session status SCAN_QR_CODE: La sesión"),
+    (422, {"statusCode": 422, "message": "Session 'shop' is STOPPED"}, Stopped, "session is not connected"),
+    (404, {"statusCode": 404, "message": "Session 'shop' does not exist"}, Stopped, "it must be started"),
     (404, {"statusCode": 404, "message": NO_SESSION, "error": "Not Found"}, Stopped, "it must be started"),
     (404, {"statusCode": 404, "message": "Cannot POST /api/sendText"}, Stopped, "WAHA_URL"),
     (404, {"error": {"key": "FILE_NOT_FOUND", "message": "File not found"}}, Unconfirmed, "File not found"),
@@ -151,7 +166,7 @@ WAHA: list[Case] = [
     (*waha(GRPC + "server returned error 463"), Locked, "not written to it"),
     (*waha(GRPC + "o servidor retornou o erro 463"), Locked, "not written to it"),
     (*waha(GRPC + "server returned error 479"), Retry, "restart the session"),
-    (*waha(GRPC + "server returned error 400"), Retry, "restart the session"),
+    (*waha(GRPC + "server returned error 400"), Stopped, "restart the session"),  # its issue 2110: all of them
     (*waha(GRPC + "server returned error 429"), Throttled, "slow down"),
     (*waha(GRPC + "no LID found for 9@s.whatsapp.net from server"), Rejected, "does not find this number"),
     (*waha(GRPC + NOT_A_MEMBER), Rejected, "not in this group"),
@@ -164,11 +179,15 @@ WAHA: list[Case] = [
     (*waha(GRPC + "the store doesn't contain a device JID"), Stopped, "not connected"),
     (*waha(GRPC + "session not found"), Stopped, "not connected"),
     (*waha(NO_ENGINE), Stopped, "not connected"),
+    (*waha("14 UNAVAILABLE: Name resolution failed for target dns:gows:1"), Stopped, "not connected"),
     (*waha("14 UNAVAILABLE: Connection dropped"), Unconfirmed, "does not tell"),
     (*waha("13 INTERNAL: Received RST_STREAM with code 2"), Unconfirmed, "does not tell"),
     (*waha(GRPC + "upload failed with status code 503"), Retry, "could not hand the attachment"),
     # NOWEB: Baileys
     (*waha("Connection Closed", isBoom=True), Stopped, "not connected"),
+    (*waha("WebSocket is not open: readyState 2 (CLOSING)"), Stopped, "not connected"),
+    (*waha("Not authenticated"), Stopped, "not connected"),
+    (*waha("internal-server-error"), Retry, "before the message was sent"),
     (*waha("No sessions"), Retry, "no keys for this recipient"),
     (*waha("Timed Out"), Unconfirmed, "lost WhatsApp's answer"),
     (*waha("async-lock timed out in queue auth"), Unconfirmed, "lost WhatsApp's answer"),
@@ -189,6 +208,7 @@ WAHA: list[Case] = [
     (201, {"id": "true_9@c.us_3EB0", "ack": 1}, Sent, ""),
     (201, {"key": {"id": "3EB0"}, "status": "ERROR"}, Retry, "could not send it"),
     (201, {"key": {"id": "3EB0"}, "status": 0}, Retry, "could not send it"),
+    (201, {"id": "true_9@c.us_3EB0", "ackName": "ERROR"}, Retry, "could not send it"),
     (201, {"id": "req-7", "exception": {"message": "Boom"}}, Unconfirmed, "reports a fault (Boom)"),
     (201, {"id": "req-7", "error": "Bad Gateway"}, Unconfirmed, "reports a fault (Bad Gateway)"),
     (201, {"id": "req-7", "statusCode": 500, "exception": {"message": "Connection Closed"}}, Stopped, "not connected"),
@@ -198,6 +218,8 @@ WPPCONNECT: list[Case] = [
     (401, {"error": "Check that the Session and Token are correct"}, Stopped, "WPPCONNECT_SECRET_KEY"),
     (401, {"message": "Token is not present. Check your header and try again"}, Stopped, "session:token"),
     (404, DISCONNECTED, Stopped, "not connected"),
+    (404, {**DISCONNECTED, "message": "La sesión no está activa"}, Stopped, "to WhatsApp (La sesión no"),
+    (400, {**DISCONNECTED, "message": "Inactive"}, Stopped, "not connected"),  # its versions before 2
     (400, "Error sending message", Rejected, "no recipient"),
     (*wppconnect({}), Unconfirmed, "(Erro ao enviar a mensagem.)"),
     (*wppconnect({"level": "error"}), Unconfirmed, "does not tell"),
@@ -237,6 +259,10 @@ CLOUD: list[Case] = [
     (*cloud(400, 2500), Stopped, "WHATSAPP_API_BASE"),
     (*cloud(400, 131037), Stopped, "display name"),
     (*cloud(400, 613), Throttled, "faster than WhatsApp allows"),
+    (*cloud(400, 341), Throttled, "faster than WhatsApp allows"),
+    (*cloud(400, 80008), Throttled, "faster than WhatsApp allows"),
+    (400, {"error": {"code": "190", "message": "Expired"}}, Stopped, "check the access token"),
+    (400, {"error": {"code": 100, "error_subcode": "33", "message": "x"}}, Stopped, "WHATSAPP_PHONE_NUMBER_ID"),
     (*cloud(500, 131000), Retry, "passing fault"),
     (*cloud(400, 131049), Retry, "holds marketing back"),
     (*cloud(403, 131031), Stopped, "restricted this business account"),

@@ -60,6 +60,21 @@ async def test_a_proxys_502_is_unconfirmed_unless_it_is_metas_own(
 
 
 @every_gateway
+@pytest.mark.parametrize(
+    "words",
+    [
+        "<center>The plain HTTP request was sent to HTTPS port</center>",
+        "Client sent an HTTP request to an HTTPS server.",
+    ],
+)
+async def test_an_address_without_its_s_stops_the_connection_and_says_so(
+    name: str, words: str, make: Make, serve: Serve, message: Message
+) -> None:
+    server = await serve(wire.raw(400, words.encode(), "text/html"))
+    assert await make(name, server.url).send(message) == Stopped("The gateway's address must begin with https://")
+
+
+@every_gateway
 async def test_a_refused_connection_is_tried_again(name: str, make: Make, message: Message) -> None:
     outcome = await make(name, f"http://127.0.0.1:{wire.unused_port()}").send(message)
     assert isinstance(outcome, Retry)
@@ -169,6 +184,9 @@ async def test_an_idle_connection_that_the_gateway_closed_is_not_used(
         (401, Stopped("The gateway does not accept our credentials")),
         (403, Stopped("The gateway does not accept our credentials")),
         (405, Stopped("The gateway does not know this session or address")),
+        (407, Stopped("The network between here and the gateway asks for a login")),
+        (421, Stopped("The gateway does not know this session or address")),
+        (511, Stopped("The network between here and the gateway asks for a login")),
         (413, Rejected("The message is too large for the gateway")),
         (429, Throttled("The gateway asks us to slow down", "connection")),
     ],

@@ -211,6 +211,18 @@ async def test_a_number_does_not_exist_when_whatsapp_says_so_and_not_when_asking
     assert double.asked.count("send-message") == 1
 
 
+@pytest.mark.parametrize("words", ["El número 919876543210 no existe.", "Number not found", ""])
+async def test_a_number_is_asked_for_once_more_whatever_the_language_of_the_refusal(
+    words: str, double: Double, gateway: Gateway, message: Message
+) -> None:
+    double.said = {
+        "send-message": (400, {**DENIED, "message": words}),
+        "check-number-status": (200, {"response": {"numberExists": False}}),
+    }
+    assert isinstance(await gateway(secret_key=SECRET).send(message), Rejected)
+    assert "check-number-status" in str(double.asked)
+
+
 async def test_asking_again_takes_no_longer_than_a_send_may(double: Double, serve: Serve, message: Message) -> None:
     async def answer_the_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: wire.Server) -> None:
         behave = wire.answer(400, DENIED) if not server.received else wire.slow_headers

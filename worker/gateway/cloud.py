@@ -8,6 +8,7 @@ from worker.gateway import meta
 from worker.gateway.base import Settings, person, timeout_within
 from worker.gateway.http import Answer, Answered, Http, dig, first_text, settled
 from worker.gateway.posting import File, PostingGateway, Request
+from worker.gateway.words import PROXIES, judged
 from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
 
 CODES = meta.CODES  # what an answer's code means
@@ -91,6 +92,7 @@ class Cloud(PostingGateway):
         known = meta.judged(dig(answer.body, "error"))
         if known is None and answer.ok:
             known = meta.BAD_REQUEST
+        known = known or judged(PROXIES, answer.status, answer.text)
         return settled(known, answer, words, self.otherwise)
 
     def words(self, body: Any) -> str:

@@ -46,7 +46,8 @@ LAST_LOOK = 0.1
 STATUS: dict[int, Answered] = {
     3: Stopped("The gateway's address redirects: set the final one"),
     **dict.fromkeys((401, 403), Stopped("The gateway does not accept our credentials")),
-    405: Stopped("The gateway does not know this session or address"),
+    **dict.fromkeys((407, 511), Stopped("The network between here and the gateway asks for a login")),
+    **dict.fromkeys((405, 421), Stopped("The gateway does not know this session or address")),
     413: Rejected("The message is too large for the gateway"),
     429: Throttled("The gateway asks us to slow down", "connection"),
 }

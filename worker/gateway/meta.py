@@ -29,7 +29,7 @@ BAD_MEDIA = Rejected("WhatsApp cannot use the attachment: check its address, typ
 
 CODES: dict[int, Answered] = {
     **dict.fromkeys((1, 2, 131000, 131016, 133004, 131057, 134101), PASSING),
-    **dict.fromkeys((4, 17, 32, 613, 80007, 130429), SLOW_DOWN),
+    **dict.fromkeys((4, 17, 32, 341, 613, *range(80000, 80015), 130429), SLOW_DOWN),
     131056: Throttled("Too many messages to this recipient in a short time", "recipient"),
     131049: Retry("WhatsApp holds marketing back from this recipient for now", after=DAY),
     131064: Retry("This number has reached WhatsApp's messaging limit", after=DAY),
@@ -62,15 +62,23 @@ SUBCODES: dict[tuple[int, int], Answered] = {(100, 33): NO_NUMBER}
 
 def judged(error: Any) -> Answered | None:
     """What an error object says; None where its code is not known."""
-    code, subcode = dig(error, "code"), dig(error, "error_subcode")
-    if not isinstance(code, int):
+    code, subcode = code_of(error), code_of(error, "error_subcode")
+    if code is None:
         return PASSING if dig(error, "is_transient") is True else None
-    known = SUBCODES.get((code, subcode)) if isinstance(subcode, int) else None
+    known = SUBCODES.get((code, subcode)) if subcode is not None else None
     return known or CODES.get(code) or (PASSING if dig(error, "is_transient") is True else None)
+
+
+def code_of(error: Any, name: str = "code") -> int | None:
+    """Also where what stands between Meta and us has made a text of it."""
+    code = dig(error, name)
+    if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) < 10:
+        return int(code)
+    return code if isinstance(code, int) and not isinstance(code, bool) else None
 
 
 def words(error: Any) -> str:
     """ "code: details"."""
-    code = dig(error, "code")
+    code = code_of(error)
     said = first_text(error, ("error_data", "details"), ("message",))
-    return f"{code}: {said.removeprefix(f'(#{code}) ')}" if isinstance(code, int) else said
+    return f"{code}: {said.removeprefix(f'(#{code}) ')}" if code is not None else said

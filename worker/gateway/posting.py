@@ -122,8 +122,9 @@ class PostingGateway(ABC):
     def refused(self, answer: Answer, message: Message | None = None) -> Answered:
         words = self.words(answer.body)
         known = judged(self.faults, answer.status, words, message)
-        if known is None and answer.body is None:
-            known = NO_ADDRESS if answer.status == 404 else judged(PROXIES, answer.status, answer.text)
+        if known is None and answer.body is None and answer.status == 404:
+            known = NO_ADDRESS
+        known = known or judged(PROXIES, answer.status, answer.text or words)
         return settled(known, answer, words, self.otherwise)
 
     @abstractmethod

@@ -1,6 +1,7 @@
 """WAHA, the WhatsApp HTTP API (https://waha.devlike.pro/docs/how-to/send-messages)."""
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -36,9 +37,9 @@ LOST = Unconfirmed("WAHA lost WhatsApp's answer")
 # with `exception.message`. Sources of the rows: core/manager.core.ts, core/abc/manager.abc.ts, core/exceptions.ts.
 FAULTS: tuple[Fault, ...] = (
     (422, r"^waha core .*only 'default' session", ONLY_DEFAULT),
-    (422, r"^session status is not as expected|^session .*status", SESSION_DOWN),
+    (422, r"^session\b", SESSION_DOWN),
     (422, r"plus version|not implemented by the engine|docker image|not supported by the engine", NOT_HERE),
-    (404, r"^we didn't find|^session\b.*\bnot found", NO_SESSION),
+    (404, r"^we didn't find|^(?:the )?session\b.*\b(?:not found|not exist)", NO_SESSION),
     (404, r"^cannot (?:post|get) /", Stopped("WAHA does not know this address: check WAHA_URL and WAHA's version")),
     (400, r"^invalid request: ", Rejected("WAHA refuses the request")),
     (None, r"^(?:.* is )?not registered|number does not exist", UNKNOWN_NUMBER),
@@ -96,15 +97,25 @@ class Waha(PostingGateway):
         """The id is a string, an object, or a raw Baileys key, by WAHA's engine."""
         if any(dig(body, name) for name in ("exception", "error", "statusCode")):
             return Unconfirmed("WAHA accepted it, but reports a fault")
-        if ACK_ERROR in (dig(body, "ack"), dig(body, "_data", "ack")) or raw_status(body) in (0, "ERROR"):
+        if ACK_ERROR in (dig(body, "ack"), dig(body, "_data", "ack")) or "ERROR" in (
+            dig(body, "ack"),
+            dig(body, "ackName"),
+        ):
+            return Retry("WhatsApp Web could not send it")
+        if raw_status(body) in (0, "ERROR"):
             return Retry("WhatsApp Web could not send it")
         paths = (("id",), ("id", "_serialized"), ("key", "id"), ("id", "id"), ("_data", "id", "_serialized"))
         found = first_text(body, *paths)
         return Sent(found) if found else Unconfirmed("WAHA accepted it, but named no message")
 
     def words(self, body: Any) -> str:
-        """Never the `request` that it repeats. A list is NestJS' validation's."""
-        said = dig(body, "message")
+        """Never the `request` that it repeats. A list is NestJS' validation's.
+
+        `status` beside `expected` is the session's (manager.abc.ts), whatever the words are.
+        """
+        said, status = dig(body, "message"), first_text(body, ("status",))
+        if isinstance(dig(body, "expected"), list) and re.fullmatch(r"[A-Z_]+", status):
+            return f"session status {status}: {first_text(body, ('error',), ('message',))}"
         if isinstance(said, list):
             return "invalid request: " + "; ".join(text for text in said if isinstance(text, str))
         return first_text(body, ("exception", "message"), ("message",), ("error",), ("error", "message"))

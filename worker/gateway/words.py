@@ -27,6 +27,7 @@ BUSY = Throttled("WhatsApp asks this number to slow down", "connection")
 NOT_ENCRYPTED = Retry("The gateway has no keys for this recipient: if it goes on, pair the session anew")
 NOT_ASKED = Retry("WhatsApp did not answer the gateway before the message was sent")
 REFUSED = Retry("WhatsApp refused the message: if it refuses others too, restart the session")
+BROKEN = Stopped("WhatsApp refuses what this session sends: restart the session")
 NO_UPLOAD = Retry("The gateway could not hand the attachment to WhatsApp")
 NOT_FETCHED = Rejected("The gateway cannot fetch the attachment: check that its address is right and public")
 NOT_FETCHED_YET = Retry("The gateway could not fetch the attachment")
@@ -36,17 +37,27 @@ NOT_FETCHED_YET = Retry("The gateway could not fetch the attachment")
 LOCK: Fault = (None, r"\berr\w*:? (?:code )?463\b|reach-?out.?time-?lock", LOCKED)
 
 
+# What WhatsApp answers to a query, which a message is not (Baileys/src/WABinary/generic-utils.ts, assertNodeErrorFree).
+IQ_ERRORS = (
+    r"(?:forbidden|not-authorized|not-acceptable|not-allowed|item-not-found|bad-request|internal-server-error|"
+    r"service-unavailable|feature-not-implemented|resource-limit|resource-constraint|conflict|gone)$"
+)
+
+
 def baileys(down: Stopped, lost: Unconfirmed) -> Sequence[Fault]:
     """WAHA's NOWEB and Evolution. The message is the last thing that Baileys sends: what a query, the keys or an
     upload say comes before it (Baileys/src/Socket/messages-send.ts, relayMessage; libsignal/src/session_cipher.js)."""
     return (
         LOCK,
         (None, SAID + r"connection closed\.?$", down),
+        (None, SAID + r"websocket is not open: readystate \d", down),  # ws/lib/websocket.js: before anything is written
+        (None, SAID + r"not authenticated$", down),
         (None, r"timed out", lost),
         (None, SAID + r"no (?:sessions|session record|open session)$", NOT_ENCRYPTED),
         (None, SAID + r"all encryptions failed$", NOT_ENCRYPTED),
         (None, SAID + r"rate-overlimit$", BUSY),
-        (None, SAID + r"(?:forbidden|not-authorized|not-acceptable|item-not-found)$", NOT_ASKED),
+        (None, SAID + IQ_ERRORS, NOT_ASKED),
+        (None, SAID + r"invalid group metadata response", NOT_ASKED),
         (None, SAID + r"media upload failed on all hosts$", NO_UPLOAD),
     )
 
@@ -64,6 +75,7 @@ def whatsmeow(down: Stopped) -> Sequence[Fault]:
     return (
         LOCK,
         (None, SAID + r"server returned error 429$", BUSY),
+        (None, SAID + r"server returned error 400$", BROKEN),
         (None, SAID + r"server returned error \d+$", REFUSED),
         (None, SAID + r"no lid found for", NOT_FOUND),
         (None, SAID + r"(?:failed to .*: )?you're not participating in that group$", NOT_IN_GROUP),
@@ -71,7 +83,8 @@ def whatsmeow(down: Stopped) -> Sequence[Fault]:
         (None, SAID + r"can't send message to unknown server", Rejected("WhatsApp has no such kind of recipient")),
         (None, SAID + r"failed to .*: websocket not connected$", down),
         (None, SAID + r"(?:session not found|client is nil|the store doesn't contain a device jid)$", down),
-        (None, SAID + r"no connection established", down),  # "14 UNAVAILABLE": the engine's process does not run
+        # "14 UNAVAILABLE": the engine's process does not run
+        (None, SAID + r"no connection established|^14 unavailable: (?:name|dns) resolution failed", down),
         (None, SAID + r"failed to (?:refresh media|prepare request|execute request|encrypt file)", NO_UPLOAD),
         (None, SAID + r"upload failed with status code \d+$", NO_UPLOAD),
         (None, SAID + nothing_sent, NOT_ASKED),
@@ -96,11 +109,22 @@ ATTACHMENT: Sequence[Fault] = (
     (None, SAID + r"failed to fetch stream from ", NOT_FETCHED),
 )
 # A proxy before the gateway that found nobody to pass the message on to: Traefik, HAProxy, nginx' Kubernetes ingress,
-# and Cloudflare (521 refused, 523 unreachable, 525 and 526 no TLS). Its 502 and 504 do not tell.
+# and Cloudflare (521 refused, 523 unreachable, 525 and 526 no TLS, 530 no such origin). Its 502 and 504 do not tell.
+# Cloudflare and Railway answer in JSON whoever asks for it.
 NOT_AVAILABLE = Retry("The gateway is not available")
 PROXIES: Sequence[Fault] = (
+    (
+        400,
+        r"plain http request was sent to https port|sent an http request to an https server",
+        Stopped("The gateway's address must begin with https://"),
+    ),
+    (
+        404,
+        r"^application not found$",
+        Stopped("Nothing runs at the gateway's address: check its URL, and that it runs"),
+    ),
     (503, r"no available server|no server is available|temporarily unavailable.*nginx", NOT_AVAILABLE),
-    *((status, r"", NOT_AVAILABLE) for status in (521, 523, 525, 526)),
+    *((status, r"", NOT_AVAILABLE) for status in (521, 523, 525, 526, 530)),
 )
 PASSING = re.compile(r"econnre|etimedout|eai_again|ehostunreach|enetunreach|socket hang up|timeout", re.IGNORECASE)
 NETWORK = re.compile(PASSING.pattern + r"|enotfound|cert|altname|redirects|protocol", re.IGNORECASE)

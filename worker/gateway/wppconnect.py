@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from worker.errors import Shortage
 from worker.gateway.base import Settings, timeout_within
-from worker.gateway.http import Answer, Answered, Http, dig, first_text
+from worker.gateway.http import Answer, Answered, Http, dig, first_text, settled
 from worker.gateway.posting import File, PostingGateway, Request
 from worker.gateway.session_tokens import SessionTokens, session_of
 from worker.gateway.words import NOT_FETCHED, NOT_FOUND, UNKNOWN_NUMBER, Fault, browser
@@ -44,6 +44,11 @@ FAULTS: tuple[Fault, ...] = (
     *browser(SESSION_DOWN),
     (None, r"timed out", LOST),
 )
+BY_STATE: dict[tuple[int, str], Answered] = {
+    (400, "connected"): UNKNOWN_NUMBER,
+    (400, "disconnected"): SESSION_DOWN,
+    (404, "disconnected"): SESSION_DOWN,
+}
 
 
 class Wppconnect(PostingGateway):
@@ -124,6 +129,15 @@ class Wppconnect(PostingGateway):
             return Unconfirmed("WhatsApp Web did not get it away yet, and may still do so")
         found = first_text(sent, ("id",), ("id", "_serialized"), ("key", "id"), ("id", "id"))
         return Sent(found) if found else Unconfirmed("wppconnect accepted it, but named no message")
+
+    def refused(self, answer: Answer, message: Message | None = None) -> Answered:
+        """`status` tells of the phone where the server refuses before sending; the words beside it are translated by
+        many (statusConnection.ts; a session that is down was a 400 in older versions)."""
+        state = first_text(answer.body, ("status",)).lower()
+        known = BY_STATE.get((answer.status, state))
+        if known:
+            return settled(known, answer, self.words(answer.body), self.otherwise)
+        return super().refused(answer, message)
 
     def words(self, body: Any) -> str:
         """`error` is a text or an object, often an empty one; its `to` and what else it holds are the request's."""
