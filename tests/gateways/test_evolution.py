@@ -101,6 +101,8 @@ ABSENT = {"jid": "919876543210@s.whatsapp.net", "exists": False, "number": "9198
         (400, ["requires text"], Rejected("Evolution refuses the request (requires text)")),
         (400, ["Error: Connection Closed"], Stopped(f"{DOWN} (Error: Connection Closed)")),
         (500, "Connection Closed", Stopped(f"{DOWN} (Connection Closed)")),
+        (400, ["SessionError: session closed"], Stopped(f"{DOWN} (SessionError: session closed)")),
+        (500, "Error: Session Closed", Stopped(f"{DOWN} (Error: Session Closed)")),
         (401, "No", Stopped("The gateway does not accept our credentials (No)")),
         (
             400,

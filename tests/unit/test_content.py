@@ -120,9 +120,14 @@ def test_several_attachments_go_out_in_their_order_each_with_its_own_kind() -> N
     assert [(m.kind, m.caption) for m in found.more] == [("document", "second"), ("video", "")]
 
 
-def test_more_attachments_than_a_person_would_send_are_refused() -> None:
+def test_ten_attachments_go_out_with_a_message_and_an_eleventh_is_refused() -> None:
+    eleven = [{"url": f"https://e.com/{n}.png"} for n in range(11)]
+    found = read(type="media", media=eleven[:10])
+    assert [m.url for m in (found.media, *found.more) if m] == [entry["url"] for entry in eleven[:10]]
+    with pytest.raises(BadMessage, match="11 attachments; at most 10"):
+        read(type="media", media=eleven)
     with pytest.raises(BadMessage, match="11 attachments"):
-        read(type="media", media=[{"url": f"https://e.com/{n}.png"} for n in range(11)])
+        read(type="image", media_url=JPG, media=eleven[:10])
 
 
 @pytest.mark.parametrize("media", [None, {}, [], [None], "", [""], {"caption": "no link"}])

@@ -116,9 +116,10 @@ def test_a_number_without_a_plus_belongs_to_the_region(written: str) -> None:
     assert address(written, None, "IN") == "+919876543210"
 
 
-def test_a_number_whose_plus_was_forgotten_is_recognised_in_any_region() -> None:
-    assert address("628123456789", None, "IN") == "+628123456789"
-    assert address("628123456789", None, None) == "+628123456789"
+@pytest.mark.parametrize("region", [None, "IN"])
+@pytest.mark.parametrize("digits", ["628123456789", "12025550123", "4915112345678"])
+def test_a_number_whose_plus_was_forgotten_is_recognised_in_any_region(digits: str, region: str | None) -> None:
+    assert address(digits, None, region) == f"+{digits}"
 
 
 def test_ten_digits_without_a_region_are_not_guessed_into_another_country() -> None:
@@ -129,6 +130,11 @@ def test_ten_digits_without_a_region_are_not_guessed_into_another_country() -> N
 
 def test_a_number_of_a_range_the_library_does_not_know_is_believed_at_full_length() -> None:
     assert address("5551234567", None, "US") == "+15551234567"
+
+
+def test_a_shorter_one_of_such_a_range_may_be_anything() -> None:
+    with pytest.raises(BadRecipient, match="neither a contact nor a full phone number"):
+        address("123456789", None, "AU")
 
 
 @pytest.mark.parametrize("contact_id", ["42", "1234567", "12345678"])

@@ -1,0 +1,187 @@
+"""What becomes of a due row: whom it goes to or why it fails, until when it is any use, and when its series goes on."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from worker import config
+from worker.calls import Enqueue
+from worker.plan import plan, spell
+
+NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
+ROW = {
+    "id": "r", "revision": 7, "owner_id": "o", "connection_id": "shop", "contact_id": "+919876543210", "type": "text",
+    "message": "Hello", "media_url": None, "caption": None, "media": None, "asset_id": None,
+    "scheduled_at": NOW.isoformat(), "is_recurring": False, "recurrence_pattern": None, "recurrence_end_at": None,
+    "timezone": None, "series_anchor": None, "occurrence_at": None, "next_id": None,
+}  # fmt: skip
+DAILY = {"is_recurring": True, "recurrence_pattern": "daily"}
+CONTACT = {"contact_id": "42"}
+KNOWN = {"connection_exists": True, "phone_number": "+91 98765 43210"}
+
+
+def ago(**duration: float) -> str:
+    return (NOW - timedelta(**duration)).isoformat()
+
+
+def planned(row: dict[str, Any] | None = None, known: dict[str, Any] | None = None, **settings: object) -> Enqueue:
+    given = {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SERVICE_ROLE_KEY": "k", "GATEWAY": "mock"}
+    given |= {name.upper(): str(value) for name, value in settings.items()}
+    return plan({**ROW, **(row or {})}, known, config.load(given, dotenv=None), NOW)
+
+
+def test_what_is_planned_is_of_the_row_as_it_was_read() -> None:
+    found = planned()
+    assert (found.id, found.revision, found.recipient, found.error) == ("r", 7, "+919876543210", None)
+    assert found.job_id != planned().job_id
+
+
+# --- Lateness
+
+
+@pytest.mark.parametrize(
+    ("limit", "late", "error"),
+    [
+        (0, {"days": 400}, None),
+        (600, {"seconds": 600}, None),
+        (600, {"seconds": -3600}, None),
+        (600, {"seconds": 601}, "it was 10 min 1 s late, and messages later than 10 min are not sent"),
+        (5400, {"days": 3, "hours": 2, "seconds": 5}, "it was 3 d 2 h late, and messages later than 1 h 30 min"),
+    ],
+)
+def test_a_message_later_than_its_limit_is_not_sent(limit: float, late: dict[str, float], error: str | None) -> None:
+    found = planned({"scheduled_at": ago(**late)}, max_lateness_seconds=limit)
+    if error is None:
+        assert (found.error, found.recipient) == (None, "+919876543210")
+        due = NOW - timedelta(**late)
+        assert found.expires_at == ((due + timedelta(seconds=limit)).isoformat() if limit else None)
+    else:
+        assert error in str(found.error)
+        assert found.expires_at is None
+
+
+def test_what_was_missed_counts_by_its_latest_occurrence() -> None:
+    """A series that stood still for three days: the occurrence of five minutes ago is not three days late."""
+    row = {**DAILY, "scheduled_at": ago(days=3, minutes=5)}
+    found = planned(row, max_lateness_seconds=600)
+    assert (found.error, found.missed, found.occurrence) == (None, 3, ago(minutes=5))
+    assert found.expires_at == (NOW + timedelta(minutes=5)).isoformat()
+    late = planned({**DAILY, "scheduled_at": ago(days=3, minutes=11)}, max_lateness_seconds=600)
+    assert "11 min late" in str(late.error)
+
+
+@pytest.mark.parametrize("fault", [{"scheduled_at": ago(hours=1)}, {"contact_id": "+1234"}, {"message": ""}])
+def test_an_occurrence_that_fails_says_all_the_same_when_its_series_goes_on(fault: dict[str, Any]) -> None:
+    found = planned({**DAILY, **fault}, max_lateness_seconds=600)
+    assert found.error
+    assert found.next_at
+    assert found.timezone == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3661, "1 h 1 min"), (90_000, "1 d 1 h"), (86_405, "1 d 5 s")],
+)
+def test_a_duration_is_told_by_its_two_largest_units(seconds: float, words: str) -> None:
+    assert spell(timedelta(seconds=seconds)) == words
+
+
+# --- Whom
+
+
+def test_the_number_that_was_read_goes_along_so_that_a_change_of_it_is_noticed() -> None:
+    found = planned(CONTACT, KNOWN)
+    assert (found.recipient, found.phone) == ("+919876543210", "+91 98765 43210")
+    assert planned(CONTACT, {**KNOWN, "phone_number": ""}).phone is None
+    assert planned({"contact_id": "919876543210"}, {"connection_exists": True}).phone is None
+
+
+@pytest.mark.parametrize("contact_id", ["+919876500001", "919876500001@c.us", "BR.1502576394655843"])
+def test_what_names_a_person_itself_does_not_go_by_a_contact(contact_id: str) -> None:
+    found = planned({"contact_id": contact_id}, {**KNOWN, "is_blocked": True})
+    assert (found.recipient, found.phone, found.error) == (contact_id, None, None)
+
+
+@pytest.mark.parametrize(
+    ("known", "error"),
+    [
+        ({**KNOWN, "is_blocked": True}, "This contact is blocked"),
+        ({**KNOWN, "connection_exists": False}, "does not exist any more"),
+        ({**KNOWN, "phone_number": ""}, "has no phone number"),
+        (None, "neither a contact nor a full phone number"),
+    ],
+)
+def test_whom_nothing_can_be_sent_to_fails_with_a_reason(known: dict[str, Any] | None, error: str) -> None:
+    found = planned(CONTACT, known)
+    assert error in str(found.error)
+    assert (found.recipient, found.phone) == (None, None)
+
+
+def test_the_connections_country_and_gateway_come_before_the_environments() -> None:
+    local = {"contact_id": "07400 123456"}
+    known = {"connection_exists": True, "country_code": "GB"}
+    assert planned(local, known, default_country_code="IN").recipient == "+447400123456"
+    assert planned({"contact_id": "09876543210"}, {}, default_country_code="IN").recipient == "+919876543210"
+    stranger = planned({"contact_id": "BR.1502576394655843"}, {"connection_exists": True, "gateway": "waha"})
+    assert "only the WhatsApp Cloud API" in str(stranger.error)
+
+
+# --- Its series
+
+
+@pytest.mark.parametrize(
+    ("row", "connection", "environment", "zone"),
+    [
+        ("Europe/Berlin", "Asia/Kolkata", "America/New_York", "Europe/Berlin"),
+        (None, "Asia/Kolkata", "America/New_York", "Asia/Kolkata"),
+        ("  ", "Asia/Kolkata", "America/New_York", "Asia/Kolkata"),
+        (None, None, "America/New_York", "America/New_York"),
+        (None, " ", "America/New_York", "America/New_York"),
+    ],
+)
+def test_the_row_then_its_connection_then_the_environment_name_the_zone(
+    row: str | None, connection: str | None, environment: str, zone: str
+) -> None:
+    known = {"connection_exists": True, "timezone": connection}
+    found = planned({**DAILY, "timezone": row}, known, default_timezone=environment)
+    assert found.timezone == zone
+
+
+def test_a_series_keeps_the_wall_time_of_its_connections_zone() -> None:
+    """New York leaves summer time on 1 November 2026, Kolkata has none: the zone decides about an hour."""
+    row = {**DAILY, "scheduled_at": "2026-10-31T13:00:00+00:00", "recurrence_pattern": "FREQ=MONTHLY;BYMONTHDAY=-1"}
+    known = {"connection_exists": True, "timezone": "America/New_York"}
+    assert planned(row, known).next_at == "2026-11-30T14:00:00+00:00"
+    assert planned(row, {**known, "timezone": "Asia/Kolkata"}).next_at == "2026-11-30T13:00:00+00:00"
+
+
+def test_a_row_that_does_not_recur_needs_neither_a_zone_nor_a_pattern() -> None:
+    found = planned({"recurrence_pattern": "whenever", "timezone": "Mars/Olympus"})
+    assert (found.error, found.timezone, found.next_at, found.occurrence) == (None, None, None, None)
+
+
+@pytest.mark.parametrize("fault", [{"recurrence_pattern": "whenever"}, {"timezone": "Mars/Olympus"}])
+def test_a_series_that_nobody_can_read_fails_and_does_not_go_on(fault: dict[str, Any]) -> None:
+    found = planned({**DAILY, **fault})
+    assert found.error
+    assert (found.recipient, found.next_at) == (None, None)
+
+
+def test_a_retry_of_an_occurrence_neither_skips_to_the_latest_nor_loses_its_place() -> None:
+    at = ago(days=5)
+    found = planned({**DAILY, "scheduled_at": ago(minutes=1), "occurrence_at": at, "next_id": "n"})
+    assert (found.missed, found.occurrence, found.error) == (0, at, None)
+
+
+def test_days_of_the_month_are_counted_from_the_series_anchor_and_not_from_the_last_short_month() -> None:
+    row = {"scheduled_at": "2026-09-30T09:00:00+00:00", "series_anchor": "2026-08-31T09:00:00"}
+    found = planned({**DAILY, **row, "recurrence_pattern": "monthly", "timezone": "UTC"})
+    assert (found.occurrence, found.missed) == ("2026-10-31T09:00:00+00:00", 1)
+
+
+def test_the_last_occurrence_has_no_next_one() -> None:
+    end = (NOW + timedelta(hours=36)).isoformat()
+    found = planned({**DAILY, "recurrence_end_at": end})
+    assert (found.next_at, found.next_after) == ((NOW + timedelta(days=1)).isoformat(), None)
+    assert planned({**DAILY, "recurrence_end_at": (NOW + timedelta(hours=23)).isoformat()}).next_at is None
