@@ -1,6 +1,7 @@
 """What the environment says, read once, refused as a whole when anything in it is wrong."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -91,6 +92,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)  # `load` has merged the sources already
 
+    @field_validator("gateway", "realtime", "log_level", mode="before")
+    @classmethod
+    def is_word_in_any_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
     @field_validator("supabase_url", "waha_url", "evolution_url", "wppconnect_url", "whatsapp_api_base")
     @classmethod
     def is_web_address(cls, value: str | None) -> str | None:
@@ -104,6 +110,7 @@ class Settings(BaseSettings):
     @field_validator("supabase_service_role_key")
     @classmethod
     def is_no_public_key(cls, value: str) -> str:
+        value = re.sub(r"^bearer\s+", "", value, flags=re.IGNORECASE)  # as it stands in a header
         if addresses.is_public_key(value):
             raise ValueError(
                 "is the public (anon) key, which sees no messages: give the service_role or sb_secret_ key"
@@ -142,7 +149,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: str | Path | None = "
     """The settings from `.env` and the process environment, which wins. Raises ConfigError naming every fault."""
     file, faults = _read(dotenv) if dotenv else ({}, [])
     raw = {**file, **(os.environ if environ is None else environ)}
-    values, unread = _with_files({k.lower(): v.strip() for k, v in raw.items() if v is not None})
+    values, unread = _with_files({k.lower(): _bare(v) for k, v in raw.items() if v is not None})
     known: dict[str, Any] = {name: values[name] for name in Settings.model_fields if values.get(name)}
     faults += unread + [fault for name, value in known.items() if (fault := _unprintable(name, value))]
     faults += [fault] if (fault := _proxy_fault()) else []
@@ -166,6 +173,12 @@ def _read(dotenv: str | Path) -> tuple[dict[str, str | None], list[str]]:
     except (OSError, UnicodeDecodeError) as e:
         why = "cannot be read" if isinstance(e, OSError) else "is not UTF-8 text: save it anew with that encoding"
         return {}, [f"{dotenv}: the file {why}"]
+
+
+def _bare(value: str) -> str:
+    """Without the quotes that a shell or .env takes away, and `docker run --env-file` does not."""
+    value = value.strip()
+    return value[1:-1].strip() if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
 
 
 def _unprintable(name: str, value: str) -> str | None:
@@ -195,7 +208,7 @@ def _with_files(values: dict[str, str]) -> tuple[dict[str, str], list[str]]:
     for name in Settings.model_fields:
         if path := values.get(f"{name}_file"):
             try:
-                merged[name] = Path(path).read_text(encoding="utf-8-sig").strip()
+                merged[name] = _bare(Path(path).read_text(encoding="utf-8-sig"))
             except (OSError, UnicodeDecodeError):
                 faults.append(f"{name.upper()}_FILE: the file cannot be read")
     return merged, faults

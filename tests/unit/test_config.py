@@ -37,6 +37,8 @@ def refusal(**changes):
         ("HTTP://127.0.0.1:54321//", "http://127.0.0.1:54321"),
         ("https://example.com/supabase/", "https://example.com/supabase"),
         ("http://[::1]:54321", "http://[::1]:54321"),
+        ('"https://abcd.supabase.co"', "https://abcd.supabase.co"),  # `docker run --env-file` keeps the quotes
+        ("'https://abcd.supabase.co/' ", "https://abcd.supabase.co"),
     ],
 )
 def test_an_address_is_read_as_it_was_meant(written, meant):
@@ -150,3 +152,16 @@ def test_a_proxy_that_it_can_use_is_used(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1,.internal")
 
     assert load().gateway == "mock"
+
+
+@pytest.mark.parametrize(
+    "written", ["Bearer sb_secret_x", "bearer  sb_secret_x", '"sb_secret_x"', "'Bearer sb_secret_x'"]
+)
+def test_a_key_copied_out_of_a_header_or_a_string_is_the_key(written):
+    assert load(SUPABASE_SERVICE_ROLE_KEY=written).supabase_service_role_key == "sb_secret_x"
+    assert "public" in refusal(SUPABASE_SERVICE_ROLE_KEY=written.replace("sb_secret_x", jwt("anon")))[0]
+
+
+def test_words_are_read_in_any_case():
+    settings = load(GATEWAY="WAHA", WAHA_URL="http://waha:3000", REALTIME="Off", LOG_LEVEL="INFO")
+    assert (settings.gateway, settings.realtime, settings.log_level) == ("waha", "off", "info")
