@@ -24,7 +24,7 @@ from tenacity.stop import stop_base, stop_never
 from worker.calls import Row
 from worker.clock import Clock
 from worker.config import Settings
-from worker.errors import ConfigError, StoreError, StoreMisconfigured
+from worker.errors import ConfigError, StoreError, StoreMisconfigured, StoreOverfull
 from worker.metrics import Metrics
 from worker.times import parse_time
 from worker.verdict import unreachable, verdict
@@ -87,10 +87,20 @@ class Api:
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def row(self, name: str, arguments: Row | Callable[[], Row], patient: bool = False) -> tuple[Row, float]:
-        """The one row of an answer, and when it was asked for (monotonic). Its `db_now` sets the clock."""
+    async def row(
+        self,
+        name: str,
+        arguments: Row | Callable[[], Row],
+        column: str,
+        patient: bool = False,
+        divisible: bool = False,
+    ) -> tuple[Row, float]:
+        """The one row of an answer, and when it was asked for (monotonic). Its `db_now` sets the clock.
+
+        column: one that it has; what lacks it is somebody else's answer.
+        """
         reply = await self.call(
-            name, arguments, lambda data: len(data) == 1 and isinstance(data[0], dict), patient=patient
+            name, arguments, lambda data: len(data) == 1 and _has(data[0], column), patient=patient, divisible=divisible
         )
         row = reply.data[0]
         if "db_now" in row:
@@ -99,8 +109,9 @@ class Api:
 
     async def rows(self, name: str, arguments: Row | None = None, select: str = "*") -> list[Row]:
         """select: the columns that are wanted, where the function returns more; only for one that reads."""
+        column = "" if select == "*" else select.split(",")[0]
         rows: list[Row] = (
-            await self.call(name, arguments or {}, lambda data: all(isinstance(row, dict) for row in data), select)
+            await self.call(name, arguments or {}, lambda data: all(_has(row, column) for row in data), select)
         ).data
         return rows
 
@@ -117,17 +128,19 @@ class Api:
         valid: Callable[[list[Any]], bool],
         select: str = "*",
         patient: bool = False,
+        divisible: bool = False,
     ) -> Reply:
         """One call, repeated while Supabase is down, slow or talks nonsense. Raises StoreRefused, StoreMisconfigured.
 
         arguments: what makes them anew for each try, where they depend on the time.
         patient: grants and migrations that are missing are waited for as well.
+        divisible: what is too large to be passed on raises StoreOverfull.
         """
         answered = False
         try:
             async for attempt in AsyncRetrying(
-                retry=retry_if_exception(functools.partial(_is_passing, patient)), stop=self._stop, sleep=self._pause,
-                wait=wait_random_exponential(0.25, max=LONGEST_WAIT), reraise=True,
+                retry=retry_if_exception(functools.partial(_is_passing, patient, divisible)),
+                stop=self._stop, sleep=self._pause, wait=wait_random_exponential(0.25, max=LONGEST_WAIT), reraise=True,
                 before_sleep=functools.partial(self._say_down, name),
             ):  # fmt: skip
                 with attempt:
@@ -211,7 +224,13 @@ class Api:
             log.info("Supabase answers again", after_seconds=round(time.monotonic() - self._down_since, 1))
 
 
-def _is_passing(patient: bool, error: BaseException) -> bool:
+def _has(row: object, column: str) -> bool:
+    return isinstance(row, dict) and (not column or column in row)
+
+
+def _is_passing(patient: bool, divisible: bool, error: BaseException) -> bool:
+    if isinstance(error, StoreOverfull):
+        return not divisible
     return isinstance(error, StoreError) and (patient or not isinstance(error, StoreMisconfigured))
 
 

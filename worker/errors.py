@@ -33,6 +33,10 @@ class StoreMisconfigured(StoreError):
     """Grants or migrations are missing. Worth trying again too, but not before others have had their turn."""
 
 
+class StoreOverfull(StoreError):
+    """A server before the database takes no request of this size. A part of it may pass."""
+
+
 class StoreRefused(WorkerError):
     """The database says of what was asked, and of nothing else, that it cannot be: see `worker.verdict`."""
 

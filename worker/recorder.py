@@ -7,7 +7,7 @@ from dataclasses import replace
 import structlog
 
 from worker.calls import Row, Settlement
-from worker.errors import StoreRefused
+from worker.errors import StoreOverfull, StoreRefused, WorkerError
 from worker.log import info_many, say_refused
 from worker.metrics import Metrics
 from worker.store import Store
@@ -67,7 +67,7 @@ class Recorder:
         """An outcome that no call can carry must not take its neighbours with it."""
         try:
             fenced_out, refused = await self.store.record(batch)
-        except StoreRefused as e:
+        except (StoreRefused, StoreOverfull) as e:
             if len(batch) == 1:
                 await self._write_plainly(batch[0], e)
                 return
@@ -76,7 +76,7 @@ class Recorder:
             return
         self._say_recorded(fenced_out, refused)
 
-    async def _write_plainly(self, settlement: Settlement, reason: StoreRefused) -> None:
+    async def _write_plainly(self, settlement: Settlement, reason: WorkerError) -> None:
         """Without the gateway's words, which may hold what no column takes."""
         log.error("an outcome is written down without its words", job=settlement.job_id, reason=str(reason))
         error = settlement.error and "The gateway's words cannot be written down; the log has them."

@@ -14,7 +14,7 @@ from worker import plan
 from worker.calls import Agenda, Enqueue
 from worker.config import Settings
 from worker.dispatcher import Dispatcher
-from worker.errors import StoreMisconfigured, StoreRefused, WorkerError
+from worker.errors import StoreMisconfigured, StoreOverfull, StoreRefused, WorkerError
 from worker.line import Line, of_the_few, payer
 from worker.log import say_refused
 from worker.metrics import Metrics
@@ -285,7 +285,7 @@ class Scheduler:
             return 0
         try:
             won, refused = await self.store.enqueue(plans, ahead)
-        except StoreRefused as e:
+        except (StoreRefused, StoreOverfull) as e:
             if len(plans) == 1:
                 return await self._give_up(plans[0], e)
             half = len(plans) // 2
@@ -303,7 +303,7 @@ class Scheduler:
         self.metrics.failed.inc(sum(row["became"] == "failed" for row in refused))
         say_refused("a row", refused)
 
-    async def _give_up(self, row: Enqueue, reason: StoreRefused) -> int:
+    async def _give_up(self, row: Enqueue, reason: WorkerError) -> int:
         """It fails, and its series goes on; where that is refused too, it fails alone."""
         log.error("a row cannot be enqueued", message=row.id, reason=str(reason))
         error = "The database refused to schedule this message. The operator's log says why."

@@ -29,7 +29,10 @@ PLANNED = (
 
 
 class Store:
-    """Its methods raise StoreRefused, StoreMisconfigured, and wait while Supabase is away, as long as the Api does."""
+    """Its methods raise StoreRefused, StoreMisconfigured, and wait while Supabase is away, as long as the Api does.
+
+    `enqueue`, `claim` and `record` raise StoreOverfull where several rows are too much for one request.
+    """
 
     def __init__(self, api: Api) -> None:
         self._api, self.clock = api, api.clock
@@ -52,7 +55,7 @@ class Store:
         stale: seconds after which a hand-over that is not finished counts.
         """
         arguments = {"p_horizon_seconds": horizon, "p_limit": limit, "p_stale_seconds": stale}
-        row, _ = await self._api.row("get_agenda", arguments)
+        row, _ = await self._api.row("get_agenda", arguments, "upcoming")
         names = ("next_due_at", "next_ready_at", "next_expiry_at", "next_probe_at", "complete_until")
         return Agenda(row["upcoming"] or [], row["stale_hand_overs"], *(instant_or_none(row[name]) for name in names))
 
@@ -61,13 +64,13 @@ class Store:
 
         Most of those of which there is nothing to say but that their connection exists are left out.
         """
-        row, _ = await self._api.row("look_up_recipients", {"p_ids": ids})
+        row, _ = await self._api.row("look_up_recipients", {"p_ids": ids}, "known")
         return {known["id"]: known for known in row["known"] or []}
 
     async def enqueue(self, rows: Sequence[Enqueue], ahead: float = 0.0) -> Done:
         """Tells which rows were still as we read them. `ahead`: see `claim`."""
         arguments: Row = {"p_ahead_seconds": ahead, **columns(rows, ENQUEUE_ARGUMENTS)}
-        row, _ = await self._api.row("enqueue_broadcast_jobs", arguments)
+        row, _ = await self._api.row("enqueue_broadcast_jobs", arguments, "enqueued", divisible=len(rows) > 1)
         return Done(row["enqueued"] or [], row["refused"] or [])
 
     async def claim(
@@ -103,7 +106,7 @@ class Store:
         name = "claim_broadcast_jobs"
         if rows:
             name, arguments = "enqueue_and_claim_broadcast_jobs", arguments | columns(rows, ENQUEUE_ARGUMENTS)
-        row, asked_at = await self._api.row(name, arguments)
+        row, asked_at = await self._api.row(name, arguments, "jobs", divisible=len(rows) > 1)
         refused = row.get("refused") or []
         return Claim(token, row["jobs"] or [], instant_or_none(row["next_ready_at"]), asked_at, refused)
 
@@ -115,7 +118,9 @@ class Store:
             now = time.monotonic()
             return arguments | {"p_ages": [now - settlement.answered_at for settlement in settlements]}
 
-        row, _ = await self._api.row("record_outcomes", aged, patient=True)
+        row, _ = await self._api.row(
+            "record_outcomes", aged, "fenced_out", patient=True, divisible=len(settlements) > 1
+        )
         return Done(row["fenced_out"] or [], row["refused"] or [])
 
     async def rescue(self, handover_seconds: float) -> Row:
@@ -123,7 +128,7 @@ class Store:
 
         handover_seconds: when to come back to those.
         """
-        return (await self._api.row("rescue_broadcast_jobs", {"p_handover_seconds": handover_seconds}))[0]
+        return (await self._api.row("rescue_broadcast_jobs", {"p_handover_seconds": handover_seconds}, "rescued"))[0]
 
     async def take_withdrawn(self) -> list[str]:
         """Ids of jobs that the Node worker still has in its queue and need not do any more; each is told once."""
@@ -131,12 +136,12 @@ class Store:
 
     async def take_probes(self, seats: int) -> tuple[list[Row], datetime | None]:
         """Up to `seats` paused connections that it is our turn to look at, and when to ask again (None: unknown)."""
-        row, _ = await self._api.row("take_probes", {"p_seats": seats})
+        row, _ = await self._api.row("take_probes", {"p_seats": seats}, "probes")
         return row["probes"] or [], instant_or_none(row["next_probe_at"])
 
     async def finish_probes(self, well: list[str], ill: list[str]) -> tuple[list[str], datetime | None]:
         """What was found of connections. Returns those that are back, and when to look again (None: unknown)."""
-        row, _ = await self._api.row("finish_probes", {"p_well": well, "p_ill": ill})
+        row, _ = await self._api.row("finish_probes", {"p_well": well, "p_ill": ill}, "back")
         return row["back"] or [], instant_or_none(row["next_probe_at"])
 
     async def record_deliveries(self, updates: Sequence[StatusUpdate]) -> None:
@@ -153,7 +158,7 @@ class Store:
                 "parts": "p_part_counts",
             },
         )
-        row, _ = await self._api.row("record_deliveries", arguments)
+        row, _ = await self._api.row("record_deliveries", arguments, "refused")
         say_refused("a receipt", row["refused"] or [])
 
     async def resolve(self, message_id: str, outcome: str) -> Row | None:
@@ -208,4 +213,4 @@ class Store:
         return await self._api.rows("get_timezones", {"p_default": default})
 
     async def get_status(self, stale_seconds: float) -> Row:
-        return (await self._api.row("get_status", {"p_stale_seconds": stale_seconds}))[0]
+        return (await self._api.row("get_status", {"p_stale_seconds": stale_seconds}, "counts"))[0]

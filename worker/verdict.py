@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from worker.errors import StoreError, StoreMisconfigured, StoreRefused
+from worker.errors import StoreError, StoreMisconfigured, StoreOverfull, StoreRefused
 
 SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 # A value that no column takes, a constraint, a `raise` of a trigger, our own refusals. Nothing else is about a row.
@@ -20,6 +20,7 @@ OF_THE_SETUP = re.compile(r"42...|PGRST20[02-5]")
 # @supabase/lite answers 500 and the words alone where PostgREST answers 400 and a code.
 LITE_ROW, LITE_SETUP = re.compile(r"violates|invalid|out of range"), re.compile(r"permission denied|does not exist")
 MIGRATE = "run ./scripts/migrate, and `doctor` to see what is missing"
+SIZE = "a server before the database takes no request of this size: raise its limit"
 KEY = "if it stays so, look at SUPABASE_SERVICE_ROLE_KEY and at this machine's clock"
 
 
@@ -36,6 +37,8 @@ def verdict(call: str, status: int, code: str, message: str) -> StoreError | Sto
         return StoreError(f"{text} (if it stays so, {MIGRATE})")
     if OF_THE_SETUP.fullmatch(code):
         return StoreMisconfigured(f"{text} ({MIGRATE})")
+    if status == 413:
+        return StoreOverfull(f"{text} ({SIZE})")
     return StoreError(f"{text} ({hint})" if (hint := _hint(status, code)) else text)
 
 

@@ -5,7 +5,9 @@ reports supabase/supabase #49655 (PGRST303 on single calls), supabase/auth #2647
 """
 
 import itertools
+import json
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,7 +55,15 @@ ANSWERS = {
     "503 PGRST001": said(503, "PGRST001", "Database client error"),
     "504 PGRST003": said(504, "PGRST003", "Timed out acquiring connection from connection pool."),
     "520": Reply(520, PAGE),
+    "414": Reply(414, PAGE),
+    "431": Reply(431, PAGE),
     "a page with 200": Reply(200, PAGE),
+    "an error with 200": Reply(200, {"error": "upstream unavailable"}),
+    "somebody else's row": Reply(200, [{"message": "ok"}]),
+    "a row of null": Reply(200, [None]),
+    "null": Reply(200, b"null"),
+    "half of something": Reply(200, b'[{"db_now": "2026-'),
+    "nothing with 204": Reply(204, b""),
     "no answer": Reply(cut=0),
 }
 # Every call that the daemon makes all day.
@@ -207,3 +217,23 @@ def test_everything_may_be_answered_so_at_once(town):
         until(lambda met=met: met[0] > 8, 30, f"{answer} being met")
         town.proxy.fault = None
         town.end(answer)
+
+
+def test_a_server_before_the_database_may_take_small_requests_alone(town):
+    """As nginx with a small client_max_body_size: what is too much at once goes in parts."""
+    met = [0]
+
+    def small_alone(request: Request, reply: Reply | None) -> Reply | None:
+        if reply is not None or not re.search(r"rpc/(enqueue|record_outcomes)", request.path):
+            return None
+        told = json.loads(request.body)
+        if len(told.get("p_ids") or told.get("p_job_ids")) < 2:
+            return None
+        met[0] += 1
+        return Reply(413, PAGE)
+
+    town.proxy.fault = small_alone
+    town.begin("small")
+    town.end("small")
+    assert met[0] > 0
+    assert not town.worker.said("failed")

@@ -7,11 +7,12 @@ import httpx
 import pytest
 
 from local.postgres import free_port
-from worker.errors import StoreError, StoreMisconfigured, StoreRefused
+from worker.errors import StoreError, StoreMisconfigured, StoreOverfull, StoreRefused
 from worker.verdict import unreachable, verdict
 
 # status, code, and whose matter it is. PostgREST's pairs of status and SQLSTATE are those of its page on errors.
 CASES = [
+    *[(413, code, StoreOverfull) for code in ("413", "")],
     *[(400, code, StoreRefused) for code in ("22001", "22003", "22007", "22023", "22P02", "22P05", "23502", "23514")],
     *[(409, code, StoreRefused) for code in ("23503", "23505", "PT409")],
     *[(400, code, StoreRefused) for code in ("P0001", "PT400", "PT422")],
@@ -24,10 +25,7 @@ CASES = [
     *[(405, code, StoreError) for code in ("405", "25006", "PGRST101", "PGRST117")],
     *[(406, code, StoreError) for code in ("406", "PGRST106", "PGRST107", "PGRST116")],
     *[(409, code, StoreError) for code in ("409", "", "40001")],
-    *[
-        (status, str(status), StoreError)
-        for status in (301, 302, 307, 308, 402, 408, 410, 413, 415, 418, 425, 429, 451)
-    ],
+    *[(status, str(status), StoreError) for status in (301, 302, 307, 308, 402, 408, 410, 415, 418, 425, 429, 451)],
     *[(status, str(status), StoreError) for status in (500, 502, 503, 504, 520, 521, 522, 525, 530, 544, 546)],
     *[(500, code, StoreError) for code in ("40001", "40P01", "53100", "53200", "54001", "55P03", "57014", "XX000")],
     *[(503, code, StoreError) for code in ("53300", "53400", "57P01", "57P03", "08006", "PGRST000", "PGRST001")],
