@@ -521,14 +521,80 @@ as $$
             and i.indkey[0] = a.attnum
     )
     union all
+    -- Nothing that a publication tells of can be changed without one.
+    select format('public.%I has no primary key, and a publication needs to tell its rows apart.',
+        c.relname),
+        format('alter table public.%I replica identity full;', c.relname), true
+    from pg_catalog.pg_class as c
+    where c.relkind = 'r' and c.relreplident = 'd' and c.oid in (
+        to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
+        to_regclass('public.broadcast_messages')
+    ) and not exists (
+        select from pg_catalog.pg_index as i where i.indrelid = c.oid and i.indisprimary
+    )
+    union all
+    -- A new row takes its number from there, with the rights of whoever writes it.
+    select format('The service key may not use the sequence %s, which numbers public.%I.',
+        q.oid::regclass, c.relname),
+        format('grant usage on sequence %s to %s;', q.oid::regclass, case c.relname
+            when 'scheduled_messages' then 'authenticated, service_role' else 'service_role' end),
+        true
+    from pg_catalog.pg_class as c
+    join pg_catalog.pg_attrdef as f on f.adrelid = c.oid
+    join pg_catalog.pg_depend as d on d.objid = f.oid and d.classid = 'pg_catalog.pg_attrdef'::regclass
+        and d.refclassid = 'pg_catalog.pg_class'::regclass
+    join pg_catalog.pg_class as q on q.oid = d.refobjid and q.relkind = 'S'
+    where c.oid in (
+        to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
+        to_regclass('public.broadcast_messages')
+    ) and case when q.relkind = 'S' then not has_sequence_privilege('service_role', q.oid, 'usage') end
+    union all
+    select format('public.%I is unlogged: a crash of the server empties it.', c.relname),
+        format('alter table public.%I set logged;', c.relname), false
+    from pg_catalog.pg_class as c
+    where c.relkind = 'r' and c.relpersistence = 'u' and c.oid in (
+        to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
+        to_regclass('public.broadcast_messages')
+    )
+    union all
+    select format('The rule %I of public.%I keeps statements with several parts from it.',
+        w.rulename, c.relname),
+        format('drop rule %I on public.%I;', w.rulename, c.relname), false
+    from pg_catalog.pg_class as c
+    join pg_catalog.pg_rewrite as w on w.ev_class = c.oid and w.ev_type <> '1'
+    where c.relkind = 'r' and c.oid in (
+        to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
+        to_regclass('public.broadcast_messages')
+    )
+    union all
+    -- What we write there need not be in another table.
+    select format('The foreign key %I ties public.%I.%I to another table.', k.conname, c.relname,
+        a.attname),
+        format('alter table public.%I drop constraint %I;', c.relname, k.conname), false
+    from pg_catalog.pg_class as c
+    join pg_catalog.pg_constraint as k on k.conrelid = c.oid and k.contype = 'f'
+    join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum = any(k.conkey)
+    where c.oid in (
+        to_regclass('public.broadcast_jobs'), to_regclass('public.broadcast_messages')
+    ) and (
+        a.attname in ('id', 'contact', 'contact_id', 'recipient', 'type', 'status')
+        or (a.attname = 'job_id' and k.confrelid is distinct from to_regclass('public.broadcast_jobs'))
+    )
+    union all
     select format('%s is another table than ours of that name.', c.oid::regclass),
         format('alter %s %s rename to own_%s;', case c.relkind when 'v' then 'view'
+            when 'm' then 'materialized view' when 'f' then 'foreign table' when 'S' then 'sequence'
             else 'table' end, c.oid::regclass, c.relname), false
     from (values ('public.connection_settings', 'window_start'),
-        ('private.connection_state', 'ready_at'), ('private.recipient_state', 'free_at'))
+        ('private.connection_state', 'ready_at'), ('private.recipient_state', 'free_at'),
+        ('private.connection_owners', 'is_held'), ('private.erasures', 'job_id'),
+        ('private.limits', 'value'), ('private.owner_load', 'minute'),
+        ('private.timezones', 'folded'), ('private.refused_rows', 'step'))
         as ours (name, its_column)
     join pg_catalog.pg_class as c on c.oid = to_regclass(ours.name)
-    where c.relkind = 'r' and not private.is_ours(ours.name, ours.its_column)
+    where c.relkind in ('r', 'p', 'f', 'm', 'v', 'S') and not (
+        c.relkind = 'r' and private.is_ours(ours.name, ours.its_column)
+    ) and not (c.relkind <> 'r' and ours.name = 'public.connection_settings')
     union all
     select format('%s is a type, and ours of that name is a table.', t.oid::regtype),
         format('alter %s %s rename to own_%s;', case t.typtype when 'd' then 'domain'
@@ -593,7 +659,7 @@ declare
     v_value jsonb;
     v_column record;
 begin
-    execute format('select to_jsonb(t) from %s as t limit 1', p_table) into v_like;
+    execute format('select to_jsonb(t.*) from %s as t limit 1', p_table) into v_like;
     for v_column in
         select a.attname, a.attnotnull and not a.atthasdef as is_needed, t.typcategory,
             coalesce(nullif(t.typbasetype, 0), t.oid) as type,
@@ -646,7 +712,7 @@ begin
         end if;
     end loop;
     execute format(
-        'insert into %1$s as n (%2$s) select %2$s from jsonb_populate_record(null::%1$s, $1) returning to_jsonb(n)',
+        'insert into %1$s as n (%2$s) select %2$s from jsonb_populate_record(null::%1$s, $1) returning to_jsonb(n.*)',
         p_table, (select coalesce(string_agg(quote_ident(k), ', '), '')
             from jsonb_object_keys(v_row) as k)
     ) into v_row using v_row;
@@ -667,6 +733,7 @@ as $$
             coalesce(', column ' || nullif(p_column, ''), ''),
                 coalesce(', trigger ' || guilty.names, '')),
         case
+            when denied.remedies is not null then denied.remedies
             when guilty.remedies is not null then guilty.remedies
             when p_state in ('23514', '23503', '23P01') or (p_state = '23505' and exists (
                 select from pg_catalog.pg_constraint as k
@@ -699,7 +766,7 @@ as $$
         ) as remedies
         from pg_catalog.pg_trigger as t
         join pg_catalog.pg_proc as p on p.oid = t.tgfoid
-        where not t.tgisinternal and t.tgenabled <> 'D' and t.tgconstraint = 0
+        where not t.tgisinternal and t.tgenabled <> 'D'
             and t.tgrelid in (
                 to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
                     to_regclass('public.broadcast_messages')
@@ -713,6 +780,100 @@ as $$
                 else p_context ~ ('function ([a-z0-9_"]+\.)?' || quote_ident(p.proname) || '\(')
             end
     ) as guilty
+    cross join (
+        -- What the service key lacks, in the project's own schemas, by its name.
+        select string_agg(lacking.remedy, ' ') as remedies
+        from (
+            select regexp_match(
+                p_words, '^permission denied for (table|view|sequence|function|schema) (.+)$'
+            ) as said
+        ) as heard
+        cross join lateral (
+            select format(case c.relkind
+                    when 'S' then 'grant usage on sequence %s to service_role;'
+                    else 'grant select, insert, update, delete on %s to service_role;'
+                end, c.oid::regclass) as remedy
+            from pg_catalog.pg_class as c
+            where c.relname = heard.said[2] and heard.said[1] in ('table', 'view', 'sequence')
+                and c.relkind in ('r', 'p', 'v', 'S')
+                and c.relnamespace::regnamespace::text !~ '^(pg_|information_schema$)'
+            union all
+            select format('grant execute on routine %s to service_role;', f.oid::regprocedure)
+            from pg_catalog.pg_proc as f
+            where f.proname = heard.said[2] and heard.said[1] = 'function'
+                and f.pronamespace::regnamespace::text !~ '^(pg_|information_schema$)'
+            union all
+            select format('grant usage on schema %I to service_role;', heard.said[2])
+            where heard.said[1] = 'schema'
+        ) as lacking
+        where p_state = '42501'
+    ) as denied
+$$;
+
+-- Writes jobs as the daemon does, as far as the columns are there: one for each outcome, all of the
+-- same connection and recipient, because a rule may want only one of them. Raises as try_out does.
+create or replace function private.try_out_jobs(p_row jsonb, p_connection jsonb)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+    v_job jsonb := jsonb_build_object(
+        'scheduled_message_id', p_row -> 'id', 'connection_id', p_connection,
+        'recipient', '+10000000000', 'contacts', '["+10000000000"]'::jsonb,
+        'contact_id', '+10000000000', 'type', p_row -> 'type', 'message', p_row -> 'message',
+        'schedule', now(), 'total_contacts', 1, 'broadcast_name', 'scheduled message',
+        'isprivatemessage', true, 'contact', '10000000000'
+    );
+    v_table regclass;
+    v_outcome text;
+    v_status text;
+    v_stored jsonb;
+begin
+    if (
+        select count(*) from pg_catalog.pg_attribute as a
+        where a.attrelid in (to_regclass('public.broadcast_jobs'), to_regclass('public.broadcast_messages'))
+            and a.attname = 'id' and a.atttypid = 'pg_catalog.uuid'::regtype
+    ) < 2 then
+        return;
+    end if;
+    foreach v_outcome in array array['completed', 'failed', 'unconfirmed', 'cancelled'] loop
+        v_job := v_job || jsonb_build_object('id', gen_random_uuid());
+        v_job := v_job || jsonb_build_object('job_id', v_job -> 'id');
+        foreach v_table in array array[
+            to_regclass('public.broadcast_jobs'), to_regclass('public.broadcast_messages')
+        ] loop
+            v_job := v_job || jsonb_build_object('status', case
+                when v_table = to_regclass('public.broadcast_jobs') then 'queued' else 'waiting'
+            end);
+            execute format(
+                'insert into %1$s as stored (%2$s) '
+                'select %2$s from jsonb_populate_record(null::%1$s, $1) returning to_jsonb(stored.*)',
+                v_table, (
+                    select string_agg(quote_ident(a.attname), ', ') from pg_catalog.pg_attribute as a
+                    where a.attrelid = v_table and a.attnum > 0 and not a.attisdropped
+                        and v_job ? a.attname
+                )
+            ) into v_stored using v_job;
+            foreach v_status in array case
+                when v_table <> to_regclass('public.broadcast_jobs')
+                    then array[case v_outcome when 'completed' then 'sent' else v_outcome end]
+                when v_outcome = 'cancelled' then array[v_outcome]
+                else array['sending', v_outcome]
+            end loop
+                execute format(
+                    'update %s as stored set status = $1 where stored.id = $2 returning to_jsonb(stored.*)',
+                    v_table
+                ) into v_stored using v_status, (v_stored ->> 'id')::uuid;
+            end loop;
+            if v_stored ->> 'status' is distinct from v_status then
+                raise exception 'A trigger keeps the status % from being stored.', v_status
+                    using errcode = 'PT200', table = split_part(v_table::text, '.', 2);
+            end if;
+        end loop;
+    end loop;
+end
 $$;
 
 -- Writes into scheduled_messages what the daemon would, on the columns that are there, and sees
@@ -732,13 +893,14 @@ declare
             'is_recurring', false
     );
     v_row jsonb;
+    v_connection jsonb;
     v_change jsonb;
     v_stored jsonb;
 begin
     -- What its application writes there passes its own rules; but for a number that may be there once.
     v_given := v_given || coalesce((
         select jsonb_object_agg(t.name, t.value)
-        from (select to_jsonb(s) as own from public.scheduled_messages as s limit 1) as one
+        from (select to_jsonb(s.*) as own from public.scheduled_messages as s limit 1) as one
         cross join lateral jsonb_each(one.own) as t (name, value)
         where t.name in ('connection_id', 'message', 'type', 'contact_id') and not (
             t.name = 'contact_id' and exists (
@@ -754,18 +916,34 @@ begin
         raise exception 'A trigger keeps rows from being stored.' using errcode = 'PT200',
             table = 'scheduled_messages';
     end if;
+    v_connection := v_row -> 'connection_id';
+    if exists (
+        select from pg_catalog.pg_constraint as k
+        where k.contype = 'f' and k.conrelid = to_regclass('public.broadcast_jobs')
+            and k.confrelid = to_regclass('public.connections')
+    ) then
+        v_connection := private.make_up(to_regclass('public.connections'), '{}') -> 'id';
+    end if;
+    -- With the rights of the service key, as the daemon will. After a fault its caller goes back.
+    if pg_has_role('service_role', 'member') then
+        set local role service_role;
+    end if;
     foreach v_change in array array[
         jsonb_build_object('status', 'pending', 'scheduled_at', now() - interval '1 day'),
         '{"status": "processing"}',
         jsonb_build_object('status', 'sent', 'sent_at', now(), 'message_id', repeat('m', 200)),
         jsonb_build_object('status', 'failed', 'error', repeat('e', 2000), 'sent_at', null,
             'message_id', null),
-        '{"status": "unconfirmed"}', '{"status": "cancelled"}',
-            '{"status": "pending", "error": null}'
+        '{"status": "pending"}', '{"status": "processing"}',
+        jsonb_build_object('status', 'failed', 'error', repeat('e', 2000)),
+        '{"status": "pending"}', '{"status": "processing"}',
+        jsonb_build_object('status', 'unconfirmed', 'error', repeat('e', 2000)),
+        '{"status": "pending"}', '{"status": "processing"}', '{"status": "cancelled"}',
+        '{"status": "pending", "error": null}'
     ]::jsonb[] loop
         execute format(
             'update public.scheduled_messages as s set %s '
-            'from jsonb_populate_record(null::public.scheduled_messages, $1) as n where s.id = $2 returning to_jsonb(s)',
+            'from jsonb_populate_record(null::public.scheduled_messages, $1) as n where s.id = $2 returning to_jsonb(s.*)',
             (select string_agg(format('%1$I = n.%1$I', k), ', ')
                 from jsonb_object_keys(v_change) as k where v_row ? k)
         ) into v_stored using v_change, (v_row ->> 'id')::uuid;
@@ -788,6 +966,9 @@ begin
         )
     ) using v_row
         || jsonb_build_object('id', gen_random_uuid(), 'scheduled_at', now() + interval '2 days');
+    if not private.is_ours('private.connection_state', 'ready_at') then
+        perform private.try_out_jobs(v_row, v_connection); -- later on the rehearsal does more
+    end if;
     set constraints all immediate;
     raise exception 'undone' using errcode = 'PT299';
 end
@@ -797,12 +978,12 @@ private.find_hindering_rules(), private.find_misfits(), private.find_namesakes()
 private.is_ours(text, text),
 private.make_up(regclass, jsonb, integer),
 private.explain_fault(text, text, text, text, text, text),
-private.try_out() from public;
+private.try_out(), private.try_out_jobs(jsonb, jsonb) from public;
 grant execute on function private.find_dependents(regclass, text), private.find_unfit_columns(),
 private.find_hindering_rules(), private.find_misfits(), private.is_ours(text, text),
 private.make_up(regclass, jsonb, integer),
 private.explain_fault(text, text, text, text, text, text),
-private.try_out() to service_role;
+private.try_out(), private.try_out_jobs(jsonb, jsonb) to service_role;
 
 -- Makes fit what safely can be. Then tries, undoing each find, for as long as there are others
 -- behind it; a big table whose columns are refused anyway is not tried.
@@ -833,6 +1014,16 @@ begin
                 v_told := v_told || format('The statement above does not work here: %s.', sqlerrm);
             end;
         end if;
+    end loop;
+    for v_table in
+        select c.oid::regclass::text from pg_class as c
+        where c.relkind <> 'c' and c.oid in (
+            to_regclass('public.scheduled_messages'), to_regclass('public.connections'),
+            to_regclass('public.contacts'), to_regclass('public.broadcast_jobs'),
+            to_regclass('public.broadcast_messages')
+        )
+    loop
+        execute format('grant select, insert, update, delete on %s to service_role', v_table);
     end loop;
     while to_regclass('public.scheduled_messages') is not null and cardinality(v_told) < 100
         and (v_told = '{}' or not v_is_big) loop

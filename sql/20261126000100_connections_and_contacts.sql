@@ -99,6 +99,18 @@ $$;
 revoke all on function private.owner_of(public.connections) from public;
 grant execute on function private.owner_of(public.connections) to service_role;
 
+-- What a project keeps as a yes, in whatever type; anything else is a no, and stops nobody's message.
+create or replace function private.is_yes(p_text text)
+returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+    select coalesce(lower(btrim(p_text)) in ('true', 't', 'yes', 'y', 'on', '1'), false)
+$$;
+revoke all on function private.is_yes(text) from public;
+grant execute on function private.is_yes(text) to service_role;
+
 -- A contact's id, as a message names it, in the type that it has in this project; null when it cannot be one.
 do $outer$
 declare

@@ -27,12 +27,14 @@ set enable_bitmapscan = off
 as $$
     select (due.message).*
     from (
-        select p as message, p.due_at, p.id,
-            sum(octet_length(p.message) + coalesce(octet_length(p.caption), 0) + coalesce(octet_length(p.media::text), 0))
-                over (order by p.due_at, p.id rows between unbounded preceding and 1 preceding) as size_before
-        from public.scheduled_messages as p
-        where p.due_at <= now() and (p.due_at, p.id) > (p_due_at, p_id)
-        order by p.due_at, p.id
+        select whole_row as message, whole_row.due_at, whole_row.id,
+            sum(octet_length(whole_row.message) + coalesce(octet_length(whole_row.caption), 0)
+                + coalesce(octet_length(whole_row.media::text), 0))
+                over (order by whole_row.due_at, whole_row.id rows between unbounded preceding and 1 preceding) as size_before
+        -- An alias that no project calls a column: a short one may be a column's name, not the row's.
+        from public.scheduled_messages as whole_row
+        where whole_row.due_at <= now() and (whole_row.due_at, whole_row.id) > (p_due_at, p_id)
+        order by whole_row.due_at, whole_row.id
         limit 1000
     ) as due
     where coalesce(due.size_before, 0) < 8000000

@@ -1,6 +1,6 @@
 -- How each connection may send. Owners read, the service key writes; without a row there is no pacing of ours.
 -- They outlive their connection, until an operator ends them: a switch-off must not end with a deletion (20261126001060).
--- Locks: none on existing tables.
+-- Locks: where connections' ids are uuids, `create trigger` takes `share row exclusive` for an instant.
 set local lock_timeout = '1s';
 
 -- Whether it is one, spelled so. A restored dump has rows before anybody has asked for their zones.
@@ -58,6 +58,41 @@ create index if not exists connection_settings_sender_idx on public.connection_s
 
 create or replace trigger name_timezone before insert or update on public.connection_settings
 for each row when (new.timezone is not null) execute function private.name_timezone();
+
+-- Where the connections' ids are uuids, whoever names one may do it in capitals, as Swift does.
+create or replace function private.fold_connection_id()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    new.connection_id := lower(new.connection_id);
+    return new;
+end
+$$;
+revoke all on function private.fold_connection_id() from public;
+
+do $$
+declare
+    v_table text;
+begin
+    if (
+        select a.atttypid <> 'uuid'::regtype from pg_attribute as a
+        where a.attrelid = 'public.connections'::regclass and a.attname = 'id'
+    ) then
+        return;
+    end if;
+    foreach v_table in array array['scheduled_messages', 'connection_settings'] loop
+        -- Before the guards, by its name.
+        execute format(
+            'create or replace trigger a_fold_connection_id '
+            'before insert or update of connection_id on public.%I '
+            'for each row when (new.connection_id ~ ''[A-F]'') '
+            'execute function private.fold_connection_id()', v_table
+        );
+    end loop;
+end
+$$;
 
 alter table public.connection_settings enable row level security;
 revoke all on public.connection_settings from public, anon, authenticated;

@@ -218,9 +218,9 @@ as $$
         select 1 from public.connection_settings as o
         where o.sender = p_connection_id and o.connection_id <> p_connection_id and coalesce(o.gateway, p_default) = p_gateway
             and coalesce(
-                (select private.owner_of(c) from public.connections as c where c.id::text = o.connection_id),
+                (select private.owner_of(c.*) from public.connections as c where c.id::text = o.connection_id),
                 (select w.owner_id from private.connection_owners as w where w.connection_id = o.connection_id)
-            ) is distinct from (select private.owner_of(c) from public.connections as c where c.id::text = p_connection_id)
+            ) is distinct from (select private.owner_of(c.*) from public.connections as c where c.id::text = p_connection_id)
     )
 $$;
 revoke all on function private.is_session_of_another(text, text, text) from public;
@@ -310,7 +310,8 @@ as $$
             when se.sender is null and f.gateway in ('waha', 'evolution', 'wppconnect')
                 and (ow.is_chosen or private.is_session_of_another(st.connection_id, f.gateway, p_gateway)) then 'unnamed'
             when st.paused_reason is not null and not st.is_on_trial then 'paused'
-            when phone.connected = 'false' then 'disconnected'
+            -- A boolean, a number or a word.
+            when lower(phone.connected) in ('false', 'f', 'no', 'off', '0') then 'disconnected'
             when not ca.is_open then 'closed'
             when f.used >= f.daily_limit then 'limit'
         end as kind

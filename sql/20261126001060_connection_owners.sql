@@ -109,7 +109,7 @@ begin
     get diagnostics v_number = row_count;
     v_all := v_all + v_number;
     update private.connection_owners as o
-    set is_held = false, owner_id = (select private.owner_of(c) from public.connections as c where c.id::text = p_connection_id)
+    set is_held = false, owner_id = (select private.owner_of(c.*) from public.connections as c where c.id::text = p_connection_id)
     where o.connection_id = p_connection_id;
     get diagnostics v_number = row_count;
     delete from private.connection_owners as o

@@ -152,8 +152,11 @@ declare
     v_next_after timestamptz[];
 begin
     with won as materialized (
-        select s.*, g.job_id, g.recipient, g.error as refusal, g.series_ends, g.timezone as zone, g.anchor, g.occurrence_at as occurrence,
-            g.missed as missed_now, g.next_at, g.next_after, g.expires_at,
+        -- Not `s.*`: a project may have columns of its own by the names that follow.
+        select s.id, s.connection_id, s.contact_id, s.message, s.type, s.media_url, s.caption, s.media,
+            s.asset_id, s.scheduled_at, s.created_by, s.owner_id, s.is_recurring, s.series_id,
+            g.job_id, g.recipient, g.error as refusal, g.series_ends, g.timezone as zone, g.anchor,
+            g.occurrence_at as occurrence, g.missed as missed_now, g.next_at, g.next_after, g.expires_at,
             case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id,
             -- A series has an id that nobody can choose. An occurrence that its author has moved to the instant of another one
             -- begins a series of its own.
@@ -171,15 +174,15 @@ begin
             and (g.phone is null or exists (
                 select 1 from public.contacts as c
                 cross join lateral (
-                    select to_jsonb(c) as own, coalesce(to_jsonb(c) ->> 'owner_id', to_jsonb(c) ->> 'user_id') as owner
+                    select to_jsonb(c.*) as own, coalesce(to_jsonb(c.*) ->> 'owner_id', to_jsonb(c.*) ->> 'user_id') as owner
                 ) as j
                 where c.id = any(array[private.contact_key(s.contact_id)])
-                    and j.own ->> 'phone_number' = g.phone and (j.own ->> 'is_blocked')::boolean is not true
+                    and j.own ->> 'phone_number' = g.phone and not private.is_yes(j.own ->> 'is_blocked')
                     -- As look_up_recipients finds it.
                     and (j.owner in (s.owner_id::text, s.created_by::text) or (
                         s.owner_id is null and s.created_by is null and exists (
                             select 1 from public.connections as k
-                            where k.id::text = any(array[s.connection_id]) and to_jsonb(k) ->> 'user_id' = j.owner
+                            where k.id::text = any(array[s.connection_id]) and to_jsonb(k.*) ->> 'user_id' = j.owner
                         )
                     ))
             ))

@@ -81,7 +81,8 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
     select clock_timestamp(), json_agg(json_build_object(
-        'id', s.id, 'phone_number', c.own ->> 'phone_number', 'is_blocked', coalesce((c.own ->> 'is_blocked')::boolean, false),
+        'id', s.id, 'phone_number', c.own ->> 'phone_number',
+        'is_blocked', private.is_yes(c.own ->> 'is_blocked'),
         'connection_exists', k.id is not null,
         'timezone', se.timezone, 'country_code', se.country_code, 'gateway', se.gateway
     ) order by given.position)
@@ -91,11 +92,12 @@ as $$
     -- As json, because another application's contacts need not have all of these columns. A row of nobody's, as the upstream
     -- application's REST service may write it, is its connection's owner's.
     left join lateral (
-        select to_jsonb(found) as own, coalesce(to_jsonb(found) ->> 'owner_id', to_jsonb(found) ->> 'user_id') as owner
+        select to_jsonb(found.*) as own,
+            coalesce(to_jsonb(found.*) ->> 'owner_id', to_jsonb(found.*) ->> 'user_id') as owner
         from public.contacts as found
         where found.id = any(array[private.contact_key(s.contact_id)])
     ) as c on c.owner in (s.owner_id::text, s.created_by::text)
-        or (s.owner_id is null and s.created_by is null and c.owner = to_jsonb(k) ->> 'user_id')
+        or (s.owner_id is null and s.created_by is null and c.owner = to_jsonb(k.*) ->> 'user_id')
     left join public.connection_settings as se on se.connection_id = any(array[s.connection_id])
     where c.own is not null or k.id is null or se.connection_id is not null
 $$;

@@ -37,7 +37,7 @@ as $$
     ),
     ranked as (
         select d.connection_id, d.probe_at,
-            row_number() over (partition by private.owner_of(co) order by d.probe_at) as place
+            row_number() over (partition by private.owner_of(co.*) order by d.probe_at) as place
         from due as d
         left join public.connections as co on co.id::text = any(array[d.connection_id])
     ),

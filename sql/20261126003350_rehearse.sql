@@ -139,9 +139,9 @@ declare
     v_role constant text := current_user;
     v_owner record;
 begin
-    select c.id::text as connection, to_jsonb(c) ->> 'user_id' as sub into v_owner
+    select c.id::text as connection, to_jsonb(c.*) ->> 'user_id' as sub into v_owner
     from public.connections as c
-    where to_jsonb(c) ->> 'user_id' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' limit 1;
+    where to_jsonb(c.*) ->> 'user_id' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' limit 1;
     if v_owner.sub is not null then
         perform set_config('request.jwt.claim.sub', v_owner.sub, true),
             set_config('request.jwt.claim.role', 'authenticated', true),
@@ -204,7 +204,9 @@ begin
             ), '\s+', ' ', 'g'), 120),
             f.remedy
         from private.explain_fault(v_state, v_words, v_table, v_column, v_constraint,
-            v_context) as f;
+            v_context) as f
+        -- So may a trigger of connections, for one, on which a rehearsal makes one up.
+        where v_context not like '%private.make_up(%' or f.remedy not like 'Look at%';
     end loop;
 end
 $$;

@@ -398,3 +398,35 @@ def test_a_rehearsal_leaves_nothing_and_takes_nothing_of_others(migrated: Roles,
 
     assert [one(migrated.db, held.format(table)) for table in tables] == before
     assert here.status(row) == "pending"
+
+
+@pytest.mark.parametrize(("kind", "off", "on"), [("text", "NO", "CONNECTED"), ("integer", "0", "1")])
+def test_a_phone_that_is_off_is_known_whatever_the_type(migrated: Roles, tame: Keeper, kind: str, off: str, on: str):
+    here = tame
+    with migrated.db.transaction(force_rollback=True):
+        change = "alter table connections alter connected drop default, alter connected type {} using '{}'::{}"
+        migrated.db.execute(change.format(kind, off, kind))
+        row = here.write()
+        with pytest.raises(AssertionError, match=r"assert \[\] =="):
+            here.claim(row)
+        waits = "select waiting_reason from scheduled_messages where id = %s"
+        assert one(migrated.db, waits, row) == "the WhatsApp connection is not connected"
+        migrated.db.execute("update connections set connected = %s", (on,))
+        with here.acting("service_role") as db:
+            assert one(db, "select json_array_length(jobs) from claim_broadcast_jobs(gen_random_uuid(), 5, 60)") == 1
+
+
+def test_the_id_of_a_connection_may_be_written_in_capitals_where_it_is_a_uuid(empty: Roles):
+    [animal] = [each for each in ZOO if each.name == "uuids for connections"]
+    empty.db.execute(animal.sql)
+    migrate.migrate(empty.url)
+    here = keeper(empty, animal)
+    here.connection = here.connection.upper()
+
+    here.record(*here.claim(here.write()), "sent", "wamid.1", None)
+
+    with here.acting("service_role") as db:
+        db.execute("insert into connection_settings (connection_id, enabled) values (%s, false)", (here.connection,))
+    with pytest.raises(AssertionError, match=r"assert \[\] =="):
+        here.claim(here.write())
+    assert one(here.db, "select max(waiting_reason) from scheduled_messages") == "this connection is switched off"

@@ -46,6 +46,27 @@ PEOPLE = """
     create table people (id integer primary key, user_id uuid, phone_number bigint, name text);
     create view contacts as select * from people;
 """
+# Names that our own statements give to rows and to what they work out.
+NAMES = [
+    *"abcdefghijklmnopqrstuvwxyz",
+    "co",
+    "ow",
+    "own",
+    "found",
+    "recipient",
+    "job_id",
+    "expires_at",
+    "series",
+    "zone",
+]
+NAMED = ", ".join(f"add if not exists {name} text" for name in NAMES)
+AUDIT = """
+    create table audit (number serial, what text);
+    revoke all on audit, audit_number_seq from service_role, authenticated, anon;
+    create function audit() returns trigger language plpgsql as $$ begin
+        insert into public.audit (what) values (new.status); return null; end $$;
+    create trigger audit after update on scheduled_messages for each row execute function audit();
+"""
 IN_PARTS = "create table scheduled_messages_rest partition of scheduled_messages default;"
 
 
@@ -244,7 +265,28 @@ ZOO = [
         create trigger touch before insert or update on scheduled_messages for each row execute function touch();
         """,
     ),
-    # What is no table.
+    on_document(
+        "outcomes in an order of its own, looked at in the end",
+        """
+        create function in_order() returns trigger language plpgsql as $$ begin
+            if old.status = 'processing' and new.status not in ('sent', 'failed')
+            then raise exception 'from % to %', old.status, new.status; end if; return null; end $$;
+        create constraint trigger in_order after update on scheduled_messages
+        deferrable initially deferred for each row execute function in_order();
+        """,
+        "trigger in_order",
+    ),
+    # What is no table, or hardly one.
+    on_document(
+        "no key, no log, and a rule",
+        """
+        alter table scheduled_messages drop constraint scheduled_messages_pkey, alter id drop not null, set unlogged;
+        create rule noted as on update to scheduled_messages do also select 1;
+        """,
+        "id is not unique",
+        "scheduled_messages is unlogged",
+        "The rule noted",
+    ),
     Animal(
         "in parts",
         CONNECTIONS
@@ -338,7 +380,48 @@ ZOO = [
         "broadcast_jobs.id is bigint",
         "broadcast_messages.job_id is bigint",
     ),
+    with_jobs(
+        "a view of jobs",
+        "alter table broadcast_jobs rename to jobs; create view broadcast_jobs as select * from jobs",
+        "broadcast_jobs is a view",
+        "The foreign key broadcast_messages_job_id_fkey",
+    ),
+    with_jobs(
+        "one job a connection, for contacts alone",
+        """
+        create table contacts (id serial primary key, owner_id uuid, phone_number text unique);
+        alter table broadcast_messages add foreign key (contact) references contacts (phone_number);
+        alter table broadcast_jobs add unique (connection_id, type), add total_contacts integer;
+        create function not_alone() returns trigger language plpgsql as $$ begin
+            if new.total_contacts < 2 then raise exception 'several contacts, please'; end if; return new; end $$;
+        create trigger not_alone before insert on broadcast_jobs for each row execute function not_alone();
+        """,
+        "The foreign key broadcast_messages_contact_fkey",
+        "trigger not_alone",
+        "broadcast_jobs_connection_id_type_key",
+    ),
+    # Rights.
+    on_document(
+        "numbers that the service key may not take",
+        JOBS
+        + """
+        alter table scheduled_messages add number serial not null;
+        alter table broadcast_jobs add number serial not null;
+        revoke all on sequence scheduled_messages_number_seq, broadcast_jobs_number_seq
+        from service_role, authenticated, anon;
+        """,
+    ),
+    on_document("a list of changes that the service key may not write", AUDIT, "audit", "audit_number_seq"),
     # Names.
+    with_contacts(
+        "names that our statements use",
+        f"""
+        {JOBS} create table contacts (id serial primary key, owner_id uuid, phone_number text, is_blocked text);
+        alter table scheduled_messages {NAMED}; alter table broadcast_jobs {NAMED};
+        alter table broadcast_messages {NAMED}; alter table connections {NAMED}; alter table contacts {NAMED};
+        """,
+        "insert into contacts (owner_id, phone_number, is_blocked) values (%(user)s, '919876543210', '') returning id",
+    ),
     Animal(
         "functions, types and a schema of our names",
         """
@@ -346,12 +429,15 @@ ZOO = [
         create function get_pending_scheduled_messages() returns integer language sql as 'select 1';
         create table connection_settings (id integer);
         create schema private; create table private.connection_state (x integer);
+        create view private.connection_owners as select 1 as x; create table private.timezones (x integer);
         create function private.guard_insert() returns integer language sql as 'select 1';
         create type contacts as (name text);
         """,
         refused=(
             "public.connection_settings is another table",
+            "private.connection_owners is another table",
             "private.connection_state is another table",
+            "private.timezones is another table",
             "public.contacts is a type",
             "diagnose() is a function of this project",
             "private.guard_insert() is a function of this project",
