@@ -70,7 +70,8 @@ ANSWERS = {
 CALLS = (
     "get_pending_scheduled_messages", "get_pending_scheduled_messages_after", "get_agenda", "look_up_recipients",
     "enqueue_broadcast_jobs", "enqueue_and_claim_broadcast_jobs", "claim_broadcast_jobs", "record_outcomes",
-    "rescue_broadcast_jobs", "take_probes", "finish_probes", "record_deliveries", "get_due_of_others",
+    "rescue_broadcast_jobs", "take_withdrawn_jobs", "take_probes", "finish_probes", "record_deliveries",
+    "get_due_of_others",
 )  # fmt: skip
 PAIRS = list(itertools.product(CALLS, ANSWERS))
 ROWS = """
@@ -174,7 +175,7 @@ def drawn(number: int) -> list[tuple[str, str]]:
 def meet(town: Town, fault: Met, call: str, enough: Callable[[], bool], name: str) -> None:
     town.proxy.fault = fault
     town.begin(name)
-    if call == "rescue_broadcast_jobs":
+    if call in ("rescue_broadcast_jobs", "take_withdrawn_jobs"):
         town.db.execute(LATE)
     if call == "record_deliveries":
         until(lambda: town.receipt() or fault.count, 30, f"{name}: a receipt")

@@ -47,19 +47,10 @@ PEOPLE = """
     create view contacts as select * from people;
 """
 # Names that our own statements give to rows and to what they work out.
-NAMES = [
-    *"abcdefghijklmnopqrstuvwxyz",
-    "co",
-    "ow",
-    "own",
-    "found",
-    "recipient",
-    "job_id",
-    "expires_at",
-    "series",
-    "zone",
-]
-NAMED = ", ".join(f"add if not exists {name} text" for name in NAMES)
+NAMED = ", ".join(f"add {name} text" for name in [*"abcdefghijklmnopqrstuvwxyz", "co", "ow", "own", "found"])
+WORKED_OUT = ", ".join(
+    f"add {name} text" for name in ["recipient", "job_id", "expires_at", "series", "zone", "refusal"]
+)
 AUDIT = """
     create table audit (number serial, what text);
     revoke all on audit, audit_number_seq from service_role, authenticated, anon;
@@ -417,7 +408,7 @@ ZOO = [
         "names that our statements use",
         f"""
         {JOBS} create table contacts (id serial primary key, owner_id uuid, phone_number text, is_blocked text);
-        alter table scheduled_messages {NAMED}; alter table broadcast_jobs {NAMED};
+        alter table scheduled_messages {NAMED}, {WORKED_OUT}; alter table broadcast_jobs {NAMED};
         alter table broadcast_messages {NAMED}; alter table connections {NAMED}; alter table contacts {NAMED};
         """,
         "insert into contacts (owner_id, phone_number, is_blocked) values (%(user)s, '919876543210', '') returning id",
