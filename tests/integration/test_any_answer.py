@@ -83,6 +83,10 @@ values
     ('ill', %(number)s || '4', %(name)s, now(), false, null),
     ('other', %(number)s || '5', %(name)s, now() + interval '1.3 s', false, null)
 """
+ANOTHER = """
+insert into scheduled_messages (connection_id, contact_id, message, scheduled_at)
+values ('other', %(number)s, 'one more', now() + interval '1.2 s')
+"""
 ILL = """
 insert into private.connection_state (connection_id, paused_reason, probe_at) values ('ill', 'logged out', now())
 on conflict (connection_id) do update
@@ -118,6 +122,18 @@ class Town:
         self.rounds += 1
         self.db.execute(ILL)
         self.db.execute(ROWS, {"name": name, "number": f"+9198{self.rounds:07}"})
+
+    def keeps_coming(self, enough: Callable[[], bool]) -> Callable[[], bool]:
+        """Asks `enough`, and now and then schedules one more: some calls need a message that is not due yet."""
+        asked = itertools.count(1)
+
+        def ask() -> bool:
+            if (number := next(asked)) % 40 == 0:
+                another = {"number": f"+9197{self.rounds:04}{number:04}"}
+                self.db.execute(ANOTHER, another)
+            return enough()
+
+        return ask
 
     def outcomes(self, name: str) -> dict[str, int]:
         sql = "select status, count(*) as n from scheduled_messages where message = %s group by status"
@@ -179,7 +195,7 @@ def meet(town: Town, fault: Met, call: str, enough: Callable[[], bool], name: st
         town.db.execute(LATE)
     if call == "record_deliveries":
         until(lambda: town.receipt() or fault.count, 30, f"{name}: a receipt")
-    until(enough, 30, f"{name} being met:\n{town.last_words}")
+    until(town.keeps_coming(enough), 60, f"{name} being met:\n{town.last_words}")
     town.proxy.fault = None
     if call == "record_deliveries":
         until(town.receipt, 30, f"{name}: the receipt")
