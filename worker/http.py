@@ -20,11 +20,13 @@ from worker.errors import WorkerError
 from worker.metrics import Metrics
 from worker.preview import preview_lines
 from worker.vitals import Vitals
-from worker.webhook import Inbox, is_signed, is_token, parse_statuses
+from worker.webhook import A_SIGNATURE, Inbox, is_signed, is_token, parse_statuses
 
 MAX_BODY = 4_000_000  # bytes of one webhook; Meta: "up to 3 MB" (Webhooks, Overview), which may mean 3 x 1,048,576
 MAX_PREVIEW = 1000
 BODY_SECONDS = 10
+# Of the bodies that are being read at one time. Meta's few are small; strangers' many are not read to their ends.
+MOST_READ, ALWAYS_READ = 5 * MAX_BODY, 65_536
 MOST_PREVIEWS = 20  # that wait; each takes some milliseconds (docs/recurrence.md)
 
 
@@ -33,6 +35,7 @@ class Webhook:
 
     def __init__(self, app_secret: str, verify_token: str, inbox: Inbox) -> None:
         self._app_secret, self._verify_token, self._inbox = app_secret, verify_token, inbox
+        self._read = 0  # bytes of the bodies under way
 
     async def verify(self, request: Request) -> Response:
         """Meta asks once, when the webhook is set up; the answer is its challenge."""
@@ -44,16 +47,34 @@ class Webhook:
 
     async def receive(self, request: Request) -> Response:
         """200 once the statuses in it are stored; 503 when they could not be, so that they come again."""
+        signature = request.headers.get("x-hub-signature-256", "")
+        if not A_SIGNATURE.fullmatch(signature):
+            return _away("the signature is not Meta's", 403)
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                body = await _body(request)
+                body = await self._body(request)
         except (TimeoutError, ClientDisconnect):
-            return PlainTextResponse("the body did not arrive", 408)
-        if body is None:
-            return PlainTextResponse("too large", 413)
-        if not is_signed(body, request.headers.get("x-hub-signature-256", ""), self._app_secret):
+            return _away("the body did not arrive", 408)
+        if isinstance(body, Response):
+            return body
+        if not is_signed(body, signature, self._app_secret):
             return PlainTextResponse("the signature is not Meta's", 403)
         return await self._accept(body)
+
+    async def _body(self, request: Request) -> bytes | Response:
+        """The raw body, or what to say of one that is too large, or too large while so many others are read."""
+        body = bytearray()
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                self._read += len(chunk)
+                if len(body) > MAX_BODY:
+                    return _away("too large", 413)
+                if len(body) > ALWAYS_READ and self._read > MOST_READ:
+                    return _away("not now", 503)
+        finally:
+            self._read -= len(body)
+        return bytes(body)
 
     async def _accept(self, body: bytes) -> Response:
         try:
@@ -154,6 +175,11 @@ def _preview(request: Request) -> Response:
     return JSONResponse({"occurrences": lines})
 
 
+def _away(text: str, status: int) -> Response:
+    """To somebody who is still sending: what comes is not read."""
+    return PlainTextResponse(text, status, {"connection": "close"})
+
+
 def _refuse(refusal: Refusal) -> Response:
     headers = {401: {"www-authenticate": "Bearer"}, 429: {"retry-after": "1"}, 503: {"retry-after": "1"}}
     return JSONResponse({"error": refusal.reason}, refusal.status, headers.get(refusal.status))
@@ -170,13 +196,3 @@ def _required(request: Request, name: str) -> str:
     if not value:
         raise WorkerError(f"{name} is missing")
     return value
-
-
-async def _body(request: Request) -> bytes | None:
-    """The raw body; None when it is too large."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            return None
-    return bytes(body)

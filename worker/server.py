@@ -13,6 +13,7 @@ import threading
 import time
 
 import uvicorn
+from h11 import LocalProtocolError
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -33,19 +34,31 @@ def most_connections() -> int:
 
 
 class Pace:
-    """ASGI: answers so many requests a second and no more than half of them at once; the others wait their turn."""
+    """ASGI: answers so many requests a second and no more than half of them at once; the others wait in a line.
+
+    Whoever has left by its turn takes none: what a flood asked for ends with its connections.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._next_at = {True: 0.0, False: 0.0}  # webhooks, pages
+        self._lines = {True: asyncio.Lock(), False: asyncio.Lock()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        now, webhook = time.monotonic(), scope.get("path") == "/webhook"
-        step = 1 / (WEBHOOKS_A_SECOND if webhook else PAGES_A_SECOND)
-        self._next_at[webhook] = max(self._next_at[webhook], now - 0.5) + step
-        if (wait := self._next_at[webhook] - now) > 0:
-            await asyncio.sleep(wait)
+        webhook = scope.get("path") == "/webhook"
+        async with self._lines[webhook]:
+            if _has_left(receive):
+                return
+            now, step = time.monotonic(), 1 / (WEBHOOKS_A_SECOND if webhook else PAGES_A_SECOND)
+            self._next_at[webhook] = max(self._next_at[webhook], now - 0.5) + step
+            if (wait := self._next_at[webhook] - now) > 0:
+                await asyncio.sleep(wait)
         await self._app(scope, receive, send)
+
+
+def _has_left(receive: Receive) -> bool:
+    """Whether the client has closed its connection, which ASGI tells only those who have read all that it sent."""
+    return bool(getattr(getattr(receive, "__self__", None), "disconnected", False))
 
 
 class _Connection(H11Protocol):
@@ -74,6 +87,15 @@ class _Connection(H11Protocol):
     def drop(self) -> None:
         self.connections.discard(self)
         self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Also in the middle of a request, which is over then: there is nobody to answer it to."""
+        try:
+            super().send_400_response(msg)
+        except LocalProtocolError:  # it was answered already
+            self.drop()
+        if self.cycle:
+            self.cycle.disconnected = True
 
     def _expire(self) -> None:
         if self.is_answering:
@@ -120,7 +142,7 @@ class HttpServer:
             loop="asyncio",
             lifespan="off",
             log_config=None,
-            log_level="warning",
+            log_level="error",  # it warns of each request that is none, which anybody can send thousands of
             access_log=False,
             server_header=False,
             proxy_headers=False,

@@ -21,6 +21,7 @@ from worker.models import DeliveryStatus, StatusUpdate
 
 log = structlog.get_logger()
 
+A_SIGNATURE = re.compile(r"sha256=[0-9a-f]{64}", re.ASCII)
 PART = re.compile(r"([1-9]\d?)/([1-9]\d?)", re.ASCII)
 
 _STATUS: dict[object, DeliveryStatus] = {
