@@ -3,6 +3,25 @@
 -- Locks: none on existing tables, which are left exactly as they are; but where connections' ids are no text, an index on
 -- them as text takes `share` while it is built.
 -- `connected` is true by default here (upstream: false): a project without a pairing dialog has nobody to set it.
+
+-- A contact's next ids are nobody's to take: a user who has them keeps everybody else from adding a contact. A default comes
+-- from the sequence before it is looked at. Only where the table is ours.
+create or replace function private.refuse_ids_to_come()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    if new.id > (
+        select case when q.is_called then q.last_value else 0 end from public.contacts_id_seq as q
+    ) then
+        raise exception 'Leave out the id of a contact: it is given one.' using errcode = '42501';
+    end if;
+    return new;
+end
+$$;
+revoke all on function private.refuse_ids_to_come() from public;
+
 do $$
 begin
     if to_regclass('public.connections') is null then
@@ -54,6 +73,12 @@ begin
 
         create policy contacts_owner_policy on public.contacts for all to authenticated
         using (owner_id = (select auth.uid())) with check (owner_id = (select auth.uid()));
+
+        create trigger refuse_ids_to_come before insert or update of id on public.contacts
+        for each row when (
+            row_security_active('public.contacts'::regclass) and not pg_has_role('service_role', 'usage')
+        )
+        execute function private.refuse_ids_to_come();
     end if;
 end
 $$;

@@ -167,14 +167,15 @@ begin
 end
 $$;
 
--- The key of the Node worker's for a connection; null where upstream's table has none (found one level up, see private.situation).
+-- The key of the Node worker's for a connection; null where upstream's table has none (found one level up, see
+-- private.situation). Its owner may write anything there, and each job of a claim carries it: no more than upstream's 255.
 create or replace function private.api_key_of(p_connection text)
 returns text
 language sql
 stable
 set search_path = ''
 as $$
-    select (select api_key::text from public.connections as co where co.id::text = any(array[p_connection]))
+    select (select left(api_key::text, 255) from public.connections as co where co.id::text = any(array[p_connection]))
     from (values (null::text)) as missing (api_key)
 $$;
 revoke all on function private.api_key_of(text) from public;

@@ -171,18 +171,26 @@ begin
         from unnest(p_rows) as g
         cross join lateral (select r.* from public.scheduled_messages as r where r.id = g.id limit 1 for update skip locked) as s
         where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= g.soon
+            -- As look_up_recipients finds it.
             and (g.phone is null or exists (
-                select 1 from public.contacts as c
+                select 1
+                from (values (null::text, null::text, null::text, null::text)) as missing (phone_number, is_blocked, owner_id, user_id)
                 cross join lateral (
-                    select to_jsonb(c.*) as own, coalesce(to_jsonb(c.*) ->> 'owner_id', to_jsonb(c.*) ->> 'user_id') as owner
-                ) as j
-                where c.id = any(array[private.contact_key(s.contact_id)])
-                    and j.own ->> 'phone_number' = g.phone and not private.is_yes(j.own ->> 'is_blocked')
-                    -- As look_up_recipients finds it.
-                    and (j.owner in (s.owner_id::text, s.created_by::text) or (
+                    select left(phone_number::text, 256) as phone, is_blocked::text as is_blocked,
+                        coalesce(owner_id::text, user_id::text) as owner
+                    from public.contacts as c
+                    where c.id = any(array[private.contact_key(s.contact_id)])
+                ) as c
+                where c.phone = g.phone and not private.is_yes(c.is_blocked)
+                    and (c.owner in (s.owner_id::text, s.created_by::text) or (
                         s.owner_id is null and s.created_by is null and exists (
-                            select 1 from public.connections as k
-                            where k.id::text = any(array[s.connection_id]) and to_jsonb(k.*) ->> 'user_id' = j.owner
+                            select 1
+                            from (values (null::text)) as missing (user_id)
+                            cross join lateral (
+                                select user_id::text as owner from public.connections as k
+                                where k.id::text = any(array[s.connection_id])
+                            ) as k
+                            where k.owner = c.owner
                         )
                     ))
             ))

@@ -53,7 +53,10 @@ as $$
         (
             select json_agg(soon order by soon.scheduled_at, soon.id)
             from (
-                select s.*
+                -- What a plan is made of (worker/store.py). A project's own columns may hold anything.
+                select s.id, s.owner_id, s.connection_id, s.created_at, s.revision, s.contact_id, s.type, s.message,
+                    s.media_url, s.caption, s.media, s.asset_id, s.scheduled_at, s.is_recurring, s.recurrence_pattern,
+                    s.recurrence_end_at, s.timezone, s.series_anchor, s.occurrence_at, s.next_id
                 from (select f.id from first as f union select o.id from others as o) as found
                 cross join lateral (select r.* from public.scheduled_messages as r where r.id = any(array[found.id]) limit 1) as s
             ) as soon
@@ -81,25 +84,36 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
     select clock_timestamp(), json_agg(json_build_object(
-        'id', s.id, 'phone_number', c.own ->> 'phone_number',
-        'is_blocked', private.is_yes(c.own ->> 'is_blocked'),
+        'id', s.id, 'phone_number', c.phone, 'is_blocked', private.is_yes(c.is_blocked),
         'connection_exists', k.id is not null,
         'timezone', se.timezone, 'country_code', se.country_code, 'gateway', se.gateway
     ) order by given.position)
     from unnest(p_ids) with ordinality as given (id, position)
     join public.scheduled_messages as s on s.id = any(array[given.id])
-    left join public.connections as k on k.id::text = any(array[s.connection_id])
-    -- As json, because another application's contacts need not have all of these columns. A row of nobody's, as the upstream
-    -- application's REST service may write it, is its connection's owner's.
     left join lateral (
-        select to_jsonb(found.*) as own,
-            coalesce(to_jsonb(found.*) ->> 'owner_id', to_jsonb(found.*) ->> 'user_id') as owner
-        from public.contacts as found
-        where found.id = any(array[private.contact_key(s.contact_id)])
+        select found.id, found.owner
+        from (values (null::text)) as missing (user_id)
+        cross join lateral (
+            select k.id, user_id::text as owner from public.connections as k
+            where k.id::text = any(array[s.connection_id])
+        ) as found
+    ) as k on true
+    -- Column by column, because the others of a contact may hold many megabytes; one that another application's contacts lack
+    -- is found one level up. A row of nobody's, as the upstream application's REST service may write it, is its connection's
+    -- owner's.
+    left join lateral (
+        select found.phone, found.is_blocked, found.owner
+        from (values (null::text, null::text, null::text, null::text)) as missing (phone_number, is_blocked, owner_id, user_id)
+        cross join lateral (
+            select left(phone_number::text, 256) as phone, is_blocked::text as is_blocked,
+                coalesce(owner_id::text, user_id::text) as owner
+            from public.contacts as c
+            where c.id = any(array[private.contact_key(s.contact_id)])
+        ) as found
     ) as c on c.owner in (s.owner_id::text, s.created_by::text)
-        or (s.owner_id is null and s.created_by is null and c.owner = to_jsonb(k.*) ->> 'user_id')
+        or (s.owner_id is null and s.created_by is null and c.owner = k.owner)
     left join public.connection_settings as se on se.connection_id = any(array[s.connection_id])
-    where c.own is not null or k.id is null or se.connection_id is not null
+    where c.owner is not null or k.id is null or se.connection_id is not null
 $$;
 revoke all on function public.look_up_recipients(uuid[]) from public, anon, authenticated;
 grant execute on function public.look_up_recipients(uuid[]) to service_role;

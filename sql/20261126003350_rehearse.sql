@@ -139,9 +139,10 @@ declare
     v_role constant text := current_user;
     v_owner record;
 begin
-    select c.id::text as connection, to_jsonb(c.*) ->> 'user_id' as sub into v_owner
-    from public.connections as c
-    where to_jsonb(c.*) ->> 'user_id' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' limit 1;
+    select c.id as connection, c.sub into v_owner
+    from (values (null::text)) as missing (user_id) -- where upstream's table has none
+    cross join lateral (select k.id::text as id, user_id::text as sub from public.connections as k) as c
+    where c.sub ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' limit 1;
     if v_owner.sub is not null then
         perform set_config('request.jwt.claim.sub', v_owner.sub, true),
             set_config('request.jwt.claim.role', 'authenticated', true),

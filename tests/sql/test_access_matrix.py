@@ -96,7 +96,7 @@ MATRIX = {
     "contacts": """
         column               anon  owner  other  service
         (the row)            -     d      -      d
-        id                   -     riu    -      riu
+        id                   -     r      -      riu
         owner_id             -     riu    -      riu
         phone_number         -     riu    -      riu
         contact_name         -     riu    -      riu
