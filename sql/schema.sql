@@ -235,7 +235,7 @@ CREATE FUNCTION private.api_key_of(p_connection text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
-    select (select api_key::text from public.connections as co where co.id::text = any(array[p_connection]))
+    select (select left(api_key::text, 255) from public.connections as co where co.id::text = any(array[p_connection]))
     from (values (null::text)) as missing (api_key)
 $$;
 
@@ -696,18 +696,26 @@ begin
         from unnest(p_rows) as g
         cross join lateral (select r.* from public.scheduled_messages as r where r.id = g.id limit 1 for update skip locked) as s
         where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= g.soon
+            -- As look_up_recipients finds it.
             and (g.phone is null or exists (
-                select 1 from public.contacts as c
+                select 1
+                from (values (null::text, null::text, null::text, null::text)) as missing (phone_number, is_blocked, owner_id, user_id)
                 cross join lateral (
-                    select to_jsonb(c.*) as own, coalesce(to_jsonb(c.*) ->> 'owner_id', to_jsonb(c.*) ->> 'user_id') as owner
-                ) as j
-                where c.id = any(array[private.contact_key(s.contact_id)])
-                    and j.own ->> 'phone_number' = g.phone and not private.is_yes(j.own ->> 'is_blocked')
-                    -- As look_up_recipients finds it.
-                    and (j.owner in (s.owner_id::text, s.created_by::text) or (
+                    select left(phone_number::text, 256) as phone, is_blocked::text as is_blocked,
+                        coalesce(owner_id::text, user_id::text) as owner
+                    from public.contacts as c
+                    where c.id = any(array[private.contact_key(s.contact_id)])
+                ) as c
+                where c.phone = g.phone and not private.is_yes(c.is_blocked)
+                    and (c.owner in (s.owner_id::text, s.created_by::text) or (
                         s.owner_id is null and s.created_by is null and exists (
-                            select 1 from public.connections as k
-                            where k.id::text = any(array[s.connection_id]) and to_jsonb(k.*) ->> 'user_id' = j.owner
+                            select 1
+                            from (values (null::text)) as missing (user_id)
+                            cross join lateral (
+                                select user_id::text as owner from public.connections as k
+                                where k.id::text = any(array[s.connection_id])
+                            ) as k
+                            where k.owner = c.owner
                         )
                     ))
             ))
@@ -2999,6 +3007,20 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.refuse_ids_to_come() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    if new.id > (
+        select case when q.is_called then q.last_value else 0 end from public.contacts_id_seq as q
+    ) then
+        raise exception 'Leave out the id of a contact: it is given one.' using errcode = '42501';
+    end if;
+    return new;
+end
+$$;
+
 CREATE FUNCTION private.refuse_nonsense() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -3211,9 +3233,10 @@ declare
     v_role constant text := current_user;
     v_owner record;
 begin
-    select c.id::text as connection, to_jsonb(c.*) ->> 'user_id' as sub into v_owner
-    from public.connections as c
-    where to_jsonb(c.*) ->> 'user_id' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' limit 1;
+    select c.id as connection, c.sub into v_owner
+    from (values (null::text)) as missing (user_id) -- where upstream's table has none
+    cross join lateral (select k.id::text as id, user_id::text as sub from public.connections as k) as c
+    where c.sub ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' limit 1;
     if v_owner.sub is not null then
         perform set_config('request.jwt.claim.sub', v_owner.sub, true),
             set_config('request.jwt.claim.role', 'authenticated', true),
@@ -4901,7 +4924,10 @@ CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit in
         (
             select json_agg(soon order by soon.scheduled_at, soon.id)
             from (
-                select s.*
+                -- What a plan is made of (worker/store.py). A project's own columns may hold anything.
+                select s.id, s.owner_id, s.connection_id, s.created_at, s.revision, s.contact_id, s.type, s.message,
+                    s.media_url, s.caption, s.media, s.asset_id, s.scheduled_at, s.is_recurring, s.recurrence_pattern,
+                    s.recurrence_end_at, s.timezone, s.series_anchor, s.occurrence_at, s.next_id
                 from (select f.id from first as f union select o.id from others as o) as found
                 cross join lateral (select r.* from public.scheduled_messages as r where r.id = any(array[found.id]) limit 1) as s
             ) as soon
@@ -5047,25 +5073,36 @@ CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(db_now tim
     SET enable_bitmapscan TO 'off'
     AS $$
     select clock_timestamp(), json_agg(json_build_object(
-        'id', s.id, 'phone_number', c.own ->> 'phone_number',
-        'is_blocked', private.is_yes(c.own ->> 'is_blocked'),
+        'id', s.id, 'phone_number', c.phone, 'is_blocked', private.is_yes(c.is_blocked),
         'connection_exists', k.id is not null,
         'timezone', se.timezone, 'country_code', se.country_code, 'gateway', se.gateway
     ) order by given.position)
     from unnest(p_ids) with ordinality as given (id, position)
     join public.scheduled_messages as s on s.id = any(array[given.id])
-    left join public.connections as k on k.id::text = any(array[s.connection_id])
-    -- As json, because another application's contacts need not have all of these columns. A row of nobody's, as the upstream
-    -- application's REST service may write it, is its connection's owner's.
     left join lateral (
-        select to_jsonb(found.*) as own,
-            coalesce(to_jsonb(found.*) ->> 'owner_id', to_jsonb(found.*) ->> 'user_id') as owner
-        from public.contacts as found
-        where found.id = any(array[private.contact_key(s.contact_id)])
+        select found.id, found.owner
+        from (values (null::text)) as missing (user_id)
+        cross join lateral (
+            select k.id, user_id::text as owner from public.connections as k
+            where k.id::text = any(array[s.connection_id])
+        ) as found
+    ) as k on true
+    -- Column by column, because the others of a contact may hold many megabytes; one that another application's contacts lack
+    -- is found one level up. A row of nobody's, as the upstream application's REST service may write it, is its connection's
+    -- owner's.
+    left join lateral (
+        select found.phone, found.is_blocked, found.owner
+        from (values (null::text, null::text, null::text, null::text)) as missing (phone_number, is_blocked, owner_id, user_id)
+        cross join lateral (
+            select left(phone_number::text, 256) as phone, is_blocked::text as is_blocked,
+                coalesce(owner_id::text, user_id::text) as owner
+            from public.contacts as c
+            where c.id = any(array[private.contact_key(s.contact_id)])
+        ) as found
     ) as c on c.owner in (s.owner_id::text, s.created_by::text)
-        or (s.owner_id is null and s.created_by is null and c.owner = to_jsonb(k.*) ->> 'user_id')
+        or (s.owner_id is null and s.created_by is null and c.owner = k.owner)
     left join public.connection_settings as se on se.connection_id = any(array[s.connection_id])
-    where c.own is not null or k.id is null or se.connection_id is not null
+    where c.owner is not null or k.id is null or se.connection_id is not null
 $$;
 
 CREATE FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[], p_part_numbers integer[] DEFAULT NULL::integer[], p_part_counts integer[] DEFAULT NULL::integer[]) RETURNS TABLE(recorded uuid[], refused jsonb)
@@ -5557,6 +5594,8 @@ CREATE TRIGGER name_timezone BEFORE INSERT OR UPDATE ON public.connection_settin
 
 CREATE TRIGGER name_timezone BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = 'pending'::text) AND new.is_recurring AND (new.timezone IS NOT NULL) AND (new.series_anchor IS NULL))) EXECUTE FUNCTION private.name_timezone();
 
+CREATE TRIGGER refuse_ids_to_come BEFORE INSERT OR UPDATE OF id ON public.contacts FOR EACH ROW WHEN ((row_security_active(('public.contacts'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_ids_to_come();
+
 CREATE TRIGGER refuse_nonsense BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_nonsense();
 
 CREATE TRIGGER remember_owner_deleted AFTER DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.remember_owner();
@@ -5851,6 +5890,8 @@ GRANT ALL ON FUNCTION private.record_or_put_aside(p_rows private.told_row[]) TO 
 
 REVOKE ALL ON FUNCTION private.record_rows(p_rows private.told_row[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.record_rows(p_rows private.told_row[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.refuse_ids_to_come() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.refuse_nonsense() FROM PUBLIC;
 
