@@ -22,6 +22,7 @@ from tests.helpers.polling import until
 from tests.helpers.process import Worker
 from tests.helpers.proxy import Proxy, answering, only
 from tests.helpers.rows import Database, message, one, schedule, schedule_many, settled, statuses
+from tests.sql.states import row_in
 from worker.config import Settings
 from worker.daemon import Parts, assembled
 from worker.models import Unconfirmed
@@ -167,6 +168,36 @@ async def test_a_job_whose_outcome_was_lost_never_runs_again(
         await parts.scheduler.poll()
         assert (await parts.store.get_status(600))["stale_hand_overs"] == 1
         assert b"\nscheduled_messages_stale_hand_overs 1.0\n" in parts.metrics.render()
+
+
+LOST = [
+    ("sending", 600, 60), ("sending", 30, 30), ("handed_over", 600, 600), ("handed_over", 30, 30),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "given", "expected"), LOST)
+def test_what_may_never_have_reached_redis_is_looked_at_soon_again(
+    db: Database, shop: str, state: str, given: float, expected: float
+) -> None:
+    """What its daemon had no time to add may be refused once more; what Redis has had is left to its worker."""
+    row = row_in(db, "handed over", shop, None)
+    db.execute("update broadcast_jobs set status = %s, lease_until = now() - interval '1 second'", (state,))
+    [told] = one(db, "select hand_overs from rescue_broadcast_jobs(%s)", given)
+    after = job(db, row)
+    assert (told["id"], after["status"]) == (str(after["id"]), "handed_over")
+    left = "select extract(epoch from lease_until - now())::float8 from broadcast_jobs"
+    assert expected - 20 < one(db, left) <= expected
+
+
+@pytest.mark.parametrize(("hours", "again"), [(23.9, True), (24.1, False)])
+def test_nothing_is_added_again_later_than_a_day_after_it_first_was(
+    db: Database, shop: str, hours: float, again: bool
+) -> None:
+    row = row_in(db, "handed over", shop, None)
+    db.execute("update broadcast_jobs set send_at = now() - make_interval(secs => %s)", (hours * 3600,))
+    end_leases(db)
+    assert (one(db, "select hand_overs from rescue_broadcast_jobs(600)") is not None) == again
+    assert (job(db, row)["lease_until"] is not None, message(db, row)["status"]) == (again, "processing")
 
 
 def test_a_daemon_killed_between_table_and_redis_loses_nothing(

@@ -10,6 +10,7 @@ from tests.delivery.jobs import job
 from tests.helpers.accounts import User
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.rows import Database, add_connections, message, schedule
+from worker.daemon import Parts
 
 Pass = Callable[..., Awaitable[None]]
 NewUser = Callable[[], User]
@@ -167,3 +168,56 @@ async def test_a_connection_whose_gateway_is_not_set_up_waits_and_says_so(
     after = message(db, row)
     assert after["status"] == "processing"
     assert "evolution also needs EVOLUTION_URL" in after["waiting_reason"]
+
+
+CHANGES = {
+    "blocked": ("is_blocked = true", "This contact is blocked"),
+    "a new number": ("phone_number = '+919876543299'", None),
+    "another owner's": ("owner_id = %(stranger)s", "is neither a contact nor a full phone number"),
+    "nothing": ("contact_name = 'Usha'", None),
+}
+
+
+@pytest.mark.parametrize("whose", ["the owner's", "the author's", "nobody's"])
+@pytest.mark.parametrize("change", CHANGES)
+async def test_what_becomes_of_a_contact_between_plan_and_job_counts(
+    db: Database, user: NewUser, waha: CountingGateway, by_waha: Pass, parts: Callable[..., Awaitable[Parts]],
+    change: str, whose: str,
+) -> None:  # fmt: skip
+    owner, stranger = user(), user()
+    row = write(owner, add_contact(owner, "+919876543210"))
+    if whose == "the author's":
+        db.execute("update scheduled_messages set owner_id = %s", (stranger.id,))
+    elif whose == "nobody's":  # then it is the connection's owner who knows the contact
+        db.execute("update scheduled_messages set owner_id = null, created_by = null")
+    daemon = await parts(gateway="waha", waha_url=waha.url)
+    plans = await daemon.scheduler._plan(await daemon.store.get_pending())
+    columns, refusal = CHANGES[change]
+    other = user().id
+    db.execute(f"update contacts set {columns}", {"stranger": other} if "%(" in columns else None)
+
+    assert await daemon.scheduler._enqueue(plans) == (1 if change == "nothing" else 0)
+    assert message(db, row)["status"] == ("processing" if change == "nothing" else "pending")
+    await by_waha()
+
+    after = message(db, row)
+    if refusal:
+        assert (after["status"], waha.received) == ("failed", [])
+        assert refusal in after["error"]
+    else:
+        number = "919876543299" if change == "a new number" else "919876543210"
+        assert (after["status"], waha.counts) == ("sent", {f"{number}@c.us": 1})
+
+
+async def test_a_contact_that_is_deleted_between_plan_and_job_is_nobody(
+    db: Database, user: NewUser, waha: CountingGateway, by_waha: Pass, parts: Callable[..., Awaitable[Parts]]
+) -> None:
+    owner = user()
+    row = write(owner, add_contact(owner, "+919876543210"))
+    daemon = await parts(gateway="waha", waha_url=waha.url)
+    plans = await daemon.scheduler._plan(await daemon.store.get_pending())
+    db.execute("delete from contacts")
+
+    assert await daemon.scheduler._enqueue(plans) == 0
+    await by_waha()
+    assert (message(db, row)["status"], waha.received) == ("failed", [])

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.helpers.http_server import Reply
 from tests.helpers.polling import until
 from tests.helpers.process import Worker, environment
 from tests.helpers.rows import Database, message, schedule
+from tests.sql.states import row_in
 
 Pass = Callable[..., Awaitable[None]]
 SECRET = "app-secret"
@@ -134,6 +136,24 @@ def test_news_may_come_twice_and_in_any_order(meta: Meta, db: Database, sent: st
     after = message(db, sent)
     assert (after["status"], after["delivery_status"], after["error"]) == ("sent", "read", None)
     assert after["message_id"] == "wamid.0"
+
+
+@pytest.mark.parametrize("told", [*permutations(("sent", "failed", "delivered", "read"), 2)], ids="-".join)
+@pytest.mark.parametrize("state", ["sent", "unconfirmed"])
+def test_of_what_is_told_in_one_call_the_best_holds_in_any_order(
+    db: Database, shop: str, service: httpx.Client, state: str, told: tuple[str, str]
+) -> None:
+    row = row_in(db, state, "shop", None)
+    told_of = {"p_job_ids": [job(db, row)["id"]] * 2, "p_message_ids": ["wamid.1"] * 2, "p_statuses": [*told]}
+    answer = service.post(
+        "/rpc/record_deliveries", content=json.dumps({**told_of, "p_errors": ["5: No", None]}, default=str)
+    )
+    assert answer.is_success, answer.text
+    best = max(told, key=["sent", "failed", "delivered", "read"].index)
+    after = message(db, row)
+    assert after["delivery_status"] == best
+    assert after["status"] == ("failed" if (state, best) == ("unconfirmed", "failed") else "sent")
+    assert (after["error"] is None) == (best != "failed")
 
 
 def test_what_was_accepted_and_not_delivered_says_so(meta: Meta, db: Database, sent: str) -> None:

@@ -3,11 +3,15 @@ held to windows that are 3 % longer."""
 
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from local.bench.figures import most_within
-from tests.pacing.limiter import NOON, gaps
+from tests.helpers.rows import one
+from tests.pacing.limiter import NOON, Queue, gaps
 
 RATES = [(15, 60.0, 1, 0.0), (1, 12.0, 1, 0.0), (1, 12.0, 1, 4.0), (29, 1.0, 1, 0.0), (80, 1.0, 1, 0.0)]
 RATES += [(15, 60.0, 5, 0.0), (15, 60.0, 15, 0.0), (40, 2.0, 20, 0.05), (3, 0.5, 2, 0.0)]
@@ -139,3 +143,40 @@ def test_the_same_token_asked_twice_gives_the_same_jobs_and_counts_them_once(que
     again = queue.claim(NOON, token=first.token)
     assert [job["id"] for job in again.jobs] == [job["id"] for job in first.jobs]
     assert queue.state()["sent_today"] == len(first.jobs)
+
+
+def test_a_repeated_claim_that_overtakes_the_first_gets_no_jobs_beside_it(queue, stack):
+    """The first is still being made: its seats must not be filled twice."""
+    queue.add(1, "shop")
+    queue.add(1, "till")
+    token = str(uuid4())
+    with psycopg.connect(stack["DATABASE_URL"], row_factory=dict_row) as first:
+        asked = Queue(first).claim(NOON, seats=1, token=token)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            queue.claim(NOON, seats=1, token=token)
+    again = queue.claim(NOON, seats=1, token=token)
+    assert [job["id"] for job in again.jobs] == [job["id"] for job in asked.jobs]
+    assert queue.waiting("shop") + queue.waiting("till") == 1
+
+
+@pytest.mark.parametrize(("outcome", "wait"), [("released", 0), ("released", None), ("retry", 0), ("stopped", 0)])
+def test_what_goes_back_without_a_wait_keeps_its_place_in_the_line(queue, outcome, wait):
+    now = one(queue.db, "select now()")
+    for n in range(3):
+        queue.add(1, at=now - timedelta(seconds=30 - n), recipient=f"+9198000000{n:02d}")
+    first = queue.claim(now, seats=1)
+    queue.record(first, outcome, error="why", wait=wait)
+    assert [row["contact_id"][-1] for row in queue.rows()] == ["0", "1", "2"]
+    queue.db.execute("update private.connection_state set paused_reason = null, ready_at = now()")
+    again = queue.claim(one(queue.db, "select clock_timestamp()"), seats=1)
+    assert [job["recipient"][-1] for job in again.jobs] == ["0"]
+
+
+@pytest.mark.parametrize(("outcome", "wait"), [("released", 40), ("retry", 40), ("throttled_connection", 40)])
+def test_what_goes_back_with_a_wait_is_not_claimed_before(queue, outcome, wait):
+    now = one(queue.db, "select now()")
+    queue.add(1, at=now)
+    queue.record(queue.claim(now), outcome, error="why", wait=wait)
+    queue.db.execute("update private.connection_state set ready_at = now()")
+    assert queue.claim(now + timedelta(seconds=39)).jobs == []
+    assert len(queue.run(now + timedelta(seconds=39), 60)) == 1

@@ -1,9 +1,14 @@
 """A gateway that says "too fast": the connection finds the rate that is taken, and a higher one when there is one."""
 
+from dataclasses import replace
+
+import pytest
+
 from tests.helpers.counting_gateway import CountingGateway, Received
 from tests.helpers.http_server import Reply, Request
 from tests.helpers.polling import until
 from tests.helpers.rows import one, schedule_many, settled, statuses
+from tests.pacing.limiter import Claimed, Queue
 
 TAKEN = 20  # messages a second that the gateway takes at first
 TOO_FAST = Reply(429, {"error": "slow down"}, {"retry-after": "1"})
@@ -48,3 +53,28 @@ def test_a_connection_slows_down_until_its_gateway_takes_it_and_speeds_up_again(
     assert len({one.chat_id for one in gateway.accepted}) == len(gateway.accepted) == 400
     quick = gateway.accepted[-1].at - gateway.accepted[-81].at
     assert quick < slow / 2
+
+
+def one_by_one(queue: Queue, claimed: Claimed, outcome: str) -> list[float]:
+    """Records each of a claim's answers in a call of its own. Returns how slow the connection was after each."""
+    found = []
+    for job in claimed.jobs:
+        queue.record(replace(claimed, jobs=[job]), outcome, error="too fast", wait=5)
+        found.append(throttle(queue.db))
+    return found
+
+
+@pytest.mark.parametrize("outcome", ["throttled_connection", "locked_recipient"])
+def test_what_was_on_its_way_when_the_gateway_said_too_fast_does_not_slow_it_down_again(queue, outcome):
+    queue.settings(messages=5, period_seconds=5, burst=5)
+    now = one(queue.db, "select now()")
+    queue.add(4, at=now)
+    claimed = queue.claim(now)
+    assert len(claimed.jobs) == 4
+    assert one_by_one(queue, claimed, outcome) == [2, 2, 2, 2]
+
+    queue.db.execute("update private.connection_state set throttled_until = now(), arrival_at = now()")
+    queue.add(1, at=now, recipient="+919876500000")
+    queue.db.execute("update private.connection_state set ready_at = now()")
+    since = queue.claim(one(queue.db, "select clock_timestamp()"), seats=1)
+    assert one_by_one(queue, since, outcome) == [pytest.approx(4, abs=0.5)]

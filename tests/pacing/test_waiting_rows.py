@@ -179,3 +179,47 @@ def test_what_is_too_late_is_not_sent_before_the_rescue_comes(queue):
     queue.db.execute("update broadcast_jobs set expires_at = %s", (NOON,))
     claimed = queue.claim(NOON + timedelta(seconds=1))
     assert (claimed.jobs, claimed.next_ready_at) == ([], None)
+
+
+def expired(queue):
+    """What the rows say that waited too long."""
+    queue.db.execute("update broadcast_jobs set expires_at = now() - interval '1 second'")
+    queue.db.execute("select rescue_broadcast_jobs()")
+    return {row["error"] for row in queue.rows()}
+
+
+def test_what_waits_too_long_says_the_last_that_it_waited_for(queue):
+    """A gateway that was busy for a moment is not why, where the connection was switched off since."""
+    now = one(queue.db, "select now()")
+    queue.add(1, at=now)
+    queue.record(queue.claim(now), "retry", error="Busy", wait=1)
+    assert [row["error"] for row in queue.rows()] == ["Busy"]
+    queue.settings(enabled=False)
+    queue.claim(now + FAR)
+    assert expired(queue) == {"Not sent in time. It waited for: this connection is switched off."}
+
+
+def test_what_waits_too_long_says_what_it_was_told_or_that_it_was_not_its_turn(queue):
+    now = one(queue.db, "select now()")
+    queue.add(1, at=now)
+    queue.record(queue.claim(now), "retry", error="Busy", wait=60)
+    queue.add(1, "till", at=now)
+    expired(queue)
+    assert [row["error"] for row in queue.rows()] == ["Not sent in time. It waited for: Busy."]
+    assert [row["error"] for row in queue.rows("till")] == [
+        "Not sent in time. It waited for: its turn on this connection."
+    ]
+
+
+def test_who_waits_for_a_paused_connection_is_told_of_each_new_try(queue):
+    pause(queue, "WAHA is away")
+    queue.add(3, at=one(queue.db, "select now()"))
+    seen = set()
+    for _ in range(4):
+        queue.claim(one(queue.db, "select now()") + FAR)
+        [until] = {row["waiting_until"] for row in queue.rows()}
+        assert until == datetime.fromisoformat(queue.state()["probe_at"])
+        seen.add(until)
+        queue.db.execute("update private.connection_state set probe_at = now()")
+        queue.db.execute("select finish_probes('{}', array['shop']) from take_probes()")
+    assert len(seen) == 4

@@ -228,12 +228,20 @@ async def test_one_row_that_no_parser_takes_does_not_hold_up_the_messages_of_oth
     assert status(db, good) == "sent"
 
 
-async def test_a_flood_of_big_rows_is_read_in_portions(db, tenants, parts):
+MEDIA = json.dumps([{"url": "https://e.com/a.png", "note": "x" * 16_300}])
+
+
+@pytest.mark.parametrize(
+    ("text", "caption", "media"),
+    [("x" * 8192, "x" * 8192, None), ("é" * 8192, None, None), ("", "é" * 8192, None), ("", None, MEDIA)],
+    ids=["text and caption", "text alone", "caption alone", "media alone"],
+)
+async def test_a_flood_of_big_rows_is_read_in_portions(db, tenants, parts, text, caption, media):
     sql = """
-        insert into scheduled_messages (connection_id, contact_id, message, caption, scheduled_at)
-        select %s, '+919876500000', repeat('x', 8192), repeat('x', 8192), now() from generate_series(1, 600)
+        insert into scheduled_messages (connection_id, contact_id, message, caption, media, scheduled_at)
+        select %s, '+919876500000', %s, %s, %s, now() from generate_series(1, 600)
     """
-    db.execute(sql, (tenants[0].connection_id,))
+    db.execute(sql, (tenants[0].connection_id, text, caption, media))
     daemon = await parts()
 
     assert 400 < len(await daemon.store.get_pending()) < 600
@@ -320,6 +328,61 @@ def test_as_the_node_worker_what_was_handed_over_is_told_and_nothing_else_where_
 
     assert status(db, row) == "sent"
     assert message(db, row)["message_id"] == job
+
+
+FORGED = {
+    "text": "'forged'", "uuid": "gen_random_uuid()", "timestamptz": "'2001-01-01'", "int4": "99", "float8": "99",
+    "bool": "true", "jsonb": "'{\"forged\": 1}'", "_text": "array['forged']",
+}  # fmt: skip
+TOLD = {
+    "status", "progress", "total_contacts", "sent_count", "failed_count", "skipped_count", "completed_at", "updated_at",
+    "message_id", "message_ids", "error", "error_message", "sent_at", "data",
+}  # fmt: skip
+
+
+def tried_by_anon(roles, sql):
+    """With what it is refused, or how many rows it has changed."""
+    answer = roles.tried("anon", "", sql + " returning 1 as one")
+    return answer if isinstance(answer, str) else len(answer)
+
+
+@pytest.mark.parametrize("table", ["broadcast_jobs", "broadcast_messages"])
+@pytest.mark.parametrize("state", ["handed over", "active"])
+def test_as_the_node_worker_no_other_column_is_written_where_the_tables_are_open(
+    db, roles, theirs, open_tables, state, table
+):
+    row = theirs(state)
+    db.execute("update broadcast_jobs set isprivatemessage = false, is_group = false")
+    names = "select column_name as name, udt_name as type from information_schema.columns where table_name = %s"
+    for column in db.execute(names, (table,)).fetchall():
+        if column["name"] not in TOLD:
+            value = FORGED[column["type"]]
+            sql = f"update {table} set {column['name']} = {value} where scheduled_message_id = '{row}'"
+            assert tried_by_anon(roles, sql) == "42501", column["name"]
+
+
+@pytest.mark.parametrize("state", ["waiting", "sending", "handed over", "active"])
+def test_nobody_but_the_service_deletes_adds_or_takes_back_what_is_under_way_where_the_tables_are_open(
+    db, roles, theirs, open_tables, state
+):
+    row = theirs(state)
+    job = job_of(db, row)["id"]
+    for table, key in (("broadcast_jobs", "id"), ("broadcast_messages", "job_id")):
+        assert tried_by_anon(roles, f"delete from {table} where {key} = '{job}'") == "42501"
+        for taken_back in ("queued", "sending", "handed_over"):
+            sql = f"update {table} set status = '{taken_back}' where {key} = '{job}'"
+            assert tried_by_anon(roles, sql) == "42501", taken_back
+        copied = f"insert into {table} ({'connection_id' if key == 'id' else 'contact'}, scheduled_message_id)"
+        assert tried_by_anon(roles, f"{copied} values ('x', '{row}')") == "42501"
+
+
+def test_jobs_that_are_over_and_those_of_the_application_are_its_own_to_delete(db, roles, theirs, open_tables):
+    row = theirs("sent")
+    db.execute("insert into broadcast_jobs (connection_id, status) values ('own', 'active')")
+
+    assert tried_by_anon(roles, f"delete from broadcast_jobs where scheduled_message_id = '{row}'") == 1
+    assert tried_by_anon(roles, "delete from broadcast_jobs where connection_id = 'own'") == 1
+    assert tried_by_anon(roles, "update broadcast_jobs set message = 'x' where connection_id = 'own'") == 1
 
 
 def test_realtime_and_every_other_reader_under_a_users_role_sees_that_users_rows_alone(roles, db, tenants, theirs):

@@ -7,11 +7,14 @@ from random import Random
 from threading import local as thread_local
 
 import httpx
+import psycopg
+import pytest
 
 from tests.helpers.accounts import User
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.polling import until
 from tests.helpers.rows import Database, one, settled
+from tests.sql.states import job_of, row_in, status
 
 EVERY = 0.01  # seconds between two messages that fall due
 CONNECTIONS = 40  # each of which sends one message at a time
@@ -80,3 +83,22 @@ def test_an_edit_that_races_a_send_wins_or_is_refused_and_nothing_in_between(db,
         where status = 'sent' and message = %s || ' ' || right(contact_id, 8)::integer
     """
     assert [one(db, told, "new"), one(db, told, "old")] == [outcomes[204], outcomes[409]]
+
+
+@pytest.mark.parametrize("does", ["edits", "cancels", "deletes"])
+def test_who_comes_while_a_claim_is_deciding_is_refused_at_once(db, stack, tenants, does):
+    """The claim wants the row in the end: if the edit waited for the job, each would wait for the other."""
+    mine = tenants[0]
+    row = row_in(db, "waiting", mine.connection_id, mine.id)
+    of_the_row = {"params": {"id": f"eq.{row}"}, "timeout": 10}
+    with psycopg.connect(stack["DATABASE_URL"]) as claim:
+        claim.execute("select from broadcast_jobs where id = %s for update", (job_of(db, row)["id"],))
+        if does == "deletes":
+            answer = mine.http.delete("/scheduled_messages", **of_the_row)
+        else:
+            change = {"message": "New"} if does == "edits" else {"status": "cancelled"}
+            answer = mine.http.patch("/scheduled_messages", json=change, **of_the_row)
+
+    assert answer.status_code == 409
+    assert "being sent right now" in answer.json()["message"]
+    assert (status(db, row), job_of(db, row)["status"]) == ("processing", "queued")

@@ -1,6 +1,8 @@
 """What a next occurrence inherits, and that nobody comes into another's series by an id that he chose."""
 
+import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -128,6 +130,118 @@ async def test_a_label_that_is_put_on_while_the_message_waits_is_the_next_occurr
     await daemon.scheduler.poll()
 
     assert message(db, message(db, row)["next_id"])["label"] == "vip"
+
+
+WRITTEN = {
+    "contact_id": "+919876500000", "message": "Look", "type": "image", "media_url": "https://e.com/a.png",
+    "caption": "At this", "media": json.dumps([{"url": "https://e.com/b.png"}]), "asset_id": str(uuid4()),
+    "is_recurring": True, "recurrence_pattern": "FREQ=DAILY", "recurrence_end_at": "2100-01-01T00:00:00Z",
+    "timezone": "Asia/Kolkata",
+}  # fmt: skip
+# What is a row's own; all else is handed on from one occurrence to the next.
+OWN = {
+    "id", "created_at", "updated_at", "scheduled_at", "next_scheduled_at", "occurrence_at", "due_at", "status", "error",
+    "sent_at", "message_id", "missed", "next_id", "broadcast_job_id", "waiting_reason", "waiting_until", "revision",
+    "delivery_status",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("beside", [[], ["label text default 'none'"]], ids=["ours alone", "with the project's"])
+async def test_the_next_occurrence_is_the_same_message_in_every_column(db, parts, columns, tenants, beside):
+    columns(*beside)
+    owner, author = tenants
+    now = one(db, "select date_trunc('second', now())")
+    row = row_in(
+        db, "pending", owner.connection_id, owner.id, **WRITTEN | {"created_by": author.id, "scheduled_at": now},
+        **{"label": "vip"} if beside else {},
+    )  # fmt: skip
+
+    await (await parts()).scheduler.poll()
+
+    first = message(db, row)
+    second = message(db, first["next_id"])
+    handed_on = [name for name in first if name not in OWN]
+    assert {*WRITTEN, "owner_id", "created_by", "connection_id", "series_id", "series_anchor"} <= {*handed_on}
+    assert {name: second[name] for name in handed_on} == {name: first[name] for name in handed_on}
+    assert (str(second["owner_id"]), str(second["created_by"])) == (owner.id, author.id)
+    assert None not in [second[name] for name in handed_on]
+    day = timedelta(days=1)
+    assert [second[name] - now for name in ("scheduled_at", "occurrence_at", "due_at", "next_scheduled_at")] == [
+        day, day, day, 2 * day,
+    ]  # fmt: skip
+    assert (first["occurrence_at"], first["next_scheduled_at"]) == (now, now + day)
+    assert (second["status"], second["missed"], second["revision"]) == ("pending", 0, 0)
+    anew = ("sent_at", "message_id", "error", "next_id", "broadcast_job_id", "waiting_reason", "delivery_status")
+    assert {name: second[name] for name in anew} == dict.fromkeys(anew)
+
+
+@pytest.mark.parametrize("kind", ["of a series", "alone"])
+@pytest.mark.parametrize("whose", ["an owner's", "an author's alone", "nobody's"])
+async def test_a_job_has_all_that_its_row_says_and_is_the_owners(db, parts, tenants, kind, whose):
+    owner, author = tenants
+    now = one(db, "select date_trunc('second', now())")
+    theirs = {
+        "an owner's": {"created_by": author.id}, "an author's alone": {"owner_id": None, "created_by": author.id},
+        "nobody's": {"owner_id": None, "created_by": None},
+    }[whose]  # fmt: skip
+    written = WRITTEN if kind == "of a series" else {**WRITTEN, "is_recurring": False}
+    row = row_in(db, "pending", owner.connection_id, owner.id, **{**written, "scheduled_at": now, **theirs})
+
+    await (await parts(max_lateness_seconds=600)).scheduler.poll()
+
+    first, job = message(db, row), job_of(db, row)
+    same = ("connection_id", "contact_id", "message", "type", "media_url", "caption", "asset_id")
+    assert {name: job[name] for name in same} == {name: first[name] for name in same}
+    assert json.loads(job["media"]) == json.loads(WRITTEN["media"])
+    assert (job["recipient"], job["contacts"], job["schedule"]) == ("+919876500000", ["+919876500000"], now)
+    assert job["expires_at"] == now + timedelta(seconds=600)
+    assert job["series_id"] == (first["series_id"] if kind == "of a series" else None)
+    assert (job["status"], job["total_contacts"], job["isprivatemessage"]) == ("queued", 1, True)
+    assert str(job["user_id"]) == {"an owner's": owner.id, "an author's alone": author.id}.get(whose, "None")
+    told = db.execute("select * from broadcast_messages where job_id = %s", (job["id"],)).fetchone()
+    assert told is not None
+    same = ("message", "type", "media_url", "caption")
+    assert {name: told[name] for name in same} == {name: first[name] for name in same}
+    assert (told["contact"], told["status"], str(told["scheduled_message_id"])) == ("919876500000", "waiting", row)
+
+
+EDITS = [
+    ({"scheduled_at": "2030-01-05T10:00:00Z"}, True), ({"recurrence_pattern": "weekly"}, True),
+    ({"timezone": "Asia/Kolkata"}, True), ({"is_recurring": False}, True), ({"message": "New"}, False),
+    ({"contact_id": "+919876500001"}, False), ({"recurrence_end_at": "2100-01-01T00:00:00Z"}, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["the last one", "one that has a successor"])
+@pytest.mark.parametrize(("edit", "of_the_time"), EDITS, ids=[next(iter(edit)) for edit, _ in EDITS])
+def test_a_new_time_starts_a_series_anew_that_has_not_gone_on_without_it(db, tenants, edit, of_the_time, goes_on):
+    series = {**DAILY, "timezone": "UTC", "series_id": str(uuid4()), "series_anchor": "2026-01-01T09:00:00"}
+    row = row_in(
+        db, "failed", tenants[0].connection_id, tenants[0].id, **series, occurrence_at="2026-01-01T09:00:00Z",
+        next_id=str(uuid4()) if goes_on else None,
+    )  # fmt: skip
+
+    after = tenants[0].update(row, status="pending", **edit)
+
+    is_anew = of_the_time and not goes_on
+    assert [after["series_anchor"] is None, after["occurrence_at"] is None] == [is_anew, is_anew]
+
+
+async def test_a_retry_at_a_later_time_does_not_supersede_the_occurrence_that_came_after_it(db, parts, tenants):
+    mine = tenants[0]
+    series = {**DAILY, "timezone": "UTC", "series_id": str(uuid4()), "series_anchor": "2026-01-01T09:00:00"}
+    waiting = row_in(db, "waiting", mine.connection_id, mine.id, **series, occurrence_at="2026-01-02T09:00:00Z")
+    db.execute(
+        "update broadcast_jobs set series_id = %s, available_at = now() + interval '1 h'", (series["series_id"],)
+    )
+    first = {"occurrence_at": "2026-01-01T09:00:00Z", "next_id": waiting}
+    row = row_in(db, "failed", mine.connection_id, mine.id, **series, **first)
+    mine.update(row, status="pending", scheduled_at="2026-01-03T10:00:00Z")
+
+    await send_what_is_due(parts)
+
+    assert (status(db, row), status(db, waiting)) == ("sent", "processing")
+    assert one(db, "select count(*) from scheduled_messages") == 2
 
 
 # Identity.

@@ -280,3 +280,37 @@ def test_an_edit_of_the_time_starts_a_series_anew_and_any_other_edit_does_not(te
 
     assert kept["series_anchor"] is not None
     assert (moved["series_anchor"], moved["occurrence_at"]) == (None, None)
+
+
+@pytest.mark.parametrize("writer", ["the owner", "the service"])
+async def test_a_message_that_is_tried_again_tells_nothing_of_the_time_before(
+    db, tenants, service, mine, parts, writer
+):
+    """Nor does the row say of the second message what WhatsApp told of the first."""
+    before = {"sent_at": "2026-01-01", "message_id": "true_1", "error": "Not delivered.", "delivery_status": "failed"}
+    row = mine("failed", **before, waiting_reason="its turn", waiting_until="2026-01-01")
+
+    assert patch(tenants[0].http if writer == "the owner" else service, row, status="pending").is_success
+    told = [*before, "waiting_reason", "waiting_until", "broadcast_job_id"]
+    assert {name: message(db, row)[name] for name in told} == dict.fromkeys(told)
+
+    daemon = await parts()
+    await daemon.scheduler.poll()
+    await daemon.dispatcher.send_all()
+    assert (status(db, row), message(db, row)["delivery_status"]) == ("sent", None)
+
+
+def test_what_the_operator_may_settle_is_what_nobody_else_will(db, mine):
+    """Every state, also one in which the Node worker has begun and was never heard of again."""
+    for state in STATES:
+        for outcome, becomes in (("sent", "sent"), ("failed", "failed"), ("resend", "pending")):
+            row = mine(state)
+            job = job_of(db, row)
+
+            found = db.execute("select * from resolve_scheduled_message(%s, %s)", (row, outcome)).fetchall()
+
+            if state in ("unconfirmed", "handed over", "active"):
+                assert (len(found), status(db, row)) == (1, becomes), state
+                assert job_of(db, row).get("lease_token") != job["lease_token"], "who still has it is fenced out"
+            else:
+                assert (found, status(db, row), job_of(db, row)) == ([], STATES[state][0], job), state
