@@ -345,6 +345,18 @@ async def test_what_was_planned_for_a_deleted_row_is_not_done_with_the_one_that_
     assert status(db, row["id"]) == "pending"
 
 
+async def test_a_daemon_whose_clock_is_ahead_makes_no_job_before_its_time(db, parts, tenants, service):
+    """The database's clock says what is due."""
+    mine = tenants[0]
+    later = one(db, "select now() + interval '1 h'")
+    row = row_in(db, "pending", mine.connection_id, mine.id, scheduled_at=later)
+    daemon = await parts()
+    plans = await daemon.scheduler._plan(service.get("/scheduled_messages").json())
+
+    assert (len(plans), await daemon.scheduler._enqueue(plans)) == (1, 0)
+    assert status(db, row) == "pending"
+
+
 async def test_a_job_that_somebody_has_put_under_a_guessed_id_is_never_taken_for_ours(db, parts, tenants, service):
     """Where an application leaves its broadcast tables open. The id is made up when it is needed."""
     ids = set()
