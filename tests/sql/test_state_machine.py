@@ -300,6 +300,17 @@ async def test_a_message_that_is_tried_again_tells_nothing_of_the_time_before(
     assert (status(db, row), message(db, row)["delivery_status"]) == ("sent", None)
 
 
+def test_as_the_owner_what_is_cancelled_says_no_longer_why_it_waits(db, tenants, mine):
+    row = mine("waiting", error="try 2 of 3: Busy", waiting_reason="its turn", waiting_until="2026-01-01")
+
+    assert patch(tenants[0].http, row, status="cancelled").is_success
+
+    after = message(db, row)
+    assert (after["status"], after["error"], after["waiting_reason"], after["waiting_until"]) == (
+        "cancelled", None, None, None,
+    )  # fmt: skip
+
+
 def test_what_the_operator_may_settle_is_what_nobody_else_will(db, mine):
     """Every state, also one in which the Node worker has begun and was never heard of again."""
     for state in STATES:
