@@ -186,7 +186,9 @@ async def test_what_becomes_of_a_contact_between_plan_and_job_counts(
 ) -> None:  # fmt: skip
     owner, stranger = user(), user()
     row = write(owner, add_contact(owner, "+919876543210"))
-    if whose == "the author's":
+    if whose == "the owner's":
+        db.execute("update scheduled_messages set created_by = %s", (stranger.id,))
+    elif whose == "the author's":
         db.execute("update scheduled_messages set owner_id = %s", (stranger.id,))
     elif whose == "nobody's":  # then it is the connection's owner who knows the contact
         db.execute("update scheduled_messages set owner_id = null, created_by = null")
