@@ -1,6 +1,6 @@
 -- A connection that its gateway stopped is looked at again by one daemon at a time, at growing
 -- intervals, until it is back. The rows that wait are told of each new one, hence `ready_at`.
--- docs/adr/0015-a-refusal-is-judged-by-what-follows.md says why a probe alone does not decide.
+-- docs/adr/0019-a-refusal-is-judged-by-what-follows.md says why a probe alone does not decide.
 
 -- When the next connection is to be looked at, but for those: null when none is paused.
 create or replace function private.next_probe(p_but text[] default '{}')
