@@ -820,6 +820,11 @@ declare
     v_over uuid[];
     v_gone uuid[];
 begin
+    if array_remove(p_job_ids, null) = '{}' then
+        return;
+    end if;
+    -- Jobs before their messages, as every writer: else a migration and we could wait for each other.
+    lock table public.broadcast_jobs in row exclusive mode;
     v_over := array(
         select j.id from public.broadcast_jobs as j
         where j.id = any(p_job_ids) and j.scheduled_message_id is not null
