@@ -29,6 +29,12 @@ def is_blank(text: str) -> bool:
     return all(character.isspace() or category(character) == "Cc" or is_invisible(character) for character in text)
 
 
+def trimmed(written: str) -> str:
+    """Without what cannot be seen at its ends, such as the marks of direction around what was copied from a chat."""
+    seen = [place for place, character in enumerate(written) if not is_blank(character)]
+    return written[seen[0] : seen[-1] + 1] if seen else ""
+
+
 def plain(written: str) -> str:
     """An address as ASCII where it means ASCII: what is invisible is gone, digits and signs are those of a keyboard."""
     if written.isascii() and written.isprintable():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.attachments import describe, refuse_unplayable
-from worker.characters import is_blank
+from worker.characters import is_blank, trimmed
 from worker.errors import BadMessage
 from worker.links import Links, checked
 from worker.models import Kind, Media
@@ -151,7 +151,7 @@ def decoded(value: object) -> list[Any]:
 
 
 def attachment(entry: Mapping[str, Any], kind: Kind | None, links: Links, able: Abilities) -> Media:
-    url = checked(first(entry, URL).strip(), links)
+    url = checked(trimmed(first(entry, URL)), links)
     said = first(entry, ("type", "kind")).strip().lower()
     kind = TYPES.get(said or "media") or kind
     if kind in ("text", "template"):
