@@ -10,10 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from psycopg.types.json import Jsonb
 
 from local.postgres import free_port
 from tests.delivery.cloud_stub import CloudStub, refusal
-from tests.delivery.jobs import job
+from tests.delivery.jobs import end_waits, job
 from tests.helpers.http_server import Reply
 from tests.helpers.polling import until
 from tests.helpers.process import Worker, environment
@@ -208,3 +209,52 @@ async def test_word_of_another_attempt_does_not_touch_the_edited_row(
     )
     assert meta.tell(old, "read") == 200
     assert (message(db, row)["status"], message(db, row)["delivery_status"]) == ("pending", None)
+
+
+@pytest.mark.parametrize("told", ["sent", "delivered", "read"])
+async def test_word_of_a_message_that_waits_for_another_try_ends_it_and_no_second_copy_follows(
+    told: str, meta: Meta, db: Database, shop: str, cloud: CloudStub, by_cloud: Pass
+) -> None:
+    """Meta answered with a fault, and the message was under way all the same."""
+    cloud.behaviour = lambda n, _: refusal(131000, status=500) if n == 0 else None
+    row = schedule(db, contact_id="+919876543210")
+    await by_cloud(retry_attempts=3)
+    assert message(db, row)["status"] == "processing"
+    assert meta.tell(message(db, row)["broadcast_job_id"], told) == 200
+    end_waits(db)
+    await by_cloud(retry_attempts=3)
+    after = message(db, row)
+    assert (after["status"], after["delivery_status"], after["message_id"]) == ("sent", told, "wamid.told")
+    assert (after["error"], after["waiting_reason"]) == (None, None)
+    assert len(cloud.received) == 1
+
+
+async def test_word_that_a_try_failed_takes_no_other_away(
+    meta: Meta, db: Database, shop: str, cloud: CloudStub, by_cloud: Pass
+) -> None:
+    cloud.behaviour = lambda n, _: refusal(131000, status=500) if n == 0 else None
+    row = schedule(db, contact_id="+919876543210")
+    await by_cloud(retry_attempts=3)
+    assert meta.tell(message(db, row)["broadcast_job_id"], "failed", error={"code": 131000}) == 200
+    end_waits(db)
+    await by_cloud(retry_attempts=3)
+    assert (message(db, row)["status"], message(db, row)["message_id"]) == ("sent", "wamid.1")
+
+
+async def test_word_of_one_part_while_all_wait_for_another_try_leaves_doubt_and_no_second_copy_follows(
+    meta: Meta, db: Database, shop: str, cloud: CloudStub, by_cloud: Pass
+) -> None:
+    cloud.behaviour = lambda *_: refusal(131000, status=500)
+    media = [{"url": f"https://e.com/{n}.jpg", "type": "image"} for n in (1, 2)]
+    row = schedule(db, contact_id="+919876543210", type="image", message="", media=Jsonb(media))
+    await by_cloud(retry_attempts=3)
+    assert message(db, row)["status"] == "processing"
+    job_id = message(db, row)["broadcast_job_id"]
+    assert meta.tell(f"{job_id}:1/2", "delivered") == 200
+    end_waits(db)
+    await by_cloud(retry_attempts=3)
+    after = message(db, row)
+    assert (after["status"], len(cloud.received)) == ("unconfirmed", 1)
+    assert after["error"].startswith("It may have been sent: WhatsApp told of a part")
+    assert meta.tell(f"{job_id}:2/2", "read") == 200
+    assert (message(db, row)["status"], message(db, row)["delivery_status"]) == ("sent", "delivered")
