@@ -123,7 +123,8 @@ def test_several_attachments_go_out_in_their_order_each_with_its_own_kind() -> N
 @pytest.mark.parametrize("around", ["\u202a{}\u202c", "{}\u200b", "\ufeff{} \u200f", " {}\n"])
 def test_what_cannot_be_seen_around_a_pasted_link_is_no_part_of_it(around: str) -> None:
     found = read(type="document", media_url=around.format("https://e.com/r.pdf"))
-    assert found.media and (found.media.url, found.media.filename) == ("https://e.com/r.pdf", "r.pdf")
+    assert found.media
+    assert (found.media.url, found.media.filename) == ("https://e.com/r.pdf", "r.pdf")
 
 
 def test_ten_attachments_go_out_with_a_message_and_an_eleventh_is_refused() -> None:
