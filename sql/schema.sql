@@ -614,6 +614,23 @@ begin
             where g.part is not null and g.status in ('sent', 'delivered', 'read', 'failed') group by g.job_id
         ) as w
         where m.job_id = any(array[w.job_id]);
+        -- What became of its other parts nobody knows; whatever is told of them later settles it.
+        with waiting as (
+            update public.broadcast_jobs as j
+            set status = 'unconfirmed', updated_at = now()
+            from (
+                select distinct g.job_id from unnest(p_rows) as g
+                where g.part is not null and g.status in ('sent', 'delivered', 'read')
+            ) as out
+            where j.id = any(array[out.job_id]) and j.status = 'queued'
+            returning j.id
+        )
+        update public.broadcast_messages as m
+        set status = 'unconfirmed',
+            error = 'It may have been sent: WhatsApp told of a part of it while it waited for another try.',
+            updated_at = now()
+        from waiting as w
+        where m.job_id = any(array[w.id]);
         perform private.settle_by_parts(v_parted);
     end if;
     with given as materialized (
@@ -631,7 +648,8 @@ begin
         update public.broadcast_jobs as j
         set status = case when h.status = 'failed' then 'failed' else 'completed' end, progress = 100, completed_at = now(), updated_at = now()
         from held as h
-        where j.id = any(array[h.job_id]) and h.job_status in ('sending', 'unconfirmed')
+        where j.id = any(array[h.job_id])
+            and (h.job_status in ('sending', 'unconfirmed') or (h.job_status = 'queued' and h.status <> 'failed'))
         returning j.id
     ),
     told as (
