@@ -37,6 +37,27 @@ async def test_an_edit_after_the_row_was_read_wins_and_is_not_half_applied(db, p
     assert one(db, "select string_agg(message, '|') from broadcast_jobs") == "New text"
 
 
+async def test_a_contacts_number_that_changes_after_it_was_read_is_not_written_to(db, parts, user):
+    owner = user()
+    sql = "insert into contacts (owner_id, phone_number) values (%s, '+919876500001') returning id::text"
+    contact = one(db, sql, owner.id)
+    row = owner.insert(
+        connection_id=owner.connection_id, contact_id=contact, message="Hello", scheduled_at="2026-01-01T00:00:00Z"
+    )["id"]
+    daemon = await parts()
+    [read] = await daemon.store.get_pending()
+    known = (await daemon.store.look_up_recipients([row]))[row]
+    stale = plan.plan(read, known, daemon.scheduler.settings, daemon.store.clock.now())
+
+    db.execute("update contacts set phone_number = '+919876500002'")
+
+    assert (await daemon.store.enqueue([stale])).ids == []
+    await daemon.scheduler.poll()
+    await daemon.dispatcher.send_all()
+    assert message(db, row)["status"] == "sent"
+    assert one(db, "select string_agg(recipient, '|') from broadcast_jobs") == "+919876500002"
+
+
 async def test_a_waiting_message_that_is_cancelled_is_not_sent(db, parts, owned):
     owner, row = owned
     daemon = await parts()

@@ -78,6 +78,38 @@ async def test_after_downtime_one_message_goes_out_and_one_occurrence_waits_in_t
     assert message(db, successor(db, row))["scheduled_at"] == start + timedelta(days=31)
 
 
+@pytest.mark.parametrize(
+    ("minutes", "daily", "status"), [(5, True, "sent"), (5, False, "sent"), (11, True, "failed"), (11, False, "failed")]
+)
+async def test_what_is_later_than_the_limit_fails_and_says_so_but_a_series_goes_by_its_latest(
+    db, parts, minutes, daily, status
+):
+    add_connections(db, "shop")
+    now = datetime.now(UTC)
+    recurring = {"is_recurring": True, "recurrence_pattern": "daily", "timezone": "UTC"} if daily else {}
+    row = schedule(db, scheduled_at=now - timedelta(days=3 * daily, minutes=minutes), **recurring)
+
+    await send_now(await parts(max_lateness_seconds=600))
+
+    found = message(db, row)
+    assert found["status"] == status
+    assert ("messages later than 10 min are not sent" in str(found["error"])) == (status == "failed")
+    expiries = db.execute("select expires_at from broadcast_jobs").fetchall()
+    wanted = now - timedelta(minutes=minutes - 10)
+    assert [job["expires_at"] for job in expiries] == ([wanted] if status == "sent" else [])
+    assert (found["next_id"] is not None) == daily
+
+
+async def test_a_series_goes_by_its_connections_zone_where_the_row_names_none(db, parts):
+    add_connections(db, "shop")
+    db.execute("insert into connection_settings (connection_id, timezone) values ('shop', 'Asia/Kolkata')")
+    row = schedule(db, is_recurring=True, recurrence_pattern="daily")
+
+    await send_now(await parts(default_timezone="America/New_York"))
+
+    assert message(db, row)["timezone"] == message(db, successor(db, row))["timezone"] == "Asia/Kolkata"
+
+
 async def test_an_occurrence_that_fails_does_not_end_its_series(db, parts):
     add_connections(db, "shop")
     row = schedule(db, contact_id="+1234", is_recurring=True, recurrence_pattern="daily", timezone="UTC")

@@ -156,6 +156,21 @@ def test_a_migration_that_fails_leaves_nothing_of_its_file_and_goes_on_there_the
     assert migrate.migrate(older.url, directory=tmp_path) == ["20990101000002_second.sql"]
 
 
+@pytest.mark.parametrize(("code", "tries"), [("40P01", 2), ("55P03", 2), ("57014", 1), ("23514", 1)])
+def test_a_file_that_met_a_deadlock_or_a_lock_is_tried_again_and_no_other(older, tmp_path, monkeypatch, code, tries):
+    monkeypatch.setattr(migrate, "PAUSE", 0)
+    older.db.execute("create sequence tries")
+    first = f"if nextval('tries') = 1 then raise exception 'met' using errcode = '{code}'; end if;"
+    (tmp_path / "20990101000001_first.sql").write_text(f"do $$ begin {first} end $$;")
+
+    if tries == 1:
+        with pytest.raises(psycopg.Error, match="met"):
+            migrate.migrate(older.url, directory=tmp_path)
+    else:
+        assert migrate.migrate(older.url, directory=tmp_path) == ["20990101000001_first.sql"]
+    assert one(older.db, "select last_value from tries") == tries
+
+
 def test_what_has_run_is_written_where_the_supabase_cli_looks(older):
     migrate.migrate(older.url)
 

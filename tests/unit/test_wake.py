@@ -302,3 +302,24 @@ def test_pauses_double_up_to_the_longest_with_jitter() -> None:
     assert min(pauses[6:]) >= 48
     assert 48 <= Timing().pause(1, absent=True) <= 72
     assert 480 <= Timing().pause(9, absent=True) <= 720
+
+
+@pytest.mark.parametrize(("longest", "pauses"), [(0.05, [1, 2, 3, 1]), (600, [1, 2, 3, 4])])
+async def test_only_a_connection_that_held_makes_the_next_pause_a_short_one(
+    longest: float, pauses: list[int], server: RealtimeDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = list[int]()
+
+    def pause(_: Timing, failures: int, *, absent: bool) -> float:
+        noted.append(failures)
+        return 0.01
+
+    monkeypatch.setattr(Timing, "pause", pause)
+    server.refuse = HTTPStatus.SERVICE_UNAVAILABLE
+    async with listening(server.url, replace(QUICK, retry=(0.01, longest))) as heard:
+        await until(lambda: len(noted) == 3)
+        server.refuse = None
+        await until(lambda: server.heartbeats >= 3)  # a tenth of a second each
+        await server.abort()
+        await until(lambda: len(noted) >= 4 and heard.readies == 2)
+    assert noted[:4] == pauses

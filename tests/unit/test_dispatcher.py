@@ -1,0 +1,120 @@
+"""When it claims: as often as seats, connections and handed-back jobs make it worth while; never beyond its seats."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.helpers.loops import ToldGateway, ToldStore, claimed, parts
+from tests.helpers.polling import auntil
+from worker.dispatcher import Dispatcher
+from worker.errors import StoreError, StoreRefused
+
+
+@asynccontextmanager
+async def running(dispatcher: Dispatcher) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(dispatcher.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+async def settle() -> None:
+    """Whatever can happen without waiting has happened."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("fault", [StoreRefused("no"), StoreError("away"), RuntimeError("ours")])
+async def test_a_claim_that_fails_keeps_no_seat(fault: Exception) -> None:
+    store, gateway = ToldStore(), ToldGateway()
+    dispatcher = parts(store, gateway, concurrency=3).dispatcher
+
+    def refuse(*_: object) -> Any:
+        raise fault
+
+    store.jobs = refuse
+    for _ in range(4):
+        with pytest.raises(type(fault)):
+            await dispatcher.claim()
+    assert (dispatcher.seats, dispatcher.idle) == (3, True)
+    store.jobs = lambda seats, _: [claimed(store) for _ in range(seats)]
+    claim = await dispatcher.claim()
+    assert claim is not None
+    assert len(claim.jobs) == 3
+    await auntil(lambda: len(gateway.sent) == 3)
+
+
+async def test_a_job_that_was_handed_back_is_claimed_again_without_a_poll() -> None:
+    store, gateway = ToldStore(), ToldGateway()
+    dispatcher = parts(store, gateway).dispatcher
+    left = iter([1, 60])
+    store.jobs = lambda *_: [claimed(store, lease_left=lease)] if (lease := next(left, None)) else []
+    async with running(dispatcher):
+        await auntil(lambda: len(gateway.sent) == 1, 5, "the job being claimed again")
+    assert [settlement.outcome for settlement in store.recorded] == ["released", "sent"]
+
+
+@pytest.mark.parametrize("busy", ["connection", "payer"])
+async def test_whoever_was_held_back_is_claimed_for_as_soon_as_a_seat_of_theirs_is_free(busy: str) -> None:
+    """A connection that takes one message at a time may hold four seats; an owner of many, nine in ten."""
+    store, gateway = ToldStore(), ToldGateway()
+    gateway.open.clear()
+    dispatcher = parts(store, gateway).dispatcher
+    if busy == "connection":
+        first, held = [claimed(store, owner_id="chain") for _ in range(4)], ["shop"]
+    else:
+        first = [claimed(store, f"shop-{n}", owner_id="chain", gateway="mock") for n in range(18)]
+        held = ["chain"]
+    given = iter([first])
+    store.jobs = lambda *_: next(given, [])
+    async with running(dispatcher):
+        await auntil(lambda: len(gateway.sent) >= (1 if busy == "connection" else 18))
+        dispatcher.wake()
+        await auntil(lambda: store.claims[-1] == held, 5, "a claim that leaves it out")
+        gateway.open.set()
+        await auntil(lambda: store.claims[-1] == [], 5, "a claim that leaves nobody out")
+
+
+async def test_what_is_not_written_down_holds_seats_so_that_a_database_that_hangs_is_not_owed_ever_more() -> None:
+    store, gateway = ToldStore(), ToldGateway()
+    dispatcher = parts(store, gateway, concurrency=3).dispatcher
+    store.jobs = lambda seats, _: [claimed(store, f"shop-{n}", gateway="mock") for n in range(seats)]
+    store.may_record.clear()
+    async with running(dispatcher):
+        await auntil(lambda: len(gateway.sent) == 6, 5, "twice the seats")
+        await settle()
+        assert (dispatcher.seats, len(gateway.sent)) == (0, 6)
+        store.may_record.set()
+        await auntil(lambda: len(gateway.sent) > 6, 5, "seats being free again")
+
+
+async def test_never_more_are_sent_at_once_than_there_are_seats() -> None:
+    store, gateway = ToldStore(), ToldGateway()
+    gateway.open.clear()
+    dispatcher = parts(store, gateway, concurrency=3).dispatcher
+    store.jobs = lambda seats, _: [claimed(store, f"shop-{n}", gateway="mock") for n in range(seats)]
+    async with running(dispatcher):
+        await auntil(lambda: len(gateway.sent) == 3)
+        await settle()
+        assert (dispatcher.seats, len(gateway.sent), len(store.claims)) == (0, 3, 1)
+        gateway.open.set()
+
+
+async def test_what_is_due_to_be_ready_is_claimed_then() -> None:
+    store, gateway = ToldStore(), ToldGateway()
+    dispatcher = parts(store, gateway).dispatcher
+    async with running(dispatcher):
+        await auntil(lambda: len(store.claims) == 1)
+        store.ready_at = store.clock.now() + timedelta(seconds=0.1)
+        dispatcher.wake()
+        await auntil(lambda: len(store.claims) == 2, 5, "a claim by a word")
+        store.ready_at, known = None, store.ready_at
+        await auntil(lambda: len(store.claims) == 3, 5, "a claim at the instant that the last one told")
+        assert store.clock.until(known) <= 0

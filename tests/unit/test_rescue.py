@@ -1,0 +1,74 @@
+"""When it looks for what dead daemons left, and what it does about jobs that are no longer in Redis."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.helpers.loops import NOTHING, ToldGateway, ToldStore, claimed, parts, settings
+from tests.helpers.polling import auntil
+from worker.metrics import Metrics
+from worker.models import HandedOver, Outcome, Rejected, Retry, Stopped, Unconfirmed
+from worker.rescue import Rescue
+from worker.vitals import Vitals
+
+
+async def looks(lease: float, poll: float, known: float) -> int:
+    """How often it looks in the moment after an agenda that tells of an expiry in `known` seconds."""
+    store: Any = ToldStore()
+    gateways: Any = ToldGateway()
+    short = settings().model_copy(update={"lease_seconds": lease, "poll_interval_seconds": poll})
+    rescue = Rescue(store, gateways, short, Metrics(), Vitals(60))
+    stop = asyncio.Event()
+    task = asyncio.create_task(rescue.run(stop))
+    rescue.plan(replace(NOTHING, next_expiry_at=store.clock.now() + timedelta(seconds=known)))
+    try:
+        await auntil(lambda: store.rescues, 0.5)
+    except AssertionError:
+        pass
+    finally:
+        stop.set()
+        task.cancel()
+        await asyncio.wait([task])
+    return int(store.rescues)
+
+
+@pytest.mark.parametrize(
+    ("lease", "poll", "known", "soon"),
+    [
+        (0.1, 3600, 86_400, True),  # a lease that was made after the agenda was read
+        (60, 3600, 0.1, True),
+        (60, 3600, -5, True),
+        (60, 1, 86_400, False),
+    ],
+)
+async def test_it_looks_at_the_next_expiry_that_it_knows_and_once_a_lease(
+    lease: float, poll: float, known: float, soon: bool
+) -> None:
+    assert (await looks(lease, poll, known) > 0) == soon
+
+
+@pytest.mark.parametrize(
+    ("outcome", "asked"),
+    [
+        (HandedOver(), 3),
+        (Rejected("too long"), 3),
+        (Stopped("Redis cannot be reached"), 1),
+        (Retry("Redis cannot be reached"), 1),
+        (Unconfirmed("Redis did not answer"), 1),
+    ],
+)
+async def test_where_redis_does_not_answer_the_others_are_left_for_the_next_pass(outcome: Outcome, asked: int) -> None:
+    store, gateway = ToldStore(), ToldGateway(outcome, "bullmq")
+    store.hand_overs = [claimed(store, gateway="bullmq") for _ in range(3)]
+    await parts(store, gateway).rescue.rescue()
+    assert [message.job_id for message in gateway.sent] == [row["id"] for row in store.hand_overs][:asked]
+
+
+async def test_one_that_cannot_be_handed_over_any_more_does_not_keep_the_next() -> None:
+    store, gateway = ToldStore(), ToldGateway(HandedOver(), "bullmq")
+    store.hand_overs = [claimed(store, gateway="bullmq", message=""), claimed(store, gateway="bullmq")]
+    await parts(store, gateway).rescue.rescue()
+    assert [message.job_id for message in gateway.sent] == [store.hand_overs[1]["id"]]

@@ -1,0 +1,167 @@
+"""When it looks again, and what becomes of rows that it could not enqueue."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.helpers.loops import NOTHING, ToldGateway, ToldStore, due, parts
+from tests.helpers.polling import auntil
+from worker import scheduler as module
+from worker.calls import Enqueue
+from worker.errors import StoreError, StoreRefused
+from worker.scheduler import Scheduler
+
+DAILY = {"is_recurring": True, "recurrence_pattern": "daily", "timezone": "UTC"}
+
+
+@pytest.fixture
+def store() -> ToldStore:
+    return ToldStore()
+
+
+@asynccontextmanager
+async def running(scheduler: Scheduler) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(scheduler.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@pytest.mark.parametrize(
+    ("found", "won", "late", "again"),
+    [
+        (0, 0, True, True),  # it fell due between the two looks
+        (3, 3, True, True),  # there is more, or somebody held it
+        (3, 0, True, False),  # another daemon is at it
+        (0, 0, False, False),
+        (3, 3, False, False),
+    ],
+)
+async def test_what_fell_due_between_its_two_looks_does_not_wait_for_the_next_poll(
+    store: ToldStore, monkeypatch: pytest.MonkeyPatch, found: int, won: int, late: bool, again: bool
+) -> None:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.0)
+    scheduler: Scheduler = parts(store, ToldGateway()).scheduler
+    store.pending = [[due(store, -1) for _ in range(found)]]
+    store.won = lambda rows: [row.id for row in rows][:won]
+    store.agenda = replace(NOTHING, next_due_at=store.clock.now() + timedelta(seconds=-5 if late else 500))
+    async with running(scheduler):
+        await auntil(lambda: scheduler.idle or store.agendas > 1, 5, "its first poll")
+    assert (store.agendas > 1) is again
+
+
+@pytest.mark.parametrize("gone", [2.0, 0.4])
+async def test_it_comes_back_before_the_rows_that_it_could_hold_are_gone(store: ToldStore, gone: float) -> None:
+    """There are more than an agenda holds. Where there is no time for that, it comes back when they are gone."""
+    scheduler: Scheduler = parts(store, ToldGateway()).scheduler
+    until = store.clock.now() + timedelta(seconds=gone)
+    store.agenda = replace(NOTHING, complete_until=until)
+    async with running(scheduler):
+        await auntil(lambda: store.agendas == 1)
+        store.agenda = NOTHING
+        await auntil(lambda: store.agendas == 2, 5, "a poll before the hour is over")
+    assert (store.clock.until(until) > 0) == (gone > 2 * module.MOST_AHEAD)
+
+
+@pytest.mark.parametrize("claimed", ["nothing", "refused", "away"])
+async def test_a_prepared_row_that_somebody_else_took_or_edited_is_looked_at_again(
+    store: ToldStore, monkeypatch: pytest.MonkeyPatch, claimed: str
+) -> None:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.05)
+
+    def jobs(*_: object) -> list[dict[str, Any]]:
+        if claimed == "nothing":
+            return []
+        raise StoreRefused("no") if claimed == "refused" else StoreError("away")
+
+    def won(rows: Sequence[Enqueue]) -> list[str]:
+        raise StoreError("away")
+
+    store.jobs, store.won = jobs, won
+    scheduler: Scheduler = parts(store, ToldGateway()).scheduler
+    row = due(store, 0.2)
+    store.agenda = replace(NOTHING, upcoming=[row])
+    async with running(scheduler):
+        await auntil(lambda: store.agendas == 1)
+        store.agenda = NOTHING
+        await auntil(lambda: store.claims, 5, "the row being claimed on its instant")
+        await auntil(lambda: store.looks >= 2, 5, "another look before the hour is over")
+
+
+async def test_a_row_that_no_call_can_carry_fails_alone_and_its_series_goes_on(store: ToldStore) -> None:
+    scheduler: Scheduler = parts(store, ToldGateway()).scheduler
+    rows = [due(store, -1, **DAILY) for _ in range(5)]
+
+    def won(plans: Sequence[Enqueue]) -> list[str]:
+        if any(p.id == rows[3]["id"] and not p.error for p in plans):
+            raise StoreRefused("our own rule")
+        return [p.id for p in plans]
+
+    store.pending, store.won = [rows], won
+    assert await scheduler.poll() == 5
+    assert {p.id for p in store.enqueued} == {row["id"] for row in rows}
+    [failed] = [p for p in store.enqueued if p.error]
+    assert failed.id == rows[3]["id"]
+    assert (failed.recipient, "The operator's log says why" in str(failed.error)) == (None, True)
+    assert failed.next_at
+    assert failed.timezone == "UTC"
+
+
+async def test_where_its_series_is_refused_too_it_fails_alone(store: ToldStore) -> None:
+    scheduler: Scheduler = parts(store, ToldGateway()).scheduler
+
+    def won(plans: Sequence[Enqueue]) -> list[str]:
+        if any(p.next_at for p in plans):
+            raise StoreRefused("our own rule")
+        return [p.id for p in plans]
+
+    store.pending, store.won = [[due(store, -1, **DAILY)]], won
+    assert await scheduler.poll() == 1
+    [failed] = store.enqueued
+    assert failed.error
+    assert failed.next_at is None
+
+
+async def test_a_row_that_can_be_written_in_no_form_does_not_end_the_pass(store: ToldStore) -> None:
+    scheduler: Scheduler = parts(store, ToldGateway()).scheduler
+    rows = [due(store, -1) for _ in range(3)]
+
+    def won(plans: Sequence[Enqueue]) -> list[str]:
+        if any(p.id == rows[0]["id"] for p in plans):
+            raise StoreRefused("our own rule")
+        return [p.id for p in plans]
+
+    store.pending, store.won = [rows], won
+    assert await scheduler.poll() == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "status", "polls"),
+    [(5, "pending", True), (None, None, True), (5, "sent", False), (9000, "pending", False), (-5, "pending", True)],
+)
+async def test_a_change_is_polled_for_if_it_falls_due_before_the_next_poll(
+    store: ToldStore, seconds: float | None, status: str | None, polls: bool
+) -> None:
+    scheduler: Scheduler = parts(store, ToldGateway()).scheduler
+    async with running(scheduler):
+        await auntil(lambda: scheduler.idle)
+        at = None if seconds is None else (store.clock.now() + timedelta(seconds=seconds)).isoformat()
+        scheduler.on_change(at, status)
+        assert scheduler.idle is not polls
+
+
+async def test_a_change_with_a_time_that_nobody_can_read_is_polled_for(store: ToldStore) -> None:
+    scheduler: Scheduler = parts(store, ToldGateway()).scheduler
+    async with running(scheduler):
+        await auntil(lambda: scheduler.idle)
+        scheduler.on_change("soon", "pending")
+        assert not scheduler.idle
