@@ -187,6 +187,8 @@ def test_what_may_never_have_reached_redis_is_looked_at_soon_again(
     assert (told["id"], after["status"]) == (str(after["id"]), "handed_over")
     left = "select extract(epoch from lease_until - now())::float8 from broadcast_jobs"
     assert expected - 20 < one(db, left) <= expected
+    said = message(db, row)["waiting_reason"]
+    assert (said is not None) == (state == "handed_over"), "nobody has had for long what may never have got there"
 
 
 @pytest.mark.parametrize(("hours", "again"), [(23.9, True), (24.1, False)])

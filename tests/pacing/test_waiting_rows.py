@@ -160,6 +160,7 @@ def test_who_is_sent_is_no_longer_told_to_wait(queue):
     queue.claim(now)
     queue.record(queue.claim(now + timedelta(seconds=62)), "sent")
     assert [(row["status"], row["waiting_reason"]) for row in queue.rows()] == [("processing", None), ("sent", None)]
+    assert queue.rows()[-1]["waiting_until"] is None
 
 
 def test_what_waits_too_long_fails_with_what_it_waited_for(queue):

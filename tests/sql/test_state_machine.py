@@ -258,6 +258,20 @@ def test_a_hand_over_of_a_cancelled_message_is_not_added_again(db, service, mine
     assert (job_of(db, wanted)["status"], job_of(db, cancelled)["status"]) == ("handed_over", "cancelled")
 
 
+def test_a_hand_over_whose_row_has_another_job_by_now_is_not_added_again(db, mine):
+    row, new = mine("handed over"), str(uuid4())
+    old = job_of(db, row)["id"]
+    add_job(db, new, row, "queued")
+    db.execute("update scheduled_messages set broadcast_job_id = %s where id = %s", (new, row))
+    db.execute("update broadcast_jobs set lease_until = now() - interval '1 second' where id = %s", (old,))
+
+    [told] = db.execute("select hand_overs from rescue_broadcast_jobs()").fetchall()
+
+    assert told["hand_overs"] is None
+    states = db.execute("select id, status from broadcast_jobs").fetchall()
+    assert {str(job["id"]): job["status"] for job in states} == {str(old): "cancelled", new: "queued"}
+
+
 def test_only_the_current_job_of_a_row_settles_it(db, mine):
     row = mine("sending")
     old = job_of(db, row)["id"]
