@@ -145,7 +145,11 @@ alter table public.broadcast_messages set (fillfactor = 70, autovacuum_vacuum_sc
 grant select, insert, update, delete on public.broadcast_jobs, public.broadcast_messages to service_role;
 
 -- Jobs whose scheduled row is gone while they were being sent: text and number go when that is over.
-create table if not exists private.erasures (job_id uuid primary key);
+create table if not exists private.erasures (
+    job_id uuid primary key,
+    -- Where it is over and could not be erased: when to try again.
+    again_at timestamptz not null default '-infinity'
+);
 alter table private.erasures enable row level security;
 grant select, insert, update, delete on private.erasures to service_role;
 
@@ -160,6 +164,7 @@ set enable_seqscan = off
 as $$
 declare
     v_over uuid[];
+    v_free uuid[];
     v_gone uuid[];
 begin
     if array_remove(p_job_ids, null) = '{}' then
@@ -172,6 +177,15 @@ begin
         where j.id = any(p_job_ids) and j.scheduled_message_id is not null
             and j.status in ('cancelled', 'completed', 'failed', 'unconfirmed')
         order by j.id for update skip locked
+    );
+    v_free := array(
+        select m.job_id from public.broadcast_messages as m
+        where m.job_id = any(v_over) for update skip locked
+    );
+    v_over := array(
+        select o.id from unnest(v_over) as o (id)
+        where o.id = any(v_free)
+            or not exists (select from public.broadcast_messages as m where m.job_id = o.id)
     );
     v_gone := array(
         select j.id from public.broadcast_jobs as j where j.id = any(v_over) and j.gateway is distinct from 'bullmq'
@@ -194,7 +208,20 @@ begin
 end
 $$;
 
--- The rescue's part of it.
+-- For private.try_rows.
+create or replace function private.erase_rows(p_job_ids uuid[])
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+    perform private.erase_jobs(p_job_ids);
+    return '[]';
+end
+$$;
+
+-- The rescue's part of it. What somebody holds or the project refuses to have erased is tried
+-- again.
 create or replace function private.erase_deleted()
 returns void
 language plpgsql
@@ -202,15 +229,32 @@ set search_path = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
+declare
+    v_jobs constant uuid[] := array(
+        select e.job_id from private.erasures as e
+        where e.again_at <= now() order by e.job_id limit 1000 for update skip locked
+    );
 begin
-    perform private.erase_jobs(array(select e.job_id from private.erasures as e order by e.job_id limit 1000));
+    perform private.try_rows('erase_rows', v_jobs, false);
     delete from private.erasures as e
-    where (select j.id from public.broadcast_jobs as j where j.id = e.job_id limit 1) is null;
-    delete from private.recipient_state as r where r.free_at < now() - interval '1 minute';
+    where e.job_id = any(v_jobs)
+        and (select j.id from public.broadcast_jobs as j where j.id = e.job_id limit 1) is null;
+    update private.erasures as e
+    set again_at = now() + interval '10 seconds'
+    where e.job_id = any(v_jobs) and (
+        select j.status from public.broadcast_jobs as j where j.id = e.job_id limit 1
+    ) in ('cancelled', 'completed', 'failed', 'unconfirmed');
+    delete from private.recipient_state as r
+    where (r.connection_id, r.recipient) in (
+        select o.connection_id, o.recipient from private.recipient_state as o
+        where o.free_at < now() - interval '1 minute' for update skip locked
+    );
 end
 $$;
-revoke all on function private.erase_jobs(uuid[]), private.erase_deleted() from public;
-grant execute on function private.erase_jobs(uuid[]), private.erase_deleted() to service_role;
+revoke all on function private.erase_jobs(uuid[]), private.erase_rows(uuid[]), private.erase_deleted()
+from public;
+grant execute on function private.erase_jobs(uuid[]), private.erase_rows(uuid[]), private.erase_deleted()
+to service_role;
 
 -- An application may let its users write these tables; what the daemon keeps in them is not theirs all the same. The Node
 -- worker may be such a user: it tells what became of the jobs that were handed over to it, and nothing else. It may be quicker

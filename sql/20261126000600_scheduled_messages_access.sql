@@ -78,6 +78,33 @@ end
 $$;
 revoke all on function private.withdraw_job(uuid) from public;
 
+-- Whether a job went out, or may have, though its row need not have heard of it yet: somebody held
+-- the row, or the project refuses what it was told (private.refused_rows). Such a row must not
+-- become pending.
+create or replace function private.may_have_gone_out(p_job_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    return exists (
+        select from public.broadcast_jobs as j
+        where j.id = p_job_id and (j.status = 'unconfirmed' or (
+            j.status = 'completed' and not exists (
+                select from public.broadcast_messages as m
+                where m.job_id = j.id and m.status in ('failed', 'skipped', 'cancelled')
+            )
+        ))
+    ) or exists (
+        select from private.refused_rows as r
+        where r.id = p_job_id and r.step = 'settle'
+            and r.outcome ->> 'status' in ('sent', 'unconfirmed')
+    );
+end
+$$;
+revoke all on function private.may_have_gone_out(uuid) from public;
+
 -- A new message has nothing of the daemon's: what a copy of another row brings along is left out. A copy is known by what
 -- the database alone writes; another status than `pending` without that is refused, because what somebody else sent or only
 -- noted down must not go out. A bulk insert through the API writes null where an object of it lacks a column that another has.
@@ -282,6 +309,15 @@ begin
     if old.broadcast_job_id is not null and not private.withdraw_job(old.broadcast_job_id) then
         if v_by_user then
             raise exception 'This message is being sent right now and can no longer be changed.' using errcode = 'PT409';
+        elsif new.status = 'pending' then
+            new.status := old.status;
+        end if;
+    elsif old.status in ('processing', 'cancelled', 'in_queue')
+        and private.may_have_gone_out(old.broadcast_job_id)
+    then
+        if v_by_user then
+            raise exception using errcode = 'PT409', message = 'This message was sent, or may have been, '
+                || 'and can no longer be changed. It will say so within minutes.';
         elsif new.status = 'pending' then
             new.status := old.status;
         end if;

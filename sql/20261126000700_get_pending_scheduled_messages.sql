@@ -21,6 +21,7 @@ language sql
 stable
 security invoker
 set search_path = ''
+set lock_timeout = '2s'
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -49,6 +50,7 @@ language sql
 stable
 security invoker
 set search_path = ''
+set lock_timeout = '2s'
 as $$
     select * from public.get_pending_scheduled_messages_after('-infinity', '00000000-0000-0000-0000-000000000000')
 $$;

@@ -78,6 +78,7 @@ returns setof public.scheduled_messages
 language sql
 stable
 set search_path = ''
+set lock_timeout = '2s'
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

@@ -47,6 +47,21 @@ as $$
     select left(p_code, 2) not in ('08', '0A', '25', '26', '28', '40', '42', '53', '55', '57', '58', 'F0', 'XX')
 $$;
 
+-- After the first row that somebody holds, nobody else of this call waits for as long: whoever
+-- holds a thousand rows would hold up everybody's by a thousand times `lock_timeout`. Until the
+-- function ends that has set it.
+create or replace function private.wait_less(p_code text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+    if p_code = '55P03' then
+        perform set_config('lock_timeout', '5ms', true);
+    end if;
+end
+$$;
+
 -- Has private.<p_function>, which takes an array of rows and returns a json array, do its work for all of them: at once if it
 -- can, else for halves of halves. `done`: what the calls that succeeded returned, one after the other. `refused`: the others'
 -- places, with code and reason. Raises what stops everybody; and with p_raises what was said of each of several and is no row's
@@ -84,6 +99,7 @@ begin
             if private.stops_everybody(v_code) then
                 raise;
             end if;
+            perform private.wait_less(v_code);
             if v_from < v_to then
                 v_first := v_first || array[(v_from + v_to) / 2 + 1, v_from];
                 v_last := v_last || array[v_to, (v_from + v_to) / 2];
@@ -118,7 +134,8 @@ as $$
     )
 $$;
 
--- Puts rows aside, for 10 s at first, twice as long after each try, at most an hour; a minute where the row is not at fault.
+-- Puts rows aside, for 10 s at first (a second, where somebody holds it), twice as long after each
+-- try, at most an hour; a minute where the row is not at fault.
 create or replace function private.put_aside(
     p_step text, p_ids uuid[], p_codes text[], p_reasons text[], p_outcomes jsonb[], p_connections text[] default null
 )
@@ -127,19 +144,24 @@ language sql
 set search_path = ''
 as $$
     insert into private.refused_rows as r (step, id, code, reason, again_at, outcome, connection_id)
-    select p_step, given.id, given.code, given.reason, now() + interval '10 seconds', given.outcome, given.connection_id
+    select p_step, given.id, given.code, given.reason,
+        now() + make_interval(secs => case given.code when '55P03' then 1 else 10 end),
+        given.outcome, given.connection_id
     from unnest(p_ids, p_codes, p_reasons, p_outcomes, p_connections) as given (id, code, reason, outcome, connection_id)
     order by given.id
     on conflict (id, step) do update
     set code = excluded.code, reason = excluded.reason, tries = r.tries + 1, outcome = excluded.outcome,
         again_at = now() + make_interval(secs => least(
-            case when private.is_the_rows_fault(excluded.code) then 3600 else 60 end, 10 * power(2, least(r.tries, 10))
+            case when private.is_the_rows_fault(excluded.code) then 3600 else 60 end,
+            case excluded.code when '55P03' then 1 else 10 end * power(2, least(r.tries, 10))
         ))
 $$;
 
-revoke all on function private.stops_everybody(text), private.is_the_rows_fault(text), private.words_of(text, text, text),
+revoke all on function private.wait_less(text),
+private.stops_everybody(text), private.is_the_rows_fault(text), private.words_of(text, text, text),
 private.try_rows(text, anyarray, boolean), private.put_aside(text, uuid[], text[], text[], jsonb[], text[])
 from public;
-grant execute on function private.stops_everybody(text), private.is_the_rows_fault(text), private.words_of(text, text, text),
+grant execute on function private.wait_less(text),
+private.stops_everybody(text), private.is_the_rows_fault(text), private.words_of(text, text, text),
 private.try_rows(text, anyarray, boolean), private.put_aside(text, uuid[], text[], text[], jsonb[], text[])
 to service_role;

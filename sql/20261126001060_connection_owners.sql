@@ -95,6 +95,7 @@ returns boolean
 language plpgsql
 volatile
 set search_path = ''
+set lock_timeout = '2s'
 as $$
 declare
     v_number integer;

@@ -224,11 +224,12 @@ begin
             select e.id from public.broadcast_jobs as e
             join won as w on e.series_id = any(array[w.series_id]) and e.id <> w.job_id
             join public.scheduled_messages as m on m.id = any(array[e.scheduled_message_id]) and m.occurrence_at < w.occurrence
+            join public.broadcast_messages as t on t.job_id = any(array[e.id])
             where e.status = 'queued' and w.series = w.series_id and w.refusal is null
                 and m.broadcast_job_id = e.id
                 and (m.owner_id, m.created_by) is not distinct from (w.owner_id, w.created_by)
             -- The row too: whoever holds it, deleting its connection, say, may be waiting for one of ours.
-            for update of e, m skip locked
+            for update of e, m, t skip locked
         ) as earlier
         where j.id = any(array[earlier.id])
         returning j.id

@@ -41,23 +41,116 @@ begin
 end
 $$;
 revoke all on function private.settle_rows(private.told_message[]) from public;
+grant execute on function private.settle_rows(private.told_message[]) to service_role;
 
--- What a row refuses to be told is put aside, and told again by the rescue: its job ends all the same, is not sent again, and
--- the others are told. A text that is too long is shortened first.
+-- What a row refuses to be told is put aside with its outcome, and told again by the rescue: its
+-- job ends all the same, is not sent again (may_have_gone_out), and the others are told. A text
+-- that is too long is shortened first.
+create or replace function private.settle_or_put_aside(p_rows private.told_message[])
+returns void
+language plpgsql
+volatile
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+declare
+    v_rows private.told_message[] := p_rows;
+    v_free private.told_message[];
+    v_held private.told_message[];
+    v_refused jsonb;
+begin
+    -- Those that nobody holds, at once; the others may have to wait, and then to be told later.
+    v_free := array(
+        select n from unnest(v_rows) as n
+        cross join lateral (
+            select w.id from public.scheduled_messages as w where w.id = n.scheduled_message_id limit 1 for no key update skip locked
+        ) as s
+    );
+    v_held := array(
+        select n from unnest(v_rows) as n
+        cross join lateral (
+            select w.id from public.scheduled_messages as w where w.id = n.scheduled_message_id limit 1
+        ) as s
+        where n.job_id <> all (array(select f.job_id from unnest(v_free) as f))
+    );
+    if v_held <> '{}' then
+        begin
+            perform private.settle_rows(v_held);
+        exception when lock_not_available then
+            perform private.put_aside(
+                'settle', array_agg(h.job_id), array_agg('55P03'::text),
+                array_agg('a transaction that is still open holds this row'::text),
+                array_agg(to_jsonb(h))
+            )
+            from unnest(v_held) as h;
+        when others then
+            v_free := v_rows; -- what is refused is found below
+        end;
+    end if;
+    v_rows := v_free;
+    v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
+    if v_refused <> '[]' then
+        select array_agg(row(
+            m.job_id, m.scheduled_message_id, m.status, m.sent_at, m.message_id, m.error, m.delivery_status,
+            (
+                select coalesce(min(a.atttypmod) - 4, 100) from pg_catalog.pg_attribute as a
+                where a.attrelid = 'public.scheduled_messages'::regclass and a.attname in ('error', 'message_id') and a.atttypmod > 4
+            )
+        )::private.told_message)
+        into v_rows
+        from jsonb_to_recordset(v_refused) as r (place integer)
+        cross join lateral (select (v_rows[r.place]).*) as m;
+        v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
+        perform private.put_aside(
+            'settle', array_agg((v_rows[r.place]).job_id), array_agg(r.code), array_agg(r.reason),
+            array_agg(to_jsonb(v_rows[r.place]))
+        )
+        from jsonb_to_recordset(v_refused) as r (place integer, code text, reason text);
+    end if;
+end
+$$;
+revoke all on function private.settle_or_put_aside(private.told_message[]) from public;
+grant execute on function private.settle_or_put_aside(private.told_message[]) to service_role;
+
+-- Tells them again what is known by now, which is what their messages say; where somebody has
+-- deleted those, what was put aside.
+create or replace function private.settle_again(p_rows private.told_message[])
+returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+begin
+    update public.broadcast_messages as m set updated_at = now()
+    from unnest(p_rows) as g
+    where m.job_id = any(array[g.job_id]);
+    perform private.settle_or_put_aside(array(
+        select g from unnest(p_rows) as g
+        where not exists (
+            select from public.broadcast_messages as m where m.job_id = any(array[g.job_id])
+        )
+    ));
+    return '[]';
+end
+$$;
+revoke all on function private.settle_again(private.told_message[]) from public;
+grant execute on function private.settle_again(private.told_message[]) to service_role;
+
 create or replace function private.settle_scheduled_messages()
 returns trigger
 language plpgsql
 security definer
 set search_path = ''
+set lock_timeout = '250ms'
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
 declare
     v_heard uuid[];
     v_rows private.told_message[];
-    v_free private.told_message[];
-    v_held private.told_message[];
-    v_refused jsonb;
 begin
     -- What a Node worker calls failed may have gone out, or may be tried again (20261126001310).
     select array_agg(n.job_id) into v_heard
@@ -86,49 +179,7 @@ begin
     if v_rows is null then
         return null;
     end if;
-    -- Those that nobody holds, at once; the others may have to wait, and then to be told later.
-    v_free := array(
-        select n from unnest(v_rows) as n
-        cross join lateral (
-            select w.id from public.scheduled_messages as w where w.id = n.scheduled_message_id limit 1 for no key update skip locked
-        ) as s
-    );
-    v_held := array(
-        select n from unnest(v_rows) as n
-        cross join lateral (
-            select w.id from public.scheduled_messages as w where w.id = n.scheduled_message_id limit 1
-        ) as s
-        where n.job_id <> all (array(select f.job_id from unnest(v_free) as f))
-    );
-    if v_held <> '{}' then
-        begin
-            perform private.settle_rows(v_held);
-        exception when lock_not_available then
-            perform private.put_aside(
-                'settle', array_agg(h.job_id), array_agg('55P03'::text), array_agg('a transaction that is still open holds this row'::text), null
-            )
-            from unnest(v_held) as h;
-        when others then
-            v_free := v_rows; -- what is refused is found below
-        end;
-    end if;
-    v_rows := v_free;
-    v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
-    if v_refused <> '[]' then
-        select array_agg(row(
-            m.job_id, m.scheduled_message_id, m.status, m.sent_at, m.message_id, m.error, m.delivery_status,
-            (
-                select coalesce(min(a.atttypmod) - 4, 100) from pg_catalog.pg_attribute as a
-                where a.attrelid = 'public.scheduled_messages'::regclass and a.attname in ('error', 'message_id') and a.atttypmod > 4
-            )
-        )::private.told_message)
-        into v_rows
-        from jsonb_to_recordset(v_refused) as r (place integer)
-        cross join lateral (select (v_rows[r.place]).*) as m;
-        v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
-        perform private.put_aside('settle', array_agg((v_rows[r.place]).job_id), array_agg(r.code), array_agg(r.reason), null)
-        from jsonb_to_recordset(v_refused) as r (place integer, code text, reason text);
-    end if;
+    perform private.settle_or_put_aside(v_rows);
     return null;
 end
 $$;

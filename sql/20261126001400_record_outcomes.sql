@@ -177,6 +177,7 @@ begin
         if private.stops_everybody(sqlstate) then
             raise;
         end if;
+        perform private.wait_less(sqlstate);
         for v_connection in
             select distinct d ->> 'connection_id' from jsonb_array_elements(p_done) as d order by 1
         loop

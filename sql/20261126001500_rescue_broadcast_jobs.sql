@@ -35,7 +35,7 @@ as $$
             order by w.lease_until limit 1
         ),
         (
-            select min(now()) from private.erasures as e
+            select min(greatest(e.again_at, now())) from private.erasures as e
             where coalesce((select j.status from public.broadcast_jobs as j where j.id = e.job_id limit 1), '')
                 not in ('queued', 'sending', 'handed_over', 'active')
         )
@@ -169,6 +169,7 @@ set enable_bitmapscan = off
 as $$
 declare
     v_due private.refused_rows[];
+    v_told private.told_message[];
 begin
     v_due := array(
         select r from private.refused_rows as r
@@ -181,10 +182,17 @@ begin
         ));
         perform private.announce_work(array_agg(r.connection_id), array_agg(now())) from unnest(v_due) as r where r.step = 'announce';
         perform private.note_or_leave(r.outcome) from unnest(v_due) as r where r.step = 'note';
-        -- It says so once more.
-        update public.broadcast_messages as m set updated_at = now()
-        from unnest(v_due) as r
-        where r.step = 'settle' and m.job_id = any(array[r.id]);
+        v_told := array(
+            select jsonb_populate_record(null::private.told_message, r.outcome)
+            from unnest(v_due) as r where r.step = 'settle' order by r.id
+        );
+        perform private.put_aside(
+            'settle', array_agg((v_told[r.place]).job_id), array_agg(r.code), array_agg(r.reason),
+            array_agg(to_jsonb(v_told[r.place]))
+        )
+        from private.try_rows('settle_again', v_told, false) as t
+        cross join lateral jsonb_to_recordset(t.refused) as r (place integer, code text, reason text)
+        having count(*) > 0;
         -- But those that were put aside anew.
         delete from private.refused_rows as r
         using unnest(v_due) as d

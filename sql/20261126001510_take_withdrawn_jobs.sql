@@ -6,6 +6,7 @@ returns setof uuid
 language sql
 volatile
 set search_path = ''
+set lock_timeout = '250ms'
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$

@@ -3,18 +3,19 @@
 -- was given more than p_stale_seconds ago and has not finished. `upcoming` is json and not jsonb, which refuses some of what
 -- the column `media` may hold, and one such row would hold up all. It holds the first rows, up to p_limit and two million bytes;
 -- where that is not all, `complete_until` says how far they reach, and beside them are the next rows of everybody else, so that
--- nobody's many rows keep another's from being prepared.
+-- nobody's many rows keep another's from being prepared. `holders`: whom the daemon waits for, null where nobody.
 drop function if exists public.get_agenda(double precision, integer, double precision);
 create or replace function public.get_agenda(
     p_horizon_seconds double precision, p_limit integer default 500, p_stale_seconds double precision default 600
 )
 returns table (
     db_now timestamptz, next_due_at timestamptz, next_ready_at timestamptz, next_expiry_at timestamptz, next_probe_at timestamptz,
-    upcoming json, stale_hand_overs integer, complete_until timestamptz
+    upcoming json, stale_hand_overs integer, complete_until timestamptz, holders json
 )
 language sql
 stable
 set search_path = ''
+set lock_timeout = '2s'
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -65,7 +66,8 @@ as $$
             select count(*) from public.broadcast_jobs as j
             where j.status in ('handed_over', 'active') and j.scheduled_message_id is not null and j.send_at < now() - make_interval(secs => p_stale_seconds)
         ),
-        (select r.due_at from reach as r)
+        (select r.due_at from reach as r),
+        (select json_agg(h) from public.get_holders() as h)
 $$;
 revoke all on function public.get_agenda(double precision, integer, double precision) from public, anon, authenticated;
 grant execute on function public.get_agenda(double precision, integer, double precision) to service_role;
@@ -79,6 +81,7 @@ returns table (db_now timestamptz, known json)
 language sql
 stable
 set search_path = ''
+set lock_timeout = '2s'
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

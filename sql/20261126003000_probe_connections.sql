@@ -27,6 +27,7 @@ returns table (db_now timestamptz, next_probe_at timestamptz, probes json)
 language sql
 volatile
 set search_path = ''
+set lock_timeout = '250ms'
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -71,9 +72,13 @@ $$;
 --   * Any other is put behind those that wait, and later each time. Once two have been refused
 --     without one getting through between, the connection stays paused, and one message is tried
 --     after each further probe.
--- Tells when to look again, and which are back without reserve.
-create or replace function public.finish_probes(p_well text[], p_ill text[])
-returns table (db_now timestamptz, next_probe_at timestamptz, back json)
+-- What somebody holds is left as it is, and looked at again. Where the project refuses to have a
+-- message judged (`judges` is false), its connection goes on without a judgement.
+drop type if exists private.probed_row cascade;
+create type private.probed_row as (connection_id text, is_well boolean, judges boolean);
+
+create or replace function private.finish_rows(p_rows private.probed_row[])
+returns jsonb
 language plpgsql
 volatile
 set search_path = ''
@@ -81,13 +86,25 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
+declare
+    v_free constant text[] := array(
+        select c.connection_id from private.connection_state as c
+        where c.connection_id = any(array(select g.connection_id from unnest(p_rows) as g))
+        order by c.connection_id for update skip locked
+    );
+    v_well constant text[] := array(
+        select g.connection_id from unnest(p_rows) as g
+        where g.is_well and g.connection_id = any(v_free)
+    );
+    v_judged constant text[] := array(
+        select g.connection_id from unnest(p_rows) as g
+        where g.judges and g.connection_id = any(v_well)
+    );
 begin
-    perform from private.connection_state as c
-    where c.connection_id = any(p_well || p_ill) order by c.connection_id for update;
-
     update private.connection_state as c
     set stopped_ids = '{}', refused_ids = '{}', is_on_trial = false
-    where c.connection_id = any(p_ill) and c.paused_reason is not null;
+    where c.connection_id = any(v_free) and c.connection_id <> all(v_well)
+        and c.paused_reason is not null;
 
     with judged as materialized (
         select c.connection_id, j.id, j.scheduled_message_id, j.refusal, j.refusals,
@@ -103,7 +120,12 @@ begin
             select from public.scheduled_messages as r
             where r.id = j.scheduled_message_id and r.broadcast_job_id = j.id limit 1 for no key update skip locked
         ) as s
-        where c.connection_id = any(p_well) and c.paused_reason is not null
+        -- As settle_rows and a webhook would wait for it.
+        cross join lateral (
+            select from public.broadcast_messages as m
+            where m.job_id = j.id limit 1 for update skip locked
+        ) as m
+        where c.connection_id = any(v_judged) and c.paused_reason is not null
     ),
     failed as (
         update public.broadcast_jobs as j
@@ -158,10 +180,42 @@ begin
         left join lateral (
             select g.refusal from judged as g where g.connection_id = st.connection_id and not g.is_guilty limit 1
         ) as latest on true
-        where st.connection_id = any(p_well) and st.paused_reason is not null
+        where st.connection_id = any(v_well) and st.paused_reason is not null
     ) as h
     where c.connection_id = any(array[h.connection_id]);
+    return '[]';
+end
+$$;
+revoke all on function private.finish_rows(private.probed_row[]) from public;
+grant execute on function private.finish_rows(private.probed_row[]) to service_role;
 
+create or replace function public.finish_probes(p_well text[], p_ill text[])
+returns table (db_now timestamptz, next_probe_at timestamptz, back json)
+language plpgsql
+volatile
+set search_path = ''
+set lock_timeout = '250ms'
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+    v_rows private.probed_row[] := array(
+        select row(g.connection_id, g.connection_id = any(p_well), true)::private.probed_row
+        from unnest(p_well || p_ill) as g (connection_id) order by g.connection_id
+    );
+    v_refused jsonb;
+begin
+    v_refused := (select t.refused from private.try_rows('finish_rows', v_rows, false) as t);
+    if v_refused <> '[]' then
+        v_rows := array(
+            select row(
+                (v_rows[r.place]).connection_id, (v_rows[r.place]).is_well, false
+            )::private.probed_row
+            from jsonb_to_recordset(v_refused) as r (place integer)
+        );
+        perform private.try_rows('finish_rows', v_rows, false);
+    end if;
     return query select clock_timestamp(), private.next_probe(), (
         select json_agg(c.connection_id) from private.connection_state as c
         where c.connection_id = any(p_well) and c.paused_reason is null

@@ -6,6 +6,7 @@ returns table (id uuid, connection_id text, gateway text, attempts integer, send
 language plpgsql
 volatile
 set search_path = ''
+set lock_timeout = '2s'
 as $$
 #variable_conflict use_column
 begin
@@ -16,7 +17,10 @@ begin
     select s.id, s.connection_id, j.gateway, j.attempts, j.send_at, j.lease_until, s.error
     from public.scheduled_messages as s
     left join public.broadcast_jobs as j on j.id = s.broadcast_job_id
-    where s.id = p_id and (s.status = 'unconfirmed' or (s.status = 'processing' and j.status in ('handed_over', 'active')))
+    where s.id = p_id and (s.status = 'unconfirmed' or (
+        -- The last: where the project refuses to have the row told.
+        s.status = 'processing' and j.status in ('handed_over', 'active', 'unconfirmed')
+    ))
     for update of s;
     if not found then
         return;

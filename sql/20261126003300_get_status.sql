@@ -7,6 +7,7 @@ returns table (
 language sql
 stable
 set search_path = ''
+set lock_timeout = '2s'
 as $$
     select clock_timestamp(),
         (select jsonb_object_agg(c.status, c.number) from (select s.status, count(*) as number from public.scheduled_messages as s group by s.status) as c),

@@ -5,6 +5,7 @@ returns table (level text, what text, remedy text)
 language plpgsql
 volatile
 set search_path = ''
+set lock_timeout = '2s'
 as $$
 declare
     v_name text;

@@ -6,6 +6,7 @@ returns table (name text, messages bigint, connections bigint, began_at timestam
 language sql
 stable
 set search_path = ''
+set lock_timeout = '2s'
 as $$
     -- What is not recurring needs no zone.
     with used as (

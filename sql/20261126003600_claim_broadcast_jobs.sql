@@ -236,6 +236,7 @@ begin
         if private.stops_everybody(sqlstate) then
             raise;
         end if;
+        perform private.wait_less(sqlstate);
     end;
     foreach v_connection in array p_turn loop
         begin

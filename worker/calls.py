@@ -68,6 +68,7 @@ class Agenda:
     """What comes next, by the database's clock, which `Clock` has observed.
 
     complete_until: up to when `upcoming` holds every row, None where it does to the end.
+    holders: see Store.get_holders.
     """
 
     upcoming: list[Row]
@@ -77,6 +78,7 @@ class Agenda:
     next_expiry_at: datetime | None
     next_probe_at: datetime | None
     complete_until: datetime | None = None
+    holders: list[Row] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from worker.clock import Clock
 from worker.config import Settings
 from worker.dispatcher import Dispatcher
 from worker.gateway.routing import Gateways
+from worker.lookout import Lookout
 from worker.metrics import Metrics
 from worker.probe import Probe
 from worker.rescue import Rescue
@@ -53,6 +54,7 @@ class Parts:
     scheduler: Scheduler
     rescue: Rescue
     probe: Probe
+    lookout: Lookout
     metrics: Metrics
     vitals: Vitals
 
@@ -71,10 +73,11 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
         scheduler = Scheduler(store, dispatcher, settings, metrics, vitals)
         rescue = Rescue(store, gateways, settings, metrics, vitals)
         probe = Probe(store, gateways, dispatcher, vitals)
-        scheduler.listeners += [rescue.plan, probe.plan]
+        lookout = Lookout(store, vitals)
+        scheduler.listeners += [rescue.plan, probe.plan, lookout.plan]
         rescue.on_rescued = dispatcher.wake
         sender.on_stopped = probe.stopped
-        yield Parts(store, gateways, dispatcher, scheduler, rescue, probe, metrics, vitals)
+        yield Parts(store, gateways, dispatcher, scheduler, rescue, probe, lookout, metrics, vitals)
     finally:
         await gateways.aclose()
         await api.aclose()
@@ -126,6 +129,7 @@ def _loops(parts: Parts, settings: Settings, stop: asyncio.Event) -> Iterator[Co
     yield parts.scheduler.run(stop)
     yield parts.rescue.run(stop)
     yield parts.probe.run(stop)
+    yield parts.lookout.run(stop)
     yield tick(parts, settings.poll_interval_seconds, stop)
     if settings.realtime == "auto":
         yield _wake(parts, settings).run(stop)

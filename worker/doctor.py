@@ -1,11 +1,12 @@
 """Checks everything that the daemon depends on, without sending anything: one line each, with the remedy."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 
+from worker.calls import Row
 from worker.config import Settings
 from worker.errors import ConfigError, StoreError, StoreMisconfigured, StoreRefused, WorkerError
 from worker.gateway.routing import ONE_AT_A_TIME, Gateways, sender_of
@@ -14,6 +15,7 @@ from worker.times import ZONE_DATA
 from worker.zonecheck import disagreements
 
 SKEW_SECONDS = 5
+LATE_SECONDS = 30  # a due message that has waited for longer is late
 CONNECTIONS = 20  # are asked for their state: a sample where there are more
 HAVE_SENDERS = ONE_AT_A_TIME | {"cloud"}  # the others have no state for each sender
 
@@ -48,8 +50,10 @@ async def examine(settings: Settings, store: Store) -> AsyncIterator[Finding]:
     yield ok(f"configuration read; gateway {settings.gateway}")
     if settings.gateway == "mock":
         yield warning("the mock gateway sends nothing and marks rows as sent", "Set GATEWAY for production.")
+    held: list[Row] = []
     try:
-        await store.get_agenda(0, 1)
+        held = await store.get_holders()
+        agenda = await store.get_agenda(0, 1)
     except (StoreMisconfigured, StoreRefused) as e:
         yield failure(
             f"Supabase refuses the daemon's calls: {e}", "Check SUPABASE_SERVICE_ROLE_KEY; run ./scripts/migrate."
@@ -58,9 +62,14 @@ async def examine(settings: Settings, store: Store) -> AsyncIterator[Finding]:
     except StoreError as e:
         suspect = "SUPABASE_SERVICE_ROLE_KEY" if "SUPABASE_SERVICE_ROLE_KEY" in str(e) else "SUPABASE_URL"
         yield failure(f"Supabase does not answer: {e}", f"Check {suspect}, the network and the project's state.")
+        for finding in holders(held, late=True):
+            yield finding
         return
     yield ok("Supabase answers, and the daemon's functions are there")
     yield clock(store)
+    late = agenda.next_due_at is not None and store.clock.until(agenda.next_due_at) < -LATE_SECONDS
+    for finding in holders(held, late):
+        yield finding
     async for finding in zones(settings, store):
         yield finding
     async for finding in database(store):
@@ -68,6 +77,14 @@ async def examine(settings: Settings, store: Store) -> AsyncIterator[Finding]:
     async for finding in gateway(settings, store):
         yield finding
     yield await realtime(settings)
+
+
+def holders(held: list[Row], late: bool) -> Iterator[Finding]:
+    """Transactions of others that hold what the daemon needs; a failure where messages are late."""
+    for one in held:
+        what, _, remedy = str(one["words"]).partition(": end it with ")
+        found = failure if late else warning
+        yield found(what, f"What it holds waits for its end. If it does not end by itself: {remedy}")
 
 
 def clock(store: Store) -> Finding:

@@ -13,7 +13,7 @@ from worker.api import Api, refuse_redirect
 from worker.calls import Row
 from worker.clock import Clock
 from worker.config import Settings
-from worker.errors import StoreRefused, WorkerError
+from worker.errors import StoreError, StoreRefused, WorkerError
 from worker.metrics import Metrics
 from worker.status import Status, when
 from worker.store import Store
@@ -34,7 +34,11 @@ async def connected(settings: Settings) -> AsyncIterator[Store]:
 async def status(settings: Settings, as_json: bool) -> None:
     """Prints the table, or JSON. Raises WorkerError."""
     async with connected(settings) as store:
-        report = Status(await store.get_status(settings.handover_seconds), store.clock.skew)
+        holders = await store.get_holders()
+        try:
+            report = Status(await store.get_status(settings.handover_seconds), store.clock.skew, holders)
+        except StoreError as e:
+            raise WorkerError("; ".join([str(e), *(holder["words"] for holder in holders)])) from e
     if as_json:
         print(report.as_json())  # noqa: T201
     else:

@@ -19,10 +19,11 @@ ORDER = ("pending", "processing", "sent", "failed", "unconfirmed", "cancelled", 
 
 @dataclass(frozen=True)
 class Status:
-    """What get_status returned, and this machine's clock against the database's."""
+    """What get_status and get_holders returned, and this machine's clock against the database's."""
 
     row: Row
     skew: timedelta
+    holders: list[Row]
 
     def as_json(self) -> str:
         """For programs: everything, times as the API gives them, seconds for durations."""
@@ -38,6 +39,7 @@ class Status:
                 "unconfirmed": self.row["unconfirmed"] or [],
                 "stale_hand_overs": self.row["stale_hand_overs"],
                 "refused": self.row["refused"] or [],
+                "held": self.holders,
                 "clock_skew_seconds": round(self.skew.total_seconds(), 3),
             },
             indent=2,
@@ -65,6 +67,8 @@ class Status:
             )
         if self.row["stale_hand_overs"]:
             console.print(f"handed over and not finished in time: {self.row['stale_hand_overs']}")
+        for holder in self.holders:
+            console.print(f"waiting for {holder['words']}", highlight=False)
         for title, names, rows in self._lists():
             if rows:
                 console.print(table(title, names, ([self._shown(name, row[name]) for name in names] for row in rows)))

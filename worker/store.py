@@ -57,7 +57,8 @@ class Store:
         arguments = {"p_horizon_seconds": horizon, "p_limit": limit, "p_stale_seconds": stale}
         row, _ = await self._api.row("get_agenda", arguments, "upcoming")
         names = ("next_due_at", "next_ready_at", "next_expiry_at", "next_probe_at", "complete_until")
-        return Agenda(row["upcoming"] or [], row["stale_hand_overs"], *(instant_or_none(row[name]) for name in names))
+        instants: Row = {name: instant_or_none(row[name]) for name in names}
+        return Agenda(row["upcoming"] or [], row["stale_hand_overs"], holders=row["holders"] or [], **instants)
 
     async def look_up_recipients(self, ids: list[str]) -> dict[str, Row]:
         """What is known of the contacts and connections of these rows, by row id; sets the clock.
@@ -207,6 +208,13 @@ class Store:
     async def diagnose(self) -> list[Row]:
         """Findings about the database: level, what, remedy."""
         return await self._api.pages(lambda: self._api.function("diagnose"))
+
+    async def get_holders(self) -> list[Row]:
+        """Transactions that stay open and hold what we lock: pid, role, application, seconds, state, tables, blocks.
+
+        Also `transaction`, which tells one from another, and `words` for people. Answers when the tables do not.
+        """
+        return await self._api.rows("get_holders")
 
     async def get_timezones(self, default: str) -> list[Row]:
         """The zones in use, with their offsets in minutes once a week from `began_at` on, as the database has them."""

@@ -45,6 +45,8 @@ def verdict(call: str, status: int, code: str, message: str) -> StoreError | Sto
 def _hint(status: int, code: str) -> str:
     if code == "25006":
         return "the database is read-only"
+    if code == "55P03":
+        return "a transaction that stays open holds what this needs: `status` and `doctor` say which"
     if status in (401, 403):
         return KEY
     if 300 <= status < 400:

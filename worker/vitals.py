@@ -22,6 +22,13 @@ class Beat(NamedTuple):
     within: float
 
 
+class Holder(NamedTuple):
+    """A transaction of somebody's that holds what we need. `seconds`: its age at the last look, 0 if nobody tells."""
+
+    seconds: float
+    words: str
+
+
 @dataclass(slots=True)
 class Vitals:
     """Plain attributes, each written by one loop. Seconds throughout; instants are the clock's (monotonic).
@@ -29,6 +36,7 @@ class Vitals:
     store_trouble: why Supabase does not answer just now; "" when it does.
     oldest_overdue: how long the oldest due row had been waiting when the last poll was made.
     realtime: asked whenever health is, e.g. `lambda: wake.state`.
+    holders: whom we waited for at the last look; a fault where that lasts, or makes messages late.
     """
 
     poll_interval: float
@@ -38,6 +46,7 @@ class Vitals:
     oldest_overdue: float = 0.0
     gateway: Health = field(default_factory=lambda: Health(ok=True))
     realtime: Callable[[], str] = lambda: "off"
+    holders: list[Holder] = field(default_factory=list)
     beats: dict[str, Beat] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -74,6 +83,8 @@ class Vitals:
             found.append(f"the last successful poll was {now - self.last_poll:.0f} s ago{why}")
         if self.oldest_overdue > limit:
             found.append(f"the oldest due message has waited {self.oldest_overdue:.0f} s")
+        late = bool(found)
+        found += [holder.words for holder in self.holders if late or holder.seconds > limit]
         if not self.gateway.ok:
             found.append(f"gateway: {self.gateway.detail or 'not usable'}")
         return found

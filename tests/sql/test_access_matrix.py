@@ -203,6 +203,7 @@ FUNCTIONS = """
     finish_probes                         -      -      -      x
     forget_connection                     -      -      -      x
     get_status                            -      -      -      x
+    get_holders                           -      -      -      x
     diagnose                              -      -      -      x
     get_timezones                         -      -      -      x
 """

@@ -72,7 +72,10 @@ def test_no_function_of_ours_is_for_everybody(db):
 
 
 def test_what_runs_as_its_owner_can_only_be_fired_as_a_trigger(db):
-    """A trigger fires without a privilege on its function, so nobody needs one."""
+    """A trigger fires without a privilege on its function, so nobody needs one.
+
+    One may be called, by the service key: it takes nothing, changes nothing, and tells no query (sql/README.md).
+    """
     sql = f"""
         select proname from pg_proc where {OURS} and prosecdef and (
             prorettype <> 'trigger'::regtype
@@ -80,7 +83,26 @@ def test_what_runs_as_its_owner_can_only_be_fired_as_a_trigger(db):
             or has_function_privilege('service_role', oid, 'execute')
         )
     """
-    assert names(db, sql) == []
+    assert names(db, sql) == ["get_holders"]
+    [holders] = db.execute("""
+        select proargnames, pronargs, provolatile, has_function_privilege('authenticated', oid, 'execute') as is_open
+        from pg_proc where oid = 'private.get_holders()'::regprocedure
+    """)
+    assert (holders["pronargs"], holders["provolatile"], holders["is_open"]) == (0, "s", False)
+    assert "query" not in " ".join(holders["proargnames"])
+
+
+def test_nothing_that_the_daemon_calls_waits_for_a_lock_for_longer_than_it_says(db):
+    called = set(re.findall(r'"([a-z_]+)"', (ROOT / "worker" / "store.py").read_text()))
+    sql = """
+        select proname,
+            (select split_part(c, '=', 2) from unnest(proconfig) as c where c like 'lock_timeout=%') as waits
+        from pg_proc where pronamespace = 'public'::regnamespace
+    """
+    waits = {row["proname"]: row["waits"] for row in db.execute(sql) if row["proname"] in called}
+
+    assert {"record_outcomes", "get_agenda", "finish_probes", "take_withdrawn_jobs", "diagnose"} <= set(waits)
+    assert {name: wait for name, wait in waits.items() if wait not in ("250ms", "2s")} == {}
 
 
 def test_users_have_no_way_into_the_private_schema(db):
