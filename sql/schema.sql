@@ -54,6 +54,12 @@ CREATE TYPE private.planned_row AS (
 	series_ends text
 );
 
+CREATE TYPE private.probed_row AS (
+	connection_id text,
+	is_well boolean,
+	judges boolean
+);
+
 CREATE TYPE private.told_message AS (
 	job_id uuid,
 	scheduled_message_id uuid,
@@ -767,11 +773,12 @@ begin
             select e.id from public.broadcast_jobs as e
             join won as w on e.series_id = any(array[w.series_id]) and e.id <> w.job_id
             join public.scheduled_messages as m on m.id = any(array[e.scheduled_message_id]) and m.occurrence_at < w.occurrence
+            join public.broadcast_messages as t on t.job_id = any(array[e.id])
             where e.status = 'queued' and w.series = w.series_id and w.refusal is null
                 and m.broadcast_job_id = e.id
                 and (m.owner_id, m.created_by) is not distinct from (w.owner_id, w.created_by)
             -- The row too: whoever holds it, deleting its connection, say, may be waiting for one of ours.
-            for update of e, m skip locked
+            for update of e, m, t skip locked
         ) as earlier
         where j.id = any(array[earlier.id])
         returning j.id
@@ -820,11 +827,26 @@ CREATE FUNCTION private.erase_deleted() RETURNS void
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
+declare
+    v_jobs constant uuid[] := array(
+        select e.job_id from private.erasures as e
+        where e.again_at <= now() order by e.job_id limit 1000 for update skip locked
+    );
 begin
-    perform private.erase_jobs(array(select e.job_id from private.erasures as e order by e.job_id limit 1000));
+    perform private.try_rows('erase_rows', v_jobs, false);
     delete from private.erasures as e
-    where (select j.id from public.broadcast_jobs as j where j.id = e.job_id limit 1) is null;
-    delete from private.recipient_state as r where r.free_at < now() - interval '1 minute';
+    where e.job_id = any(v_jobs)
+        and (select j.id from public.broadcast_jobs as j where j.id = e.job_id limit 1) is null;
+    update private.erasures as e
+    set again_at = now() + interval '10 seconds'
+    where e.job_id = any(v_jobs) and (
+        select j.status from public.broadcast_jobs as j where j.id = e.job_id limit 1
+    ) in ('cancelled', 'completed', 'failed', 'unconfirmed');
+    delete from private.recipient_state as r
+    where (r.connection_id, r.recipient) in (
+        select o.connection_id, o.recipient from private.recipient_state as o
+        where o.free_at < now() - interval '1 minute' for update skip locked
+    );
 end
 $$;
 
@@ -836,6 +858,7 @@ CREATE FUNCTION private.erase_jobs(p_job_ids uuid[]) RETURNS void
     AS $$
 declare
     v_over uuid[];
+    v_free uuid[];
     v_gone uuid[];
 begin
     if array_remove(p_job_ids, null) = '{}' then
@@ -848,6 +871,15 @@ begin
         where j.id = any(p_job_ids) and j.scheduled_message_id is not null
             and j.status in ('cancelled', 'completed', 'failed', 'unconfirmed')
         order by j.id for update skip locked
+    );
+    v_free := array(
+        select m.job_id from public.broadcast_messages as m
+        where m.job_id = any(v_over) for update skip locked
+    );
+    v_over := array(
+        select o.id from unnest(v_over) as o (id)
+        where o.id = any(v_free)
+            or not exists (select from public.broadcast_messages as m where m.job_id = o.id)
     );
     v_gone := array(
         select j.id from public.broadcast_jobs as j where j.id = any(v_over) and j.gateway is distinct from 'bullmq'
@@ -867,6 +899,16 @@ begin
     select j.id from public.broadcast_jobs as j
     where j.id = any(p_job_ids) and j.id <> all(v_over) and j.scheduled_message_id is not null
     on conflict (job_id) do nothing;
+end
+$$;
+
+CREATE FUNCTION private.erase_rows(p_job_ids uuid[]) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    perform private.erase_jobs(p_job_ids);
+    return '[]';
 end
 $$;
 
@@ -1615,6 +1657,114 @@ CREATE FUNCTION private.find_unfit_columns() RETURNS TABLE(what text, remedy tex
         or (j.kind in ('text', 'uuid', 'timestamp with time zone') and j.is_narrow)
 $_$;
 
+CREATE FUNCTION private.finish_rows(p_rows private.probed_row[]) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+    v_free constant text[] := array(
+        select c.connection_id from private.connection_state as c
+        where c.connection_id = any(array(select g.connection_id from unnest(p_rows) as g))
+        order by c.connection_id for update skip locked
+    );
+    v_well constant text[] := array(
+        select g.connection_id from unnest(p_rows) as g
+        where g.is_well and g.connection_id = any(v_free)
+    );
+    v_judged constant text[] := array(
+        select g.connection_id from unnest(p_rows) as g
+        where g.judges and g.connection_id = any(v_well)
+    );
+begin
+    update private.connection_state as c
+    set stopped_ids = '{}', refused_ids = '{}', is_on_trial = false
+    where c.connection_id = any(v_free) and c.connection_id <> all(v_well)
+        and c.paused_reason is not null;
+
+    with judged as materialized (
+        select c.connection_id, j.id, j.scheduled_message_id, j.refusal, j.refusals,
+            coalesce(c.through_at > j.refused_at, false) as is_guilty
+        from private.connection_state as c
+        cross join unnest(c.stopped_ids) as stopped (id)
+        cross join lateral (
+            select w.id, w.scheduled_message_id, w.refusal, w.refused_at, w.refusals from public.broadcast_jobs as w
+            where w.id = stopped.id and w.connection_id = c.connection_id and w.status = 'queued'
+            limit 1 for update skip locked
+        ) as j
+        cross join lateral (
+            select from public.scheduled_messages as r
+            where r.id = j.scheduled_message_id and r.broadcast_job_id = j.id limit 1 for no key update skip locked
+        ) as s
+        -- As settle_rows and a webhook would wait for it.
+        cross join lateral (
+            select from public.broadcast_messages as m
+            where m.job_id = j.id limit 1 for update skip locked
+        ) as m
+        where c.connection_id = any(v_judged) and c.paused_reason is not null
+    ),
+    failed as (
+        update public.broadcast_jobs as j
+        set status = 'failed', failed_count = 1, progress = 100, completed_at = now(), updated_at = now()
+        from judged as g
+        where j.id = any(array[g.id]) and g.is_guilty
+    ),
+    told_failed as (
+        update public.broadcast_messages as m
+        set status = 'failed', updated_at = now(),
+            error = g.refusal || '. But the connection is well, and others got through on it since this message was '
+                || 'first refused: it is this message that the gateway does not take.'
+        from judged as g
+        where m.job_id = any(array[g.id]) and g.is_guilty
+    ),
+    put_behind as (
+        update public.broadcast_jobs as j
+        set available_at = now() + case when g.refusals > 0 then private.probe_delay(g.refusals) else interval '0' end,
+            refusals = g.refusals + 1, refused_at = now(), updated_at = now()
+        from judged as g
+        where j.id = any(array[g.id]) and not g.is_guilty
+        returning j.id, j.scheduled_message_id, j.available_at, g.refusal
+    ),
+    told_why as (
+        update public.scheduled_messages as s
+        set waiting_reason = left(p.refusal, 400)
+                || '. But the connection seems well: the others go first, then this is tried again',
+            waiting_until = p.available_at, updated_at = now()
+        from put_behind as p
+        where s.id = any(array[p.scheduled_message_id])
+    )
+    update private.connection_state as c
+    set paused_reason = case
+            when h.is_doubted and cardinality(c.refused_ids) < 2 then
+                left(coalesce(h.refusal, c.paused_reason), 300) || '. Two messages in a row were refused so, though the gateway '
+                || 'calls the connection well: one at a time is tried until one gets through'
+            when h.is_doubted then c.paused_reason
+        end,
+        probe_at = case when h.is_doubted then c.probe_at end,
+        failed_probes = case when h.is_doubted then c.failed_probes else 0 end,
+        is_on_trial = h.is_doubted and cardinality(c.refused_ids) > 1,
+        stopped_ids = '{}', refused_ids = h.refused_ids, resumed_at = now(), ready_at = now()
+    from (
+        select st.connection_id, refused.ids as refused_ids, cardinality(refused.ids) > 1 as is_doubted, latest.refusal
+        from private.connection_state as st
+        cross join lateral (
+            select array(
+                select g.scheduled_message_id from judged as g where g.connection_id = st.connection_id and not g.is_guilty
+                union select unnest(st.refused_ids[:10])
+            ) as ids
+        ) as refused
+        left join lateral (
+            select g.refusal from judged as g where g.connection_id = st.connection_id and not g.is_guilty limit 1
+        ) as latest on true
+        where st.connection_id = any(v_well) and st.paused_reason is not null
+    ) as h
+    where c.connection_id = any(array[h.connection_id]);
+    return '[]';
+end
+$$;
+
 CREATE FUNCTION private.fold_connection_id() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -1717,6 +1867,60 @@ CREATE FUNCTION private.foreign_changes(p_old public.scheduled_messages, p_new p
         ('revision', p_old.revision is distinct from p_new.revision)
     ) as c (name, is_changed)
     where c.is_changed
+$$;
+
+CREATE FUNCTION private.get_holders() RETURNS TABLE(pid integer, role text, application text, seconds double precision, state text, tables text[], blocks integer, transaction text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    with ours as materialized (
+        select c.oid, c.relname::text as name,
+            -- Those are shown, but the daemon only reads them.
+            c.relname not in ('connections', 'contacts') as is_locked_by_us
+        from pg_catalog.pg_class as c
+        join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+        where c.relkind in ('r', 'p') and (
+            (n.nspname = 'public' and c.relname in (
+                'scheduled_messages', 'broadcast_jobs', 'broadcast_messages', 'connections', 'contacts',
+                'connection_settings'
+            ))
+            or (n.nspname = 'private' and c.relname in (
+                'connection_state', 'recipient_state', 'refused_rows', 'erasures'
+            ))
+            or (n.nspname = 'auth' and c.relname = 'users')
+        )
+    ),
+    locks as materialized (
+        select l.pid, l.relation, l.mode, l.granted, l.virtualtransaction
+        from pg_catalog.pg_locks as l
+        where l.pid is not null and l.pid <> pg_catalog.pg_backend_pid()
+    ),
+    blocking as materialized (
+        select b.pid, count(*)::integer as number
+        from (select distinct w.pid from locks as w where not w.granted limit 50) as w
+        cross join lateral unnest(pg_catalog.pg_blocking_pids(w.pid)) as b (pid)
+        group by b.pid
+    ),
+    holding as materialized (
+        select l.pid, array_agg(distinct o.name order by o.name) as tables
+        from locks as l
+        join ours as o on o.oid = l.relation
+        where l.granted and l.mode not in ('AccessShareLock', 'ShareUpdateExclusiveLock')
+        group by l.pid
+        -- A table of which rows are only read is held by nothing less than this.
+        having bool_or(o.is_locked_by_us or l.mode = 'AccessExclusiveLock')
+    )
+    select h.pid, a.usename::text, nullif(a.application_name, ''),
+        extract(epoch from clock_timestamp() - a.xact_start)::double precision, a.state, h.tables,
+        coalesce(b.number, 0),
+        (select min(l.virtualtransaction) from locks as l where l.pid = h.pid)
+    from holding as h
+    join pg_catalog.pg_stat_activity as a on a.pid = h.pid
+    left join blocking as b on b.pid = h.pid
+    where coalesce(a.backend_type, 'client backend') = 'client backend'
+        and coalesce(a.xact_start < clock_timestamp() - interval '5 seconds', true)
+    order by a.xact_start, h.pid
+    limit 10
 $$;
 
 CREATE FUNCTION private.guard_broadcasts() RETURNS trigger
@@ -1861,6 +2065,15 @@ begin
         elsif new.status = 'pending' then
             new.status := old.status;
         end if;
+    elsif old.status in ('processing', 'cancelled', 'in_queue')
+        and private.may_have_gone_out(old.broadcast_job_id)
+    then
+        if v_by_user then
+            raise exception using errcode = 'PT409', message = 'This message was sent, or may have been, '
+                || 'and can no longer be changed. It will say so within minutes.';
+        elsif new.status = 'pending' then
+            new.status := old.status;
+        end if;
     end if;
     -- The upstream application's dialog writes a text into both columns and edits only one of them.
     if new.message is distinct from old.message and new.caption = old.caption and old.caption = old.message then
@@ -1960,6 +2173,7 @@ begin
         if private.stops_everybody(sqlstate) then
             raise;
         end if;
+        perform private.wait_less(sqlstate);
     end;
     foreach v_connection in array p_turn loop
         begin
@@ -2359,6 +2573,27 @@ begin
 end
 $_$;
 
+CREATE FUNCTION private.may_have_gone_out(p_job_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return exists (
+        select from public.broadcast_jobs as j
+        where j.id = p_job_id and (j.status = 'unconfirmed' or (
+            j.status = 'completed' and not exists (
+                select from public.broadcast_messages as m
+                where m.job_id = j.id and m.status in ('failed', 'skipped', 'cancelled')
+            )
+        ))
+    ) or exists (
+        select from private.refused_rows as r
+        where r.id = p_job_id and r.step = 'settle'
+            and r.outcome ->> 'status' in ('sent', 'unconfirmed')
+    );
+end
+$$;
+
 CREATE FUNCTION private.meaning_of(p_words text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -2468,7 +2703,7 @@ CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
             order by w.lease_until limit 1
         ),
         (
-            select min(now()) from private.erasures as e
+            select min(greatest(e.again_at, now())) from private.erasures as e
             where coalesce((select j.status from public.broadcast_jobs as j where j.id = e.job_id limit 1), '')
                 not in ('queued', 'sending', 'handed_over', 'active')
         )
@@ -2517,6 +2752,7 @@ begin
         if private.stops_everybody(sqlstate) then
             raise;
         end if;
+        perform private.wait_less(sqlstate);
         for v_connection in
             select distinct d ->> 'connection_id' from jsonb_array_elements(p_done) as d order by 1
         loop
@@ -2727,13 +2963,16 @@ CREATE FUNCTION private.put_aside(p_step text, p_ids uuid[], p_codes text[], p_r
     SET search_path TO ''
     AS $$
     insert into private.refused_rows as r (step, id, code, reason, again_at, outcome, connection_id)
-    select p_step, given.id, given.code, given.reason, now() + interval '10 seconds', given.outcome, given.connection_id
+    select p_step, given.id, given.code, given.reason,
+        now() + make_interval(secs => case given.code when '55P03' then 1 else 10 end),
+        given.outcome, given.connection_id
     from unnest(p_ids, p_codes, p_reasons, p_outcomes, p_connections) as given (id, code, reason, outcome, connection_id)
     order by given.id
     on conflict (id, step) do update
     set code = excluded.code, reason = excluded.reason, tries = r.tries + 1, outcome = excluded.outcome,
         again_at = now() + make_interval(secs => least(
-            case when private.is_the_rows_fault(excluded.code) then 3600 else 60 end, 10 * power(2, least(r.tries, 10))
+            case when private.is_the_rows_fault(excluded.code) then 3600 else 60 end,
+            case excluded.code when '55P03' then 1 else 10 end * power(2, least(r.tries, 10))
         ))
 $$;
 
@@ -3420,6 +3659,7 @@ CREATE FUNCTION private.retry_refused() RETURNS void
     AS $$
 declare
     v_due private.refused_rows[];
+    v_told private.told_message[];
 begin
     v_due := array(
         select r from private.refused_rows as r
@@ -3432,10 +3672,17 @@ begin
         ));
         perform private.announce_work(array_agg(r.connection_id), array_agg(now())) from unnest(v_due) as r where r.step = 'announce';
         perform private.note_or_leave(r.outcome) from unnest(v_due) as r where r.step = 'note';
-        -- It says so once more.
-        update public.broadcast_messages as m set updated_at = now()
-        from unnest(v_due) as r
-        where r.step = 'settle' and m.job_id = any(array[r.id]);
+        v_told := array(
+            select jsonb_populate_record(null::private.told_message, r.outcome)
+            from unnest(v_due) as r where r.step = 'settle' order by r.id
+        );
+        perform private.put_aside(
+            'settle', array_agg((v_told[r.place]).job_id), array_agg(r.code), array_agg(r.reason),
+            array_agg(to_jsonb(v_told[r.place]))
+        )
+        from private.try_rows('settle_again', v_told, false) as t
+        cross join lateral jsonb_to_recordset(t.refused) as r (place integer, code text, reason text)
+        having count(*) > 0;
         -- But those that were put aside anew.
         delete from private.refused_rows as r
         using unnest(v_due) as d
@@ -3629,6 +3876,26 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.settle_again(p_rows private.told_message[]) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    update public.broadcast_messages as m set updated_at = now()
+    from unnest(p_rows) as g
+    where m.job_id = any(array[g.job_id]);
+    perform private.settle_or_put_aside(array(
+        select g from unnest(p_rows) as g
+        where not exists (
+            select from public.broadcast_messages as m where m.job_id = any(array[g.job_id])
+        )
+    ));
+    return '[]';
+end
+$$;
+
 CREATE FUNCTION private.settle_by_parts(p_job_ids uuid[]) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
@@ -3711,6 +3978,69 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.settle_or_put_aside(p_rows private.told_message[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    v_rows private.told_message[] := p_rows;
+    v_free private.told_message[];
+    v_held private.told_message[];
+    v_refused jsonb;
+begin
+    -- Those that nobody holds, at once; the others may have to wait, and then to be told later.
+    v_free := array(
+        select n from unnest(v_rows) as n
+        cross join lateral (
+            select w.id from public.scheduled_messages as w where w.id = n.scheduled_message_id limit 1 for no key update skip locked
+        ) as s
+    );
+    v_held := array(
+        select n from unnest(v_rows) as n
+        cross join lateral (
+            select w.id from public.scheduled_messages as w where w.id = n.scheduled_message_id limit 1
+        ) as s
+        where n.job_id <> all (array(select f.job_id from unnest(v_free) as f))
+    );
+    if v_held <> '{}' then
+        begin
+            perform private.settle_rows(v_held);
+        exception when lock_not_available then
+            perform private.put_aside(
+                'settle', array_agg(h.job_id), array_agg('55P03'::text),
+                array_agg('a transaction that is still open holds this row'::text),
+                array_agg(to_jsonb(h))
+            )
+            from unnest(v_held) as h;
+        when others then
+            v_free := v_rows; -- what is refused is found below
+        end;
+    end if;
+    v_rows := v_free;
+    v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
+    if v_refused <> '[]' then
+        select array_agg(row(
+            m.job_id, m.scheduled_message_id, m.status, m.sent_at, m.message_id, m.error, m.delivery_status,
+            (
+                select coalesce(min(a.atttypmod) - 4, 100) from pg_catalog.pg_attribute as a
+                where a.attrelid = 'public.scheduled_messages'::regclass and a.attname in ('error', 'message_id') and a.atttypmod > 4
+            )
+        )::private.told_message)
+        into v_rows
+        from jsonb_to_recordset(v_refused) as r (place integer)
+        cross join lateral (select (v_rows[r.place]).*) as m;
+        v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
+        perform private.put_aside(
+            'settle', array_agg((v_rows[r.place]).job_id), array_agg(r.code), array_agg(r.reason),
+            array_agg(to_jsonb(v_rows[r.place]))
+        )
+        from jsonb_to_recordset(v_refused) as r (place integer, code text, reason text);
+    end if;
+end
+$$;
+
 CREATE FUNCTION private.settle_rows(p_rows private.told_message[]) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -3743,15 +4073,13 @@ $$;
 CREATE FUNCTION private.settle_scheduled_messages() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET lock_timeout TO '250ms'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
 declare
     v_heard uuid[];
     v_rows private.told_message[];
-    v_free private.told_message[];
-    v_held private.told_message[];
-    v_refused jsonb;
 begin
     -- What a Node worker calls failed may have gone out, or may be tried again (20261126001310).
     select array_agg(n.job_id) into v_heard
@@ -3780,49 +4108,7 @@ begin
     if v_rows is null then
         return null;
     end if;
-    -- Those that nobody holds, at once; the others may have to wait, and then to be told later.
-    v_free := array(
-        select n from unnest(v_rows) as n
-        cross join lateral (
-            select w.id from public.scheduled_messages as w where w.id = n.scheduled_message_id limit 1 for no key update skip locked
-        ) as s
-    );
-    v_held := array(
-        select n from unnest(v_rows) as n
-        cross join lateral (
-            select w.id from public.scheduled_messages as w where w.id = n.scheduled_message_id limit 1
-        ) as s
-        where n.job_id <> all (array(select f.job_id from unnest(v_free) as f))
-    );
-    if v_held <> '{}' then
-        begin
-            perform private.settle_rows(v_held);
-        exception when lock_not_available then
-            perform private.put_aside(
-                'settle', array_agg(h.job_id), array_agg('55P03'::text), array_agg('a transaction that is still open holds this row'::text), null
-            )
-            from unnest(v_held) as h;
-        when others then
-            v_free := v_rows; -- what is refused is found below
-        end;
-    end if;
-    v_rows := v_free;
-    v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
-    if v_refused <> '[]' then
-        select array_agg(row(
-            m.job_id, m.scheduled_message_id, m.status, m.sent_at, m.message_id, m.error, m.delivery_status,
-            (
-                select coalesce(min(a.atttypmod) - 4, 100) from pg_catalog.pg_attribute as a
-                where a.attrelid = 'public.scheduled_messages'::regclass and a.attname in ('error', 'message_id') and a.atttypmod > 4
-            )
-        )::private.told_message)
-        into v_rows
-        from jsonb_to_recordset(v_refused) as r (place integer)
-        cross join lateral (select (v_rows[r.place]).*) as m;
-        v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
-        perform private.put_aside('settle', array_agg((v_rows[r.place]).job_id), array_agg(r.code), array_agg(r.reason), null)
-        from jsonb_to_recordset(v_refused) as r (place integer, code text, reason text);
-    end if;
+    perform private.settle_or_put_aside(v_rows);
     return null;
 end
 $$;
@@ -4302,6 +4588,7 @@ begin
             if private.stops_everybody(v_code) then
                 raise;
             end if;
+            perform private.wait_less(v_code);
             if v_from < v_to then
                 v_first := v_first || array[(v_from + v_to) / 2 + 1, v_from];
                 v_last := v_last || array[v_to, (v_from + v_to) / 2];
@@ -4318,6 +4605,17 @@ begin
     end if;
 end
 $_$;
+
+CREATE FUNCTION private.wait_less(p_code text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    if p_code = '55P03' then
+        perform set_config('lock_timeout', '5ms', true);
+    end if;
+end
+$$;
 
 CREATE FUNCTION private.wanted(p_old public.scheduled_messages, p_new public.scheduled_messages) RETURNS public.scheduled_messages
     LANGUAGE plpgsql
@@ -4529,6 +4827,7 @@ $$;
 CREATE FUNCTION public.diagnose() RETURNS TABLE(level text, what text, remedy text)
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET lock_timeout TO '2s'
     AS $$
 declare
     v_name text;
@@ -4787,91 +5086,28 @@ $$;
 CREATE FUNCTION public.finish_probes(p_well text[], p_ill text[]) RETURNS TABLE(db_now timestamp with time zone, next_probe_at timestamp with time zone, back json)
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET lock_timeout TO '250ms'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
+declare
+    v_rows private.probed_row[] := array(
+        select row(g.connection_id, g.connection_id = any(p_well), true)::private.probed_row
+        from unnest(p_well || p_ill) as g (connection_id) order by g.connection_id
+    );
+    v_refused jsonb;
 begin
-    perform from private.connection_state as c
-    where c.connection_id = any(p_well || p_ill) order by c.connection_id for update;
-
-    update private.connection_state as c
-    set stopped_ids = '{}', refused_ids = '{}', is_on_trial = false
-    where c.connection_id = any(p_ill) and c.paused_reason is not null;
-
-    with judged as materialized (
-        select c.connection_id, j.id, j.scheduled_message_id, j.refusal, j.refusals,
-            coalesce(c.through_at > j.refused_at, false) as is_guilty
-        from private.connection_state as c
-        cross join unnest(c.stopped_ids) as stopped (id)
-        cross join lateral (
-            select w.id, w.scheduled_message_id, w.refusal, w.refused_at, w.refusals from public.broadcast_jobs as w
-            where w.id = stopped.id and w.connection_id = c.connection_id and w.status = 'queued'
-            limit 1 for update skip locked
-        ) as j
-        cross join lateral (
-            select from public.scheduled_messages as r
-            where r.id = j.scheduled_message_id and r.broadcast_job_id = j.id limit 1 for no key update skip locked
-        ) as s
-        where c.connection_id = any(p_well) and c.paused_reason is not null
-    ),
-    failed as (
-        update public.broadcast_jobs as j
-        set status = 'failed', failed_count = 1, progress = 100, completed_at = now(), updated_at = now()
-        from judged as g
-        where j.id = any(array[g.id]) and g.is_guilty
-    ),
-    told_failed as (
-        update public.broadcast_messages as m
-        set status = 'failed', updated_at = now(),
-            error = g.refusal || '. But the connection is well, and others got through on it since this message was '
-                || 'first refused: it is this message that the gateway does not take.'
-        from judged as g
-        where m.job_id = any(array[g.id]) and g.is_guilty
-    ),
-    put_behind as (
-        update public.broadcast_jobs as j
-        set available_at = now() + case when g.refusals > 0 then private.probe_delay(g.refusals) else interval '0' end,
-            refusals = g.refusals + 1, refused_at = now(), updated_at = now()
-        from judged as g
-        where j.id = any(array[g.id]) and not g.is_guilty
-        returning j.id, j.scheduled_message_id, j.available_at, g.refusal
-    ),
-    told_why as (
-        update public.scheduled_messages as s
-        set waiting_reason = left(p.refusal, 400)
-                || '. But the connection seems well: the others go first, then this is tried again',
-            waiting_until = p.available_at, updated_at = now()
-        from put_behind as p
-        where s.id = any(array[p.scheduled_message_id])
-    )
-    update private.connection_state as c
-    set paused_reason = case
-            when h.is_doubted and cardinality(c.refused_ids) < 2 then
-                left(coalesce(h.refusal, c.paused_reason), 300) || '. Two messages in a row were refused so, though the gateway '
-                || 'calls the connection well: one at a time is tried until one gets through'
-            when h.is_doubted then c.paused_reason
-        end,
-        probe_at = case when h.is_doubted then c.probe_at end,
-        failed_probes = case when h.is_doubted then c.failed_probes else 0 end,
-        is_on_trial = h.is_doubted and cardinality(c.refused_ids) > 1,
-        stopped_ids = '{}', refused_ids = h.refused_ids, resumed_at = now(), ready_at = now()
-    from (
-        select st.connection_id, refused.ids as refused_ids, cardinality(refused.ids) > 1 as is_doubted, latest.refusal
-        from private.connection_state as st
-        cross join lateral (
-            select array(
-                select g.scheduled_message_id from judged as g where g.connection_id = st.connection_id and not g.is_guilty
-                union select unnest(st.refused_ids[:10])
-            ) as ids
-        ) as refused
-        left join lateral (
-            select g.refusal from judged as g where g.connection_id = st.connection_id and not g.is_guilty limit 1
-        ) as latest on true
-        where st.connection_id = any(p_well) and st.paused_reason is not null
-    ) as h
-    where c.connection_id = any(array[h.connection_id]);
-
+    v_refused := (select t.refused from private.try_rows('finish_rows', v_rows, false) as t);
+    if v_refused <> '[]' then
+        v_rows := array(
+            select row(
+                (v_rows[r.place]).connection_id, (v_rows[r.place]).is_well, false
+            )::private.probed_row
+            from jsonb_to_recordset(v_refused) as r (place integer)
+        );
+        perform private.try_rows('finish_rows', v_rows, false);
+    end if;
     return query select clock_timestamp(), private.next_probe(), (
         select json_agg(c.connection_id) from private.connection_state as c
         where c.connection_id = any(p_well) and c.paused_reason is null
@@ -4882,6 +5118,7 @@ $$;
 CREATE FUNCTION public.forget_connection(p_connection_id text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET lock_timeout TO '2s'
     AS $$
 declare
     v_number integer;
@@ -4906,9 +5143,10 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer DEFAULT 500, p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, next_due_at timestamp with time zone, next_ready_at timestamp with time zone, next_expiry_at timestamp with time zone, next_probe_at timestamp with time zone, upcoming json, stale_hand_overs integer, complete_until timestamp with time zone)
+CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer DEFAULT 500, p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, next_due_at timestamp with time zone, next_ready_at timestamp with time zone, next_expiry_at timestamp with time zone, next_probe_at timestamp with time zone, upcoming json, stale_hand_overs integer, complete_until timestamp with time zone, holders json)
     LANGUAGE sql STABLE
     SET search_path TO ''
+    SET lock_timeout TO '2s'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
@@ -4959,12 +5197,14 @@ CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit in
             select count(*) from public.broadcast_jobs as j
             where j.status in ('handed_over', 'active') and j.scheduled_message_id is not null and j.send_at < now() - make_interval(secs => p_stale_seconds)
         ),
-        (select r.due_at from reach as r)
+        (select r.due_at from reach as r),
+        (select json_agg(h) from public.get_holders() as h)
 $$;
 
 CREATE FUNCTION public.get_due_of_others(p_payers text[]) RETURNS SETOF public.scheduled_messages
     LANGUAGE sql STABLE
     SET search_path TO ''
+    SET lock_timeout TO '2s'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
@@ -4977,9 +5217,30 @@ CREATE FUNCTION public.get_due_of_others(p_payers text[]) RETURNS SETOF public.s
     order by s.due_at, s.id
 $$;
 
+CREATE FUNCTION public.get_holders() RETURNS TABLE(pid integer, role text, application text, seconds double precision, state text, tables text[], blocks integer, transaction text, words text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+    select h.*, format(
+        'a transaction (pid %s, role %s%s, %s) holds rows of %s%s: end it with '
+        'select pg_terminate_backend(%s)',
+        h.pid, h.role, ', ' || h.application,
+        case
+            when h.seconds is null then 'since when its role may not see'
+            when h.state like 'idle in transaction%' then 'idle, open for ' || round(h.seconds) || ' s'
+            else 'running for ' || round(h.seconds) || ' s'
+        end,
+        array_to_string(h.tables, ', '),
+        case when h.blocks > 0 then format(', and %s session(s) wait for it', h.blocks) end, h.pid
+    )
+    from private.get_holders() as h
+$$;
+
 CREATE FUNCTION public.get_pending_scheduled_messages() RETURNS SETOF public.scheduled_messages
     LANGUAGE sql STABLE
     SET search_path TO ''
+    SET lock_timeout TO '2s'
     AS $$
     select * from public.get_pending_scheduled_messages_after('-infinity', '00000000-0000-0000-0000-000000000000')
 $$;
@@ -4987,6 +5248,7 @@ $$;
 CREATE FUNCTION public.get_pending_scheduled_messages_after(p_due_at timestamp with time zone, p_id uuid) RETURNS SETOF public.scheduled_messages
     LANGUAGE sql STABLE
     SET search_path TO ''
+    SET lock_timeout TO '2s'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
@@ -5010,6 +5272,7 @@ $$;
 CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, counts jsonb, next_due_at timestamp with time zone, oldest_overdue_at timestamp with time zone, waiting jsonb, connections jsonb, unconfirmed jsonb, stale_hand_overs integer, refused jsonb)
     LANGUAGE sql STABLE
     SET search_path TO ''
+    SET lock_timeout TO '2s'
     AS $$
     select clock_timestamp(),
         (select jsonb_object_agg(c.status, c.number) from (select s.status, count(*) as number from public.scheduled_messages as s group by s.status) as c),
@@ -5059,6 +5322,7 @@ $$;
 CREATE FUNCTION public.get_timezones(p_default text, p_weeks integer DEFAULT 520) RETURNS TABLE(name text, messages bigint, connections bigint, began_at timestamp with time zone, offsets integer[])
     LANGUAGE sql STABLE
     SET search_path TO ''
+    SET lock_timeout TO '2s'
     AS $$
     -- What is not recurring needs no zone.
     with used as (
@@ -5091,6 +5355,7 @@ $$;
 CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(db_now timestamp with time zone, known json)
     LANGUAGE sql STABLE
     SET search_path TO ''
+    SET lock_timeout TO '2s'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
@@ -5241,6 +5506,7 @@ $$;
 CREATE FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) RETURNS TABLE(id uuid, connection_id text, gateway text, attempts integer, send_at timestamp with time zone, lease_until timestamp with time zone, error text)
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET lock_timeout TO '2s'
     AS $$
 #variable_conflict use_column
 begin
@@ -5251,7 +5517,10 @@ begin
     select s.id, s.connection_id, j.gateway, j.attempts, j.send_at, j.lease_until, s.error
     from public.scheduled_messages as s
     left join public.broadcast_jobs as j on j.id = s.broadcast_job_id
-    where s.id = p_id and (s.status = 'unconfirmed' or (s.status = 'processing' and j.status in ('handed_over', 'active')))
+    where s.id = p_id and (s.status = 'unconfirmed' or (
+        -- The last: where the project refuses to have the row told.
+        s.status = 'processing' and j.status in ('handed_over', 'active', 'unconfirmed')
+    ))
     for update of s;
     if not found then
         return;
@@ -5284,6 +5553,7 @@ $$;
 CREATE FUNCTION public.take_probes(p_seats integer DEFAULT 100) RETURNS TABLE(db_now timestamp with time zone, next_probe_at timestamp with time zone, probes json)
     LANGUAGE sql
     SET search_path TO ''
+    SET lock_timeout TO '250ms'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
@@ -5324,6 +5594,7 @@ $$;
 CREATE FUNCTION public.take_withdrawn_jobs() RETURNS SETOF uuid
     LANGUAGE sql
     SET search_path TO ''
+    SET lock_timeout TO '250ms'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
@@ -5373,7 +5644,8 @@ CREATE TABLE private.connection_state (
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 
 CREATE TABLE private.erasures (
-    job_id uuid NOT NULL
+    job_id uuid NOT NULL,
+    again_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
 );
 
 CREATE TABLE private.limits (
@@ -5764,6 +6036,9 @@ GRANT ALL ON FUNCTION private.erase_deleted() TO service_role;
 REVOKE ALL ON FUNCTION private.erase_jobs(p_job_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.erase_jobs(p_job_ids uuid[]) TO service_role;
 
+REVOKE ALL ON FUNCTION private.erase_rows(p_job_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.erase_rows(p_job_ids uuid[]) TO service_role;
+
 REVOKE ALL ON FUNCTION private.expect_status(p_ids uuid[], p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.expect_status(p_ids uuid[], p_status text) TO service_role;
 
@@ -5796,12 +6071,18 @@ REVOKE ALL ON FUNCTION private.find_namesakes() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.find_unfit_columns() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.find_unfit_columns() TO service_role;
 
+REVOKE ALL ON FUNCTION private.finish_rows(p_rows private.probed_row[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.finish_rows(p_rows private.probed_row[]) TO service_role;
+
 REVOKE ALL ON FUNCTION private.fold_connection_id() FROM PUBLIC;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO service_role;
 
 REVOKE ALL ON FUNCTION private.foreign_changes(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.get_holders() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.get_holders() TO service_role;
 
 REVOKE ALL ON FUNCTION private.guard_broadcasts() FROM PUBLIC;
 
@@ -5862,6 +6143,8 @@ REVOKE ALL ON FUNCTION private.lose_truncated() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.make_up(p_table regclass, p_given jsonb, p_depth integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.make_up(p_table regclass, p_given jsonb, p_depth integer) TO service_role;
+
+REVOKE ALL ON FUNCTION private.may_have_gone_out(p_job_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.meaning_of(p_words text) FROM PUBLIC;
 
@@ -5948,12 +6231,19 @@ REVOKE ALL ON FUNCTION private.send_again(p_job public.broadcast_jobs, p_meaning
 
 REVOKE ALL ON FUNCTION private.set_due_at() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.settle_again(p_rows private.told_message[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.settle_again(p_rows private.told_message[]) TO service_role;
+
 REVOKE ALL ON FUNCTION private.settle_by_parts(p_job_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.settle_by_parts(p_job_ids uuid[]) TO service_role;
 
 REVOKE ALL ON FUNCTION private.settle_job_of_node_worker() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.settle_or_put_aside(p_rows private.told_message[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.settle_or_put_aside(p_rows private.told_message[]) TO service_role;
+
 REVOKE ALL ON FUNCTION private.settle_rows(p_rows private.told_message[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.settle_rows(p_rows private.told_message[]) TO service_role;
 
 REVOKE ALL ON FUNCTION private.settle_scheduled_messages() FROM PUBLIC;
 
@@ -5986,6 +6276,9 @@ GRANT ALL ON FUNCTION private.try_out_jobs(p_row jsonb, p_connection jsonb) TO s
 
 REVOKE ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) TO service_role;
+
+REVOKE ALL ON FUNCTION private.wait_less(p_code text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.wait_less(p_code text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.wanted(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
 
@@ -6029,6 +6322,9 @@ GRANT ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_li
 
 REVOKE ALL ON FUNCTION public.get_due_of_others(p_payers text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_due_of_others(p_payers text[]) TO service_role;
+
+REVOKE ALL ON FUNCTION public.get_holders() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.get_holders() TO service_role;
 
 REVOKE ALL ON FUNCTION public.get_pending_scheduled_messages() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_pending_scheduled_messages() TO authenticated;
