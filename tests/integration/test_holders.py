@@ -88,7 +88,10 @@ async def test_who_waits_for_it_is_counted(db, stack, parts, plain):
     row = schedule(db)
     edit = f"update scheduled_messages set message = 'x' where id = '{row}'"
     store = (await parts()).store
-    with transaction(stack, edit), psycopg.connect(stack["DATABASE_URL"], autocommit=True) as waiting:
+    with (
+        psycopg.connect(stack["DATABASE_URL"], autocommit=True) as waiting,
+        transaction(stack, edit),
+    ):  # which ends first
         thread = threading.Thread(target=waiting.execute, args=(edit,))
         thread.start()
         until(lambda: one(db, "select count(*) from pg_locks where not granted"), 10, "somebody waiting")
