@@ -100,6 +100,7 @@ async def test_health_is_200_with_the_facts_while_all_is_well(site: Site) -> Non
         "oldest_overdue_seconds": 1.5,
         "realtime": "listening",
         "gateway": {"ok": True, "detail": ""},
+        "held": [],
         "seconds_since_progress": {"scheduler": 12.3},
     }
 
