@@ -632,6 +632,7 @@ as $$
             ('private', 'guard_delete', 0),
         ('private', 'guard_broadcasts', 0), ('private', 'set_due_at', 0),
             ('private', 'refuse_nonsense', 0),
+            ('private', 'refuse_strange_connection', 0),
         ('private', 'complete_old_row', 0), ('private', 'cancel_messages_of_user', 0),
         ('private', 'cancel_messages_of_connection', 0), ('private', 'announce_connection', 0),
         ('private', 'settle_scheduled_messages', 0), ('private', 'next_expiry', 0),

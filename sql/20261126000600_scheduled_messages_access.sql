@@ -447,6 +447,28 @@ for each row when (
 )
 execute function private.guard_delete();
 
+-- The policy asks of the connection only where a message is to be sent; another one is asked of always. Invoker: the policies of
+-- `connections` decide.
+create or replace function private.refuse_strange_connection()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    if not exists (select 1 from public.connections as c where c.id::text = new.connection_id) then
+        raise exception 'There is no such connection of yours.' using errcode = '42501';
+    end if;
+    return new;
+end
+$$;
+revoke all on function private.refuse_strange_connection() from public;
+
+create or replace trigger refuse_connection before update on public.scheduled_messages
+for each row when (
+    new.connection_id is distinct from old.connection_id
+    and row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage')
+) execute function private.refuse_strange_connection();
+
 -- After the guards, by its name.
 create or replace trigger refuse_nonsense before insert or update on public.scheduled_messages
 for each row when (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))

@@ -1473,6 +1473,7 @@ CREATE FUNCTION private.find_namesakes() RETURNS TABLE(what text, remedy text, i
             ('private', 'guard_delete', 0),
         ('private', 'guard_broadcasts', 0), ('private', 'set_due_at', 0),
             ('private', 'refuse_nonsense', 0),
+            ('private', 'refuse_strange_connection', 0),
         ('private', 'complete_old_row', 0), ('private', 'cancel_messages_of_user', 0),
         ('private', 'cancel_messages_of_connection', 0), ('private', 'announce_connection', 0),
         ('private', 'settle_scheduled_messages', 0), ('private', 'next_expiry', 0),
@@ -3317,6 +3318,18 @@ begin
     return new;
 end
 $_$;
+
+CREATE FUNCTION private.refuse_strange_connection() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    if not exists (select 1 from public.connections as c where c.id::text = new.connection_id) then
+        raise exception 'There is no such connection of yours.' using errcode = '42501';
+    end if;
+    return new;
+end
+$$;
 
 CREATE FUNCTION private.refuse_transition(p_old text, p_new text) RETURNS void
     LANGUAGE plpgsql
@@ -5889,6 +5902,8 @@ CREATE TRIGGER name_timezone BEFORE INSERT OR UPDATE ON public.connection_settin
 
 CREATE TRIGGER name_timezone BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = 'pending'::text) AND new.is_recurring AND (new.timezone IS NOT NULL) AND (new.series_anchor IS NULL))) EXECUTE FUNCTION private.name_timezone();
 
+CREATE TRIGGER refuse_connection BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.connection_id IS DISTINCT FROM old.connection_id) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_strange_connection();
+
 CREATE TRIGGER refuse_ids_to_come BEFORE INSERT OR UPDATE OF id ON public.contacts FOR EACH ROW WHEN ((row_security_active(('public.contacts'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_ids_to_come();
 
 CREATE TRIGGER refuse_nonsense BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_nonsense();
@@ -6200,6 +6215,8 @@ GRANT ALL ON FUNCTION private.record_rows(p_rows private.told_row[]) TO service_
 REVOKE ALL ON FUNCTION private.refuse_ids_to_come() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.refuse_nonsense() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.refuse_strange_connection() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.refuse_transition(p_old text, p_new text) FROM PUBLIC;
 

@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.helpers.rows import add_connections, message, one
+from tests.helpers.rows import add_connections, message, one, schedule
 from tests.sql.states import add_job, answered, job_of, row_in, status
 
 RETURN = {"prefer": "return=representation"}
@@ -438,3 +438,18 @@ def test_a_column_of_connections_that_bears_our_columns_name_changes_no_policy(d
         assert answer.status_code == 403
     finally:
         db.execute("alter table connections drop column connection_id")
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_what_is_over_may_be_labelled_but_not_with_somebody_elses_connection(db, user, status):
+    owner, stranger = user(), user()
+    row = schedule(db, connection_id=owner.connection_id, created_by=owner.id, owner_id=owner.id, status="pending")
+    db.execute("update scheduled_messages set status = %s, error = 'x' where id = %s", (status, row))
+
+    for connection in (stranger.connection_id, "nowhere"):
+        answer = owner.http.patch(
+            "/scheduled_messages", params={"id": f"eq.{row}"}, json={"connection_id": connection, "caption": "x"}
+        )
+        assert answer.status_code == 403, answer.text
+
+    assert message(db, row)["connection_id"] == owner.connection_id
