@@ -447,8 +447,8 @@ for each row when (
 )
 execute function private.guard_delete();
 
--- The policy asks of the connection only where a message is to be sent; another one is asked of always. Invoker: the policies of
--- `connections` decide.
+-- The policy asks of the connection only where a message is to be sent; of a new one this asks always.
+-- Invoker: the policies of `connections` decide.
 create or replace function private.refuse_strange_connection()
 returns trigger
 language plpgsql

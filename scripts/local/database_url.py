@@ -3,7 +3,7 @@
 import re
 from urllib.parse import parse_qsl, unquote
 
-from psycopg import pq
+from psycopg import ProgrammingError, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 SCHEME = re.compile(r"^postgres(?:ql)?(?:\+\w+)?://", re.I)
@@ -53,7 +53,7 @@ def keywords(text: str) -> str:
         raise UrlRefused("it does not begin with postgresql:// (Supabase: Connect → Connection string → URI)")
     try:
         conninfo_to_dict(text)
-    except Exception:
+    except ProgrammingError:
         raise UrlRefused("its list of keyword=value cannot be read; quote values that have blanks in them") from None
     return text
 
