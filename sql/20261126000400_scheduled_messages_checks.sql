@@ -1,6 +1,6 @@
 -- A state that makes no sense cannot be stored, by the daemon either. What is still to be sent must look sendable; what is
 -- over may look as it did, so that a row which was let in before these checks can still fail, be cancelled or lose its user.
--- `in_queue` is the upstream worker's. The types are those of worker/content.py.
+-- `in_queue` is the upstream worker's. The types are those of worker/planning/content.py.
 -- Locks: `access exclusive` for an instant; `not valid` reads no row. docs/upgrading.md tells how to validate them.
 set local lock_timeout = '1s';
 

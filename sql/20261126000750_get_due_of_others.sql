@@ -1,5 +1,5 @@
 -- Whoever has many rows due must not make others wait: beside the oldest rows of all, the daemon lists the oldest of everybody.
--- Who "everybody" is: the owner, or the connection where nobody owns a row (worker/line.py). An index has them in the order of
+-- Who "everybody" is: the owner, or the connection where nobody owns a row (worker/sending/line.py). An index has them in the order of
 -- md5(coalesce(owner_id::text, connection_id)), which is every query's spelling of it.
 
 -- The ids of rows that fall due after p_after and until p_until, of everybody but p_payers (as md5): of each the oldest p_share,

@@ -54,7 +54,7 @@ as $$
         (
             select json_agg(soon order by soon.scheduled_at, soon.id)
             from (
-                -- What a plan is made of (worker/store.py). A project's own columns may hold anything.
+                -- What a plan is made of (worker/store/store.py). A project's own columns may hold anything.
                 select s.id, s.owner_id, s.connection_id, s.created_at, s.revision, s.contact_id, s.type, s.message,
                     s.media_url, s.caption, s.media, s.asset_id, s.scheduled_at, s.is_recurring, s.recurrence_pattern,
                     s.recurrence_end_at, s.timezone, s.series_anchor, s.occurrence_at, s.next_id

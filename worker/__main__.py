@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from worker import config, log
+from worker import config
 from worker.errors import ConfigError, WorkerError
+from worker.watch import log
 
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 
@@ -50,7 +51,7 @@ def once() -> None:
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False) -> None:
     """Counts by status, what is next, what is late, what waits and why, connections that may not send."""
-    from worker import operate
+    from worker.operating import operate
 
     settings = config.load()
     asyncio.run(operate.status(settings, as_json))
@@ -59,7 +60,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs")]
 @app.command()
 def resolve(message_id: Annotated[str, typer.Argument(metavar="ID")], outcome: Outcome) -> None:
     """Settles an unconfirmed message by hand: it was sent, it was not, or send it again."""
-    from worker import operate
+    from worker.operating import operate
 
     asyncio.run(operate.resolve(config.load(), message_id, outcome.value))
 
@@ -72,7 +73,7 @@ def connection(
     forget: Annotated[bool, typer.Option(help="End all that is kept of this id, and release it")] = False,
 ) -> None:
     """Shows a connection's settings, or changes them: `messages=15 period_seconds=60`. Empty: the default."""
-    from worker import operate
+    from worker.operating import operate
 
     if forget:
         asyncio.run(operate.forget(config.load(), connection_id))
@@ -83,7 +84,7 @@ def connection(
 @app.command()
 def doctor() -> None:
     """Checks configuration, database, Realtime, clock and gateway; exit 1 if any fails. Sends nothing."""
-    from worker import operate
+    from worker.operating import operate
 
     try:
         settings = config.load()
@@ -101,7 +102,7 @@ def preview(
     end: Annotated[str | None, typer.Option(help="No occurrence after this")] = None,
 ) -> None:
     """The next occurrences of a series, the start itself being the first. Needs no database."""
-    from worker.preview import preview_lines
+    from worker.recurrence.preview import preview_lines
 
     for line in preview_lines(start, pattern, timezone, count, end):
         typer.echo(line)

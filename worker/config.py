@@ -13,8 +13,9 @@ from phonenumbers import SUPPORTED_REGIONS
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from worker import addresses, recurrence
 from worker.errors import BadTimezone, ConfigError
+from worker.recurrence import series as recurrence
+from worker.text import addresses
 
 GatewayName = Literal["mock", "cloud", "waha", "evolution", "wppconnect", "bullmq"]
 

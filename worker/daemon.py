@@ -14,27 +14,27 @@ import schedule
 import structlog
 
 from worker import __version__
-from worker.api import Api, refuse_redirect
-from worker.clock import Clock
 from worker.config import Settings
-from worker.dispatcher import Dispatcher
 from worker.gateway.routing import Gateways
-from worker.lookout import Lookout
-from worker.metrics import Metrics
-from worker.probe import Probe
-from worker.rescue import Rescue
-from worker.scheduler import Scheduler
-from worker.sender import Sender
-from worker.store import Store
-from worker.times import ZONE_DATA
-from worker.vitals import Vitals
+from worker.http.webhook import Inbox
+from worker.recurrence.times import ZONE_DATA
+from worker.sending.dispatcher import Dispatcher
+from worker.sending.lookout import Lookout
+from worker.sending.probe import Probe
+from worker.sending.rescue import Rescue
+from worker.sending.scheduler import Scheduler
+from worker.sending.sender import Sender
+from worker.sending.wake import Wake
+from worker.store.api import Api, refuse_redirect
+from worker.store.clock import Clock
+from worker.store.store import Store
 from worker.waiting import wait_for
-from worker.wake import Wake
-from worker.watchdog import Watchdog
-from worker.webhook import Inbox
+from worker.watch.metrics import Metrics
+from worker.watch.vitals import Vitals
+from worker.watch.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from worker.server import HttpServer
+    from worker.http.server import HttpServer
 
 log = structlog.get_logger()
 
@@ -138,9 +138,9 @@ def _loops(parts: Parts, settings: Settings, stop: asyncio.Event) -> Iterator[Co
 def _listen(parts: Parts, settings: Settings, inbox: Inbox) -> "HttpServer":
     """Starts /healthz, /metrics, /preview and, where its secrets are set, the webhook. Raises ConfigError."""
     # A daemon without them need not load a web server.
-    from worker.access import Access, Users, asking, is_loopback
-    from worker.http import Pages, Webhook
-    from worker.server import HttpServer
+    from worker.http.access import Access, Users, asking, is_loopback
+    from worker.http.pages import Pages, Webhook
+    from worker.http.server import HttpServer
 
     webhook = None
     if settings.whatsapp_app_secret and settings.whatsapp_verify_token:

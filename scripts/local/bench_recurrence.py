@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from time import process_time
 
-from worker.recurrence import next_occurrence, parse, timezone
+from worker.recurrence.series import next_occurrence, parse, timezone
 
 AGES = (1, 30)
 CALLS = 5000

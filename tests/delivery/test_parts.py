@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from tests.delivery.cloud_stub import CloudStub, refusal
 from tests.helpers.http_server import Reply
 from tests.helpers.rows import Database, add_connections, message, one, schedule
-from worker.webhook import parse_statuses
+from worker.http.webhook import parse_statuses
 
 Pass = Callable[..., Awaitable[None]]
 RANKS = ("sent", "failed", "delivered", "read")
@@ -143,7 +143,7 @@ def answer(db: Database, token: str, told: list[tuple[Story, Answer]]) -> None:
 
 
 def explained(story: Story, given: Answer) -> str | None:
-    """As worker/gateway/posting.py and worker/result.py word it."""
+    """As worker/gateway/posting.py and worker/sending/result.py word it."""
     if not given.then:
         return None
     error = f"{given.taken} of {story.count} parts went out, then: why" if given.taken else "why"

@@ -16,10 +16,10 @@ from tests.helpers.http_server import Reply
 from tests.helpers.polling import auntil
 from tests.helpers.process import environment
 from tests.helpers.rows import Database, message, one, schedule
-from worker import operate
 from worker.config import Settings
 from worker.daemon import Parts
 from worker.errors import StoreRefused, WorkerError
+from worker.operating import operate
 
 Pass = Callable[..., Awaitable[None]]
 Command = Callable[..., subprocess.CompletedProcess[str]]

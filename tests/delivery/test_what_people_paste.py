@@ -149,7 +149,7 @@ async def test_a_name_that_leads_into_our_network_is_judged_by_where_it_leads(
     async def look_up(_: object, host: str) -> list[str]:
         return {"innocent.example": ["10.0.0.7"]}.get(host, ["93.184.216.34"])
 
-    monkeypatch.setattr("worker.resolver.SystemNames.look_up", look_up)
+    monkeypatch.setattr("worker.planning.resolver.SystemNames.look_up", look_up)
     owner = user()
     bad = write(owner, "+919876543210", type="image", media_url="https://innocent.example/a.png")
     good = write(owner, "+919876543211", type="image", media_url="https://e.com/a.png")

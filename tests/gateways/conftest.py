@@ -7,7 +7,7 @@ import pytest
 
 from tests.gateways.given import JOB, MAKERS, TIMEOUT, Make, Serve
 from tests.gateways.server import Behaviour, Server
-from worker.gateway.http import Http
+from worker.gateway.client import Http
 from worker.gateway.posting import PostingGateway
 from worker.models import Message
 

@@ -5,9 +5,9 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from tests.gateways.server import Server
+from worker.gateway.client import Http
 from worker.gateway.cloud import Cloud
 from worker.gateway.evolution import Evolution
-from worker.gateway.http import Http
 from worker.gateway.posting import PostingGateway
 from worker.gateway.waha import Waha
 from worker.gateway.wppconnect import Wppconnect

@@ -13,8 +13,8 @@ from tests.gateways.given import ACCEPTED, IMAGE, Make, Serve
 from worker.errors import BadMessage, Shortage
 from worker.gateway.bullmq import BullMQ
 from worker.models import Media, Message, Rejected, Sent
-from worker.shortage import is_shortage
-from worker.wire import encoded
+from worker.text.wire import encoded
+from worker.watch.shortage import is_shortage
 
 every_gateway = pytest.mark.parametrize("name", [*ACCEPTED])
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.gateways import server as wire
 from tests.gateways.given import ACCEPTED, AUDIO, IMAGE, SHORT, Make, Serve
-from worker.gateway.http import clean, dig, first_text, retry_after
+from worker.gateway.client import clean, dig, first_text, retry_after
 from worker.gateway.posting import DOUBT
 from worker.models import Media, Message, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
 

@@ -7,7 +7,7 @@ import pytest
 from tests.gateways.given import ACCEPTED, Serve
 from tests.gateways.server import answer
 from worker import config, gateway
-from worker.gateway.http import dig
+from worker.gateway.client import dig
 from worker.models import Message
 
 FIELDS: dict[str, tuple[str, ...]] = {

@@ -13,7 +13,7 @@ from tests.gateways import server as wire
 from tests.gateways.given import ACCEPTED, PDF, SHORT, TIMEOUT, Serve
 from tests.gateways.server import Behaviour, Received, Server, answer
 from worker.gateway import numbers
-from worker.gateway.http import Http
+from worker.gateway.client import Http
 from worker.gateway.numbers import Numbers, other_form
 from worker.gateway.waha import Waha
 from worker.models import Message, Rejected, Sent

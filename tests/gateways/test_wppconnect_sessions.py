@@ -16,12 +16,12 @@ import pytest
 from tests.gateways import server as wire
 from tests.gateways.given import ACCEPTED, SHORT, Serve
 from worker import config
-from worker.doctor import session
 from worker.errors import ConfigError
-from worker.gateway.http import Http
+from worker.gateway.client import Http
 from worker.gateway.session_tokens import SessionTokens
 from worker.gateway.wppconnect import Wppconnect
 from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
+from worker.operating.doctor import session
 
 SECRET = "THISIS/MYSECURE+TOKEN"
 REFUSED = {"error": "Check that the Session and Token are correct"}

@@ -8,15 +8,15 @@ from typing import Any
 from uuid import uuid4
 
 from worker import config
-from worker.calls import Agenda, Claim, Done, Enqueue, Row, Settlement
-from worker.clock import Clock
-from worker.dispatcher import Dispatcher
-from worker.metrics import Metrics
 from worker.models import Health, Message, Outcome, Sent
-from worker.rescue import Rescue
-from worker.scheduler import Scheduler
-from worker.sender import Sender
-from worker.vitals import Vitals
+from worker.sending.dispatcher import Dispatcher
+from worker.sending.rescue import Rescue
+from worker.sending.scheduler import Scheduler
+from worker.sending.sender import Sender
+from worker.store.calls import Agenda, Claim, Done, Enqueue, Row, Settlement
+from worker.store.clock import Clock
+from worker.watch.metrics import Metrics
+from worker.watch.vitals import Vitals
 
 NOTHING = Agenda([], 0, None, None, None, None)
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.helpers.polling import until
 from tests.helpers.rows import due_in, message, one
-from worker.calls import Enqueue
-from worker.times import parse_time
+from worker.recurrence.times import parse_time
+from worker.store.calls import Enqueue
 
 
 @pytest.fixture

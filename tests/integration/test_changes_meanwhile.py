@@ -7,7 +7,7 @@ import pytest
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.polling import until
 from tests.helpers.rows import add_connections, message, one, schedule, schedule_many
-from worker import plan
+from worker.planning import plan
 
 
 @pytest.fixture

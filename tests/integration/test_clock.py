@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.polling import until
 from tests.helpers.process import ROOT, Worker, environment
 from tests.helpers.rows import due_in, message, one
-from worker.clock import Clock
+from worker.store.clock import Clock
 
 HOURS = 5 * 3600
 WRONG, RIGHT = "this machine's clock is wrong; messages go by the database's", "this machine's clock is right again"

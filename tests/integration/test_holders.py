@@ -10,9 +10,9 @@ import pytest
 
 from tests.helpers.polling import until
 from tests.helpers.rows import add_connections, one, schedule
-from worker import operate
-from worker.doctor import examine
-from worker.lookout import Lookout
+from worker.operating import operate
+from worker.operating.doctor import examine
+from worker.sending.lookout import Lookout
 
 # What it holds, and which tables it is then said to hold rows of.
 STATEMENTS = {

@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.rows import Database, add_connections, message, one, schedule
 from tests.sql.states import job_of, row_in
-from worker.calls import Settlement
+from worker.store.calls import Settlement
 
 SETTINGS = "insert into connection_settings (connection_id) values ('held')"
 # What a tenant, an application or an operator may hold; and whether its connection's messages wait for it.

@@ -9,8 +9,8 @@ import pytest
 from tests.helpers.polling import until
 from tests.helpers.proxy import cut_at
 from tests.helpers.rows import add_connections, one, statuses
-from worker.doctor import senders
 from worker.gateway.routing import Gateways
+from worker.operating.doctor import senders
 
 CONTACTS = """
 insert into contacts (id, owner_id, phone_number)

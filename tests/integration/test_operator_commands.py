@@ -9,8 +9,8 @@ import pytest
 from tests.helpers.http_server import HttpServer, Reply
 from tests.helpers.process import environment
 from tests.helpers.rows import add_connections, due_in, one
-from worker import operate
 from worker.errors import WorkerError
+from worker.operating import operate
 
 REFUSED = [
     ("messages=0 period_seconds=60", "messages=0: give a whole number from 1 to 100000"),

@@ -14,7 +14,7 @@ from tests.helpers.rows import Database, add_connections, message, schedule
 from tests.realtime_double import RealtimeDouble
 from worker import daemon
 from worker.daemon import Parts
-from worker.wake import Wake
+from worker.sending.wake import Wake
 
 FEED = """
 create or replace function public.test_feed() returns trigger language plpgsql as $$

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.helpers.rows import add_connections, message, one, schedule
-from worker import plan
-from worker.times import parse_time
+from worker.planning import plan
+from worker.recurrence.times import parse_time
 
 
 async def send_now(daemon):

@@ -7,9 +7,10 @@ import json
 import pytest
 
 from tests.helpers.rows import add_connections, message, one, schedule
-from worker import plan, scheduler
 from worker.errors import Shortage
-from worker.line import SHARE
+from worker.planning import plan
+from worker.sending import scheduler
+from worker.sending.line import SHARE
 
 MANY, FEW = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
 LONGEST = 8192  # characters of a message

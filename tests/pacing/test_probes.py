@@ -7,8 +7,8 @@ import pytest
 from tests.helpers.four_gateways import FourGateways
 from tests.helpers.http_server import Reply
 from tests.helpers.rows import Database, one
-from worker import probe
 from worker.daemon import Parts
+from worker.sending import probe
 
 STRANGERS, VICTIM = 1000, "victim~"
 PAUSED = """

@@ -10,9 +10,9 @@ import pytest
 from tests.helpers.rows import one, schedule
 from tests.sql.states import row_in, status
 from tests.unit.random_rules import random_rule
-from worker import patterns
-from worker.content import TYPES
 from worker.errors import BadPattern
+from worker.planning.content import TYPES
+from worker.recurrence import patterns
 
 NONSENSE = [
     ("pending", {"status": "lol"}),

@@ -12,7 +12,7 @@ from tests.helpers.accounts import User
 from tests.helpers.rows import Database, message, one
 from tests.sql.states import row_in, status
 from tests.sql.test_access_matrix import MATRIX
-from worker.calls import ENQUEUE_ARGUMENTS, Enqueue, columns
+from worker.store.calls import ENQUEUE_ARGUMENTS, Enqueue, columns
 
 THEIRS = "THEIRS"  # stands for what is the other tenant's
 DUE = "2026-01-01T00:00:00Z"

@@ -93,7 +93,7 @@ def test_what_runs_as_its_owner_can_only_be_fired_as_a_trigger(db):
 
 
 def test_nothing_that_the_daemon_calls_waits_for_a_lock_for_longer_than_it_says(db):
-    called = set(re.findall(r'"([a-z_]+)"', (ROOT / "worker" / "store.py").read_text()))
+    called = set(re.findall(r'"([a-z_]+)"', (ROOT / "worker" / "store" / "store.py").read_text()))
     sql = """
         select proname,
             (select split_part(c, '=', 2) from unnest(proconfig) as c where c like 'lock_timeout=%') as waits

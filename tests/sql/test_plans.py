@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers.rows import Database, add_connections, one
 from tests.sql.states import row_in
-from worker.calls import ENQUEUE_ARGUMENTS, SETTLEMENT_ARGUMENTS, Enqueue, Settlement, columns
+from worker.store.calls import ENQUEUE_ARGUMENTS, SETTLEMENT_ARGUMENTS, Enqueue, Settlement, columns
 
 BIG = {
     *("scheduled_messages", "broadcast_jobs", "broadcast_messages", "contacts", "connections", "connection_settings"),

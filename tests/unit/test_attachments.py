@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.attachments import EXTENSIONS, MIME_TYPES, PLAYED, describe, extension, type_of
-from worker.content import content
 from worker.errors import BadMessage
+from worker.planning.attachments import EXTENSIONS, MIME_TYPES, PLAYED, describe, extension, type_of
+from worker.planning.content import content
 
 DOCX = MIME_TYPES["docx"]
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.content import Content, content
 from worker.errors import BadMessage
 from worker.models import Media
+from worker.planning.content import Content, content
 
 PDF = "https://files.example.com/results/report.pdf"
 JPG = "https://files.example.com/a/scan.JPG?token=1"

@@ -10,8 +10,8 @@ import pytest
 
 from tests.helpers.loops import ToldGateway, ToldStore, claimed, parts
 from tests.helpers.polling import auntil
-from worker.dispatcher import Dispatcher
 from worker.errors import StoreError, StoreRefused
+from worker.sending.dispatcher import Dispatcher
 
 
 @asynccontextmanager

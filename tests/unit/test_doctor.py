@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from worker import doctor
-from worker.clock import Clock
+from worker.operating import doctor
+from worker.store.clock import Clock
 
 
 def machine(ahead: float) -> Any:

@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import ConfigError, StoreError
-from worker.http import MAX_BODY, Pages, Webhook
-from worker.metrics import Metrics
+from worker.http.pages import MAX_BODY, Pages, Webhook
+from worker.http.server import HttpServer
+from worker.http.webhook import Inbox, StatusUpdate, is_signed, parse_statuses
 from worker.models import Health
-from worker.server import HttpServer
-from worker.vitals import Vitals
-from worker.webhook import Inbox, StatusUpdate, is_signed, parse_statuses
+from worker.watch.metrics import Metrics
+from worker.watch.vitals import Vitals
 
 SECRET, TOKEN = "app-secret", "verify-me"
 JOB = "0b7f9b3e-8f0e-5d0e-9d52-3f6d3a1b2c4d"

@@ -10,15 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
-from worker import http as pages_module
-from worker import server as server_module
-from worker.access import KEPT_SECONDS, Access, Users, is_loopback
-from worker.http import Pages, Webhook
-from worker.metrics import Metrics
+from worker.http import pages as pages_module
+from worker.http import server as server_module
+from worker.http.access import KEPT_SECONDS, Access, Users, is_loopback
+from worker.http.pages import Pages, Webhook
+from worker.http.server import HttpServer
+from worker.http.webhook import Inbox
 from worker.models import Health
-from worker.server import HttpServer
-from worker.vitals import Vitals
-from worker.webhook import Inbox
+from worker.watch.metrics import Metrics
+from worker.watch.vitals import Vitals
 
 TOKEN = "an operator's token"
 USER = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"

@@ -14,14 +14,14 @@ import httpx
 import pytest
 
 from tests.unit.test_http import JOB, SECRET, TOKEN, envelope, sign, status
-from worker import http as pages_module
-from worker import server as server_module
-from worker.access import Access
-from worker.http import ALWAYS_READ, MAX_BODY, Pages, Webhook
-from worker.metrics import Metrics
-from worker.server import HttpServer
-from worker.vitals import Vitals
-from worker.webhook import Inbox
+from worker.http import pages as pages_module
+from worker.http import server as server_module
+from worker.http.access import Access
+from worker.http.pages import ALWAYS_READ, MAX_BODY, Pages, Webhook
+from worker.http.server import HttpServer
+from worker.http.webhook import Inbox
+from worker.watch.metrics import Metrics
+from worker.watch.vitals import Vitals
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

@@ -3,7 +3,7 @@
 from random import Random
 from typing import Any
 
-from worker.line import SHARE, Line, of_the_few
+from worker.sending.line import SHARE, Line, of_the_few
 
 
 def rows(payer: str, number: int, first: int = 0) -> list[dict[str, Any]]:

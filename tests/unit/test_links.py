@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker import resolver
 from worker.errors import BadMessage
-from worker.links import Links, checked, host_of, is_inside
-from worker.resolver import Resolver
+from worker.planning import resolver
+from worker.planning.links import Links, checked, host_of, is_inside
+from worker.planning.resolver import Resolver
 
 FETCHING = Links(we_fetch=True)
 

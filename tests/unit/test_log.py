@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from worker.log import configure, info_many, redact
+from worker.watch.log import configure, info_many, redact
 
 ID = "0f2a3a29-9046-4d4b-bc0f-ee11a9e1f2e9"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.metrics import Metrics
+from worker.watch.metrics import Metrics
 
 
 @pytest.fixture

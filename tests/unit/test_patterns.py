@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import BadPattern
-from worker.patterns import parse
+from worker.recurrence.patterns import parse
 
 
 @pytest.mark.parametrize("text", ["weekdays", "Weekdays", "  WEEKDAYS\n"])

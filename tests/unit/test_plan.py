@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from worker import config
-from worker.calls import Enqueue
-from worker.plan import plan, spell
+from worker.planning.plan import plan, spell
+from worker.store.calls import Enqueue
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 ROW = {

@@ -3,7 +3,7 @@
 import pytest
 
 from worker.errors import BadMessage, BadPattern, BadTimezone, WorkerError
-from worker.preview import preview_lines
+from worker.recurrence.preview import preview_lines
 
 
 def test_the_first_line_is_the_start_itself_and_the_wall_time_stays():

@@ -15,7 +15,7 @@ from phonenumbers import (
 )
 
 from worker.errors import BadRecipient
-from worker.recipient import address, e164, is_plain, mask, parsed, refuse_foreign
+from worker.planning.recipient import address, e164, is_plain, mask, parsed, refuse_foreign
 
 
 @pytest.mark.parametrize(

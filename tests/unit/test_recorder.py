@@ -8,11 +8,11 @@ import pytest
 
 from tests.helpers.loops import ToldStore
 from tests.helpers.polling import auntil
-from worker.calls import Settlement
 from worker.errors import StoreRefused
-from worker.metrics import Metrics
-from worker.recorder import Recorder
-from worker.vitals import Vitals
+from worker.sending.recorder import Recorder
+from worker.store.calls import Settlement
+from worker.watch.metrics import Metrics
+from worker.watch.vitals import Vitals
 
 POISON = "Poison"
 

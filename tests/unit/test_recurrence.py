@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.random_rules import LONG
 from worker.errors import BadMessage
-from worker.recurrence import instant, local_anchor, missed, next_occurrence, occurrences, parse, timezone
+from worker.recurrence.series import instant, local_anchor, missed, next_occurrence, occurrences, parse, timezone
 
 
 def walls(pattern: str, start: str, zone: str, number: int) -> list[str]:

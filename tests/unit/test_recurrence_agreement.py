@@ -16,7 +16,7 @@ from dateutil.rrule import rrulestr
 
 from tests.unit.random_rules import random_rule, random_start, times
 from worker.errors import BadPattern
-from worker.recurrence import instant, next_occurrence, occurrences, parse, timezone
+from worker.recurrence.series import instant, next_occurrence, occurrences, parse, timezone
 
 HERE = Path(__file__).parent
 UTC_ZONE = timezone("UTC")

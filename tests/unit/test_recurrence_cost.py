@@ -7,11 +7,13 @@ from random import Random
 import pytest
 
 from tests.unit.random_rules import random_rule, random_start, times
-from worker import config, recurrence, rules
+from worker import config
 from worker.errors import BadPattern
-from worker.plan import next_step
-from worker.preview import preview_lines
-from worker.recurrence import LAST_MOMENT, missed, next_occurrence, occurrences, parse, timezone
+from worker.planning.plan import next_step
+from worker.recurrence import rules
+from worker.recurrence import series as recurrence
+from worker.recurrence.preview import preview_lines
+from worker.recurrence.series import LAST_MOMENT, missed, next_occurrence, occurrences, parse, timezone
 
 ZONE = timezone("Asia/Kolkata")
 NOW = datetime(2026, 11, 26, tzinfo=UTC)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.unit.random_rules import ZONES, random_rule, random_start, times
 from worker.errors import BadPattern
-from worker.preview import preview_lines
-from worker.recurrence import LAST_MOMENT, Rule, instant, missed, next_occurrence, occurrences, parse, timezone
+from worker.recurrence.preview import preview_lines
+from worker.recurrence.series import LAST_MOMENT, Rule, instant, missed, next_occurrence, occurrences, parse, timezone
 
 NAMED = ("daily", "weekly", "monthly", "yearly", "weekdays")
 PERIODS = {

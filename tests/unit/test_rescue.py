@@ -9,10 +9,10 @@ import pytest
 
 from tests.helpers.loops import NOTHING, ToldGateway, ToldStore, claimed, parts, settings
 from tests.helpers.polling import auntil
-from worker.metrics import Metrics
 from worker.models import HandedOver, Outcome, Rejected, Retry, Stopped, Unconfirmed
-from worker.rescue import Rescue
-from worker.vitals import Vitals
+from worker.sending.rescue import Rescue
+from worker.watch.metrics import Metrics
+from worker.watch.vitals import Vitals
 
 
 async def looks(lease: float, poll: float, known: float) -> int:

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker import config, result
+from worker import config
 from worker.models import HandedOver, Locked, Outcome, Parts, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
+from worker.sending import result
 
 NOW = datetime(2026, 11, 26, 23, 30, tzinfo=UTC)
 BASE = {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SERVICE_ROLE_KEY": "k", "HANDOVER_SECONDS": "700"}

@@ -11,10 +11,10 @@ import pytest
 
 from tests.helpers.loops import NOTHING, ToldGateway, ToldStore, due, parts
 from tests.helpers.polling import auntil
-from worker import scheduler as module
-from worker.calls import Enqueue
 from worker.errors import StoreError, StoreRefused
-from worker.scheduler import Scheduler
+from worker.sending import scheduler as module
+from worker.sending.scheduler import Scheduler
+from worker.store.calls import Enqueue
 
 DAILY = {"is_recurring": True, "recurrence_pattern": "daily", "timezone": "UTC"}
 

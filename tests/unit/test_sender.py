@@ -8,9 +8,9 @@ import pytest
 
 from tests.helpers.loops import ToldGateway, ToldStore, claimed, parts
 from tests.helpers.polling import auntil
-from worker.calls import Claim, Settlement
 from worker.models import Stopped
-from worker.sender import Job, Sender
+from worker.sending.sender import Job, Sender
+from worker.store.calls import Claim, Settlement
 
 
 def job(store: ToldStore, **columns: Any) -> Job:

@@ -6,9 +6,9 @@ from zoneinfo import available_timezones
 
 import pytest
 
-from worker import zonedata
 from worker.errors import BadMessage, BadTimezone
-from worker.times import instant, local_anchor, lost_days, parse_time, timezone
+from worker.recurrence import zonedata
+from worker.recurrence.times import instant, local_anchor, lost_days, parse_time, timezone
 
 
 @pytest.mark.parametrize(

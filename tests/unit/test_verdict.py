@@ -8,7 +8,7 @@ import pytest
 
 from local.postgres import free_port
 from worker.errors import StoreError, StoreMisconfigured, StoreOverfull, StoreRefused
-from worker.verdict import unreachable, verdict
+from worker.store.verdict import unreachable, verdict
 
 # status, code, and whose matter it is. PostgREST's pairs of status and SQLSTATE are those of its page on errors.
 CASES = [

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.realtime_double import RealtimeDouble
-from worker.wake import Timing, Wake
+from worker.sending.wake import Timing, Wake
 
 KEY = "sb_secret_do_not_print_me"
 ROW = {"id": "1", "scheduled_at": "2026-11-22 01:20:17.899+00", "status": "pending", "message": "hello"}
@@ -47,7 +47,7 @@ async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
 def strays() -> list[asyncio.Task[object]]:
     """Tasks of the wake and its client. (The double pings nobody, so a keepalive is the client's.)"""
     ours = (
-        "worker/wake.py",
+        "worker/sending/wake.py",
         "realtime/_async",
         "websockets/asyncio/connection.py",
         "websockets/asyncio/client.py",

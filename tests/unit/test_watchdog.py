@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from worker.models import Health
-from worker.vitals import Vitals
-from worker.watchdog import Watchdog
+from worker.watch.vitals import Vitals
+from worker.watch.watchdog import Watchdog
 
 
 class Clock:
@@ -90,7 +90,7 @@ def test_a_suspended_process_is_not_stuck(vitals: Vitals, clock: Clock) -> None:
 def test_a_log_that_blocks_does_not_keep_the_process_alive(vitals: Vitals, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
     released = threading.Event()
-    monkeypatch.setattr("worker.watchdog.log.critical", lambda *_, **__: released.wait(10), raising=False)
+    monkeypatch.setattr("worker.watch.watchdog.log.critical", lambda *_, **__: released.wait(10), raising=False)
     dog = Watchdog(vitals, tick=1, end=lambda _: ended.set())
     vitals.beat("scheduler", within=0.5)
     thread = threading.Thread(target=dog.look)
@@ -106,8 +106,8 @@ def test_a_log_that_blocks_does_not_keep_the_process_alive(vitals: Vitals, monke
 def test_it_ends_a_process_whose_event_loop_is_blocked() -> None:
     program = """if True:
         import asyncio, time
-        from worker.vitals import Vitals
-        from worker.watchdog import Watchdog
+        from worker.watch.vitals import Vitals
+        from worker.watch.watchdog import Watchdog
         async def main():
             vitals = Vitals(poll_interval=60)
             Watchdog(vitals, tick=0.05).start()

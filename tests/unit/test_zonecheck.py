@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.times import timezone
-from worker.zonecheck import disagreements
+from worker.recurrence.times import timezone
+from worker.recurrence.zonecheck import disagreements
 
 BEGAN = datetime(2026, 11, 26, tzinfo=UTC)
 

@@ -16,7 +16,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissi
 from worker.errors import BadMessage
 from worker.gateway.base import Settings, person
 from worker.models import HandedOver, Health, Media, Message, Outcome, Rejected, Stopped, Unconfirmed
-from worker.wire import encoded
+from worker.text.wire import encoded
 
 TIMEOUT = 10.0  # seconds for one hand-over, reconnecting included
 PRIORITY = 2  # ahead of the application's own broadcasts, as its scheduler sets it

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from worker.gateway import meta
 from worker.gateway.base import Settings, person, timeout_within
-from worker.gateway.http import Answer, Answered, Http, dig, first_text, settled
+from worker.gateway.client import Answer, Answered, Http, dig, first_text, settled
 from worker.gateway.posting import File, PostingGateway, Request
 from worker.gateway.words import PROXIES, judged
 from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed

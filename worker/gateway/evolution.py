@@ -3,13 +3,13 @@
 from typing import Any
 from urllib.parse import quote
 
-from worker.attachments import extension
 from worker.gateway import meta
 from worker.gateway.base import Settings, person, timeout_within
-from worker.gateway.http import Answer, Answered, Http, dig, first_text, settled
+from worker.gateway.client import Answer, Answered, Http, dig, first_text, settled
 from worker.gateway.posting import File, PostingGateway, Request
 from worker.gateway.words import ATTACHMENT, LOCKED, NOT_ASKED, NOT_FETCHED, SAID, UNKNOWN_NUMBER, Fault, baileys
 from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
+from worker.planning.attachments import extension
 
 # evolution-api/src/utils/createJid.ts (2.3.x): what is neither a group's id nor a person's becomes one of the two
 NO_CHANNELS = Rejected("Evolution would write to a group of this number and not to the channel: use another gateway")

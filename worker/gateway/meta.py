@@ -7,7 +7,7 @@ on the HTTP status. An error means that nothing went out.
 
 from typing import Any
 
-from worker.gateway.http import Answered, dig, first_text
+from worker.gateway.client import Answered, dig, first_text
 from worker.models import Rejected, Retry, Stopped, Throttled
 
 DAY = 86_400.0

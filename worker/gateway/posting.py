@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.errors import Shortage
 from worker.gateway.base import parts
-from worker.gateway.http import NO_ADDRESS, Answer, Answered, Http, clean, dig, settled
+from worker.gateway.client import NO_ADDRESS, Answer, Answered, Http, clean, dig, settled
 from worker.gateway.words import PROXIES, Fault, judged
 from worker.models import Health, Kind, Message, Parts, Rejected, Sent, Unconfirmed
 

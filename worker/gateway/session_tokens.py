@@ -3,7 +3,7 @@
 
 from urllib.parse import quote
 
-from worker.gateway.http import Answer, Http, first_text
+from worker.gateway.client import Answer, Http, first_text
 from worker.models import Retry, Stopped, Unconfirmed
 
 WRONG_SECRET = Stopped("wppconnect does not accept WPPCONNECT_SECRET_KEY: it must be the server's own SECRET_KEY")

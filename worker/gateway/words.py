@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
-from worker.gateway.http import Answered
+from worker.gateway.client import Answered
 from worker.models import Locked, Message, Rejected, Retry, Stopped, Throttled, Unconfirmed
 
 # A row of a gateway's fault table: status (None: any), a pattern for its error text (any case), what they mean.

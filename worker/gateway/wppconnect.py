@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from worker.errors import Shortage
 from worker.gateway.base import Settings, timeout_within
-from worker.gateway.http import Answer, Answered, Http, dig, first_text, settled
+from worker.gateway.client import Answer, Answered, Http, dig, first_text, settled
 from worker.gateway.posting import File, PostingGateway, Request
 from worker.gateway.session_tokens import SessionTokens, session_of
 from worker.gateway.words import NOT_FETCHED, NOT_FOUND, UNKNOWN_NUMBER, Fault, browser

@@ -14,15 +14,15 @@ from local.mutate.lane import copy
 
 # module → the tests that hold it, below tests/
 PURE = {
-    "worker/clock.py": ["unit/test_clock.py"],
-    "worker/content.py": ["unit/test_content.py"],
-    "worker/patterns.py": ["unit/test_patterns.py", "unit/test_recurrence.py"],
-    "worker/plan.py": ["unit/test_plan.py"],
-    "worker/recipient.py": ["unit/test_recipient.py"],
-    "worker/recurrence.py": ["unit/test_recurrence.py", "unit/test_recurrence_laws.py"],
-    "worker/result.py": ["unit/test_result.py"],
-    "worker/rules.py": ["unit/test_recurrence.py", "unit/test_recurrence_agreement.py"],
-    "worker/times.py": ["unit/test_times.py"],
+    "worker/store/clock.py": ["unit/test_clock.py"],
+    "worker/planning/content.py": ["unit/test_content.py"],
+    "worker/recurrence/patterns.py": ["unit/test_patterns.py", "unit/test_recurrence.py"],
+    "worker/planning/plan.py": ["unit/test_plan.py"],
+    "worker/planning/recipient.py": ["unit/test_recipient.py"],
+    "worker/recurrence/series.py": ["unit/test_recurrence.py", "unit/test_recurrence_laws.py"],
+    "worker/sending/result.py": ["unit/test_result.py"],
+    "worker/recurrence/rules.py": ["unit/test_recurrence.py", "unit/test_recurrence_agreement.py"],
+    "worker/recurrence/times.py": ["unit/test_times.py"],
 }
 
 
@@ -59,6 +59,6 @@ def configure(root: Path, chosen: dict[str, list[str]]) -> None:
 
 
 def tally(said: str) -> Counter[tuple[str, str]]:
-    """mutmut's lines: `    worker.recipient.x_mask__mutmut_3: survived`."""
+    """mutmut's lines: `    worker.planning.recipient.x_mask__mutmut_3: survived`."""
     found = re.findall(r"^\s*(\S+)\.\S+__mutmut_\d+: (.+)$", said, re.M)
     return Counter((module, end.strip()) for module, end in found if end.strip() != "not checked")

@@ -1,0 +1,193 @@
+"""Checks everything that the daemon depends on, without sending anything: one line each, with the remedy."""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+
+from worker.config import Settings
+from worker.errors import ConfigError, StoreError, StoreMisconfigured, StoreRefused, WorkerError
+from worker.gateway.routing import ONE_AT_A_TIME, Gateways, sender_of
+from worker.recurrence.times import ZONE_DATA
+from worker.recurrence.zonecheck import disagreements
+from worker.store.calls import Row
+from worker.store.store import Store
+
+SKEW_SECONDS = 5
+LATE_SECONDS = 30  # a due message that has waited for longer is late
+CONNECTIONS = 20  # are asked for their state: a sample where there are more
+HAVE_SENDERS = ONE_AT_A_TIME | {"cloud"}  # the others have no state for each sender
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`level`: ok, warning (the daemon works) or failure."""
+
+    level: str
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        line = f"{self.level:7}  {self.what}"
+        return f"{line}\n         → {self.remedy}" if self.remedy and self.level != "ok" else line
+
+
+def ok(what: str) -> Finding:
+    return Finding("ok", what)
+
+
+def warning(what: str, remedy: str) -> Finding:
+    return Finding("warning", what, remedy)
+
+
+def failure(what: str, remedy: str) -> Finding:
+    return Finding("failure", what, remedy)
+
+
+async def examine(settings: Settings, store: Store) -> AsyncIterator[Finding]:
+    """Every finding, as it is made."""
+    yield ok(f"configuration read; gateway {settings.gateway}")
+    if settings.gateway == "mock":
+        yield warning("the mock gateway sends nothing and marks rows as sent", "Set GATEWAY for production.")
+    held: list[Row] = []
+    try:
+        held = await store.get_holders()
+        agenda = await store.get_agenda(0, 1)
+    except (StoreMisconfigured, StoreRefused) as e:
+        yield failure(
+            f"Supabase refuses the daemon's calls: {e}", "Check SUPABASE_SERVICE_ROLE_KEY; run ./scripts/migrate."
+        )
+        return
+    except StoreError as e:
+        suspect = "SUPABASE_SERVICE_ROLE_KEY" if "SUPABASE_SERVICE_ROLE_KEY" in str(e) else "SUPABASE_URL"
+        yield failure(f"Supabase does not answer: {e}", f"Check {suspect}, the network and the project's state.")
+        for finding in holders(held, late=True):
+            yield finding
+        return
+    yield ok("Supabase answers, and the daemon's functions are there")
+    yield clock(store)
+    late = agenda.next_due_at is not None and store.clock.until(agenda.next_due_at) < -LATE_SECONDS
+    for finding in holders(held, late):
+        yield finding
+    async for finding in zones(settings, store):
+        yield finding
+    async for finding in database(store):
+        yield finding
+    async for finding in gateway(settings, store):
+        yield finding
+    yield await realtime(settings)
+
+
+def holders(held: list[Row], late: bool) -> Iterator[Finding]:
+    """Transactions of others that hold what the daemon needs; a failure where messages are late."""
+    for one in held:
+        what, _, remedy = str(one["words"]).partition(": end it with ")
+        found = failure if late else warning
+        yield found(what, f"What it holds waits for its end. If it does not end by itself: {remedy}")
+
+
+def clock(store: Store) -> Finding:
+    seconds = store.clock.skew.total_seconds()
+    if abs(seconds) < SKEW_SECONDS:
+        return ok(f"this machine's clock agrees with the database's ({seconds:+.1f} s)")
+    return warning(
+        f"this machine's clock is {seconds:+.0f} s off the database's",
+        "Messages still go out on time; logs will mislead: run NTP.",
+    )
+
+
+async def zones(settings: Settings, store: Store) -> AsyncIterator[Finding]:
+    """Whether the database's time zone data says the same as ours of the zones in use, over the coming ten years."""
+    try:
+        used = await store.get_timezones(settings.default_timezone)
+    except WorkerError as e:
+        yield failure(f"the time zones in use cannot be compared: {e}", "Run ./scripts/migrate.")
+        return
+    wrong = [Finding(*found) for found in disagreements(used)]
+    for finding in wrong:
+        yield finding
+    if not wrong:
+        names = ", ".join(zone["name"] for zone in used[:5]) + (" …" if len(used) > 5 else "")
+        yield ok(f"time zone data {ZONE_DATA}; the database agrees about {names}")
+
+
+async def database(store: Store) -> AsyncIterator[Finding]:
+    """What the function `diagnose` finds: missing migrations, grants, policies, indexes, the publication."""
+    try:
+        rows = await store.diagnose()
+    except WorkerError as e:
+        yield failure(f"the database cannot be examined: {e}", "Run ./scripts/migrate.")
+        return
+    for row in rows:
+        yield Finding(row["level"], row["what"], row["remedy"] or "")
+
+
+async def gateway(settings: Settings, store: Store) -> AsyncIterator[Finding]:
+    """Each sender once; a gateway with sessions has one for each connection."""
+    try:
+        gateways = Gateways(settings)
+    except ConfigError as e:
+        yield failure(str(e), "Complete the environment.")
+        return
+    try:
+        found = await senders(gateways, store)
+        findings = [await session(gateways, name, sender) for name, sender in found]
+        some_work = any(finding.level == "ok" for finding in findings)
+        for finding, (_, sender) in zip(findings, found, strict=True):
+            # One phone that is not paired is its owner's matter; if none is, it is the operator's.
+            is_owners = some_work and sender and finding.level == "failure"
+            yield replace(finding, level="warning") if is_owners else finding
+        if not found:
+            yield warning(f"gateway {gateways.default.name}: no connection whose session could be asked", "Add one.")
+    except WorkerError as e:
+        yield failure(f"the connections cannot be read: {e}", "Run ./scripts/migrate.")
+    finally:
+        await gateways.aclose()
+
+
+async def senders(gateways: Gateways, store: Store) -> list[tuple[str, str]]:
+    """The gateway and the sender of the first connections, and the environment's own where it needs no connection."""
+    default = gateways.default.name
+    found = [] if default in ONE_AT_A_TIME else [(default, "")]
+    for row in await store.get_connections(CONNECTIONS):
+        name = row["gateway"] or default
+        sender = sender_of(name, row["sender"], row["connection_id"])
+        found.append((name, sender if name in HAVE_SENDERS else ""))
+    return [*dict.fromkeys(found)]
+
+
+async def session(gateways: Gateways, name: str, sender: str) -> Finding:
+    shown = sender.partition(":")[0]  # of wppconnect's `session:token` the rest is a secret
+    what = f"gateway {name}" + (f", {shown}" if shown else "")
+    try:
+        health = await gateways.of(name).check(sender)
+    except ConfigError as e:
+        return failure(str(e), "Complete the environment.")
+    if health.ok:
+        return ok(f"{what}: {health.detail or 'answers'}")
+    return failure(f"{what}: {health.detail}", "Check its address, its credentials and the session's state.")
+
+
+async def realtime(settings: Settings) -> Finding:
+    if settings.realtime == "off":
+        return ok("Realtime is switched off; polls and timers do the work")
+    headers: dict[str, Any] = {
+        "apikey": settings.supabase_service_role_key,
+        "connection": "upgrade",
+        "upgrade": "websocket",
+    }
+    headers |= {"sec-websocket-version": "13", "sec-websocket-key": "ZG9jdG9yIGRvY3RvciBkbw=="}
+    try:
+        async with (
+            httpx.AsyncClient(timeout=5) as client,
+            client.stream("GET", f"{settings.supabase_url}/realtime/v1/websocket?vsn=1.0.0", headers=headers) as answer,
+        ):
+            status = answer.status_code
+    except httpx.HTTPError as e:
+        status = 0 if not isinstance(e, httpx.RemoteProtocolError) else 101
+    if status == 101:
+        return ok("Realtime answers")
+    return warning(
+        "this server has no Realtime", "New messages that are due at once wait for the next poll; nothing else changes."
+    )

@@ -1,0 +1,102 @@
+"""What operators do by hand: look, settle, set up, examine. Answers within seconds or says why not."""
+
+import contextlib
+import json
+import uuid
+from collections.abc import AsyncIterator
+
+from rich.console import Console
+
+from worker.config import Settings
+from worker.errors import StoreError, StoreRefused, WorkerError
+from worker.operating import connection as words
+from worker.operating import doctor as examination
+from worker.operating.status import Status, when
+from worker.store.api import Api, refuse_redirect
+from worker.store.calls import Row
+from worker.store.clock import Clock
+from worker.store.store import Store
+from worker.watch.metrics import Metrics
+
+ATTEMPTS = 3
+
+
+@contextlib.asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Store]:
+    await refuse_redirect(settings)
+    api = await Api.connect(settings, Clock(), Metrics(), ATTEMPTS)
+    try:
+        yield Store(api)
+    finally:
+        await api.aclose()
+
+
+async def status(settings: Settings, as_json: bool) -> None:
+    """Prints the table, or JSON. Raises WorkerError."""
+    async with connected(settings) as store:
+        holders = await store.get_holders()
+        try:
+            report = Status(await store.get_status(settings.handover_seconds), store.clock.skew, holders)
+        except StoreError as e:
+            raise WorkerError("; ".join([str(e), *(holder["words"] for holder in holders)])) from e
+    if as_json:
+        print(report.as_json())  # noqa: T201
+    else:
+        report.print(Console())
+
+
+async def resolve(settings: Settings, message_id: str, outcome: str) -> None:
+    """Prints what was known of the attempt. Raises WorkerError when there is nothing to settle."""
+    try:
+        uuid.UUID(message_id)
+    except ValueError:
+        raise WorkerError(f"{message_id!r} is not the id of a row of scheduled_messages") from None
+    async with connected(settings) as store:
+        known = await store.resolve(message_id, outcome)
+    if known is None:
+        raise WorkerError(f"{message_id} is neither unconfirmed nor handed over; `status` lists what is unconfirmed")
+    Console().print(
+        f"{message_id} on connection {known['connection_id']}: attempt {known['attempts']} through {known['gateway']} "
+        f"began at {when(known['send_at'], store.clock.now()) if known['send_at'] else 'no known time'}; "
+        f"{known['error'] or 'no word of it since'}\n"
+        f"→ {'pending again, with a new job' if outcome == 'resend' else outcome}",
+        highlight=False,
+    )
+
+
+async def connection(settings: Settings, connection_id: str, changes: list[str], as_json: bool) -> None:
+    """Changes, if any, then shows. Raises WorkerError for an unknown name and for what the table refuses."""
+    values = words.parse_changes(changes)
+    async with connected(settings) as store:
+        row = await store.get_connection_settings(connection_id)  # which outlive their connection
+        if row is None and not await store.has_connection(connection_id):
+            raise words.unknown(connection_id, [row["connection_id"] for row in await store.get_connections(20)])
+        if values:
+            row = await _change(store, {**(row or {}), "connection_id": connection_id, **values})
+    print(json.dumps(row, indent=2) if as_json else words.described(connection_id, row, settings.gateway))  # noqa: T201
+
+
+async def forget(settings: Settings, connection_id: str) -> None:
+    """Ends a connection's settings, counters and pauses, and what is known of its id's former owner."""
+    async with connected(settings) as store:
+        known = await store.forget_connection(connection_id)
+    print(f"{connection_id}: {'forgotten; it starts anew' if known else 'nothing is kept of it'}")  # noqa: T201
+
+
+async def _change(store: Store, values: Row) -> Row | None:
+    try:
+        await store.put_connection_settings(values)
+    except StoreRefused as e:
+        raise words.refusal(e, values) from e
+    return await store.get_connection_settings(values["connection_id"])
+
+
+async def doctor(settings: Settings) -> None:
+    """Prints every finding. Raises WorkerError when any is a failure."""
+    failures = 0
+    async with connected(settings) as store:
+        async for finding in examination.examine(settings, store):
+            print(finding, flush=True)  # noqa: T201
+            failures += finding.level == "failure"
+    if failures:
+        raise WorkerError(f"{failures} check(s) failed")

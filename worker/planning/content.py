@@ -1,0 +1,187 @@
+"""Pure: what a row of `scheduled_messages` says is to be sent, or why it can never be."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from worker.errors import BadMessage
+from worker.models import Kind, Media
+from worker.planning.attachments import describe, refuse_unplayable
+from worker.planning.links import Links, checked
+from worker.text.characters import is_blank, trimmed
+
+ATTACHMENTS_LIMIT = 10
+
+# The column `type`. None: there is an attachment, and its MIME type or its name tells which kind.
+TYPES: dict[str, Kind | None] = {
+    "text": "text", "chat": "text", "": "text",
+    "media": None, "file": None,
+    "image": "image", "photo": "image", "picture": "image",
+    "video": "video", "gif": "video",  # as WhatsApp shows them: a short video
+    "audio": "audio", "voice": "audio", "ptt": "audio",
+    "document": "document", "pdf": "document",
+    "template": "template",
+}  # fmt: skip
+
+# How the writers of the column `media` spell the same thing.
+URL = ("url", "link", "media_url", "mediaUrl")
+MIME = ("mimetype", "mime_type", "mimeType")
+NAME = ("filename", "file_name", "fileName", "name")
+ASSET = ("asset_id", "assetId")
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a gateway takes: the longest text and caption in characters, and the kinds whose files it converts."""
+
+    name: str
+    text: int
+    caption: int
+    converts: frozenset[Kind] = frozenset()
+
+
+# WhatsApp's own clients send up to 65,536 characters, under pictures too; the Cloud API has Meta's limits ("Text
+# messages", "Image messages"). WAHA converts with `convert` (waha.devlike.pro, "Send messages"), Evolution re-encodes
+# all audio (evolution-api, whatsapp.baileys.service.ts, audioWhatsapp).
+WEB = Abilities("WhatsApp", 65_536, 65_536)
+ABILITIES = {
+    "cloud": Abilities("the WhatsApp Cloud API", 4096, 1024),
+    "waha": Abilities("WhatsApp", 65_536, 65_536, frozenset({"audio", "video"})),
+    "evolution": Abilities("WhatsApp", 65_536, 65_536, frozenset({"audio"})),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The part of a Message that its row decides; the fields are the Message's own."""
+
+    kind: Kind
+    text: str
+    media: Media | None = None
+    more: tuple[Media, ...] = ()
+    template: dict[str, object] | None = None
+    asset_id: str | None = None
+
+
+def content(row: Mapping[str, Any], gateway: str | None = None, links: Links = Links()) -> Content:
+    """What to send for a row: its `message`, `type`, `media_url`, `media`, `caption`, `asset_id`, `template`.
+
+    gateway: the one that it goes through; None where that does not matter.
+    Raises BadMessage with a text for the author.
+    """
+    able, allow_asset = ABILITIES.get(gateway or "", WEB), gateway == "bullmq"  # only the Node worker looks assets up
+    kind = declared(row)
+    if kind == "text" and not (row.get("media_url") or row.get("media") or row.get("asset_id")):
+        return Content("text", body(row, able))  # nearly all of them: nothing else to look at
+    if kind == "template":
+        return Content("template", "", template=template(row))
+    items = [*attachments(row, kind, links, able)]
+    asset_id = asset(row) if allow_asset else None
+    if not items and asset_id:
+        items = [Media(None, "document" if kind in (None, "text") else kind)]
+    if items:
+        return with_media(row, items, asset_id, able)
+    if asset(row):
+        raise BadMessage("Only the Node worker can look up asset_id: give the file's address in media_url.")
+    if kind != "text":
+        raise BadMessage("There is no attachment: give its address in media_url, or set the type to text.")
+    return Content("text", body(row, able))
+
+
+def declared(row: Mapping[str, Any]) -> Kind | None:
+    name = str(row.get("type") or "").strip().lower()
+    if name not in TYPES:
+        raise BadMessage(f"Type {name[:20]!r} cannot be scheduled: use text, image, video, audio or document.")
+    return TYPES[name]
+
+
+def body(row: Mapping[str, Any], able: Abilities) -> str:
+    text = first(row, ("message", "caption"))
+    if not text:
+        raise BadMessage("The message is empty: write a text or add an attachment.")
+    return limited(text, able.text, "text", able)
+
+
+def with_media(row: Mapping[str, Any], items: list[Media], asset_id: str | None, able: Abilities) -> Content:
+    if len(items) > ATTACHMENTS_LIMIT:
+        raise BadMessage(f"{len(items)} attachments; at most {ATTACHMENTS_LIMIT} go out with one message.")
+    text = first(row, ("caption", "message")) or items[0].caption
+    # Under audio WhatsApp shows no caption: the text goes out as a message of its own.
+    limit, name = (able.text, "text") if items[0].kind == "audio" else (able.caption, "caption")
+    return Content(items[0].kind, limited(text, limit, name, able), items[0], tuple(items[1:]), None, asset_id)
+
+
+def limited(text: str, limit: int, name: str, able: Abilities) -> str:
+    if len(text) > limit:
+        raise BadMessage(f"The {name} has {len(text)} characters; {able.name} takes {limit}: shorten it.")
+    return text
+
+
+def attachments(row: Mapping[str, Any], kind: Kind | None, links: Links, able: Abilities) -> Iterator[Media]:
+    """`media_url` first, then what `media` adds to it; the row's own type is the first one's kind."""
+    listed = [*entries(row.get("media"))]
+    url = first(row, ("media_url",))
+    if url and all(first(entry, URL) != url for entry in listed):
+        listed.insert(0, {"url": url})
+    for entry in listed:
+        if first(entry, URL):
+            yield attachment(entry, kind, links, able)
+            kind = None
+
+
+def entries(value: object) -> Iterator[Mapping[str, Any]]:
+    """The objects of the column `media`: one or several, as JSON or decoded, or bare links."""
+    for item in decoded(value):
+        if isinstance(item, str) and item.strip():
+            yield {"url": item}
+        elif isinstance(item, Mapping):
+            yield item
+        elif item:
+            raise BadMessage("The media column must hold an object with a url, or a list of such objects.")
+
+
+def decoded(value: object) -> list[Any]:
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "[", '"'):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise BadMessage("The media column is not valid JSON.") from None
+    return value if isinstance(value, list) else [value]
+
+
+def attachment(entry: Mapping[str, Any], kind: Kind | None, links: Links, able: Abilities) -> Media:
+    url = checked(trimmed(first(entry, URL)), links)
+    said = first(entry, ("type", "kind")).strip().lower()
+    kind = TYPES.get(said or "media") or kind
+    if kind in ("text", "template"):
+        kind = None
+    # What browsers tell of a file has its MIME type as `type`.
+    known = describe(url, first(entry, NAME), first(entry, MIME) or (said if "/" in said else ""), kind)
+    refuse_unplayable(known.kind, known.mime_type, able.converts)
+    # Audio shows no caption; its text follows as a message of its own.
+    limit = able.text if known.kind == "audio" else able.caption
+    caption = limited(first(entry, ("caption",)), limit, "caption", able)
+    return Media(url, known.kind, known.mime_type, known.filename, caption)
+
+
+def asset(row: Mapping[str, Any]) -> str:
+    return first(row, ASSET) or next((found for e in entries(row.get("media")) if (found := first(e, ASSET))), "")
+
+
+def template(row: Mapping[str, Any]) -> dict[str, object]:
+    """`template`, else `media`: `{"name", "language", "components"}` as WhatsApp's Cloud API has them."""
+    (found,) = decoded(row.get("template") or row.get("media"))[:1] or [None]
+    if not isinstance(found, Mapping) or not first(found, ("name",)) or not found.get("language"):
+        raise BadMessage('A template needs {"name": …, "language": …, "components": […]} in the media column.')
+    language = found["language"]
+    return {
+        "name": first(found, ("name",)),
+        "language": language if isinstance(language, Mapping) else {"code": str(language)},
+        "components": found.get("components") or [],
+    }
+
+
+def first(source: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    """The first of these that is a text with something to read in it, as written; else ""."""
+    return next((v for n in names if isinstance(v := source.get(n), str) and not is_blank(v)), "")

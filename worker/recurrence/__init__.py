@@ -1,0 +1,1 @@
+"""When a series recurs, and what people write for it. Pure."""

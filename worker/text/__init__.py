@@ -1,0 +1,1 @@
+"""Characters, addresses and bytes, as they are read and written."""
