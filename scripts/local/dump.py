@@ -1,4 +1,4 @@
-"""Writes sql/schema.sql: what the migrations make of an empty project, for people to read and a test to compare."""
+"""Writes tests/sql/schema.sql: what the migrations make of an empty project, for people to read and a test to compare."""
 
 import re
 import subprocess
@@ -8,6 +8,7 @@ from local.migrate import SQL
 from local.postgres import Postgres
 from local.stack import fresh
 
+SCHEMA = SQL.parent / "tests" / "sql" / "schema.sql"
 SCHEMAS = ("public", "private")  # ours in a fresh project
 HEADER = "-- Generated from the migrations by ./scripts/dump-schema; not applied by anything.\n\n"
 # Session settings, and a key that pg_dump draws anew for every run.
@@ -33,8 +34,8 @@ def dump(postgres: Postgres) -> str:
 
 def main() -> int:
     with fresh() as stack:
-        (SQL / "schema.sql").write_text(dump(stack.postgres))
-    print("dump-schema: wrote sql/schema.sql")
+        SCHEMA.write_text(dump(stack.postgres))
+    print("dump-schema: wrote tests/sql/schema.sql")
     return 0
 
 

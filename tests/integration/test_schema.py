@@ -1,4 +1,4 @@
-"""The migrations, on an empty project: what they make is what sql/schema.sql says, and a second run does nothing."""
+"""The migrations, on an empty project: what they make is what tests/sql/schema.sql says, and a second run does nothing."""
 
 import os
 import re
@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from local.api import ROOT
-from local.dump import dump
+from local.dump import SCHEMA, dump
 from local.migrate import SQL, migrations
 from local.stack import fresh
 
@@ -41,11 +41,11 @@ def test_a_dry_run_names_every_file_and_applies_none_then_each_runs_once_then_no
 def test_the_migrations_make_what_schema_sql_says(bare):
     migrate(bare)
 
-    assert dump(bare.postgres) == (SQL / "schema.sql").read_text(), "run ./scripts/dump-schema"
+    assert dump(bare.postgres) == SCHEMA.read_text(), "run ./scripts/dump-schema"
 
 
 def test_every_migration_has_a_name_that_supabase_db_push_accepts():
-    names = [path.name for path in SQL.glob("*.sql") if path.name != "schema.sql"]
+    names = [path.name for path in SQL.glob("*.sql")]
 
     assert [name for name in names if not re.fullmatch(r"\d{14}_[a-z0-9_]+\.sql", name)] == []
     assert len({name[:14] for name in names}) == len(names)

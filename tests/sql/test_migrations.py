@@ -186,7 +186,7 @@ def test_a_recorded_index_that_is_not_whole_is_built_anew(older):
 
     done = migrate.migrate(older.url)
 
-    assert [name[15:] for name in done] == ["scheduled_messages_due_idx.sql", "idx_broadcast_messages_job_id.sql"]
+    assert [name[15:] for name in done] == ["scheduled_messages_due_idx.sql", "broadcast_messages_job_id_idx.sql"]
     assert one(older.db, "select count(*) from pg_index where not indisvalid") == 0
     assert migrate.migrate(older.url) == []
 

@@ -254,17 +254,18 @@ EARLIER = """
     create schema supabase_migrations;
     create table supabase_migrations.schema_migrations (version text primary key, statements text[], name text);
     insert into supabase_migrations.schema_migrations (version, name) values
-    ('20261122000000', 'private_schema'), ('20261122000001', 'connections_and_contacts'),
-    ('20261122000002', 'scheduled_messages');
+    ('{day}000000', 'private_schema'), ('{day}000001', 'connections_and_contacts'),
+    ('{day}000002', 'scheduled_messages');
 """
 
 
-def test_an_earlier_state_of_ours_is_refused_in_one_sentence(empty: Roles):
-    empty.db.execute(DOCUMENT + EARLIER)
+@pytest.mark.parametrize("day", ["20261122", "20261126"])
+def test_an_earlier_state_of_ours_is_refused_in_one_sentence(empty: Roles, day: str):
+    empty.db.execute(DOCUMENT + EARLIER.format(day=day))
     before = one(empty.db, SHAPE)
 
     with pytest.raises(
-        migrate.MigrateRefused, match=r"^This database was made by an earlier state of these files.*20261122"
+        migrate.MigrateRefused, match=rf"^This database was made by an earlier state of these files.*{day}"
     ) as refused:
         migrate.migrate(empty.url)
 

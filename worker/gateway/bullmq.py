@@ -21,7 +21,7 @@ from worker.text.wire import encoded
 TIMEOUT = 10.0  # seconds for one hand-over, reconnecting included
 PRIORITY = 2  # ahead of the application's own broadcasts, as its scheduler sets it
 # A finished job that Redis has forgotten would run once more if it were added again. The rescue adds nothing again
-# later than a day after it was first added (sql/20261126001500), so twice that is enough. There is no `count` beside
+# later than a day after it was first added (private.rescue_rows), so twice that is enough. There is no `count` beside
 # the age: a busy day could push a job out before its time.
 KEPT = {"age": 2 * 86_400}  # seconds
 

@@ -1,4 +1,4 @@
--- What is pending, by whose it is (20261126000750). The condition is one that no other query states: whatever the statistics
+-- What is pending, by whose it is (private.rows_of_others). The condition is one that no other query states: whatever the statistics
 -- say, none of them takes this index for the one of what is due.
 -- Locks: `share update exclusive`: readers and writers go on.
 create index concurrently if not exists scheduled_messages_payer_idx

@@ -1,5 +1,5 @@
 -- How each connection may send. Owners read, the service key writes; without a row there is no pacing of ours.
--- They outlive their connection, until an operator ends them: a switch-off must not end with a deletion (20261126001060).
+-- They outlive their connection, until an operator ends them: a switch-off must not end with a deletion (private.remember_owner).
 -- Locks: where connections' ids are uuids, `create trigger` takes `share row exclusive` for an instant.
 set local lock_timeout = '1s';
 

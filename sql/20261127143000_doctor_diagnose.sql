@@ -44,7 +44,7 @@ begin
     );
 
     return query
-    select 'failure', count(*) || ' pending message(s) will not fall due when they should', 'Run sql/20261126000300_due_at_of_old_rows.sql again.'
+    select 'failure', count(*) || ' pending message(s) will not fall due when they should', 'Run the file scheduled_messages_due_at_of_old_rows of sql/ again.'
     from public.scheduled_messages as s
     where s.status = 'pending' and s.due_at is distinct from s.scheduled_at
     having count(*) > 0;
@@ -105,7 +105,7 @@ begin
     select 'failure', m.what, m.remedy from private.find_misfits() as m;
 
     return query
-    select 'failure', 'contacts.id is ' || format_type(a.atttypid, null) || ' now', 'Run sql/20261126000100_connections_and_contacts.sql again.'
+    select 'failure', 'contacts.id is ' || format_type(a.atttypid, null) || ' now', 'Run the file connections_and_contacts of sql/ again.'
     from pg_catalog.pg_attribute as a
     join pg_catalog.pg_proc as p on p.oid = 'private.contact_key(text)'::regprocedure and p.prorettype <> a.atttypid
     where a.attrelid = 'public.contacts'::regclass and a.attname = 'id';

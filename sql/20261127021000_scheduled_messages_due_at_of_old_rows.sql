@@ -1,5 +1,5 @@
 -- Rows that were there before the trigger was. It writes the value; here they are only touched, before the checks of
--- 20261126000400 would refuse old rows that could never be sent.
+-- scheduled_messages_checks would refuse old rows that could never be sent.
 -- Locks: rows that are pending, for as long as it takes to write them all.
 set local lock_timeout = '1s';
 

@@ -85,7 +85,7 @@ $$;
 
 grant select, insert, update, delete on public.connections, public.contacts to service_role;
 
--- Whose a connection's id was, so that it is nobody else's when it is deleted and made again (20261126001060). Row level
+-- Whose a connection's id was, so that it is nobody else's when it is deleted and made again (private.remember_owner). Row level
 -- security is on here for ever, which gives the guards of all tables one rule: a user is whom it holds here. It does not hold
 -- superusers, roles with `bypassrls`, and the one that migrates; members of the service key's role count with those, and
 -- roles of a project's own, members of `authenticated`, with the users.

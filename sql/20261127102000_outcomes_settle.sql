@@ -152,7 +152,7 @@ declare
     v_heard uuid[];
     v_rows private.told_message[];
 begin
-    -- What a Node worker calls failed may have gone out, or may be tried again (20261126001310).
+    -- What a Node worker calls failed may have gone out, or may be tried again (private.hear_node_worker).
     select array_agg(n.job_id) into v_heard
     from changed as n
     cross join lateral (select w.gateway, w.status from public.broadcast_jobs as w where w.id = n.job_id limit 1) as j

@@ -59,7 +59,7 @@ add column if not exists waiting_until timestamptz,
 add column if not exists delivery_status text,
 -- Raised by every change that a user makes: the daemon enqueues the revision that it read, or nothing.
 add column if not exists revision integer not null default 0,
-add column if not exists updated_at timestamptz not null default now(); -- 20261126000000 has seen to the types
+add column if not exists updated_at timestamptz not null default now(); -- first_look has seen to the types
 
 -- A table that was a view, or came from elsewhere, may have lost these.
 do $$
@@ -84,7 +84,7 @@ alter column created_by set default auth.uid(),
 alter column owner_id set default auth.uid(),
 alter column updated_at set default now();
 
--- A connection or a user that is deleted takes no history with it and is not held back: 20261126000800 cancels what still
+-- A connection or a user that is deleted takes no history with it and is not held back: private.cancel_messages cancels what still
 -- waits (docs/adr/0005). So foreign keys that delete rows or refuse go, on a database that has them.
 do $$
 declare

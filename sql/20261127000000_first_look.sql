@@ -18,7 +18,7 @@ begin
         -- By the names: a project may have versions of the same days.
         execute $history$
             select min(h.version) from supabase_migrations.schema_migrations as h
-            where h.version not like '20261126%' and h.name in (
+            where h.version not like '20261127%' and h.name in (
                 'connections_and_contacts', 'due_at_of_old_rows', 'scheduled_messages_checks',
                 'enqueue_broadcast_jobs', 'settle_scheduled_messages'
             )

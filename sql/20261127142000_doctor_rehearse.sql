@@ -108,7 +108,7 @@ declare
     v_status text;
     v_refused record;
 begin
-    -- What keeps an outcome from its row is put aside (20261126001050).
+    -- What keeps an outcome from its row is put aside (private.put_aside).
     select r.code, r.reason into v_refused
     from public.scheduled_messages as s
     join private.refused_rows as r on r.id in (s.id, s.broadcast_job_id)

@@ -4,7 +4,7 @@
 -- Locks: `access exclusive` for an instant; `not valid` reads no row. docs/upgrading.md tells how to validate them.
 set local lock_timeout = '1s';
 
--- Where the project had a check on `status`, 20261126000000 has made one that knows its values beside ours.
+-- Where the project had a check on `status`, first_look has made one that knows its values beside ours.
 do $$
 begin
     if not exists (
@@ -79,7 +79,7 @@ add constraint scheduled_messages_media_is_shallow check (
     or (length(media::text) - length(translate(media::text, '[{', '')) <= 200 and media::text !~ '[0-9]{255}')
 ) not valid;
 
--- What users are told (20261126000600).
+-- What users are told (private.refuse_nonsense).
 comment on constraint scheduled_messages_status_known on public.scheduled_messages is 'There is no such status.';
 comment on constraint scheduled_messages_sent_is_complete on public.scheduled_messages is 'What is sent has a time and an id.';
 comment on constraint scheduled_messages_failed_says_why on public.scheduled_messages is 'What failed has a reason.';
