@@ -974,17 +974,12 @@ begin
     raise exception 'undone' using errcode = 'PT299';
 end
 $$;
-revoke all on function private.find_dependents(regclass, text), private.find_unfit_columns(),
-private.find_hindering_rules(), private.find_misfits(), private.find_namesakes(),
-private.is_ours(text, text),
-private.make_up(regclass, jsonb, integer),
-private.explain_fault(text, text, text, text, text, text),
-private.try_out(), private.try_out_jobs(jsonb, jsonb) from public;
-grant execute on function private.find_dependents(regclass, text), private.find_unfit_columns(),
-private.find_hindering_rules(), private.find_misfits(), private.is_ours(text, text),
-private.make_up(regclass, jsonb, integer),
-private.explain_fault(text, text, text, text, text, text),
-private.try_out(), private.try_out_jobs(jsonb, jsonb) to service_role;
+revoke all on function private.find_dependents, private.find_unfit_columns,
+private.find_hindering_rules, private.find_misfits, private.find_namesakes, private.is_ours,
+private.make_up, private.explain_fault, private.try_out, private.try_out_jobs from public;
+grant execute on function private.find_dependents, private.find_unfit_columns,
+private.find_hindering_rules, private.find_misfits, private.is_ours, private.make_up,
+private.explain_fault, private.try_out, private.try_out_jobs to service_role;
 
 -- Makes fit what safely can be. Then tries, undoing each find, for as long as there are others
 -- behind it; a big table whose columns are refused anyway is not tried.

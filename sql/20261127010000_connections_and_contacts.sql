@@ -20,7 +20,7 @@ begin
     return new;
 end
 $$;
-revoke all on function private.refuse_ids_to_come() from public;
+revoke all on function private.refuse_ids_to_come from public;
 
 do $$
 begin
@@ -121,8 +121,8 @@ as 'select coalesce(%s)'
     );
 end
 $$;
-revoke all on function private.owner_of(public.connections) from public;
-grant execute on function private.owner_of(public.connections) to service_role;
+revoke all on function private.owner_of from public;
+grant execute on function private.owner_of to service_role;
 
 -- What a project keeps as a yes, in whatever type; anything else is a no, and stops nobody's message.
 create or replace function private.is_yes(p_text text)
@@ -133,8 +133,8 @@ set search_path = ''
 as $$
     select coalesce(lower(btrim(p_text)) in ('true', 't', 'yes', 'y', 'on', '1'), false)
 $$;
-revoke all on function private.is_yes(text) from public;
-grant execute on function private.is_yes(text) to service_role;
+revoke all on function private.is_yes from public;
+grant execute on function private.is_yes to service_role;
 
 -- A contact's id, as a message names it, in the type that it has in this project; null when it cannot be one.
 do $outer$
@@ -177,5 +177,5 @@ $$
     end if;
 end
 $outer$;
-revoke all on function private.contact_key(text) from public;
-grant execute on function private.contact_key(text) to service_role;
+revoke all on function private.contact_key from public;
+grant execute on function private.contact_key to service_role;

@@ -113,7 +113,7 @@ begin
     return new;
 end
 $$;
-revoke all on function private.set_due_at() from public;
+revoke all on function private.set_due_at from public;
 
 -- The last one, by its name: it sees what others have made of the row.
 create or replace trigger zz_set_due_at before insert or update on public.scheduled_messages

@@ -251,10 +251,10 @@ begin
     );
 end
 $$;
-revoke all on function private.erase_jobs(uuid[]), private.erase_rows(uuid[]), private.erase_deleted()
-from public;
-grant execute on function private.erase_jobs(uuid[]), private.erase_rows(uuid[]), private.erase_deleted()
-to service_role;
+revoke all on function private.erase_jobs, private.erase_rows,
+private.erase_deleted from public;
+grant execute on function private.erase_jobs, private.erase_rows,
+private.erase_deleted to service_role;
 
 -- An application may let its users write these tables; what the daemon keeps in them is not theirs all the same. The Node
 -- worker may be such a user: it tells what became of the jobs that were handed over to it, and nothing else. It may be quicker
@@ -294,7 +294,7 @@ begin
     return new;
 end
 $$;
-revoke all on function private.guard_broadcasts() from public;
+revoke all on function private.guard_broadcasts from public;
 
 create or replace trigger guard_broadcasts before insert or update or delete on public.broadcast_jobs
 for each row when (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))

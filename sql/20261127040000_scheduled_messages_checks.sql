@@ -133,7 +133,7 @@ begin
     return new;
 end
 $$;
-revoke all on function private.complete_old_row() from public;
+revoke all on function private.complete_old_row from public;
 
 -- Of a status that neither we nor the project know: where it has some of its own, all of them are known.
 do $$

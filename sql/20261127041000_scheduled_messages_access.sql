@@ -76,7 +76,7 @@ begin
     );
 end
 $$;
-revoke all on function private.withdraw_job(uuid) from public;
+revoke all on function private.withdraw_job from public;
 
 -- Whether a job went out, or may have, though its row need not have heard of it yet: somebody held
 -- the row, or the project refuses what it was told (private.refused_rows). Such a row must not
@@ -103,7 +103,7 @@ begin
     );
 end
 $$;
-revoke all on function private.may_have_gone_out(uuid) from public;
+revoke all on function private.may_have_gone_out from public;
 
 -- A new message has nothing of the daemon's: what a copy of another row brings along is left out. A copy is known by what
 -- the database alone writes; another status than `pending` without that is refused, because what somebody else sent or only
@@ -152,7 +152,7 @@ begin
     return new;
 end
 $$;
-revoke all on function private.guard_insert() from public;
+revoke all on function private.guard_insert from public;
 
 -- Which columns a user has changed that are not the author's; null where none is.
 create or replace function private.foreign_changes(
@@ -184,7 +184,7 @@ as $$
     ) as c (name, is_changed)
     where c.is_changed
 $$;
-revoke all on function private.foreign_changes(public.scheduled_messages, public.scheduled_messages) from public;
+revoke all on function private.foreign_changes from public;
 
 -- What a user wants of a row, with the daemon's columns as they are. Some of those are set by whatever follows, so that a row
 -- which was read a while ago can be written back: they are not looked at. An upsert fills an author who is empty with the
@@ -226,7 +226,7 @@ begin
     return p_new;
 end
 $$;
-revoke all on function private.wanted(public.scheduled_messages, public.scheduled_messages) from public;
+revoke all on function private.wanted from public;
 
 -- Whether the message is the same: then only an application's own columns were written, and its job may go on.
 create or replace function private.is_same_message(
@@ -255,7 +255,7 @@ exception when untranslatable_character or invalid_text_representation or progra
     return false; -- no jsonb
 end
 $$;
-revoke all on function private.is_same_message(public.scheduled_messages, public.scheduled_messages) from public;
+revoke all on function private.is_same_message from public;
 
 -- Raises for a user what the state machine does not draw for an owner.
 create or replace function private.refuse_transition(p_old text, p_new text)
@@ -282,7 +282,7 @@ begin
     end if;
 end
 $$;
-revoke all on function private.refuse_transition(text, text) from public;
+revoke all on function private.refuse_transition from public;
 
 -- Called with 'user' for users. What is being sent nobody takes back: a user is told so, and for others it stays what it
 -- was when they want it pending, since it would go out twice. They may still cancel it: then it is not tried again.
@@ -350,7 +350,7 @@ begin
     return new;
 end
 $$;
-revoke all on function private.guard_update() from public;
+revoke all on function private.guard_update from public;
 
 create or replace function private.guard_delete()
 returns trigger
@@ -366,7 +366,7 @@ begin
     return old;
 end
 $$;
-revoke all on function private.guard_delete() from public;
+revoke all on function private.guard_delete from public;
 
 -- The table's checks once more, for users: in the words of their comments, and with a status of their own (400). Written
 -- from the catalog, so that it says what they say; a migration that changes a check does this again.
@@ -415,7 +415,7 @@ $$
     );
 end
 $outer$;
-revoke all on function private.refuse_nonsense() from public;
+revoke all on function private.refuse_nonsense from public;
 
 create or replace trigger guard_insert before insert on public.scheduled_messages
 for each row when (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))
@@ -461,7 +461,7 @@ begin
     return new;
 end
 $$;
-revoke all on function private.refuse_strange_connection() from public;
+revoke all on function private.refuse_strange_connection from public;
 
 create or replace trigger refuse_connection before update on public.scheduled_messages
 for each row when (

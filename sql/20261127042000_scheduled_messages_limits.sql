@@ -24,7 +24,7 @@ as $$
         case p_name when 'max_pending_per_owner' then 200000 when 'max_due_per_minute' then 50000 end
     )
 $$;
-revoke all on function private.limit_of(text) from public;
+revoke all on function private.limit_of from public;
 
 -- What was inserted since it was last counted, by the minute in which it falls due; '-infinity' stands for all of it. One row
 -- of an owner is locked until the transaction ends, by that owner's own inserts alone: nobody waits for anybody else, and the
@@ -58,7 +58,7 @@ as $$
         limit p_enough + 1
     ) as pending
 $$;
-revoke all on function private.count_pending(uuid, timestamptz, integer) from public;
+revoke all on function private.count_pending from public;
 
 create or replace function private.hold_limits()
 returns trigger
@@ -116,7 +116,7 @@ begin
     return null;
 end
 $$;
-revoke all on function private.hold_limits() from public;
+revoke all on function private.hold_limits from public;
 
 create or replace trigger hold_limits after insert on public.scheduled_messages
 referencing new table as added

@@ -17,7 +17,7 @@ begin
     return new;
 end
 $$;
-revoke all on function private.keep_out_of_queue() from public;
+revoke all on function private.keep_out_of_queue from public;
 
 -- Before the guards, by its name: they see what is left of the change. Users they refuse themselves.
 create or replace trigger a_keep_out_of_queue before update of status on public.scheduled_messages

@@ -91,8 +91,8 @@ begin
     end if;
 end
 $$;
-revoke all on function private.cancel_messages(text, text, text), private.is_suspended(jsonb), private.take_right(text), private.hold_right()
-from public;
+revoke all on function private.cancel_messages, private.is_suspended, private.take_right,
+private.hold_right from public;
 
 -- After it: the policies saw the connection as it was when the statement began. As the user, whose policies decide.
 create or replace function private.confirm_connection()
@@ -107,7 +107,7 @@ begin
     return null;
 end
 $$;
-revoke all on function private.confirm_connection() from public;
+revoke all on function private.confirm_connection from public;
 
 create or replace trigger confirm_connection after insert or update on public.scheduled_messages
 for each row when (
@@ -138,7 +138,7 @@ begin
     return null;
 end
 $$;
-revoke all on function private.cancel_messages_of_connection() from public;
+revoke all on function private.cancel_messages_of_connection from public;
 
 -- A row that had a user and loses the last one is an orphan. A row of the service key never had one, no deletion touches
 -- it, and it is sent. Before the delete, because afterwards `on delete set null` has wiped out whose the row was; the foreign key
@@ -159,7 +159,7 @@ begin
     return null;
 end
 $$;
-revoke all on function private.cancel_messages_of_user() from public;
+revoke all on function private.cancel_messages_of_user from public;
 
 create or replace trigger cancel_messages_of_user before delete on auth.users
 for each row execute function private.cancel_messages_of_user();

@@ -38,7 +38,7 @@ begin
     return v_name;
 end
 $$;
-revoke all on function private.timezone_name(text) from public;
+revoke all on function private.timezone_name from public;
 
 -- What somebody may have meant: zones of that abbreviation (in either season) or offset, or with such a city.
 create or replace function private.nearest_timezones(p_name text)
@@ -72,7 +72,7 @@ as $$
         order by near.name like 'Antarctica/%', near.name limit 5
     ) as found
 $$;
-revoke all on function private.nearest_timezones(text) from public;
+revoke all on function private.nearest_timezones from public;
 
 -- The zone's own name. Raises 400, in words fit for a toast, for what is none.
 create or replace function private.require_timezone(p_name text)
@@ -92,7 +92,7 @@ begin
     return v_name;
 end
 $$;
-revoke all on function private.require_timezone(text) from public;
+revoke all on function private.require_timezone from public;
 
 -- A message that recurs needs a zone that is one; what goes out once needs none, whatever stands there. A form that was
 -- left empty writes ''. The next occurrence of a series has its zone from the daemon, whose data may be newer.
@@ -107,7 +107,7 @@ begin
     return new;
 end
 $$;
-revoke all on function private.name_timezone() from public;
+revoke all on function private.name_timezone from public;
 
 -- After the guards, by its name, which let an edit begin its series anew.
 create or replace trigger name_timezone before insert or update on public.scheduled_messages

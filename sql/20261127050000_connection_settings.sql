@@ -14,8 +14,8 @@ as $$
     select exists (select from private.timezones as t where t.name = p_name)
         or exists (select from pg_catalog.pg_timezone_names as n where n.name = p_name)
 $$;
-revoke all on function private.is_timezone(text) from public;
-grant execute on function private.is_timezone(text) to service_role;
+revoke all on function private.is_timezone from public;
+grant execute on function private.is_timezone to service_role;
 
 create table if not exists public.connection_settings (
     connection_id text primary key,
@@ -70,7 +70,7 @@ begin
     return new;
 end
 $$;
-revoke all on function private.fold_connection_id() from public;
+revoke all on function private.fold_connection_id from public;
 
 do $$
 declare
@@ -152,5 +152,5 @@ as $$
         else p_settings.daily_limit
     end
 $$;
-revoke all on function private.calendar(text, time, time, timestamptz), private.daily_limit(public.connection_settings, date) from public;
-grant execute on function private.calendar(text, time, time, timestamptz), private.daily_limit(public.connection_settings, date) to service_role;
+revoke all on function private.calendar, private.daily_limit from public;
+grant execute on function private.calendar, private.daily_limit to service_role;

@@ -52,7 +52,7 @@ begin
     return null;
 end
 $$;
-revoke all on function private.remember_owner() from public;
+revoke all on function private.remember_owner from public;
 
 do $outer$
 declare

@@ -157,11 +157,7 @@ as $$
         ))
 $$;
 
-revoke all on function private.wait_less(text),
-private.stops_everybody(text), private.is_the_rows_fault(text), private.words_of(text, text, text),
-private.try_rows(text, anyarray, boolean), private.put_aside(text, uuid[], text[], text[], jsonb[], text[])
-from public;
-grant execute on function private.wait_less(text),
-private.stops_everybody(text), private.is_the_rows_fault(text), private.words_of(text, text, text),
-private.try_rows(text, anyarray, boolean), private.put_aside(text, uuid[], text[], text[], jsonb[], text[])
-to service_role;
+revoke all on function private.wait_less, private.stops_everybody, private.is_the_rows_fault,
+private.words_of, private.try_rows, private.put_aside from public;
+grant execute on function private.wait_less, private.stops_everybody, private.is_the_rows_fault,
+private.words_of, private.try_rows, private.put_aside to service_role;

@@ -68,8 +68,8 @@ as $$
     order by a.xact_start, h.pid
     limit 10
 $$;
-revoke all on function private.get_holders() from public;
-grant execute on function private.get_holders() to service_role;
+revoke all on function private.get_holders from public;
+grant execute on function private.get_holders to service_role;
 
 -- In words, for people: what to do about it stands there too.
 create or replace function public.get_holders()

@@ -70,8 +70,8 @@ begin
     return query select unnest(v_ids);
 end
 $$;
-revoke all on function private.rows_of_others(text[], timestamptz, timestamptz, integer, integer) from public;
-grant execute on function private.rows_of_others(text[], timestamptz, timestamptz, integer, integer) to service_role;
+revoke all on function private.rows_of_others from public;
+grant execute on function private.rows_of_others to service_role;
 
 create or replace function public.get_due_of_others(p_payers text[])
 returns setof public.scheduled_messages

@@ -128,10 +128,10 @@ begin
     end if;
 end
 $$;
-revoke all on function private.our_columns(), private.columns_that_travel(), private.add_next(uuid[], uuid[], timestamptz[])
-from public;
-grant execute on function private.our_columns(), private.columns_that_travel(), private.add_next(uuid[], uuid[], timestamptz[])
-to service_role;
+revoke all on function private.our_columns, private.columns_that_travel,
+private.add_next from public;
+grant execute on function private.our_columns, private.columns_that_travel,
+private.add_next to service_role;
 
 -- Returns id, connection (of those that have a job now) and when they are due, of each row that left `pending`.
 -- The `lateral … limit 1` finds each row by its key, whatever the statistics say of statuses; so does `enable_seqscan`. And so
@@ -396,10 +396,8 @@ begin
     return next;
 end
 $$;
-revoke all on function private.enqueue_rows(private.planned_row[]),
-private.with_less(private.planned_row, private.planned_row, text) from public;
-grant execute on function private.enqueue_rows(private.planned_row[]),
-private.with_less(private.planned_row, private.planned_row, text) to service_role;
+revoke all on function private.enqueue_rows, private.with_less from public;
+grant execute on function private.enqueue_rows, private.with_less to service_role;
 revoke all on function public.enqueue_broadcast_jobs(
     uuid[], integer[], uuid[], text[], text[], text[], timestamp[], timestamptz[], integer[], timestamptz[], timestamptz[], timestamptz[],
     text[], double precision

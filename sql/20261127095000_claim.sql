@@ -327,13 +327,7 @@ grant execute on function public.claim_broadcast_jobs(
 to service_role;
 
 -- The private ones run as their caller, the service key.
-revoke all on function private.fail_rows(private.beyond_limit_row[]),
-private.have_turn(text[], integer, private.claim_terms), private.have_turn_slowly(text, integer, private.claim_terms),
-private.have_turns(text[], integer, private.claim_terms),
-private.fail_beyond_limit(text[], timestamptz, text), private.put_back(text[], timestamptz, text, double precision, boolean)
-from public;
-grant execute on function private.fail_rows(private.beyond_limit_row[]),
-private.have_turn(text[], integer, private.claim_terms), private.have_turn_slowly(text, integer, private.claim_terms),
-private.have_turns(text[], integer, private.claim_terms),
-private.fail_beyond_limit(text[], timestamptz, text), private.put_back(text[], timestamptz, text, double precision, boolean)
-to service_role;
+revoke all on function private.fail_rows, private.have_turn, private.have_turn_slowly,
+private.have_turns, private.fail_beyond_limit, private.put_back from public;
+grant execute on function private.fail_rows, private.have_turn, private.have_turn_slowly,
+private.have_turns, private.fail_beyond_limit, private.put_back to service_role;

@@ -191,9 +191,7 @@ begin
     perform private.settle_by_parts(array(select (a ->> 'job_id')::uuid from jsonb_array_elements(p_answers) as a));
 end
 $$;
-revoke all on function private.with_word(jsonb, integer, integer, text, text, text),
-private.with_words(jsonb, jsonb), private.with_answer(jsonb, integer, jsonb, text, text), private.fate(jsonb), private.settle_by_parts(uuid[]),
-private.answer_parts(jsonb) from public;
-grant execute on function private.with_word(jsonb, integer, integer, text, text, text),
-private.with_words(jsonb, jsonb), private.with_answer(jsonb, integer, jsonb, text, text), private.fate(jsonb), private.settle_by_parts(uuid[]),
-private.answer_parts(jsonb) to service_role;
+revoke all on function private.with_word, private.with_words, private.with_answer, private.fate,
+private.settle_by_parts, private.answer_parts from public;
+grant execute on function private.with_word, private.with_words, private.with_answer,
+private.fate, private.settle_by_parts, private.answer_parts to service_role;

@@ -155,8 +155,8 @@ begin
     return v_done;
 end
 $$;
-revoke all on function private.record_rows(private.told_row[]) from public;
-grant execute on function private.record_rows(private.told_row[]) to service_role;
+revoke all on function private.record_rows from public;
+grant execute on function private.record_rows to service_role;
 
 -- What the answers say of their connections. One whose settings cannot be reckoned with, such as a zone that the server has
 -- forgotten, is left as it is: that must not undo what became of anybody's message.
@@ -215,8 +215,8 @@ as $$
         connection_id text, outcome text, error text, available_at timestamptz, send_at timestamptz, recipient text, id uuid
     )
 $$;
-revoke all on function private.note_or_leave(jsonb), private.note_done(jsonb) from public;
-grant execute on function private.note_or_leave(jsonb), private.note_done(jsonb) to service_role;
+revoke all on function private.note_or_leave, private.note_done from public;
+grant execute on function private.note_or_leave, private.note_done to service_role;
 
 -- The same for rows that the database may refuse. Such a job keeps its state; its outcome is put aside, and the rescue writes
 -- it as soon as it can be. Returns what was refused: [{id, code, reason}], or null.
@@ -253,8 +253,8 @@ begin
     );
 end
 $$;
-revoke all on function private.record_or_put_aside(private.told_row[]) from public;
-grant execute on function private.record_or_put_aside(private.told_row[]) to service_role;
+revoke all on function private.record_or_put_aside from public;
+grant execute on function private.record_or_put_aside to service_role;
 
 create or replace function public.record_outcomes(
     p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[],

@@ -40,8 +40,8 @@ begin
     return '[]';
 end
 $$;
-revoke all on function private.settle_rows(private.told_message[]) from public;
-grant execute on function private.settle_rows(private.told_message[]) to service_role;
+revoke all on function private.settle_rows from public;
+grant execute on function private.settle_rows to service_role;
 
 -- What a row refuses to be told is put aside with its outcome, and told again by the rescue: its
 -- job ends all the same, is not sent again (may_have_gone_out), and the others are told. A text
@@ -110,8 +110,8 @@ begin
     end if;
 end
 $$;
-revoke all on function private.settle_or_put_aside(private.told_message[]) from public;
-grant execute on function private.settle_or_put_aside(private.told_message[]) to service_role;
+revoke all on function private.settle_or_put_aside from public;
+grant execute on function private.settle_or_put_aside to service_role;
 
 -- Tells them again what is known by now, which is what their messages say; where somebody has
 -- deleted those, what was put aside.
@@ -136,8 +136,8 @@ begin
     return '[]';
 end
 $$;
-revoke all on function private.settle_again(private.told_message[]) from public;
-grant execute on function private.settle_again(private.told_message[]) to service_role;
+revoke all on function private.settle_again from public;
+grant execute on function private.settle_again to service_role;
 
 create or replace function private.settle_scheduled_messages()
 returns trigger
@@ -183,7 +183,7 @@ begin
     return null;
 end
 $$;
-revoke all on function private.settle_scheduled_messages() from public;
+revoke all on function private.settle_scheduled_messages from public;
 
 create or replace trigger settle_scheduled_messages after update on public.broadcast_messages
 referencing new table as changed

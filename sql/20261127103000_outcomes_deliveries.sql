@@ -94,8 +94,8 @@ begin
     return coalesce(v_done, '[]') || to_jsonb(v_parted);
 end
 $$;
-revoke all on function private.deliver_rows(private.delivery[]) from public;
-grant execute on function private.deliver_rows(private.delivery[]) to service_role;
+revoke all on function private.deliver_rows from public;
+grant execute on function private.deliver_rows to service_role;
 
 -- Returns the jobs that are ours, and what the database refused: [{id, code, reason}].
 create or replace function public.record_deliveries(

@@ -47,7 +47,7 @@ as $$
         limit 1
     ), 'unconfirmed')
 $$;
-revoke all on function private.meaning_of(text) from public;
+revoke all on function private.meaning_of from public;
 
 -- Writes an outcome down where the row hears of it: on the job's message, or on the row itself where somebody has deleted that.
 create or replace function private.tell(p_job_id uuid, p_status text, p_error text)
@@ -79,7 +79,7 @@ begin
     end if;
 end
 $$;
-revoke all on function private.tell(uuid, text, text) from public;
+revoke all on function private.tell from public;
 
 -- The same message once more, as a new job, if its row still wants it. `stopped` costs no attempt and pauses the connection.
 create or replace function private.send_again(p_job public.broadcast_jobs, p_meaning text, p_words text)
@@ -139,7 +139,7 @@ begin
     return true;
 end
 $$;
-revoke all on function private.send_again(public.broadcast_jobs, text, text) from public;
+revoke all on function private.send_again from public;
 
 -- Makes of what the worker said an end of this job. What is unconfirmed never goes back to the queue, whatever it says later.
 create or replace function private.hear_node_worker(p_job_id uuid, p_meaning text, p_words text)
@@ -178,7 +178,7 @@ begin
     end if;
 end
 $$;
-revoke all on function private.hear_node_worker(uuid, text, text) from public;
+revoke all on function private.hear_node_worker from public;
 
 -- The worker awaits this write before it sends, so a refusal keeps it from sending. It makes a job `active` twice only when it
 -- runs it twice: it was killed in between (BullMQ's stalled check), and nobody knows whether the message went out; or the
@@ -212,7 +212,7 @@ begin
     return new;
 end
 $$;
-revoke all on function private.guard_job_of_node_worker() from public;
+revoke all on function private.guard_job_of_node_worker from public;
 
 -- Our own writers change the lease or the token with the status, or are triggers; a Node worker never does and never is.
 create or replace trigger guard_job_of_node_worker before update of status on public.broadcast_jobs
@@ -255,7 +255,7 @@ begin
     return null;
 end
 $$;
-revoke all on function private.settle_job_of_node_worker() from public;
+revoke all on function private.settle_job_of_node_worker from public;
 
 create or replace trigger settle_job_of_node_worker after update of status on public.broadcast_jobs
 for each row when (
@@ -286,7 +286,7 @@ begin
     return null;
 end
 $$;
-revoke all on function private.close_job_of_node_worker() from public;
+revoke all on function private.close_job_of_node_worker from public;
 
 create or replace trigger close_job_of_node_worker after update of status on public.broadcast_messages
 for each row when (new.status = 'sent' and new.message_id is null and new.scheduled_message_id is not null)

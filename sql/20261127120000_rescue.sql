@@ -41,8 +41,8 @@ as $$
         )
     )
 $$;
-revoke all on function private.next_expiry() from public;
-grant execute on function private.next_expiry() to service_role;
+revoke all on function private.next_expiry from public;
+grant execute on function private.next_expiry to service_role;
 
 drop type if exists private.late_row cascade;
 create type private.late_row as (id uuid, handover_seconds double precision, quietly boolean);
@@ -285,9 +285,9 @@ begin
     return next;
 end
 $$;
-revoke all on function private.rescue_rows(private.late_row[]), private.expire_rows(private.late_row[]), private.retry_refused()
-from public;
-grant execute on function private.rescue_rows(private.late_row[]), private.expire_rows(private.late_row[]), private.retry_refused()
-to service_role;
+revoke all on function private.rescue_rows, private.expire_rows,
+private.retry_refused from public;
+grant execute on function private.rescue_rows, private.expire_rows,
+private.retry_refused to service_role;
 revoke all on function public.rescue_broadcast_jobs(double precision) from public, anon, authenticated;
 grant execute on function public.rescue_broadcast_jobs(double precision) to service_role;

@@ -31,7 +31,7 @@ begin
     where j.id = p_job_id and j.status = 'queued';
 end
 $$;
-revoke all on function private.lose_job(uuid, uuid, text, text) from public;
+revoke all on function private.lose_job from public;
 
 create or replace function private.lose_deleted_job()
 returns trigger
@@ -44,7 +44,7 @@ begin
     return null;
 end
 $$;
-revoke all on function private.lose_deleted_job() from public;
+revoke all on function private.lose_deleted_job from public;
 
 create or replace trigger lose_deleted_job after delete on public.broadcast_jobs
 for each row when (
@@ -67,7 +67,7 @@ begin
     return null;
 end
 $$;
-revoke all on function private.lose_deleted_message() from public;
+revoke all on function private.lose_deleted_message from public;
 
 create or replace trigger lose_deleted_message after delete on public.broadcast_messages
 for each row when (old.scheduled_message_id is not null and old.status not in ('sent', 'failed', 'skipped', 'cancelled'))
@@ -94,7 +94,7 @@ begin
     return null;
 end
 $$;
-revoke all on function private.lose_truncated() from public;
+revoke all on function private.lose_truncated from public;
 
 create or replace trigger lose_truncated before truncate on public.broadcast_jobs
 for each statement execute function private.lose_truncated();
@@ -138,7 +138,7 @@ begin
     return null;
 end
 $$;
-revoke all on function private.lose_marked_job() from public;
+revoke all on function private.lose_marked_job from public;
 
 create or replace trigger lose_marked_job after update of status on public.broadcast_jobs
 for each row when (
@@ -170,7 +170,7 @@ begin
     return null;
 end
 $$;
-revoke all on function private.lose_marked_message() from public;
+revoke all on function private.lose_marked_message from public;
 
 create or replace trigger lose_marked_message after update of status on public.broadcast_messages
 for each row when (

@@ -186,8 +186,8 @@ begin
     return '[]';
 end
 $$;
-revoke all on function private.finish_rows(private.probed_row[]) from public;
-grant execute on function private.finish_rows(private.probed_row[]) to service_role;
+revoke all on function private.finish_rows from public;
+grant execute on function private.finish_rows to service_role;
 
 create or replace function public.finish_probes(p_well text[], p_ill text[])
 returns table (db_now timestamptz, next_probe_at timestamptz, back json)
@@ -222,7 +222,7 @@ begin
     );
 end
 $$;
-revoke all on function public.take_probes(integer), private.next_probe(text[]), public.finish_probes(text[], text[])
+revoke all on function public.take_probes(integer), private.next_probe, public.finish_probes(text[], text[])
 from public, anon, authenticated;
-grant execute on function public.take_probes(integer), private.next_probe(text[]), public.finish_probes(text[], text[])
+grant execute on function public.take_probes(integer), private.next_probe, public.finish_probes(text[], text[])
 to service_role;

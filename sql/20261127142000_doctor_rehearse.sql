@@ -211,9 +211,7 @@ begin
     end loop;
 end
 $$;
-revoke all on function private.rehearse_sending(), private.expect_status(uuid[], text),
-private.rehearse_writing(), private.rehearse()
-from public;
-grant execute on function private.rehearse_sending(), private.expect_status(uuid[], text),
-private.rehearse_writing(), private.rehearse()
-to service_role;
+revoke all on function private.rehearse_sending, private.expect_status,
+private.rehearse_writing, private.rehearse from public;
+grant execute on function private.rehearse_sending, private.expect_status,
+private.rehearse_writing, private.rehearse to service_role;

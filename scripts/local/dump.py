@@ -1,4 +1,4 @@
-"""Writes tests/sql/schema.sql: what the migrations make of an empty project, for people to read and a test to compare."""
+"""Writes tests/sql/schema.sql: what the migrations make of an empty project, to be read, and compared by a test."""
 
 import re
 import subprocess

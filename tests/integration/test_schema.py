@@ -1,4 +1,4 @@
-"""The migrations, on an empty project: what they make is what tests/sql/schema.sql says, and a second run does nothing."""
+"""The migrations, on an empty project: they make what tests/sql/schema.sql says, and a second run does nothing."""
 
 import os
 import re

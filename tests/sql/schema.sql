@@ -920,7 +920,7 @@ declare
     v_status text;
     v_refused record;
 begin
-    -- What keeps an outcome from its row is put aside (20261126001050).
+    -- What keeps an outcome from its row is put aside (private.put_aside).
     select r.code, r.reason into v_refused
     from public.scheduled_messages as s
     join private.refused_rows as r on r.id in (s.id, s.broadcast_job_id)
@@ -4094,7 +4094,7 @@ declare
     v_heard uuid[];
     v_rows private.told_message[];
 begin
-    -- What a Node worker calls failed may have gone out, or may be tried again (20261126001310).
+    -- What a Node worker calls failed may have gone out, or may be tried again (private.hear_node_worker).
     select array_agg(n.job_id) into v_heard
     from changed as n
     cross join lateral (select w.gateway, w.status from public.broadcast_jobs as w where w.id = n.job_id limit 1) as j
@@ -4879,7 +4879,7 @@ begin
     );
 
     return query
-    select 'failure', count(*) || ' pending message(s) will not fall due when they should', 'Run sql/20261126000300_due_at_of_old_rows.sql again.'
+    select 'failure', count(*) || ' pending message(s) will not fall due when they should', 'Run the file scheduled_messages_due_at_of_old_rows of sql/ again.'
     from public.scheduled_messages as s
     where s.status = 'pending' and s.due_at is distinct from s.scheduled_at
     having count(*) > 0;
@@ -4940,7 +4940,7 @@ begin
     select 'failure', m.what, m.remedy from private.find_misfits() as m;
 
     return query
-    select 'failure', 'contacts.id is ' || format_type(a.atttypid, null) || ' now', 'Run sql/20261126000100_connections_and_contacts.sql again.'
+    select 'failure', 'contacts.id is ' || format_type(a.atttypid, null) || ' now', 'Run the file connections_and_contacts of sql/ again.'
     from pg_catalog.pg_attribute as a
     join pg_catalog.pg_proc as p on p.oid = 'private.contact_key(text)'::regprocedure and p.prorettype <> a.atttypid
     where a.attrelid = 'public.contacts'::regclass and a.attname = 'id';
