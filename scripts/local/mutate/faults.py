@@ -28,10 +28,6 @@ class Fault:
     tests: tuple[str, ...]
     reason: str = ""
 
-    @property
-    def is_sql(self) -> bool:
-        return self.file.endswith(".sql")
-
     def apply(self, root: Path) -> tuple[Path, str]:
         """Edits the file below `root`. Returns it and what what it held. Raises ValueError where the place is gone."""
         found = list(root.glob(self.file))
