@@ -123,11 +123,32 @@ def test_a_limit_of_nothing_sends_nothing(queue):
     assert queue.claim(NOON).jobs == []
 
 
-def test_outside_the_hours_a_limit_that_fails_does_not_fail_anything_yet(queue):
-    queue.settings(daily_limit=0, at_daily_limit="fail", window_start="13:00", window_end="14:00")
+@pytest.mark.parametrize(
+    "also",
+    [
+        "update connection_settings set window_start = '13:00', window_end = '14:00'",
+        "update connection_settings set enabled = false",
+        "update connections set connected = false",
+        "update private.connection_state set paused_reason = 'away', probe_at = 'infinity'",
+        "insert into private.connection_owners (connection_id, is_held) values ('shop', true)",
+    ],
+)
+def test_where_something_else_stops_it_too_a_limit_that_fails_does_not_fail_anything_yet(queue, also):
+    queue.settings(daily_limit=0, at_daily_limit="fail")
     queue.add(1)
+    queue.db.execute(also)
+    queue.db.execute("update private.connection_state set ready_at = %s", (NOON,))
     queue.claim(NOON)
-    assert queue.waiting() == 1
+    assert (queue.waiting(), queue.rows()[0]["waiting_reason"] is not None) == (1, True)
+
+
+def test_what_is_due_on_another_day_does_not_fail_by_today_s_limit(queue):
+    queue.settings(daily_limit=1, at_daily_limit="fail")
+    queue.add(2)
+    queue.add(1, at=NOON + timedelta(days=1))
+    queue.run(NOON, 60)
+    assert (queue.state()["sent_today"], queue.waiting()) == (1, 1)
+    assert len(queue.claim(NOON + timedelta(days=1)).jobs) == 1
 
 
 def test_with_hours_the_next_day_begins_when_they_do(queue):

@@ -230,3 +230,15 @@ def claimed_behind(queue: Queue, url: str) -> int:
             until(lambda: claim.done() or one(queue.db, waits), 10)
             turn.rollback()
             return len(claim.result().jobs)
+
+
+@pytest.mark.parametrize(
+    ("gateway", "seats"),
+    [("waha", 4), ("evolution", 4), ("wppconnect", 4), ("cloud", 20), ("bullmq", 5), ("mock", 20)],
+)
+def test_a_session_that_takes_one_message_at_a_time_is_given_few_seats(queue, gateway, seats):
+    queue.add(30)
+    assert len(queue.claim(NOON, gateway=gateway).jobs) == seats
+    queue.settings("paced", messages=100, period_seconds=1, burst=100, gateway=gateway)
+    queue.add(30, "paced")
+    assert len(queue.claim(NOON, gateway=gateway, busy=["shop"]).jobs) == 20

@@ -101,3 +101,45 @@ def test_what_was_put_off_for_one_that_then_failed_goes_at_once(queue):
     assert len(second.jobs) == 1
     queue.record(second, "sent")
     assert queue.claim(now(queue), 20, "cloud").jobs == []
+
+
+def only(queue: Queue) -> dict:
+    """The single waiting job."""
+    [job] = queue.db.execute("select * from broadcast_jobs where status = 'queued'").fetchall()
+    return dict(job)
+
+
+def test_a_retry_waits_its_own_time_though_its_recipient_is_free(queue):
+    queue.add(1, at=now(queue), recipient=STRANGER)
+    queue.record(queue.claim(now(queue), 20, "cloud"), "retry", error="Busy", wait=4)
+    tried = only(queue)
+    queue.add(1, at=now(queue), recipient=STRANGER)
+    second = queue.claim(now(queue), 20, "cloud")
+    assert len(second.jobs) == 1
+    queue.record(second, "failed", error="WhatsApp takes JPEG and PNG pictures")
+    assert only(queue)["available_at"] == tried["available_at"]
+    assert claimed(queue, "cloud") == []
+
+
+def test_a_late_answer_frees_its_recipient_of_its_own_seconds_alone(queue):
+    """By then another message has gone out to them."""
+    queue.add(2, at=now(queue), recipient=STRANGER)
+    first = queue.claim(now(queue), 20, "cloud")
+    later = now(queue) + timedelta(seconds=6.5)
+    second = queue.claim(later, 20, "cloud")
+    assert (len(first.jobs), len(second.jobs)) == (1, 1)
+    queue.record(first, "failed", error="why")
+    queue.add(1, at=now(queue), recipient=STRANGER)
+    assert claimed(queue, "cloud", timedelta(seconds=7.5)) == []
+    assert claimed(queue, "cloud", timedelta(seconds=13)) == [STRANGER]
+
+
+@pytest.mark.parametrize("waits", [(90.0, 20.0), (20.0, 90.0)])
+def test_of_two_refusals_of_a_recipient_the_longer_wait_holds(queue, waits):
+    queue.add(2, at=now(queue), recipient=STRANGER)
+    taken = [queue.claim(now(queue), 1, "waha") for _ in range(2)]
+    for claim, wait in zip(taken, waits, strict=True):
+        queue.record(claim, "throttled_recipient", error="too fast", wait=wait)
+    queue.db.execute("update broadcast_jobs set available_at = now()")
+    assert claimed(queue, after=timedelta(seconds=60)) == []
+    assert claimed(queue, after=timedelta(seconds=95)) != []

@@ -69,3 +69,25 @@ def test_only_recipients_of_the_last_minutes_are_remembered(queue):
         queue.add(50, at=NOON + timedelta(minutes=minute))
         queue.claim(NOON + timedelta(minutes=minute), seats=50, gateway="cloud")
     assert one(queue.db, "select count(*) from private.recipient_state") <= 150
+
+
+def test_two_to_somebody_who_was_left_alone_for_long_keep_their_distance(queue):
+    queue.add(1, recipient="+919800000001")
+    queue.claim(NOON, gateway="cloud")
+    later = NOON + timedelta(seconds=40)
+    queue.add(2, at=later, recipient="+919800000001")
+    assert len(queue.claim(later, gateway="cloud").jobs) == 1
+    assert len(queue.claim(later + SIX, gateway="cloud").jobs) == 0
+    assert len(queue.claim(later + timedelta(seconds=6.5), gateway="cloud").jobs) == 1
+
+
+def test_a_reason_that_is_over_is_told_no_more(queue):
+    now = one(queue.db, "select now()")
+    queue.add(1, at=now, recipient="+919800000001")
+    queue.record(queue.claim(now, gateway="cloud"), "throttled_recipient", error="pair limit", wait=20)
+    later = now + timedelta(seconds=22)
+    assert len(queue.claim(later, gateway="cloud").jobs) == 1
+    queue.add(1, at=later, recipient="+919800000001")
+    assert queue.claim(later + timedelta(seconds=1), gateway="cloud").jobs == []
+    [row] = [row for row in queue.rows() if row["job_status"] == "queued"]
+    assert row["waiting_reason"] == "its recipient got a message a moment ago"

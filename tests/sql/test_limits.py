@@ -136,3 +136,22 @@ def test_what_is_far_in_the_past_is_forgotten(db, user):
     db.execute("insert into private.owner_load values (%s, now() - interval '1 day', 3)", (ben.id,))
     assert post(ben, 2).status_code == 201
     assert one(db, "select count(*) from private.owner_load where minute > '-infinity' and minute < now()") == 0
+
+
+@pytest.mark.parametrize("by", [timedelta(minutes=1), -timedelta(minutes=1)], ids=["the next", "the one before"])
+def test_what_is_counted_again_is_its_own_minute_and_stays_counted(db, user, by):
+    """One of a full minute is deleted: there is room for one, whatever the neighbouring minute holds."""
+    ben = user()
+    assert post(ben, 4, step=1.0).status_code == 201
+    assert post(ben, 3, at=SOON + by, step=1.0).status_code == 201
+    db.execute("delete from scheduled_messages where scheduled_at = %s", (SOON,))
+    assert [post(ben, 1).status_code for _ in range(3)] == [201, 429, 429]
+    assert [post(ben, 1, at=SOON + by).status_code for _ in range(2)] == [201, 429]
+
+
+def test_what_is_counted_again_in_all_stays_counted(db, user):
+    ben = user()
+    assert post(ben, 10).status_code == 201
+    db.execute("delete from scheduled_messages where scheduled_at in (%s, %s)", (SOON, SOON + timedelta(minutes=1)))
+    answers = [post(ben, 1, at=SOON + timedelta(hours=1 + n)).status_code for n in range(4)]
+    assert answers == [201, 201, 429, 429]
