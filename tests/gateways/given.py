@@ -13,7 +13,7 @@ from worker.gateway.waha import Waha
 from worker.gateway.wppconnect import Wppconnect
 from worker.models import Media
 
-TIMEOUT = 5.0  # seconds, where none is expected
+TIMEOUT = 30.0  # seconds, where none is expected
 SHORT = 1.0  # where the test waits for it
 JOB = str(uuid5(UUID(int=0), "message/1/1"))
 MAKERS: dict[str, Callable[[Http], PostingGateway]] = {

@@ -8,7 +8,7 @@ import pytest
 from tests.gateways.answers import ANSWERS, LICENCE, evolution, waha, wppconnect, wrapped
 from tests.gateways.given import PDF, Make, Serve
 from tests.gateways.server import answer
-from worker.models import Message, Rejected, Retry, Unconfirmed
+from worker.models import Message, Rejected, Retry, Stopped, Throttled, Unconfirmed
 
 EVERY = [
     pytest.param(name, *case, id=f"{name}-{number}-{case[0]}-{case[2].__name__}")
@@ -28,6 +28,35 @@ async def test_an_answer_means_what_its_source_says(
     assert len(server.received) == 1
 
 
+def within(told: Any, words: str) -> Any:
+    """The same body, what it says being said inside other words."""
+    if isinstance(told, dict):
+        kept = ("code", "name", "session", "status")
+        return {key: value if key in kept else within(value, words) for key, value in told.items()}
+    if isinstance(told, list):
+        return [within(value, words) for value in told]
+    return f"{words}: {told}" if isinstance(told, str) else told
+
+
+AGAIN = [
+    pytest.param(name, status, body, id=f"{name}-{number}")
+    for name, cases in ANSWERS.items()
+    for number, (status, body, outcome, _) in enumerate(cases)
+    if (name, status) in {("waha", 500), ("evolution", 400), ("wppconnect", 500)}
+    and outcome in (Retry, Throttled, Stopped)
+]
+
+
+@pytest.mark.parametrize(("name", "status", "body"), AGAIN)
+@pytest.mark.parametrize("words", ["Could not store what was sent", "Error: a hook failed"])
+async def test_what_says_that_nothing_was_sent_leaves_doubt_where_it_is_said_inside_other_words(
+    name: str, status: int, body: object, words: str, make: Make, serve: Serve, message: Message
+) -> None:
+    """They may come from a store, a hook or a page that failed after the message had gone."""
+    server = await serve(answer(status, within(body, words)))
+    assert isinstance(await make(name, server.url).send(message), Unconfirmed)
+
+
 @pytest.mark.parametrize("name", ["evolution", "waha", "wppconnect"])
 @pytest.mark.parametrize(
     ("words", "outcome"),
@@ -37,10 +66,11 @@ async def test_an_answer_means_what_its_source_says(
         ("Hostname/IP does not match certificate's altnames: Host: e.com. is not in the cert's altnames", Rejected),
         ("getaddrinfo EAI_AGAIN e.com", Retry),
         ("connect ECONNREFUSED e.com:443", Retry),
-        (
-            "getaddrinfo ENOTFOUND db.internal",
-            Unconfirmed,
-        ),  # not the attachment's host: its own database, after sending
+        # not the attachment's host: its own database, after sending
+        ("getaddrinfo ENOTFOUND db.internal", Unconfirmed),
+        # no fault of the network: it was fetched, and may have gone out
+        ("Cannot store the message with https://e.com/r.pdf", Unconfirmed),
+        ("E.COM", Unconfirmed),
     ],
 )
 async def test_a_fault_that_names_the_attachments_host_is_from_fetching_it(

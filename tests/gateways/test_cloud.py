@@ -177,7 +177,14 @@ async def test_a_token_in_the_error_does_not_reach_the_row(make: Make, serve: Se
             True,
             "number CONNECTED, quality GREEN",
         ),
-        ({"id": "1066", "status": "BANNED"}, False, "number BANNED, quality unknown"),
+        *(
+            ({"id": "1066", "status": status}, False, f"number {status}, quality unknown")
+            for status in ("BANNED", "DELETED", "DISCONNECTED", "MIGRATED", "RESTRICTED", "UNVERIFIED")
+        ),
+        *(
+            ({"id": "1066", "status": status}, True, f"number {status}, quality unknown")
+            for status in ("PENDING", "FLAGGED", "RATE_LIMITED", "UNKNOWN")
+        ),
         ({"id": "1066"}, True, "number reachable, quality unknown"),
     ],
 )

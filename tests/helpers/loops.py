@@ -10,6 +10,7 @@ from uuid import uuid4
 from worker import config
 from worker.models import Health, Message, Outcome, Sent
 from worker.sending.dispatcher import Dispatcher
+from worker.sending.probe import Probe
 from worker.sending.rescue import Rescue
 from worker.sending.scheduler import Scheduler
 from worker.sending.sender import Sender
@@ -39,21 +40,33 @@ class ToldStore:
         self.jobs: Callable[[int, Sequence[str]], list[Row]] = lambda _seats, _busy: []
         self.won: Callable[[Sequence[Enqueue]], list[str]] = lambda rows: [row.id for row in rows]
         self.recording: Callable[[Sequence[Settlement]], None] = lambda _: None
+        self.hurried = False
+        self.may_claim = asyncio.Event()  # a claim is answered when it is set
+        self.may_claim.set()
         self.may_record = asyncio.Event()
         self.may_record.set()
         self.hand_overs: list[Row] = []
+        self.fault: Exception | None = None  # of every look, claim and rescue
+        self.rescued = 0
+        self.next_expiry_at: str | None = None  # what a rescue tells
+        self.paused: list[Row] = []  # connections whose probe is due, told once
+        self.probe_at: datetime | None = None
+        self.well: list[str] = []
+        self.probes = 0
+        self.taken_early: list[list[str]] = []  # the rows that each claim brought along
         self.looks = self.agendas = self.rescues = 0
         self.claims: list[list[str]] = []  # the busy ones of each
         self.enqueued: list[Enqueue] = []
         self.recorded: list[Settlement] = []
 
     def hurry(self) -> None:
-        pass
+        self.hurried = True
 
     async def get_pending(self, after: Row | None = None) -> list[Row]:
         if after is not None:
             return []
         self.looks += 1
+        self.fail()
         return self.pending.pop(0) if self.pending else []
 
     async def get_due_of_others(self, _: Sequence[str]) -> list[Row]:
@@ -74,6 +87,9 @@ class ToldStore:
 
     async def claim(self, seats: int, *given: Any, **_: Any) -> Claim:
         self.claims.append(list(given[2]))
+        self.taken_early += [[row.id for row in given[3]]] if given[3] else []
+        self.fail()
+        await self.may_claim.wait()
         return Claim(str(uuid4()), self.jobs(seats, given[2]), self.ready_at, asyncio.get_running_loop().time())
 
     async def record(self, batch: Sequence[Settlement]) -> Done:
@@ -84,7 +100,23 @@ class ToldStore:
 
     async def rescue(self, _: float) -> Row:
         self.rescues += 1
-        return {"rescued": 0, "expired": 0, "refused": None, "next_expiry_at": None, "hand_overs": self.hand_overs}
+        self.fail()
+        found = {"rescued": self.rescued, "expired": 0, "refused": None, "next_expiry_at": self.next_expiry_at}
+        return {**found, "hand_overs": self.hand_overs}
+
+    async def take_probes(self, _: int) -> tuple[list[Row], datetime | None]:
+        self.probes += 1
+        self.fail()
+        taken, self.paused = self.paused, []
+        return taken, self.probe_at
+
+    async def finish_probes(self, well: list[str], _: list[str]) -> tuple[list[str], datetime | None]:
+        self.well += well
+        return well, self.probe_at
+
+    def fail(self) -> None:
+        if self.fault:
+            raise self.fault
 
     async def take_withdrawn(self) -> list[str]:
         return []
@@ -98,6 +130,7 @@ class ToldGateway:
     def __init__(self, outcome: Outcome | None = None, name: str = "waha") -> None:
         self.outcome, self.name = outcome or Sent("m"), name
         self.sent: list[Message] = []
+        self.health = Health(True)
         self.open = asyncio.Event()
         self.open.set()
 
@@ -114,7 +147,7 @@ class ToldGateway:
         return self.outcome
 
     async def check(self, _: str) -> Health:
-        return Health(True)
+        return self.health
 
 
 def claimed(store: Any, connection: str = "shop", **columns: Any) -> Row:
@@ -141,7 +174,7 @@ def due(store: Any, seconds: float = 0.0, **columns: Any) -> Row:
 
 
 def parts(store: ToldStore, gateway: ToldGateway, **overrides: object) -> Any:
-    """A dispatcher, a scheduler and a rescue on these, not running."""
+    """A daemon's loops on these, not running."""
     these, metrics = settings(**overrides), Metrics()
     vitals = Vitals(these.poll_interval_seconds)
     as_store: Any = store
@@ -150,4 +183,6 @@ def parts(store: ToldStore, gateway: ToldGateway, **overrides: object) -> Any:
     dispatcher = Dispatcher(as_store, sender, these, metrics, vitals)
     scheduler = Scheduler(as_store, dispatcher, these, metrics, vitals)
     rescue = Rescue(as_store, as_gateways, these, metrics, vitals)
-    return SimpleNamespace(sender=sender, dispatcher=dispatcher, scheduler=scheduler, rescue=rescue)
+    probe = Probe(as_store, as_gateways, dispatcher, vitals)
+    loops = {"dispatcher": dispatcher, "scheduler": scheduler, "rescue": rescue, "probe": probe}
+    return SimpleNamespace(sender=sender, vitals=vitals, **loops)

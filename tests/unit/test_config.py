@@ -91,7 +91,7 @@ def test_a_key_that_cannot_be_one_is_refused_without_being_shown(key, words):
     assert key not in line
 
 
-@pytest.mark.parametrize("key", [jwt("service_role"), "a.b.c", "x", "sb_secret_.x"])
+@pytest.mark.parametrize("key", [jwt("service_role"), jwt("messages_daemon"), jwt(None), "a.b.c", "x", "sb_secret_.x"])
 def test_other_keys_are_the_servers_to_judge(key):
     assert load(SUPABASE_SERVICE_ROLE_KEY=key).supabase_service_role_key == key
 
@@ -165,3 +165,31 @@ def test_a_key_copied_out_of_a_header_or_a_string_is_the_key(written):
 def test_words_are_read_in_any_case():
     settings = load(GATEWAY="WAHA", WAHA_URL="http://waha:3000", REALTIME="Off", LOG_LEVEL="INFO")
     assert (settings.gateway, settings.realtime, settings.log_level) == ("waha", "off", "info")
+
+
+def test_the_environment_wins_over_the_file_and_the_file_holds_where_it_says_nothing(tmp_path):
+    file = tmp_path / ".env"
+    file.write_text("CONCURRENCY=3\nBATCH_SIZE=7\n")
+    settings = config.load({**REAL, "CONCURRENCY": "5"}, dotenv=file)
+    assert (settings.concurrency, settings.batch_size) == (5, 7)
+
+
+@pytest.mark.parametrize(("written", "read"), [("IN", "IN"), ("in", "IN"), ("", None)])
+def test_a_country_is_read_in_any_case(written, read):
+    assert load(DEFAULT_COUNTRY_CODE=written).default_country_code == read
+
+
+@pytest.mark.parametrize("written", ["India", "I", "XX"])
+def test_a_country_that_is_none_is_refused(written):
+    [line] = refusal(DEFAULT_COUNTRY_CODE=written)
+    assert line == "  - DEFAULT_COUNTRY_CODE: must be a two-letter country code such as IN"
+
+
+def test_an_empty_name_of_a_file_names_none():
+    assert load(WAHA_API_KEY="secret", WAHA_API_KEY_FILE="").waha_api_key == "secret"
+
+
+def test_a_file_that_is_named_holds_rather_than_what_stands_beside_it(tmp_path):
+    (tmp_path / "key").write_text("from the file")
+    settings = load(WAHA_API_KEY="old", WAHA_API_KEY_FILE=str(tmp_path / "key"))
+    assert settings.waha_api_key == "from the file"

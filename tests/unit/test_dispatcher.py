@@ -7,9 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.helpers.loops import ToldGateway, ToldStore, claimed, parts
 from tests.helpers.polling import auntil
+from worker import waiting
 from worker.errors import StoreError, StoreRefused
 from worker.sending.dispatcher import Dispatcher
 
@@ -61,21 +63,25 @@ async def test_a_job_that_was_handed_back_is_claimed_again_without_a_poll() -> N
     assert [settlement.outcome for settlement in store.recorded] == ["released", "sent"]
 
 
-@pytest.mark.parametrize("busy", ["connection", "payer"])
+@pytest.mark.parametrize("busy", ["serial connection", "connection", "payer"])
 async def test_whoever_was_held_back_is_claimed_for_as_soon_as_a_seat_of_theirs_is_free(busy: str) -> None:
-    """A connection that takes one message at a time may hold four seats; an owner of many, nine in ten."""
-    store, gateway = ToldStore(), ToldGateway()
+    """One that takes one message at a time may hold four seats, any other three in four; an owner nine in ten."""
+    store, gateway = ToldStore(), ToldGateway(name="waha" if busy == "serial connection" else "mock")
     gateway.open.clear()
     dispatcher = parts(store, gateway).dispatcher
-    if busy == "connection":
-        first, held = [claimed(store, owner_id="chain") for _ in range(4)], ["shop"]
-    else:
-        first = [claimed(store, f"shop-{n}", owner_id="chain", gateway="mock") for n in range(18)]
-        held = ["chain"]
-    given = iter([first])
+    chain = {"owner_id": "chain", "gateway": gateway.name}
+    shops = {"serial connection": ["shop"] * 4, "connection": ["shop"] * 15, "payer": [f"shop-{n}" for n in range(18)]}
+    held = ["chain" if busy == "payer" else "shop"]
+    for missing in (1, 0):
+        sender = parts(store, gateway).sender
+        sender.in_flight.update(shops[busy][missing:])
+        sender.paid_for["chain"] = len(shops[busy][missing:])
+        sender._serial.update(["shop"] if busy == "serial connection" else [])
+        assert sender.busy() == ([] if missing else held)
+    given = iter([[claimed(store, shop, **chain) for shop in shops[busy]]])
     store.jobs = lambda *_: next(given, [])
     async with running(dispatcher):
-        await auntil(lambda: len(gateway.sent) >= (1 if busy == "connection" else 18))
+        await auntil(lambda: len(gateway.sent) >= (1 if busy == "serial connection" else len(shops[busy])))
         dispatcher.wake()
         await auntil(lambda: store.claims[-1] == held, 5, "a claim that leaves it out")
         gateway.open.set()
@@ -118,3 +124,51 @@ async def test_what_is_due_to_be_ready_is_claimed_then() -> None:
         store.ready_at, known = None, store.ready_at
         await auntil(lambda: len(store.claims) == 3, 5, "a claim at the instant that the last one told")
         assert store.clock.until(known) <= 0
+
+
+async def test_a_claim_that_fails_is_said_once_and_again_after_one_that_worked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "FIRST_SECONDS", 0.01)
+    store = ToldStore()
+    dispatcher = parts(store, ToldGateway()).dispatcher
+    store.fault = StoreError("away")
+    with capture_logs() as lines:
+        async with running(dispatcher):
+            await auntil(lambda: len(store.claims) >= 3)
+            store.fault, claims = None, len(store.claims)
+            dispatcher.wake()
+            await auntil(lambda: len(store.claims) > claims)
+            store.fault = StoreError("away")
+            dispatcher.wake()
+            await auntil(lambda: len(store.claims) >= claims + 3)
+    assert [line["reason"] for line in lines if "cannot be claimed" in line["event"]] == ["away", "away"]
+
+
+async def test_two_claims_at_once_do_not_take_the_same_seats() -> None:
+    store, gateway = ToldStore(), ToldGateway()
+    dispatcher = parts(store, gateway, concurrency=3).dispatcher
+    store.jobs = lambda seats, _: [claimed(store, f"shop-{n}", gateway="mock") for n in range(seats)]
+    store.may_claim.clear()
+    first = asyncio.create_task(dispatcher.claim())
+    await auntil(lambda: store.claims)
+    assert (dispatcher.seats, await dispatcher.claim(), dispatcher.idle) == (0, None, False)
+    store.may_claim.set()
+    claim = await first
+    assert claim is not None
+    assert (len(claim.jobs), len(store.claims)) == (3, 1)
+
+
+async def test_what_a_claim_brings_that_is_under_way_at_the_end_is_handed_back() -> None:
+    """No other daemon could take it before its lease is over."""
+    store, gateway = ToldStore(), ToldGateway()
+    dispatcher, stop = parts(store, gateway, drain_seconds=0).dispatcher, asyncio.Event()
+    store.jobs = lambda *_: [claimed(store)]
+    store.may_claim.clear()
+    running = asyncio.create_task(dispatcher.run(stop))
+    await auntil(lambda: store.claims)
+    stop.set()
+    await auntil(lambda: store.hurried, 5, "calls to Supabase being told that there is little time")
+    await settle()
+    store.may_claim.set()
+    await asyncio.wait_for(running, 10)
+    assert [settlement.outcome for settlement in store.recorded] == ["released"]
+    assert gateway.sent == []

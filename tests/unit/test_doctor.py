@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from worker import config
 from worker.operating import doctor
 from worker.store.clock import Clock
 
@@ -33,3 +34,17 @@ def test_a_clock_that_is_ahead_or_behind_is_a_warning(ahead: float, level: str, 
     assert finding.level == level
     assert words in finding.what
     assert ("run NTP" in finding.remedy) == (level == "warning")
+
+
+async def test_the_environments_own_gateway_that_is_down_is_a_failure_though_a_connections_works() -> None:
+    """A phone that is not paired is its owner's matter; this one is the operator's."""
+
+    async def connections(_: int) -> list[dict[str, Any]]:
+        return [{"connection_id": "shop", "gateway": "mock", "sender": None}]
+
+    nowhere = {"WHATSAPP_API_BASE": "http://127.0.0.1:1", "WHATSAPP_PHONE_NUMBER_ID": "1", "WHATSAPP_ACCESS_TOKEN": "t"}
+    given = {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SERVICE_ROLE_KEY": "k", "GATEWAY": "cloud", **nowhere}
+    store: Any = SimpleNamespace(get_connections=connections)
+    found = [finding async for finding in doctor.gateway(config.load(given, dotenv=None), store)]
+    assert [finding.level for finding in found] == ["failure", "ok"]
+    assert found[0].what.startswith("gateway cloud: The gateway cannot be reached")

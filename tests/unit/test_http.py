@@ -217,9 +217,32 @@ async def test_posts_that_wait_are_stored_in_one_call(site: Site) -> None:
 async def test_a_full_inbox_asks_meta_to_come_again(site: Site) -> None:
     site.store_waits.clear()
     posts = await one_stored_and_three_waiting(site)
-    assert (await site.post(envelope(status(id="wamid.5")))).status_code == 503
+    site.inbox._patience = 60.0  # it is not for want of time
+    fifth = asyncio.create_task(site.post(envelope(status(id="wamid.5"))))
+    await until(lambda: fifth.done() or site.inbox._posts.qsize() > 3)
     site.store_waits.set()
+    assert (await fifth).status_code == 503
     await asyncio.gather(*posts)
+    assert sum(map(len, site.stored)) == 4
+
+
+async def test_a_post_that_nobody_waits_for_any_more_comes_again_and_ends_nothing() -> None:
+    stored: list[list[StatusUpdate]] = []
+
+    async def store(updates: list[StatusUpdate]) -> None:
+        stored.append(updates)
+
+    inbox, stop = Inbox(store), asyncio.Event()
+    left, kept = ([StatusUpdate(JOB, f"wamid.{n}", "delivered", datetime.now(UTC))] for n in (1, 2))
+    gone = asyncio.create_task(inbox.deliver(left))
+    await until(lambda: inbox._posts.qsize() == 1)
+    gone.cancel()
+    await asyncio.wait([gone])
+    pump = asyncio.create_task(inbox.run(stop))
+    assert await inbox.deliver(kept)
+    assert stored == [kept]
+    stop.set()
+    await pump
 
 
 async def test_a_store_that_refuses_asks_meta_to_come_again(site: Site) -> None:

@@ -5,14 +5,19 @@ import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
+from local.postgres import free_port
+from tests.gateways.server import Server, answer
+from tests.helpers.loops import settings
+from worker import daemon
 from worker.http import pages as pages_module
 from worker.http import server as server_module
-from worker.http.access import KEPT_SECONDS, Access, Users, is_loopback
+from worker.http.access import Access, Users, asking, is_loopback
 from worker.http.pages import Pages, Webhook
 from worker.http.server import HttpServer
 from worker.http.webhook import Inbox
@@ -126,7 +131,10 @@ async def test_the_auth_server_is_asked_once_a_minute_and_a_user_may_call_five_t
     now[0] += 1.1
     assert await users.refusal(USER) is None
     assert len(auth.asked) == 1
-    now[0] += KEPT_SECONDS
+    now[0] = 159.0  # a minute after the first question, a token may have been withdrawn
+    assert await users.refusal(USER) is None
+    assert len(auth.asked) == 1
+    now[0] = 160.0
     assert await users.refusal(USER) is None
     assert len(auth.asked) == 2
 
@@ -151,6 +159,61 @@ async def test_an_auth_server_that_is_away_is_asked_again(fault: Exception) -> N
     assert (await users.refusal(USER)).status == 503  # type: ignore[union-attr]
     auth.fault = None
     assert await users.refusal(USER) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (200, {"id": "user-1"}, "user-1"),
+        (200, {}, None),
+        (200, [], None),
+        (401, {}, None),
+        (403, {"code": 403, "error_code": "bad_jwt"}, None),
+        (404, {}, None),
+        (429, {"error_code": "over_request_rate_limit"}, "nothing"),  # it has enough of us, and says nothing of them
+        (500, {}, "nothing"),
+        (503, {}, "nothing"),
+    ],
+)
+async def test_what_the_auth_server_says_of_a_token(status: int, body: object, told: str | None) -> None:
+    """GET /auth/v1/user: https://github.com/supabase/auth/blob/master/internal/api/user.go, errors.go."""
+    async with Server([answer(status, body)]) as server:
+        ask = asking(server.url, "the service's key")
+        if told == "nothing":
+            with pytest.raises(ValueError, match="does not say"):
+                await ask(USER)
+        else:
+            assert await ask(USER) == told
+        [asked] = server.received
+    assert (asked.path, asked.headers["authorization"]) == ("/auth/v1/user", f"Bearer {USER}")
+    assert asked.headers["apikey"] == "the service's key"
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({}, 200),
+        ({"HTTP_HOST": "0.0.0.0"}, 403),
+        ({"WHATSAPP_APP_SECRET": "secret"}, 403),
+        ({"WHATSAPP_VERIFY_TOKEN": "verify"}, 403),
+        ({"WHATSAPP_APP_SECRET": "secret", "WHATSAPP_VERIFY_TOKEN": "verify"}, 403),
+        ({"HTTP_TOKEN": TOKEN}, 401),
+        ({"HTTP_TOKEN": TOKEN, "HTTP_HOST": "0.0.0.0"}, 401),
+    ],
+    ids=str,
+)
+async def test_who_is_near_is_trusted_where_nothing_makes_the_port_public(given: dict[str, str], code: int) -> None:
+    parts: Any = SimpleNamespace(vitals=Vitals(poll_interval=60), metrics=Metrics())
+
+    async def store(_: Any) -> None:
+        return None
+
+    server = daemon._listen(parts, settings(http_port=free_port(), **given), Inbox(store))
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
+            assert (await client.get("/metrics")).status_code == code
+    finally:
+        await asyncio.to_thread(server.stop)
 
 
 async def test_only_named_origins_may_ask_from_a_browser() -> None:

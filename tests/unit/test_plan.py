@@ -185,3 +185,36 @@ def test_the_last_occurrence_has_no_next_one() -> None:
     found = planned({**DAILY, "recurrence_end_at": end})
     assert (found.next_at, found.next_after) == ((NOW + timedelta(days=1)).isoformat(), None)
     assert planned({**DAILY, "recurrence_end_at": (NOW + timedelta(hours=23)).isoformat()}).next_at is None
+
+
+GATEWAYS: dict[str, dict[str, object]] = {
+    "mock": {},
+    "cloud": {"whatsapp_phone_number_id": "1", "whatsapp_access_token": "t"},
+    "waha": {"waha_url": "http://waha:3000"},
+    "evolution": {"evolution_url": "http://evolution:8080", "evolution_api_key": "k"},
+    "wppconnect": {"wppconnect_url": "http://wppconnect:21465", "wppconnect_token": "t"},
+    "bullmq": {"redis_url": "redis://redis"},
+}
+
+
+@pytest.mark.parametrize(("gateway", "inside"), [(name, name not in ("mock", "cloud")) for name in GATEWAYS])
+@pytest.mark.parametrize("whose", ["the environment's", "the connection's"])
+def test_what_fetches_attachments_from_inside_our_network_is_not_sent_into_it(
+    gateway: str, inside: bool, whose: str
+) -> None:
+    row = {"type": "image", "media_url": "https://10.0.0.5/a.png"}
+    if whose == "the environment's":
+        found = planned(row, gateway=gateway, **GATEWAYS[gateway])
+    else:
+        found = planned(row, {**KNOWN, "gateway": gateway})
+    assert bool(found.error) is inside
+    assert not inside or "points into a private network" in str(found.error)
+
+
+def test_a_connections_own_gateway_is_asked_and_not_the_environments() -> None:
+    row = {"type": "image", "media_url": "https://10.0.0.5/a.png"}
+    cloud, waha = {"gateway": "cloud", **GATEWAYS["cloud"]}, {"gateway": "waha", **GATEWAYS["waha"]}
+    assert planned(row, {**KNOWN, "gateway": "waha"}, **cloud).error
+    assert planned(row, {**KNOWN, "gateway": None}, **cloud).error is None
+    assert planned(row, {**KNOWN, "gateway": "cloud"}, **waha).error is None
+    assert planned(row, {**KNOWN, "gateway": None}, **waha).error

@@ -6,9 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.helpers.loops import NOTHING, ToldGateway, ToldStore, claimed, parts, settings
 from tests.helpers.polling import auntil
+from worker import waiting
+from worker.daemon import until
+from worker.errors import StoreError
 from worker.models import HandedOver, Outcome, Rejected, Retry, Stopped, Unconfirmed
 from worker.sending.rescue import Rescue
 from worker.watch.metrics import Metrics
@@ -72,3 +76,47 @@ async def test_one_that_cannot_be_handed_over_any_more_does_not_keep_the_next() 
     store.hand_overs = [claimed(store, gateway="bullmq", message=""), claimed(store, gateway="bullmq")]
     await parts(store, gateway).rescue.rescue()
     assert [message.job_id for message in gateway.sent] == [store.hand_overs[1]["id"]]
+
+
+@pytest.mark.parametrize("rescued", [0, 2])
+async def test_where_somebody_died_while_sending_what_else_they_left_is_claimed_for(rescued: int) -> None:
+    store = ToldStore()
+    store.rescued = rescued
+    rescue, told = parts(store, ToldGateway()).rescue, list[bool]()
+    rescue.on_rescued = lambda: told.append(True)
+    await rescue.rescue()
+    assert bool(told) is bool(rescued)
+
+
+async def test_one_that_fails_is_tried_again_soon_and_said_once_until_one_has_worked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "FIRST_SECONDS", 0.01)
+    store = ToldStore()
+    rescue, stop = parts(store, ToldGateway()).rescue, asyncio.Event()
+    expired = replace(NOTHING, next_expiry_at=store.clock.now())
+    store.fault = StoreError("away")
+    with capture_logs() as lines:
+        running = asyncio.create_task(until(stop, rescue.run(stop)))
+        rescue.plan(expired)
+        await auntil(lambda: store.rescues >= 3)
+        store.fault, rescues = None, store.rescues
+        await auntil(lambda: store.rescues > rescues)
+        store.fault = StoreError("away")
+        rescue.plan(expired)
+        await auntil(lambda: store.rescues >= rescues + 3)
+        stop.set()
+        await running
+    assert [line["reason"] for line in lines if "a rescue failed" in line["event"]] == ["away", "away"]
+
+
+async def test_it_looks_when_the_next_lease_ends_that_its_last_pass_told_of() -> None:
+    store = ToldStore()
+    rescue, stop = parts(store, ToldGateway()).rescue, asyncio.Event()
+    store.next_expiry_at = (store.clock.now() + timedelta(seconds=0.1)).isoformat()
+    await rescue.rescue()
+    store.next_expiry_at = None
+    running = asyncio.create_task(until(stop, rescue.run(stop)))
+    await auntil(lambda: store.rescues == 2, 5, "a second pass")
+    stop.set()
+    await running

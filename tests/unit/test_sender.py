@@ -1,20 +1,22 @@
 """What is dialled, and what is handed back untouched because its time, its lease or its connection is gone."""
 
 import asyncio
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.helpers.loops import ToldGateway, ToldStore, claimed, parts
 from tests.helpers.polling import auntil
-from worker.models import Stopped
+from worker.models import Message, Outcome, Stopped
 from worker.sending.sender import Job, Sender
 from worker.store.calls import Claim, Settlement
+from worker.store.clock import Clock
 
 
-def job(store: ToldStore, **columns: Any) -> Job:
-    row = claimed(store, **columns)
+def job(store: ToldStore, connection: str = "shop", **columns: Any) -> Job:
+    row = claimed(store, connection, **columns)
     return Job.of(row, Claim("token", [row], None, asyncio.get_running_loop().time()))
 
 
@@ -80,3 +82,72 @@ async def test_a_send_that_is_cancelled_is_in_doubt_only_where_the_gateway_was_a
     settlement = await asyncio.wait_for(sending, 5)
     assert (settlement.outcome == "unconfirmed", is_released(settlement)) == (dialled, not dialled)
     assert (sender.in_flight, sender.paid_for, sender.busy()) == ({}, {}, [])
+
+
+@pytest.mark.parametrize("paced", [False, True])
+async def test_what_nothing_paces_is_dialled_when_its_instant_has_come_for_certain(paced: bool) -> None:
+    """The database's clock is known within bounds alone; a message is never early. A slot is one of ours."""
+    store, gateway = ToldStore(), NotingGateway()
+    store.clock = Clock()
+    asked_at = time.monotonic()
+    store.clock.observe(datetime.now(UTC), asked_at - 0.4)
+    gateway.clock = store.clock
+    slot = store.clock.now() + timedelta(seconds=0.1)
+    until = (slot + timedelta(seconds=30)).isoformat() if paced else None
+    settlement = await made(store, gateway).send(job(store, send_at=slot.isoformat(), send_until=until))
+    assert settlement.outcome == "sent"
+    [dialled_at] = gateway.at
+    assert dialled_at >= slot + timedelta(seconds=0 if paced else store.clock.uncertainty)
+    assert store.clock.uncertainty >= 0.2
+
+
+class NotingGateway(ToldGateway):
+    clock: Clock
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: list[datetime] = []
+
+    async def send(self, message: Message) -> Outcome:
+        self.at.append(self.clock.now())
+        return await super().send(message)
+
+
+@pytest.mark.parametrize(
+    ("fault", "dialled"),
+    [(OSError(24, "Too many open files"), True), (MemoryError(), True), (OSError(24, "Too many open files"), False)],
+)
+async def test_what_this_machine_lacked_after_dialling_is_in_doubt_and_before_it_is_tried_again(
+    fault: Exception, dialled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, gateway = ToldStore(), ToldGateway()
+    sender = made(store, gateway)
+
+    async def fail(*_: object) -> Any:
+        raise fault
+
+    monkeypatch.setattr(gateway if dialled else sender.resolver, "send" if dialled else "refuse_inside", fail)
+    media = {"type": "image", "media_url": "https://e.com/a.png"}
+    settlement = await sender.send(job(store, **media))
+    assert settlement.outcome == ("unconfirmed" if dialled else "released")
+    assert (settlement.wait is None) == dialled
+
+
+@pytest.mark.parametrize(
+    ("senders", "gateway", "together"),
+    [(("a", "a"), "waha", 1), (("a", "b"), "waha", 2), ((None, None), "waha", 2), (("a", "a"), "mock", 2)],
+)
+async def test_connections_that_share_a_session_send_one_after_the_other(
+    senders: tuple[str | None, str | None], gateway: str, together: int
+) -> None:
+    store, told = ToldStore(), ToldGateway(name=gateway)
+    told.open.clear()
+    sender = made(store, told)
+    jobs = [job(store, f"shop-{n}", sender=name, gateway=gateway) for n, name in enumerate(senders)]
+    sending = [asyncio.create_task(sender.send(one)) for one in jobs]
+    await auntil(lambda: len(told.sent) == together)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(told.sent) == together
+    told.open.set()
+    assert [settlement.outcome for settlement in await asyncio.gather(*sending)] == ["sent", "sent"]

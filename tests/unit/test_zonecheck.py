@@ -46,3 +46,10 @@ def test_a_name_that_is_no_zone_fails_with_the_nearest_ones() -> None:
     assert what.startswith(
         "3 message(s) and 1 connection(s) use a zone that is none: no such time zone: 'IST'; did you"
     )
+
+
+def test_a_name_that_is_no_zone_is_told_of_for_a_connection_alone_and_not_where_nobody_uses_it() -> None:
+    [(level, what, remedy)] = disagreements([zone("IST", None, messages=0, connections=1)])
+    assert (level, what.startswith("0 message(s) and 1 connection(s) use a zone that is none")) == ("failure", True)
+    assert "Write another name there" in remedy
+    assert [*disagreements([zone("IST", None, messages=0)])] == []

@@ -99,8 +99,8 @@ def is_private(address: IPv4Address | IPv6Address) -> bool:
 
 
 def embedded(address: IPv6Address) -> list[IPv4Address]:
-    """The IPv4 addresses that one leads to: mapped, compatible, 6to4, Teredo, NAT64."""
+    """The IPv4 addresses that one leads to: mapped, compatible, 6to4, NAT64. No address of Teredo's is global."""
     last = IPv4Address(int(address) & 0xFFFF_FFFF)
-    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    found = [address.ipv4_mapped, address.sixtofour]
     found += [last for network in (*NAT64, COMPATIBLE) if address in network]
     return [inner for inner in found if inner]

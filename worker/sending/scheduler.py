@@ -112,6 +112,7 @@ class Scheduler:
             if len(self._releases) >= MOST_RELEASES:  # what falls due meanwhile goes together
                 await asyncio.wait(self._releases, return_when=asyncio.FIRST_COMPLETED)
             elif due := self._take_due():
+                # Its own: what a claim brings must be sent or handed back, also when we are told to stop.
                 task = asyncio.create_task(self._release(due))
                 self._releases.add(task)
                 task.add_done_callback(self._releases.discard)
@@ -265,8 +266,7 @@ class Scheduler:
         try:
             claim = None
             if not any(p.error for p in plans):
-                # Shielded: what a claim brings must be sent or handed back, also when we are told to stop.
-                claim = await asyncio.shield(self.dispatcher.claim(plans, ahead))
+                claim = await self.dispatcher.claim(plans, ahead)
         except WorkerError:
             claim = None
         if claim:
