@@ -115,7 +115,7 @@ add column if not exists lease_until timestamptz,
 -- When it is to be dialled: at send_at, and not after send_until (null: whenever).
 add column if not exists send_at timestamptz,
 add column if not exists send_until timestamptz,
--- RETRY_ATTEMPTS and RETRY_DELAY_SECONDS of the daemon that handed it over: the Node worker's answer comes without a daemon.
+-- RETRY_ATTEMPTS and RETRY_DELAY_SECONDS of the daemon that claimed it: a Node worker's answer comes without a daemon.
 add column if not exists retry_attempts integer,
 add column if not exists retry_delay_seconds double precision;
 
@@ -188,7 +188,7 @@ begin
             or not exists (select from public.broadcast_messages as m where m.job_id = o.id)
     );
     v_gone := array(
-        select j.id from public.broadcast_jobs as j where j.id = any(v_over) and j.gateway is distinct from 'bullmq'
+        select j.id from public.broadcast_jobs as j where j.id = any(v_over) and not private.hands_over(j.gateway)
     );
     delete from public.broadcast_messages as m where m.job_id = any(v_gone);
     delete from public.broadcast_jobs as j where j.id = any(v_gone);
@@ -280,7 +280,7 @@ begin
             or v_job.status = 'queued'
             or (tg_op = 'DELETE' and v_job.status in ('sending', 'handed_over', 'active'))
             or (tg_op = 'UPDATE' and (
-                v_job.gateway is distinct from 'bullmq'
+                not private.hands_over(v_job.gateway)
                 or v_new ->> 'status' in ('queued', 'sending', 'handed_over')
                 or v_new - v_told is distinct from v_old - v_told
             ))

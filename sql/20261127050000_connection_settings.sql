@@ -21,13 +21,13 @@ create table if not exists public.connection_settings (
     connection_id text primary key,
     enabled boolean not null default true,
     -- Null: the environment's gateway; and the connection's id is the session, instance or (cloud) the environment's number.
-    gateway text check (gateway in ('mock', 'cloud', 'waha', 'evolution', 'wppconnect', 'bullmq')),
+    gateway text references private.gateways (name),
     sender text check (length(sender) between 1 and 256),
     timezone text check (private.is_timezone(timezone)),
     country_code text check (country_code ~ '^[A-Z]{2}$'),
     -- At most so many in any so many seconds, evenly spaced; 1 message makes it a minimum interval. After a pause `burst` of
     -- them go at once. Those come out of the same allowance, so what follows is spaced as `messages - burst + 1` would be.
-    -- Null: for `bullmq` 48 in 60 s, 5 of them at once, which is what its worker takes; for the others no limit.
+    -- Null: what private.gateways says of its gateway, which is no limit but for `bullmq`.
     messages integer check (messages between 1 and 100000),
     period_seconds double precision check (period_seconds between 0.1 and 86400),
     burst integer not null default 1,
@@ -42,7 +42,7 @@ create table if not exists public.connection_settings (
     -- Sending hours, by the connection's time zone; from 20:00 until 08:00 is a window too.
     window_start time,
     window_end time,
-    -- Null: 6 s for `cloud` (WhatsApp's pair limit), else none.
+    -- Null: its gateway's `pair_seconds`.
     recipient_interval_seconds double precision check (recipient_interval_seconds between 0 and 86400),
     updated_at timestamptz not null default now(),
     constraint connection_settings_rate_complete check ((messages is null) = (period_seconds is null)),

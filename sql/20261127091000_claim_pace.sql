@@ -44,7 +44,8 @@ create or replace function private.situation(p_connections text[], p_now timesta
 returns table (
     connection_id text, gateway text, blocked_reason text, blocked_until timestamptz, fails boolean, today date, used integer, daily_limit integer,
     closes_at timestamptz, arrival_at timestamptz, step double precision, slack double precision, jitter double precision,
-    tolerance double precision, recipient_step double precision, turn_reason text, is_on_trial boolean
+    tolerance double precision, recipient_step double precision, turn_reason text, is_on_trial boolean,
+    one_at_a_time boolean, hands_over boolean
 )
 language sql
 stable
@@ -72,13 +73,14 @@ as $$
         least(case when se.daily_limit is not null then ca.tomorrow end, case when se.window_start is not null then ca.closes_at end),
         st.arrival_at, f.step, coalesce(rate.burst - 1, 0) * f.step, coalesce(se.jitter_seconds, 0), rate.period_seconds * 0.02,
         coalesce(
-            nullif(coalesce(se.recipient_interval_seconds, case when f.gateway = 'cloud' then 6 end), 0) * 1.03,
+            nullif(coalesce(se.recipient_interval_seconds, kind.pair_seconds), 0) * 1.03,
             case when st.recipients_until > p_now then 0 end
         ),
         'its turn: ' || coalesce('at most ' || rate.messages || ' in ' || rate.period_seconds || ' s', 'the gateway has asked to slow down'),
-        st.is_on_trial
+        st.is_on_trial, kind.one_at_a_time, kind.hands_over
     from private.connection_state as st
     left join public.connection_settings as se on se.connection_id = any(array[st.connection_id])
+    left join private.gateways as kind on kind.name = any(array[coalesce(se.gateway, p_gateway)])
     left join private.connection_owners as ow on ow.connection_id = any(array[st.connection_id])
     -- Upstream's table need not have the column: where it does not, the name is found one level up. Not by to_jsonb of the
     -- row, which may hold a picture of many megabytes.
@@ -92,14 +94,11 @@ as $$
         offset 0
     ) as ca on true
     cross join lateral (select (p_now at time zone coalesce(se.timezone, 'UTC'))::date as today) as day
-    -- The Node worker sends five messages at a time and rests 6 s after each. More than it takes would lie in its queue, where
-    -- nobody can take it back; so where nothing else is set it is handed over no faster.
     cross join lateral (
         select
-            coalesce(se.messages, case when usual.is_it then 48 end) as messages,
-            coalesce(se.period_seconds, case when usual.is_it then 60 end) as period_seconds,
-            case when usual.is_it then 5 else se.burst end as burst
-        from (select coalesce(se.gateway, p_gateway) = 'bullmq' and se.messages is null as is_it) as usual
+            coalesce(se.messages, kind.messages) as messages,
+            coalesce(se.period_seconds, kind.period_seconds) as period_seconds,
+            case when se.messages is null then kind.burst else se.burst end as burst
         offset 0
     ) as rate
     cross join lateral (
@@ -116,7 +115,7 @@ as $$
         select case
             when not se.enabled then 'off'
             when ow.is_held then 'held'
-            when se.sender is null and f.gateway in ('waha', 'evolution', 'wppconnect')
+            when se.sender is null and kind.one_at_a_time
                 and (ow.is_chosen or private.is_session_of_another(st.connection_id, f.gateway, p_gateway)) then 'unnamed'
             when st.paused_reason is not null and not st.is_on_trial then 'paused'
             -- A boolean, a number or a word.
@@ -143,7 +142,7 @@ returns table (
     connection_id text, gateway text, blocked_reason text, blocked_until timestamptz, fails boolean, turn_reason text, today date, used integer,
     closes_at timestamptz, horizon timestamptz, earliest timestamptz, first_at timestamptz, step double precision, slack double precision,
     jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamptz,
-    is_on_trial boolean
+    is_on_trial boolean, one_at_a_time boolean
 )
 language sql
 stable
@@ -166,7 +165,7 @@ as $$
             when room.free = 0 then p_now + interval '5 seconds'
             else h.first_at - make_interval(secs => s.slack + p_lead + 0.15)
         end,
-        s.is_on_trial
+        s.is_on_trial, s.one_at_a_time
     from private.situation(p_connections, p_now, p_gateway) as s
     cross join lateral (
         select least(p_now + make_interval(secs => p_lead + 0.35), s.closes_at) as horizon,
@@ -178,7 +177,7 @@ as $$
         from public.broadcast_jobs as j
         where j.connection_id = s.connection_id and j.status in ('handed_over', 'active')
             and j.scheduled_message_id is not null and j.send_at > p_now - interval '10 minutes'
-        having s.gateway = 'bullmq'
+        having s.hands_over
     ) as room on true
 $$;
 

@@ -45,7 +45,7 @@ as $$
             order by j.available_at, j.id
             limit case when t.slots = 0 then 0 when t.is_on_trial then 1 else least(
                 ceil(p_seats::numeric / (select count(*) from turn)), case when t.recipient_step is null then t.slots end,
-                case when t.step is null and t.gateway in ('waha', 'evolution', 'wppconnect') then 4 end
+                case when t.step is null and t.one_at_a_time then 4 end
             ) end
             for update skip locked
         ) as job
@@ -109,8 +109,8 @@ as $$
         update public.broadcast_jobs as j
         set status = 'sending', lease_token = p_token, lease_until = now() + make_interval(secs => p_lease_seconds), gateway = c.gateway,
             attempts = j.attempts + 1, send_at = c.send_at, send_until = c.send_until, updated_at = now(),
-            retry_attempts = case when c.gateway = 'bullmq' then p_retry_attempts end,
-            retry_delay_seconds = case when c.gateway = 'bullmq' then p_retry_delay_seconds end
+            retry_attempts = p_retry_attempts,
+            retry_delay_seconds = p_retry_delay_seconds
         from chosen as c
         where j.id = any(array[c.id]) and c.put_off_until is null
     ),

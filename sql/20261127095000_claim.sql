@@ -309,7 +309,9 @@ begin
         select j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.type, j.message, j.media_url, j.caption, j.media,
             j.asset_id, j.user_id as owner_id, j.attempts, j.throttled, coalesce(j.schedule, j.send_at) as scheduled_at, j.send_at, j.send_until, j.gateway, se.sender,
             extract(epoch from j.lease_until - clock_timestamp()) as lease_left,
-            case when j.gateway = 'bullmq' then private.api_key_of(j.connection_id) end as api_key
+            case
+                when j.gateway = any(array(select g.name from private.gateways as g where g.hands_over)) then private.api_key_of(j.connection_id)
+            end as api_key
         from public.broadcast_jobs as j
         left join public.connection_settings as se on se.connection_id = any(array[j.connection_id])
         where j.lease_token = p_token and j.status = 'sending'

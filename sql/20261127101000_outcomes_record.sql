@@ -42,7 +42,7 @@ begin
             end as error,
             case
                 when is_late then 'failed'
-                when j.gateway = 'bullmq' and g.outcome = 'unconfirmed' then 'handed_over'
+                when g.outcome = 'unconfirmed' and private.hands_over(j.gateway) then 'handed_over'
                 else g.outcome
             end as meaning
         from given as g
@@ -59,7 +59,7 @@ begin
         ) as late
         where j.lease_token = g.token and (
             j.status in ('sending', 'unconfirmed')
-            or (j.gateway = 'bullmq' and g.outcome in ('handed_over', 'unconfirmed') and j.status in ('handed_over', 'active', 'completed', 'failed'))
+            or (g.outcome in ('handed_over', 'unconfirmed') and j.status in ('handed_over', 'active', 'completed', 'failed') and private.hands_over(j.gateway))
         )
     ),
     -- What is unconfirmed never goes back to the queue, also when a late answer says that it could; nor does what was

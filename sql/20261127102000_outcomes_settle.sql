@@ -157,7 +157,7 @@ begin
     from changed as n
     cross join lateral (select w.gateway, w.status from public.broadcast_jobs as w where w.id = n.job_id limit 1) as j
     where n.status in ('failed', 'skipped') and n.scheduled_message_id is not null
-        and j.gateway = 'bullmq' and j.status not in ('queued', 'completed', 'failed', 'cancelled');
+        and j.status not in ('queued', 'completed', 'failed', 'cancelled') and private.hands_over(j.gateway);
     if v_heard is not null then
         perform private.hear_node_worker(n.job_id, private.meaning_of(n.error), n.error)
         from changed as n where n.job_id = any (v_heard);

@@ -30,7 +30,7 @@ begin
     with settled as (
         update public.broadcast_jobs as j
         set status = case p_outcome when 'sent' then 'completed' when 'failed' then 'failed' else 'cancelled' end,
-            lease_token = gen_random_uuid(), lease_until = case when j.gateway = 'bullmq' then now() end,
+            lease_token = gen_random_uuid(), lease_until = case when private.hands_over(j.gateway) then now() end,
             completed_at = now(), updated_at = now()
         from public.scheduled_messages as s
         where s.id = p_id and j.id = s.broadcast_job_id

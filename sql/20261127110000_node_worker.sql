@@ -190,6 +190,9 @@ security definer
 set search_path = ''
 as $$
 begin
+    if not private.hands_over(old.gateway) then
+        return new;
+    end if;
     if new.status = 'active' then
         if old.status not in ('sending', 'handed_over', 'delayed') then
             raise exception 'This message is not to be sent: its job is % already.', old.status using errcode = 'PT409';
@@ -217,7 +220,7 @@ revoke all on function private.guard_job_of_node_worker from public;
 -- Our own writers change the lease or the token with the status, or are triggers; a Node worker never does and never is.
 create or replace trigger guard_job_of_node_worker before update of status on public.broadcast_jobs
 for each row when (
-    pg_trigger_depth() = 0 and old.gateway = 'bullmq' and old.scheduled_message_id is not null
+    pg_trigger_depth() = 0 and old.scheduled_message_id is not null
     and new.lease_token is not distinct from old.lease_token and new.lease_until is not distinct from old.lease_until
 ) execute function private.guard_job_of_node_worker();
 
@@ -234,7 +237,7 @@ declare
     v_words constant text := nullif(to_jsonb(new) ->> 'error_message', '');
     v_meaning text := private.meaning_of(v_words);
 begin
-    if exists (
+    if not private.hands_over(new.gateway) or exists (
         select 1 from public.broadcast_messages as m
         where m.job_id = new.id and m.status in ('sent', 'failed', 'skipped')
     ) then
@@ -259,7 +262,7 @@ revoke all on function private.settle_job_of_node_worker from public;
 
 create or replace trigger settle_job_of_node_worker after update of status on public.broadcast_jobs
 for each row when (
-    pg_trigger_depth() = 0 and new.gateway = 'bullmq' and new.scheduled_message_id is not null
+    pg_trigger_depth() = 0 and new.scheduled_message_id is not null
     and new.status is distinct from old.status
     and new.lease_token is not distinct from old.lease_token and new.lease_until is not distinct from old.lease_until
     and new.status in ('completed', 'failed', 'cancelled') and old.status not in ('queued', 'completed', 'failed')
@@ -276,13 +279,13 @@ as $$
 begin
     update public.broadcast_jobs as j
     set status = 'completed', sent_count = 1, progress = 100, completed_at = now(), lease_until = null, updated_at = now()
-    where j.id = new.job_id and j.gateway = 'bullmq' and j.status not in ('queued', 'completed');
+    where j.id = new.job_id and j.status not in ('queued', 'completed') and private.hands_over(j.gateway);
     perform private.note_or_leave(jsonb_build_array(jsonb_build_object(
         'connection_id', j.connection_id, 'outcome', 'sent', 'send_at', j.send_at, 'recipient', j.recipient, 'id', j.id
     )))
     from public.broadcast_jobs as j
     join private.connection_state as c on c.connection_id = any(array[j.connection_id])
-    where j.id = new.job_id and j.gateway = 'bullmq' and c.resumed_at is not null;
+    where j.id = new.job_id and c.resumed_at is not null and private.hands_over(j.gateway);
     return null;
 end
 $$;

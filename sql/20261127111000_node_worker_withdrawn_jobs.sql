@@ -2,7 +2,7 @@
 -- deleted. Each is told once, so that a daemon takes it out of the queue; where that fails the worker finds it over
 -- (guard_job_of_node_worker).
 create or replace function public.take_withdrawn_jobs()
-returns setof uuid
+returns table (id uuid, gateway text)
 language sql
 volatile
 set search_path = ''
@@ -13,13 +13,17 @@ as $$
     update public.broadcast_jobs as j
     set lease_until = null
     from (
-        select w.id from public.broadcast_jobs as w
-        where w.gateway = 'bullmq' and w.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and w.lease_until is not null
-            and w.lease_until <= now()
-        order by w.lease_until limit 1000 for update skip locked
+        select w.id from private.gateways as g
+        cross join lateral (
+            select o.id from public.broadcast_jobs as o
+            where o.gateway = any(array[g.name])
+                and o.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and o.lease_until <= now()
+            order by o.lease_until limit 1000 for update skip locked
+        ) as w
+        where g.hands_over
     ) as over
     where j.id = any(array[over.id])
-    returning j.id
+    returning j.id, j.gateway
 $$;
 revoke all on function public.take_withdrawn_jobs() from public, anon, authenticated;
 grant execute on function public.take_withdrawn_jobs() to service_role;

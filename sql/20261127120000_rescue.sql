@@ -30,9 +30,14 @@ as $$
         ),
         (select min(r.again_at) from private.refused_rows as r where r.step in ('record', 'settle', 'rescue', 'announce', 'note')),
         (
-            select w.lease_until from public.broadcast_jobs as w
-            where w.gateway = 'bullmq' and w.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and w.lease_until is not null
-            order by w.lease_until limit 1
+            select min(w.lease_until) from private.gateways as g
+            cross join lateral (
+                select o.lease_until from public.broadcast_jobs as o
+                where o.gateway = any(array[g.name])
+                    and o.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and o.lease_until is not null
+                order by o.lease_until limit 1
+            ) as w
+            where g.hands_over
         ),
         (
             select min(greatest(e.again_at, now())) from private.erasures as e
@@ -70,7 +75,7 @@ begin
         update public.broadcast_jobs as j
         set status = 'unconfirmed', updated_at = now()
         from late
-        where j.id = any(array[late.id]) and late.status = 'sending' and late.gateway is distinct from 'bullmq'
+        where j.id = any(array[late.id]) and late.status = 'sending' and not private.hands_over(late.gateway)
         returning j.id, late.lease_until
     ),
     told_unconfirmed as (
@@ -96,7 +101,7 @@ begin
             ) as wanted
             from late
         ) as l
-        where j.id = any(array[l.id]) and l.gateway = 'bullmq'
+        where j.id = any(array[l.id]) and private.hands_over(l.gateway)
         returning j.*, l.status as former_status, l.quietly
     ),
     told_handed_over as (

@@ -116,7 +116,9 @@ as $$
 declare
     v_by constant text := coalesce(nullif(to_jsonb(new) ->> 'error_message', ''), 'its job was marked as ' || new.status || ' by somebody');
 begin
-    if not exists (select 1 from public.broadcast_messages as m where m.job_id = new.id and m.status in ('waiting', 'pending')) then
+    if (old.status = 'sending' and private.hands_over(old.gateway)) -- its worker's word: settle_job_of_node_worker
+        or not exists (select 1 from public.broadcast_messages as m where m.job_id = new.id and m.status in ('waiting', 'pending'))
+    then
         return null;
     end if;
     if old.status = 'sending' then
@@ -145,7 +147,7 @@ for each row when (
     pg_trigger_depth() = 0 and new.scheduled_message_id is not null and (
         (old.status = 'queued' and new.status not in ('queued', 'sending'))
         or (
-            old.status = 'sending' and new.status <> 'sending' and old.gateway is distinct from 'bullmq'
+            old.status = 'sending' and new.status <> 'sending'
             and new.lease_token is not distinct from old.lease_token and new.lease_until is not distinct from old.lease_until
         )
     )

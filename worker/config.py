@@ -14,20 +14,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.errors import BadTimezone, ConfigError
+from worker.kinds import DEFAULT, DEVELOPMENT, KINDS
 from worker.recurrence import series as recurrence
 from worker.text import addresses
-
-GatewayName = Literal["mock", "cloud", "waha", "evolution", "wppconnect", "bullmq"]
-
-# What each gateway cannot work without; one of those that a bar separates is enough.
-REQUIRED: dict[str, tuple[str, ...]] = {
-    "mock": (),
-    "cloud": ("whatsapp_phone_number_id", "whatsapp_access_token"),
-    "waha": ("waha_url",),
-    "evolution": ("evolution_url", "evolution_api_key"),
-    "wppconnect": ("wppconnect_url", "wppconnect_token|wppconnect_secret_key"),
-    "bullmq": ("redis_url",),
-}
 
 
 class Settings(BaseSettings):
@@ -54,7 +43,7 @@ class Settings(BaseSettings):
     trusted_media_hosts: str = ""
     link_previews: bool = False
 
-    gateway: GatewayName | None = None
+    gateway: str | None = None
     mock_failure_rate: float = Field(0, ge=0, le=1)
     mock_delay_ms: float = Field(0, ge=0, le=3_600_000)
     whatsapp_phone_number_id: str | None = None
@@ -98,6 +87,13 @@ class Settings(BaseSettings):
     def is_word_in_any_case(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
 
+    @field_validator("gateway")
+    @classmethod
+    def is_known_gateway(cls, value: str | None) -> str | None:
+        if value is not None and value not in KINDS:
+            raise ValueError(f"must be one of {', '.join(KINDS)}")
+        return value
+
     @field_validator("supabase_url", "waha_url", "evolution_url", "wppconnect_url", "whatsapp_api_base")
     @classmethod
     def is_web_address(cls, value: str | None) -> str | None:
@@ -135,14 +131,14 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def gateway_is_complete(self) -> Self:
-        if missing := missing_for(self.gateway or "mock", self):
+        if missing := missing_for(self.gateway or DEVELOPMENT, self):
             raise ValueError(f"GATEWAY={self.gateway} also needs {', '.join(missing)}")
         return self
 
 
 def missing_for(gateway: str, settings: Settings) -> list[str]:
     """The variables that this gateway needs and that are not set."""
-    needed = [names.split("|") for names in REQUIRED[gateway]]
+    needed = [names.split("|") for names in KINDS[gateway].needs]
     return [" or ".join(map(str.upper, names)) for names in needed if not any(getattr(settings, n) for n in names)]
 
 
@@ -217,16 +213,13 @@ def _with_files(values: dict[str, str]) -> tuple[dict[str, str], list[str]]:
 
 def _choose_gateway(values: Mapping[str, str]) -> tuple[str | None, str | None]:
     """The gateway where none is named. A mock marks real reminders as sent, so it must be meant."""
-    credentials = [values.get(name) for name in REQUIRED["cloud"]]
+    credentials = [values.get(name) for name in KINDS[DEFAULT].needs]
     if all(credentials):
-        return "cloud", None
+        return DEFAULT, None
     development = all(value == "" for value in credentials)
     if development or urlsplit(values.get("supabase_url", "")).hostname in ("127.0.0.1", "localhost", "::1"):
-        return "mock", None
-    return (
-        None,
-        "GATEWAY: name one of mock, cloud, waha, evolution, wppconnect, bullmq (mock only marks rows as sent)",
-    )
+        return DEVELOPMENT, None
+    return None, f"GATEWAY: name one of {', '.join(KINDS)} ({DEVELOPMENT} only marks rows as sent)"
 
 
 def _explain(error: Mapping[str, object]) -> str:

@@ -15,8 +15,9 @@ import structlog
 
 from worker import __version__
 from worker.config import Settings
-from worker.gateway.routing import Gateways
+from worker.gateway import Gateways
 from worker.http.webhook import Inbox
+from worker.kinds import kind_of
 from worker.recurrence.times import ZONE_DATA
 from worker.sending.dispatcher import Dispatcher
 from worker.sending.lookout import Lookout
@@ -109,8 +110,8 @@ async def run(settings: Settings) -> None:
             zones=str(ZONE_DATA),
             concurrency=settings.concurrency,
         )
-        if parts.gateways.default.name == "mock":
-            log.warning("GATEWAY=mock: no message leaves this machine, and rows are marked as sent")
+        if kind_of(name := parts.gateways.default.name).sends_nothing:
+            log.warning(f"GATEWAY={name}: no message leaves this machine, and rows are marked as sent")
         watchdog = Watchdog(parts.vitals)
         watchdog.start()
         async with asyncio.TaskGroup() as group:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-Kind = Literal["text", "image", "video", "audio", "document", "template"]
+ContentKind = Literal["text", "image", "video", "audio", "document", "template"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Media:
     """
 
     url: str | None
-    kind: Kind
+    kind: ContentKind
     mime_type: str | None = None
     filename: str | None = None
     caption: str = ""
@@ -41,7 +41,7 @@ class Message:
     connection_id: str
     sender: str
     recipient: str
-    kind: Kind
+    kind: ContentKind
     text: str
     media: Media | None = None
     template: dict[str, object] | None = None

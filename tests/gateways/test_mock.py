@@ -1,4 +1,4 @@
-"""The mock, and the registry that it is the first line of."""
+"""The mock, and how a gateway is found by its name."""
 
 import time
 from collections import Counter
@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from worker.errors import ConfigError
-from worker.gateway import GATEWAYS, build
+from worker.gateway import build
 from worker.gateway.mock import Mock
+from worker.kinds import KINDS
 from worker.models import Message, Rejected, Sent
 
 SETTINGS = {
@@ -46,7 +47,7 @@ async def test_the_delay_is_kept_within_the_time_out(message: Message) -> None:
     assert (await gateway.check("any")).ok
 
 
-@pytest.mark.parametrize("name", GATEWAYS)
+@pytest.mark.parametrize("name", KINDS)
 async def test_a_gateway_is_built_by_its_name_and_fits_into_any_lease(name: str) -> None:
     for lease in (5.0, 60.0):
         gateway = build(SimpleNamespace(**{**SETTINGS, "gateway": name, "lease_seconds": lease}))

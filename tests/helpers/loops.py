@@ -118,7 +118,7 @@ class ToldStore:
         if self.fault:
             raise self.fault
 
-    async def take_withdrawn(self) -> list[str]:
+    async def take_withdrawn(self) -> list[Row]:
         return []
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.helpers.polling import until
 from tests.helpers.proxy import cut_at
 from tests.helpers.rows import add_connections, one, statuses
-from worker.gateway.routing import Gateways
+from worker.gateway import Gateways
 from worker.operating.doctor import senders
 
 CONTACTS = """

@@ -1,26 +1,11 @@
-"""The ways of sending. Adding one is a file here and a line below; docs/adding-a-gateway.md tells how."""
+"""The ways of sending, each a file here and a row in worker/kinds.py; docs/adding-a-gateway.md tells how to add one.
 
-from importlib import import_module
-from typing import cast
+`routing` finds the one that a connection goes through. `base` says what it must do, and `posting` does most of that for
+those that take one POST for a message: `client` is the wire, `words` what error texts prove. `meta`, `numbers` and
+`session_tokens` are parts of one or two of them. This is the room's door: others name no module in it.
+"""
 
-from worker.errors import ConfigError
-from worker.gateway.base import Gateway, Settings
+from worker.gateway.base import Gateway, Queue
+from worker.gateway.routing import Gateways, build, sender_of
 
-GATEWAYS = {
-    "mock": "worker.gateway.mock",
-    "cloud": "worker.gateway.cloud",
-    "waha": "worker.gateway.waha",
-    "evolution": "worker.gateway.evolution",
-    "wppconnect": "worker.gateway.wppconnect",
-    "bullmq": "worker.gateway.bullmq",
-}
-
-
-def build(settings: Settings) -> Gateway:
-    """The gateway that `settings.gateway` names; only its own module is loaded. Raises ConfigError."""
-    if settings.gateway not in GATEWAYS:
-        raise ConfigError(f"GATEWAY must be one of {', '.join(GATEWAYS)}, not {settings.gateway!r}")
-    return cast(Gateway, import_module(GATEWAYS[settings.gateway]).build(settings))
-
-
-__all__ = ["GATEWAYS", "Gateway", "Settings", "build"]
+__all__ = ["Gateway", "Gateways", "Queue", "build", "sender_of"]

@@ -13,8 +13,9 @@ from redis.asyncio.retry import Retry as RedisRetry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError, ResponseError
 
+from worker.config import Settings
 from worker.errors import BadMessage
-from worker.gateway.base import Settings, person
+from worker.gateway.base import person
 from worker.models import HandedOver, Health, Media, Message, Outcome, Rejected, Stopped, Unconfirmed
 from worker.text.wire import encoded
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from worker.config import Settings
 from worker.gateway import meta
-from worker.gateway.base import Settings, person, timeout_within
+from worker.gateway.base import person, timeout_within
 from worker.gateway.client import Answer, Answered, Http, dig, first_text, settled
 from worker.gateway.posting import File, PostingGateway, Request
 from worker.gateway.words import PROXIES, judged

@@ -3,8 +3,9 @@
 from typing import Any
 from urllib.parse import quote
 
+from worker.config import Settings
 from worker.gateway import meta
-from worker.gateway.base import Settings, person, timeout_within
+from worker.gateway.base import person, timeout_within
 from worker.gateway.client import Answer, Answered, Http, dig, first_text, settled
 from worker.gateway.posting import File, PostingGateway, Request
 from worker.gateway.words import ATTACHMENT, LOCKED, NOT_ASKED, NOT_FETCHED, SAID, UNKNOWN_NUMBER, Fault, baileys

@@ -4,7 +4,7 @@ import asyncio
 import random
 from uuid import uuid4
 
-from worker.gateway.base import Settings
+from worker.config import Settings
 from worker.models import Health, Message, Outcome, Rejected, Sent
 
 FAILED = Rejected("The mock gateway fails some messages on purpose (MOCK_FAILURE_RATE)")

@@ -10,7 +10,7 @@ from worker.errors import Shortage
 from worker.gateway.base import parts
 from worker.gateway.client import NO_ADDRESS, Answer, Answered, Http, clean, dig, settled
 from worker.gateway.words import PROXIES, Fault, judged
-from worker.models import Health, Kind, Message, Parts, Rejected, Sent, Unconfirmed
+from worker.models import ContentKind, Health, Message, Parts, Rejected, Sent, Unconfirmed
 
 # A gateway's fault says nothing of when it happened: many come after the message has gone.
 DOUBT = Unconfirmed("The gateway reports a fault and does not tell whether the message went out")
@@ -26,13 +26,13 @@ class Request:
 class File:
     """An attachment whose name and type are always known; self-hosted gateways want both."""
 
-    kind: Kind
+    kind: ContentKind
     url: str
     mime_type: str
     name: str
 
 
-DEFAULTS: dict[Kind, tuple[str, str]] = {
+DEFAULTS: dict[ContentKind, tuple[str, str]] = {
     "image": ("image/jpeg", "image.jpg"),
     "video": ("video/mp4", "video.mp4"),
     "audio": ("audio/ogg; codecs=opus", "audio.ogg"),

@@ -6,16 +6,17 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from worker.gateway.base import Settings, person, timeout_within
+from worker.config import Settings
+from worker.gateway.base import person, timeout_within
 from worker.gateway.client import Answer, Answered, Http, dig, first_text
 from worker.gateway.numbers import Numbers
 from worker.gateway.posting import File, PostingGateway, Request
 from worker.gateway.words import ATTACHMENT, UNKNOWN_NUMBER, Fault, baileys, browser, whatsmeow
-from worker.models import Health, Kind, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
+from worker.models import ContentKind, Health, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
 from worker.planning.attachments import PLAYED, base_type
 from worker.planning.recipient import PERSON_ID
 
-ROUTES: dict[Kind, str] = {
+ROUTES: dict[ContentKind, str] = {
     "image": "/api/sendImage",
     "video": "/api/sendVideo",
     "audio": "/api/sendVoice",

@@ -3,15 +3,16 @@
 from typing import Any
 from urllib.parse import quote
 
+from worker.config import Settings
 from worker.errors import Shortage
-from worker.gateway.base import Settings, timeout_within
+from worker.gateway.base import timeout_within
 from worker.gateway.client import Answer, Answered, Http, dig, first_text, settled
 from worker.gateway.posting import File, PostingGateway, Request
 from worker.gateway.session_tokens import SessionTokens, session_of
 from worker.gateway.words import NOT_FETCHED, NOT_FOUND, UNKNOWN_NUMBER, Fault, browser
-from worker.models import Health, Kind, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
+from worker.models import ContentKind, Health, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
 
-ROUTES: dict[Kind, str] = {
+ROUTES: dict[ContentKind, str] = {
     "image": "send-image",
     "video": "send-file",
     "audio": "send-voice",

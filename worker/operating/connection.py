@@ -6,6 +6,7 @@ from datetime import date, time
 from typing import Any
 
 from worker.errors import StoreRefused, WorkerError
+from worker.kinds import KINDS
 from worker.store.calls import Row
 
 
@@ -31,7 +32,7 @@ def _within(kind: type[int] | type[float], least: float, most: float) -> Callabl
 # How each is read, and what it takes, in words. The table has the last word.
 SETTINGS: dict[str, tuple[Callable[[str], object], str]] = {
     "enabled": (_switch, "true or false"),
-    "gateway": (_text, "mock, cloud, waha, evolution, wppconnect or bullmq"),
+    "gateway": (_text, ", ".join(KINDS)),
     "sender": (_text, "the session, instance or phone number id, at most 256 characters"),
     "timezone": (_text, "an IANA zone such as Asia/Kolkata"),
     "country_code": (_text, "two capital letters such as IN"),
@@ -88,7 +89,7 @@ def refusal(error: StoreRefused, values: Row) -> WorkerError:
     name = found[1] if found else ""
     if name in TOGETHER:
         return WorkerError(TOGETHER[name])
-    column = name.removesuffix("_check")
+    column = re.sub("_(check|fkey)$", "", name)
     if column in SETTINGS:
         return WorkerError(f"{column}={values.get(column)}: give {SETTINGS[column][1]}")
     return WorkerError(f"these settings are refused: {error}")

@@ -8,7 +8,8 @@ import httpx
 
 from worker.config import Settings
 from worker.errors import ConfigError, StoreError, StoreMisconfigured, StoreRefused, WorkerError
-from worker.gateway.routing import ONE_AT_A_TIME, Gateways, sender_of
+from worker.gateway import Gateways, sender_of
+from worker.kinds import kind_of
 from worker.recurrence.times import ZONE_DATA
 from worker.recurrence.zonecheck import disagreements
 from worker.store.calls import Row
@@ -17,7 +18,6 @@ from worker.store.store import Store
 SKEW_SECONDS = 5
 LATE_SECONDS = 30  # a due message that has waited for longer is late
 CONNECTIONS = 20  # are asked for their state: a sample where there are more
-HAVE_SENDERS = ONE_AT_A_TIME | {"cloud"}  # the others have no state for each sender
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,10 @@ def failure(what: str, remedy: str) -> Finding:
 async def examine(settings: Settings, store: Store) -> AsyncIterator[Finding]:
     """Every finding, as it is made."""
     yield ok(f"configuration read; gateway {settings.gateway}")
-    if settings.gateway == "mock":
-        yield warning("the mock gateway sends nothing and marks rows as sent", "Set GATEWAY for production.")
+    if kind_of(settings.gateway).sends_nothing:
+        yield warning(
+            f"the {settings.gateway} gateway sends nothing and marks rows as sent", "Set GATEWAY for production."
+        )
     held: list[Row] = []
     try:
         held = await store.get_holders()
@@ -149,11 +151,11 @@ async def gateway(settings: Settings, store: Store) -> AsyncIterator[Finding]:
 async def senders(gateways: Gateways, store: Store) -> list[tuple[str, str]]:
     """The gateway and the sender of the first connections, and the environment's own where it needs no connection."""
     default = gateways.default.name
-    found = [] if default in ONE_AT_A_TIME else [(default, "")]
+    found = [] if kind_of(default).one_at_a_time else [(default, "")]
     for row in await store.get_connections(CONNECTIONS):
         name = row["gateway"] or default
         sender = sender_of(name, row["sender"], row["connection_id"])
-        found.append((name, sender if name in HAVE_SENDERS else ""))
+        found.append((name, sender if kind_of(name).has_senders else ""))
     return [*dict.fromkeys(found)]
 
 

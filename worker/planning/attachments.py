@@ -11,7 +11,7 @@ from unicodedata import category
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from worker.errors import BadMessage
-from worker.models import Kind
+from worker.models import ContentKind
 
 LONGEST_NAME = 120  # characters
 LONGEST_STEM_BYTES = 200  # a file system's names have 255
@@ -62,13 +62,13 @@ VAGUE = frozenset({
     "", "application/octet-stream", "binary/octet-stream", "application/x-download", "application/force-download",
     "application/download", "application/unknown", "application/zip", "application/xml", "text/plain",
 })  # fmt: skip
-KINDS: dict[str, Kind] = {"image": "image", "video": "video", "audio": "audio"}
-PLAYED: dict[Kind, frozenset[str]] = {
+KINDS: dict[str, ContentKind] = {"image": "image", "video": "video", "audio": "audio"}
+PLAYED: dict[ContentKind, frozenset[str]] = {
     "image": frozenset({"image/jpeg", "image/png"}),
     "video": frozenset({"video/mp4", "video/3gpp"}),
     "audio": frozenset({"audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg"}),
 }
-ADVICE: dict[Kind, str] = {
+ADVICE: dict[ContentKind, str] = {
     "image": "WhatsApp takes JPEG and PNG pictures",
     "video": "WhatsApp plays MP4 and 3GP videos",
     "audio": "WhatsApp plays MP3, M4A, AAC, AMR and Ogg (Opus) audio",
@@ -83,12 +83,12 @@ RESERVED = re.compile(r'[<>:"|?*]')
 class Described:
     """What is known of a file. `mime_type` and `filename` agree, or are None where nobody tells."""
 
-    kind: Kind
+    kind: ContentKind
     mime_type: str | None
     filename: str | None
 
 
-def describe(url: str, name: str, mime_type: str, kind: Kind | None) -> Described:
+def describe(url: str, name: str, mime_type: str, kind: ContentKind | None) -> Described:
     """`name`, `mime_type`: the author's, "" where there is none. `kind`: the author's, None where the file decides."""
     given, written = base_type(mime_type), clean(decoded(name))
     called = written or name_in(url)
@@ -111,7 +111,7 @@ def is_vaguer(given: str, by_name: str, *, authored: bool) -> bool:
     return given in VAGUE or spreadsheet or (authored and documents)
 
 
-def refuse_unplayable(kind: Kind, mime_type: str | None, converts: frozenset[Kind]) -> None:
+def refuse_unplayable(kind: ContentKind, mime_type: str | None, converts: frozenset[ContentKind]) -> None:
     """Raises BadMessage for what WhatsApp cannot show as this kind, unless the gateway converts such files.
 
     What nobody knows the type of passes: the author said what it is.

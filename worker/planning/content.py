@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.errors import BadMessage
-from worker.models import Kind, Media
+from worker.kinds import Kind, kind_of
+from worker.models import ContentKind, Media
 from worker.planning.attachments import describe, refuse_unplayable
 from worker.planning.links import Links, checked
 from worker.text.characters import is_blank, trimmed
@@ -14,7 +15,7 @@ from worker.text.characters import is_blank, trimmed
 ATTACHMENTS_LIMIT = 10
 
 # The column `type`. None: there is an attachment, and its MIME type or its name tells which kind.
-TYPES: dict[str, Kind | None] = {
+TYPES: dict[str, ContentKind | None] = {
     "text": "text", "chat": "text", "": "text",
     "media": None, "file": None,
     "image": "image", "photo": "image", "picture": "image",
@@ -32,31 +33,10 @@ ASSET = ("asset_id", "assetId")
 
 
 @dataclass(frozen=True, slots=True)
-class Abilities:
-    """What a gateway takes: the longest text and caption in characters, and the kinds whose files it converts."""
-
-    name: str
-    text: int
-    caption: int
-    converts: frozenset[Kind] = frozenset()
-
-
-# WhatsApp's own clients send up to 65,536 characters, under pictures too; the Cloud API has Meta's limits ("Text
-# messages", "Image messages"). WAHA converts with `convert` (waha.devlike.pro, "Send messages"), Evolution re-encodes
-# all audio (evolution-api, whatsapp.baileys.service.ts, audioWhatsapp).
-WEB = Abilities("WhatsApp", 65_536, 65_536)
-ABILITIES = {
-    "cloud": Abilities("the WhatsApp Cloud API", 4096, 1024),
-    "waha": Abilities("WhatsApp", 65_536, 65_536, frozenset({"audio", "video"})),
-    "evolution": Abilities("WhatsApp", 65_536, 65_536, frozenset({"audio"})),
-}
-
-
-@dataclass(frozen=True, slots=True)
 class Content:
     """The part of a Message that its row decides; the fields are the Message's own."""
 
-    kind: Kind
+    kind: ContentKind
     text: str
     media: Media | None = None
     more: tuple[Media, ...] = ()
@@ -70,14 +50,14 @@ def content(row: Mapping[str, Any], gateway: str | None = None, links: Links = L
     gateway: the one that it goes through; None where that does not matter.
     Raises BadMessage with a text for the author.
     """
-    able, allow_asset = ABILITIES.get(gateway or "", WEB), gateway == "bullmq"  # only the Node worker looks assets up
+    able = kind_of(gateway)
     kind = declared(row)
     if kind == "text" and not (row.get("media_url") or row.get("media") or row.get("asset_id")):
         return Content("text", body(row, able))  # nearly all of them: nothing else to look at
     if kind == "template":
         return Content("template", "", template=template(row))
     items = [*attachments(row, kind, links, able)]
-    asset_id = asset(row) if allow_asset else None
+    asset_id = asset(row) if able.knows_assets else None
     if not items and asset_id:
         items = [Media(None, "document" if kind in (None, "text") else kind)]
     if items:
@@ -89,21 +69,21 @@ def content(row: Mapping[str, Any], gateway: str | None = None, links: Links = L
     return Content("text", body(row, able))
 
 
-def declared(row: Mapping[str, Any]) -> Kind | None:
+def declared(row: Mapping[str, Any]) -> ContentKind | None:
     name = str(row.get("type") or "").strip().lower()
     if name not in TYPES:
         raise BadMessage(f"Type {name[:20]!r} cannot be scheduled: use text, image, video, audio or document.")
     return TYPES[name]
 
 
-def body(row: Mapping[str, Any], able: Abilities) -> str:
+def body(row: Mapping[str, Any], able: Kind) -> str:
     text = first(row, ("message", "caption"))
     if not text:
         raise BadMessage("The message is empty: write a text or add an attachment.")
     return limited(text, able.text, "text", able)
 
 
-def with_media(row: Mapping[str, Any], items: list[Media], asset_id: str | None, able: Abilities) -> Content:
+def with_media(row: Mapping[str, Any], items: list[Media], asset_id: str | None, able: Kind) -> Content:
     if len(items) > ATTACHMENTS_LIMIT:
         raise BadMessage(f"{len(items)} attachments; at most {ATTACHMENTS_LIMIT} go out with one message.")
     text = first(row, ("caption", "message")) or items[0].caption
@@ -112,13 +92,13 @@ def with_media(row: Mapping[str, Any], items: list[Media], asset_id: str | None,
     return Content(items[0].kind, limited(text, limit, name, able), items[0], tuple(items[1:]), None, asset_id)
 
 
-def limited(text: str, limit: int, name: str, able: Abilities) -> str:
+def limited(text: str, limit: int, name: str, able: Kind) -> str:
     if len(text) > limit:
-        raise BadMessage(f"The {name} has {len(text)} characters; {able.name} takes {limit}: shorten it.")
+        raise BadMessage(f"The {name} has {len(text)} characters; {able.title} takes {limit}: shorten it.")
     return text
 
 
-def attachments(row: Mapping[str, Any], kind: Kind | None, links: Links, able: Abilities) -> Iterator[Media]:
+def attachments(row: Mapping[str, Any], kind: ContentKind | None, links: Links, able: Kind) -> Iterator[Media]:
     """`media_url` first, then what `media` adds to it; the row's own type is the first one's kind."""
     listed = [*entries(row.get("media"))]
     url = first(row, ("media_url",))
@@ -150,7 +130,7 @@ def decoded(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def attachment(entry: Mapping[str, Any], kind: Kind | None, links: Links, able: Abilities) -> Media:
+def attachment(entry: Mapping[str, Any], kind: ContentKind | None, links: Links, able: Kind) -> Media:
     url = checked(trimmed(first(entry, URL)), links)
     said = first(entry, ("type", "kind")).strip().lower()
     kind = TYPES.get(said or "media") or kind

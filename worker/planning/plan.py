@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from worker.config import Settings
 from worker.errors import BadMessage
+from worker.kinds import kind_of
 from worker.planning import content, recipient
 from worker.planning.links import Links
 from worker.recurrence import series as recurrence
@@ -16,9 +17,6 @@ from worker.recurrence.times import parse_time
 from worker.store.calls import Enqueue
 from worker.text.characters import is_blank
 from worker.text.wire import encoded
-
-# They run beside us and fetch attachments from inside our network; WhatsApp's own servers fetch them for the Cloud API.
-FETCH_FROM_INSIDE = frozenset({"waha", "evolution", "wppconnect", "bullmq"})
 
 Row = Mapping[str, Any]
 
@@ -99,7 +97,7 @@ def read(row: Row, gateway: str | None, settings: Settings) -> content.Content:
 
 def links(gateway: str | None, settings: Settings) -> Links:
     """Which links may be passed on to this gateway."""
-    return _links(settings.allow_http_media, gateway in FETCH_FROM_INSIDE, settings.trusted_media_hosts)
+    return _links(settings.allow_http_media, kind_of(gateway).fetches_links, settings.trusted_media_hosts)
 
 
 @lru_cache(maxsize=16)

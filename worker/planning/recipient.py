@@ -16,6 +16,7 @@ from phonenumbers import (
 )
 
 from worker.errors import BadRecipient
+from worker.kinds import kind_of
 from worker.text.characters import plain, spelled
 
 PERSON_ID = re.compile(r"\d{6,16}@(c\.us|s\.whatsapp\.net)|\d{6,20}@lid")
@@ -25,7 +26,6 @@ LIKE_IDS = "it looks like 919876543210@c.us, a group's like 1203630@g.us"
 # A person as one business portfolio knows them, with or without a number (Meta, "Business-scoped user IDs"): the
 # country, ENT for an id of several portfolios, and up to 128 letters and digits.
 USER_ID = re.compile(r"([A-Za-z]{2}\.(?:[Ee][Nn][Tt]\.)?)([A-Za-z0-9]{1,128})")
-TAKE_USER_IDS = frozenset({"cloud", "mock"})
 # What people write between digits; a letter means that it is no phone number, whatever a parser makes of it.
 LOOKS_LIKE_A_NUMBER = re.compile(r"[\d\s().\-/+~]+")
 NUMBERS_OWN = re.compile(r"[\d\s().\-/+~]")
@@ -66,7 +66,7 @@ def is_user_id(written: str) -> bool:
 
 def refuse_foreign(address: str, gateway: str | None) -> None:
     """Raises BadRecipient where this gateway cannot write to such an address."""
-    if is_user_id(address) and gateway not in TAKE_USER_IDS:
+    if is_user_id(address) and not kind_of(gateway).takes_user_ids:
         raise BadRecipient(
             f"{mask(address)!r} is a business-scoped user id, which only the WhatsApp Cloud API can write to:"
             " choose a connection of it, or write the phone number."

@@ -6,8 +6,8 @@ import time
 import structlog
 
 from worker.errors import ConfigError, WorkerError
-from worker.gateway import Gateway
-from worker.gateway.routing import Gateways, sender_of
+from worker.gateway import Gateway, Gateways, sender_of
+from worker.kinds import kind_of
 from worker.models import Health
 from worker.sending.dispatcher import Dispatcher
 from worker.store.calls import Agenda, Row
@@ -109,7 +109,8 @@ class Probe:
 
     async def _is_well(self, row: Row) -> bool:
         health = await self._health(row)
-        if gateway_is_everybodys := not row["sender"] and not row["gateway"] and self.gateways.default.name == "cloud":
+        is_default = not row["sender"] and not row["gateway"]
+        if gateway_is_everybodys := is_default and kind_of(self.gateways.default.name).own_number:
             self.vitals.gateway = health
         if not health.ok:
             log.warning(

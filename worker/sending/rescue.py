@@ -10,8 +10,7 @@ import structlog
 
 from worker.config import Settings
 from worker.errors import ConfigError, WorkerError
-from worker.gateway.base import Queue
-from worker.gateway.routing import Gateways
+from worker.gateway import Gateways, Queue
 from worker.models import HandedOver, Rejected
 from worker.sending.sender import to_message
 from worker.store.calls import Agenda, Row, instant_or_none
@@ -81,11 +80,14 @@ class Rescue:
         await self._hand_over_again(found["hand_overs"] or [])
         await self._withdraw(await self.store.take_withdrawn())
 
-    async def _withdraw(self, jobs: list[str]) -> None:
+    async def _withdraw(self, jobs: list[Row]) -> None:
         """Out of the Node worker's queue with what is over. What stays there the database does not let begin."""
-        with contextlib.suppress(ConfigError):
-            if jobs and isinstance(gateway := self.gateways.of("bullmq"), Queue):
-                log.info("taken out of the broadcast worker's queue", count=await gateway.withdraw(jobs), of=len(jobs))
+        for name in {job["gateway"] for job in jobs}:
+            ids = [job["id"] for job in jobs if job["gateway"] == name]
+            with contextlib.suppress(ConfigError):
+                if isinstance(gateway := self.gateways.of(name), Queue):
+                    gone = await gateway.withdraw(ids)
+                    log.info("taken out of the broadcast worker's queue", count=gone, of=len(ids))
 
     async def _hand_over_again(self, rows: list[Row]) -> None:
         """Nothing is written down of it: what is not in Redis now comes round again."""

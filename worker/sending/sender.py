@@ -13,8 +13,8 @@ import structlog
 
 from worker.config import Settings
 from worker.errors import BadMessage, ConfigError, Shortage
-from worker.gateway import Gateway
-from worker.gateway.routing import ONE_AT_A_TIME, Gateways, sender_of
+from worker.gateway import Gateway, Gateways, sender_of
+from worker.kinds import kind_of
 from worker.models import Message, Outcome, Rejected, Stopped, Unconfirmed
 from worker.planning import plan
 from worker.planning.recipient import mask, refuse_foreign
@@ -92,7 +92,7 @@ class Sender:
         """What became of it, also when we are cancelled or a gateway fails us."""
         self.in_flight[job.connection] += 1
         self.paid_for[job.payer] += 1
-        if job.row["gateway"] in ONE_AT_A_TIME and self.clock.until(parse_time(job.row["send_at"])) <= 0:
+        if kind_of(job.row["gateway"]).one_at_a_time and self.clock.until(parse_time(job.row["send_at"])) <= 0:
             self._serial.add(job.connection)
         try:
             return await self._attempt(job)
@@ -138,7 +138,7 @@ class Sender:
             return self._settle(job, Rejected(str(e)))
         except ConfigError as e:
             return self._settle(job, Stopped(str(e)))
-        if gateway.name not in ONE_AT_A_TIME:
+        if not kind_of(gateway.name).one_at_a_time:
             return await self._dial(job, gateway, message)
         async with self._turns.setdefault((gateway.name, message.sender), asyncio.Lock()):
             return await self._dial(job, gateway, message)

@@ -115,12 +115,6 @@ class Api:
         ).data
         return rows
 
-    async def strings(self, name: str, arguments: Row | Callable[[], Row]) -> list[str]:
-        ids: list[str] = (
-            await self.call(name, arguments, lambda data: all(isinstance(value, str) for value in data))
-        ).data
-        return ids
-
     async def call(
         self,
         name: str,

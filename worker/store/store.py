@@ -131,9 +131,9 @@ class Store:
         """
         return (await self._api.row("rescue_broadcast_jobs", {"p_handover_seconds": handover_seconds}, "rescued"))[0]
 
-    async def take_withdrawn(self) -> list[str]:
-        """Ids of jobs that the Node worker still has in its queue and need not do any more; each is told once."""
-        return await self._api.strings("take_withdrawn_jobs", {})
+    async def take_withdrawn(self) -> list[Row]:
+        """`id` and `gateway` of jobs that lie in somebody else's queue and need not be done any more, each once."""
+        return await self._api.rows("take_withdrawn_jobs")
 
     async def take_probes(self, seats: int) -> tuple[list[Row], datetime | None]:
         """Up to `seats` paused connections that it is our turn to look at, and when to ask again (None: unknown)."""
