@@ -54,6 +54,7 @@ create table if not exists public.connection_settings (
     )
 );
 
+create index if not exists connection_settings_gateway_idx on public.connection_settings (gateway) where gateway is not null;
 create index if not exists connection_settings_sender_idx on public.connection_settings (sender) where sender is not null;
 
 create or replace trigger name_timezone before insert or update on public.connection_settings

@@ -29,7 +29,7 @@ OPEN = f"select count(*) as n from scheduled_messages as s where {OURS} and s.st
 IN_DOUBT = "select count(*) as n from broadcast_jobs where status in ('sending', 'unconfirmed')"
 TABLES = """
     select string_agg(format('%I.%I', schemaname, tablename), ', ') as names
-    from pg_tables where schemaname in ('public', 'private')
+    from pg_tables where schemaname in ('public', 'private') and tablename <> 'gateways'
 """
 ROWS = f"""
     select s.id::text, s.status, s.contact_id, s.message_id, s.error, j.status as job, m.status as told,

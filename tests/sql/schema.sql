@@ -385,7 +385,7 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway te
             order by j.available_at, j.id
             limit case when t.slots = 0 then 0 when t.is_on_trial then 1 else least(
                 ceil(p_seats::numeric / (select count(*) from turn)), case when t.recipient_step is null then t.slots end,
-                case when t.step is null and t.gateway in ('waha', 'evolution', 'wppconnect') then 4 end
+                case when t.step is null and t.one_at_a_time then 4 end
             ) end
             for update skip locked
         ) as job
@@ -438,13 +438,13 @@ CREATE FUNCTION private.close_job_of_node_worker() RETURNS trigger
 begin
     update public.broadcast_jobs as j
     set status = 'completed', sent_count = 1, progress = 100, completed_at = now(), lease_until = null, updated_at = now()
-    where j.id = new.job_id and j.gateway = 'bullmq' and j.status not in ('queued', 'completed');
+    where j.id = new.job_id and j.status not in ('queued', 'completed') and private.hands_over(j.gateway);
     perform private.note_or_leave(jsonb_build_array(jsonb_build_object(
         'connection_id', j.connection_id, 'outcome', 'sent', 'send_at', j.send_at, 'recipient', j.recipient, 'id', j.id
     )))
     from public.broadcast_jobs as j
     join private.connection_state as c on c.connection_id = any(array[j.connection_id])
-    where j.id = new.job_id and j.gateway = 'bullmq' and c.resumed_at is not null;
+    where j.id = new.job_id and c.resumed_at is not null and private.hands_over(j.gateway);
     return null;
 end
 $$;
@@ -571,7 +571,6 @@ CREATE TABLE public.connection_settings (
     CONSTRAINT connection_settings_burst_within_messages CHECK (((burst >= 1) AND (burst <= COALESCE(messages, 1)))),
     CONSTRAINT connection_settings_country_code_check CHECK ((country_code ~ '^[A-Z]{2}$'::text)),
     CONSTRAINT connection_settings_daily_limit_check CHECK ((daily_limit >= 0)),
-    CONSTRAINT connection_settings_gateway_check CHECK ((gateway = ANY (ARRAY['mock'::text, 'cloud'::text, 'waha'::text, 'evolution'::text, 'wppconnect'::text, 'bullmq'::text]))),
     CONSTRAINT connection_settings_jitter_needs_rate CHECK (((jitter_seconds = (0)::double precision) OR (messages IS NOT NULL))),
     CONSTRAINT connection_settings_jitter_seconds_check CHECK (((jitter_seconds >= (0)::double precision) AND (jitter_seconds <= (3600)::double precision))),
     CONSTRAINT connection_settings_messages_check CHECK (((messages >= 1) AND (messages <= 100000))),
@@ -882,7 +881,7 @@ begin
             or not exists (select from public.broadcast_messages as m where m.job_id = o.id)
     );
     v_gone := array(
-        select j.id from public.broadcast_jobs as j where j.id = any(v_over) and j.gateway is distinct from 'bullmq'
+        select j.id from public.broadcast_jobs as j where j.id = any(v_over) and not private.hands_over(j.gateway)
     );
     delete from public.broadcast_messages as m where m.job_id = any(v_gone);
     delete from public.broadcast_jobs as j where j.id = any(v_gone);
@@ -1943,7 +1942,7 @@ begin
             or v_job.status = 'queued'
             or (tg_op = 'DELETE' and v_job.status in ('sending', 'handed_over', 'active'))
             or (tg_op = 'UPDATE' and (
-                v_job.gateway is distinct from 'bullmq'
+                not private.hands_over(v_job.gateway)
                 or v_new ->> 'status' in ('queued', 'sending', 'handed_over')
                 or v_new - v_told is distinct from v_old - v_told
             ))
@@ -2019,6 +2018,9 @@ CREATE FUNCTION private.guard_job_of_node_worker() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
+    if not private.hands_over(old.gateway) then
+        return new;
+    end if;
     if new.status = 'active' then
         if old.status not in ('sending', 'handed_over', 'delayed') then
             raise exception 'This message is not to be sent: its job is % already.', old.status using errcode = 'PT409';
@@ -2103,6 +2105,13 @@ begin
     new.updated_at := now();
     return new;
 end
+$$;
+
+CREATE FUNCTION private.hands_over(p_gateway text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select exists (select from private.gateways as g where g.name = p_gateway and g.hands_over)
 $$;
 
 CREATE FUNCTION private.have_turn(p_turn text[], p_seats integer, p_terms private.claim_terms) RETURNS void
@@ -2445,7 +2454,9 @@ CREATE FUNCTION private.lose_marked_job() RETURNS trigger
 declare
     v_by constant text := coalesce(nullif(to_jsonb(new) ->> 'error_message', ''), 'its job was marked as ' || new.status || ' by somebody');
 begin
-    if not exists (select 1 from public.broadcast_messages as m where m.job_id = new.id and m.status in ('waiting', 'pending')) then
+    if (old.status = 'sending' and private.hands_over(old.gateway)) -- its worker's word: settle_job_of_node_worker
+        or not exists (select 1 from public.broadcast_messages as m where m.job_id = new.id and m.status in ('waiting', 'pending'))
+    then
         return null;
     end if;
     if old.status = 'sending' then
@@ -2699,9 +2710,14 @@ CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
         ),
         (select min(r.again_at) from private.refused_rows as r where r.step in ('record', 'settle', 'rescue', 'announce', 'note')),
         (
-            select w.lease_until from public.broadcast_jobs as w
-            where w.gateway = 'bullmq' and w.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and w.lease_until is not null
-            order by w.lease_until limit 1
+            select min(w.lease_until) from private.gateways as g
+            cross join lateral (
+                select o.lease_until from public.broadcast_jobs as o
+                where o.gateway = any(array[g.name])
+                    and o.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and o.lease_until is not null
+                order by o.lease_until limit 1
+            ) as w
+            where g.hands_over
         ),
         (
             select min(greatest(e.again_at, now())) from private.erasures as e
@@ -2915,7 +2931,7 @@ CREATE FUNCTION private.owner_of(p_connection public.connections) RETURNS text
     SET search_path TO ''
     AS $$select coalesce(p_connection.user_id::text)$$;
 
-CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, turn_reason text, today date, used integer, closes_at timestamp with time zone, horizon timestamp with time zone, earliest timestamp with time zone, first_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamp with time zone, is_on_trial boolean)
+CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, turn_reason text, today date, used integer, closes_at timestamp with time zone, horizon timestamp with time zone, earliest timestamp with time zone, first_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamp with time zone, is_on_trial boolean, one_at_a_time boolean)
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
@@ -2936,7 +2952,7 @@ CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zon
             when room.free = 0 then p_now + interval '5 seconds'
             else h.first_at - make_interval(secs => s.slack + p_lead + 0.15)
         end,
-        s.is_on_trial
+        s.is_on_trial, s.one_at_a_time
     from private.situation(p_connections, p_now, p_gateway) as s
     cross join lateral (
         select least(p_now + make_interval(secs => p_lead + 0.35), s.closes_at) as horizon,
@@ -2948,7 +2964,7 @@ CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zon
         from public.broadcast_jobs as j
         where j.connection_id = s.connection_id and j.status in ('handed_over', 'active')
             and j.scheduled_message_id is not null and j.send_at > p_now - interval '10 minutes'
-        having s.gateway = 'bullmq'
+        having s.hands_over
     ) as room on true
 $$;
 
@@ -3156,7 +3172,7 @@ begin
             end as error,
             case
                 when is_late then 'failed'
-                when j.gateway = 'bullmq' and g.outcome = 'unconfirmed' then 'handed_over'
+                when g.outcome = 'unconfirmed' and private.hands_over(j.gateway) then 'handed_over'
                 else g.outcome
             end as meaning
         from given as g
@@ -3173,7 +3189,7 @@ begin
         ) as late
         where j.lease_token = g.token and (
             j.status in ('sending', 'unconfirmed')
-            or (j.gateway = 'bullmq' and g.outcome in ('handed_over', 'unconfirmed') and j.status in ('handed_over', 'active', 'completed', 'failed'))
+            or (g.outcome in ('handed_over', 'unconfirmed') and j.status in ('handed_over', 'active', 'completed', 'failed') and private.hands_over(j.gateway))
         )
     ),
     -- What is unconfirmed never goes back to the queue, also when a late answer says that it could; nor does what was
@@ -3610,7 +3626,7 @@ begin
         update public.broadcast_jobs as j
         set status = 'unconfirmed', updated_at = now()
         from late
-        where j.id = any(array[late.id]) and late.status = 'sending' and late.gateway is distinct from 'bullmq'
+        where j.id = any(array[late.id]) and late.status = 'sending' and not private.hands_over(late.gateway)
         returning j.id, late.lease_until
     ),
     told_unconfirmed as (
@@ -3636,7 +3652,7 @@ begin
             ) as wanted
             from late
         ) as l
-        where j.id = any(array[l.id]) and l.gateway = 'bullmq'
+        where j.id = any(array[l.id]) and private.hands_over(l.gateway)
         returning j.*, l.status as former_status, l.quietly
     ),
     told_handed_over as (
@@ -3969,7 +3985,7 @@ declare
     v_words constant text := nullif(to_jsonb(new) ->> 'error_message', '');
     v_meaning text := private.meaning_of(v_words);
 begin
-    if exists (
+    if not private.hands_over(new.gateway) or exists (
         select 1 from public.broadcast_messages as m
         where m.job_id = new.id and m.status in ('sent', 'failed', 'skipped')
     ) then
@@ -4099,7 +4115,7 @@ begin
     from changed as n
     cross join lateral (select w.gateway, w.status from public.broadcast_jobs as w where w.id = n.job_id limit 1) as j
     where n.status in ('failed', 'skipped') and n.scheduled_message_id is not null
-        and j.gateway = 'bullmq' and j.status not in ('queued', 'completed', 'failed', 'cancelled');
+        and j.status not in ('queued', 'completed', 'failed', 'cancelled') and private.hands_over(j.gateway);
     if v_heard is not null then
         perform private.hear_node_worker(n.job_id, private.meaning_of(n.error), n.error)
         from changed as n where n.job_id = any (v_heard);
@@ -4126,7 +4142,7 @@ begin
 end
 $$;
 
-CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with time zone, p_gateway text) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, today date, used integer, daily_limit integer, closes_at timestamp with time zone, arrival_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, turn_reason text, is_on_trial boolean)
+CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with time zone, p_gateway text) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, today date, used integer, daily_limit integer, closes_at timestamp with time zone, arrival_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, turn_reason text, is_on_trial boolean, one_at_a_time boolean, hands_over boolean)
     LANGUAGE sql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
@@ -4152,13 +4168,14 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
         least(case when se.daily_limit is not null then ca.tomorrow end, case when se.window_start is not null then ca.closes_at end),
         st.arrival_at, f.step, coalesce(rate.burst - 1, 0) * f.step, coalesce(se.jitter_seconds, 0), rate.period_seconds * 0.02,
         coalesce(
-            nullif(coalesce(se.recipient_interval_seconds, case when f.gateway = 'cloud' then 6 end), 0) * 1.03,
+            nullif(coalesce(se.recipient_interval_seconds, kind.pair_seconds), 0) * 1.03,
             case when st.recipients_until > p_now then 0 end
         ),
         'its turn: ' || coalesce('at most ' || rate.messages || ' in ' || rate.period_seconds || ' s', 'the gateway has asked to slow down'),
-        st.is_on_trial
+        st.is_on_trial, kind.one_at_a_time, kind.hands_over
     from private.connection_state as st
     left join public.connection_settings as se on se.connection_id = any(array[st.connection_id])
+    left join private.gateways as kind on kind.name = any(array[coalesce(se.gateway, p_gateway)])
     left join private.connection_owners as ow on ow.connection_id = any(array[st.connection_id])
     -- Upstream's table need not have the column: where it does not, the name is found one level up. Not by to_jsonb of the
     -- row, which may hold a picture of many megabytes.
@@ -4172,14 +4189,11 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
         offset 0
     ) as ca on true
     cross join lateral (select (p_now at time zone coalesce(se.timezone, 'UTC'))::date as today) as day
-    -- The Node worker sends five messages at a time and rests 6 s after each. More than it takes would lie in its queue, where
-    -- nobody can take it back; so where nothing else is set it is handed over no faster.
     cross join lateral (
         select
-            coalesce(se.messages, case when usual.is_it then 48 end) as messages,
-            coalesce(se.period_seconds, case when usual.is_it then 60 end) as period_seconds,
-            case when usual.is_it then 5 else se.burst end as burst
-        from (select coalesce(se.gateway, p_gateway) = 'bullmq' and se.messages is null as is_it) as usual
+            coalesce(se.messages, kind.messages) as messages,
+            coalesce(se.period_seconds, kind.period_seconds) as period_seconds,
+            case when se.messages is null then kind.burst else se.burst end as burst
         offset 0
     ) as rate
     cross join lateral (
@@ -4196,7 +4210,7 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
         select case
             when not se.enabled then 'off'
             when ow.is_held then 'held'
-            when se.sender is null and f.gateway in ('waha', 'evolution', 'wppconnect')
+            when se.sender is null and kind.one_at_a_time
                 and (ow.is_chosen or private.is_session_of_another(st.connection_id, f.gateway, p_gateway)) then 'unnamed'
             when st.paused_reason is not null and not st.is_on_trial then 'paused'
             -- A boolean, a number or a word.
@@ -4239,8 +4253,8 @@ CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, 
         update public.broadcast_jobs as j
         set status = 'sending', lease_token = p_token, lease_until = now() + make_interval(secs => p_lease_seconds), gateway = c.gateway,
             attempts = j.attempts + 1, send_at = c.send_at, send_until = c.send_until, updated_at = now(),
-            retry_attempts = case when c.gateway = 'bullmq' then p_retry_attempts end,
-            retry_delay_seconds = case when c.gateway = 'bullmq' then p_retry_delay_seconds end
+            retry_attempts = p_retry_attempts,
+            retry_delay_seconds = p_retry_delay_seconds
         from chosen as c
         where j.id = any(array[c.id]) and c.put_off_until is null
     ),
@@ -4828,7 +4842,9 @@ begin
         select j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.type, j.message, j.media_url, j.caption, j.media,
             j.asset_id, j.user_id as owner_id, j.attempts, j.throttled, coalesce(j.schedule, j.send_at) as scheduled_at, j.send_at, j.send_until, j.gateway, se.sender,
             extract(epoch from j.lease_until - clock_timestamp()) as lease_left,
-            case when j.gateway = 'bullmq' then private.api_key_of(j.connection_id) end as api_key
+            case
+                when j.gateway = any(array(select g.name from private.gateways as g where g.hands_over)) then private.api_key_of(j.connection_id)
+            end as api_key
         from public.broadcast_jobs as j
         left join public.connection_settings as se on se.connection_id = any(array[j.connection_id])
         where j.lease_token = p_token and j.status = 'sending'
@@ -5543,7 +5559,7 @@ begin
     with settled as (
         update public.broadcast_jobs as j
         set status = case p_outcome when 'sent' then 'completed' when 'failed' then 'failed' else 'cancelled' end,
-            lease_token = gen_random_uuid(), lease_until = case when j.gateway = 'bullmq' then now() end,
+            lease_token = gen_random_uuid(), lease_until = case when private.hands_over(j.gateway) then now() end,
             completed_at = now(), updated_at = now()
         from public.scheduled_messages as s
         where s.id = p_id and j.id = s.broadcast_job_id
@@ -5604,7 +5620,7 @@ CREATE FUNCTION public.take_probes(p_seats integer DEFAULT 100) RETURNS TABLE(db
         (select json_agg(taken) from taken)
 $$;
 
-CREATE FUNCTION public.take_withdrawn_jobs() RETURNS SETOF uuid
+CREATE FUNCTION public.take_withdrawn_jobs() RETURNS TABLE(id uuid, gateway text)
     LANGUAGE sql
     SET search_path TO ''
     SET lock_timeout TO '250ms'
@@ -5614,13 +5630,17 @@ CREATE FUNCTION public.take_withdrawn_jobs() RETURNS SETOF uuid
     update public.broadcast_jobs as j
     set lease_until = null
     from (
-        select w.id from public.broadcast_jobs as w
-        where w.gateway = 'bullmq' and w.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and w.lease_until is not null
-            and w.lease_until <= now()
-        order by w.lease_until limit 1000 for update skip locked
+        select w.id from private.gateways as g
+        cross join lateral (
+            select o.id from public.broadcast_jobs as o
+            where o.gateway = any(array[g.name])
+                and o.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and o.lease_until <= now()
+            order by o.lease_until limit 1000 for update skip locked
+        ) as w
+        where g.hands_over
     ) as over
     where j.id = any(array[over.id])
-    returning j.id
+    returning j.id, j.gateway
 $$;
 
 CREATE TABLE private.connection_owners (
@@ -5659,6 +5679,21 @@ WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_thr
 CREATE TABLE private.erasures (
     job_id uuid NOT NULL,
     again_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
+);
+
+CREATE TABLE private.gateways (
+    name text NOT NULL,
+    one_at_a_time boolean DEFAULT false NOT NULL,
+    pair_seconds double precision,
+    hands_over boolean DEFAULT false NOT NULL,
+    messages integer,
+    period_seconds double precision,
+    burst integer,
+    CONSTRAINT gateways_check CHECK (((burst >= 1) AND (burst <= messages))),
+    CONSTRAINT gateways_messages_check CHECK ((messages >= 1)),
+    CONSTRAINT gateways_pair_seconds_check CHECK ((pair_seconds > (0)::double precision)),
+    CONSTRAINT gateways_period_seconds_check CHECK ((period_seconds > (0)::double precision)),
+    CONSTRAINT gateways_rate_complete CHECK ((num_nulls(messages, period_seconds, burst) = ANY (ARRAY[0, 3])))
 );
 
 CREATE TABLE private.limits (
@@ -5754,6 +5789,9 @@ ALTER TABLE ONLY private.connection_state
 ALTER TABLE ONLY private.erasures
     ADD CONSTRAINT erasures_pkey PRIMARY KEY (job_id);
 
+ALTER TABLE ONLY private.gateways
+    ADD CONSTRAINT gateways_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY private.limits
     ADD CONSTRAINT limits_pkey PRIMARY KEY (name);
 
@@ -5816,7 +5854,9 @@ CREATE INDEX broadcast_jobs_sending_idx ON public.broadcast_jobs USING btree (le
 
 CREATE INDEX broadcast_jobs_series_idx ON public.broadcast_jobs USING btree (series_id) WHERE ((status = 'queued'::text) AND (series_id IS NOT NULL));
 
-CREATE INDEX broadcast_jobs_withdrawn_idx ON public.broadcast_jobs USING btree (lease_until) WHERE ((gateway = 'bullmq'::text) AND (status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text, 'unconfirmed'::text])) AND (lease_until IS NOT NULL));
+CREATE INDEX broadcast_jobs_withdrawn_idx ON public.broadcast_jobs USING btree (gateway, lease_until) WHERE ((status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text, 'unconfirmed'::text])) AND (lease_until IS NOT NULL));
+
+CREATE INDEX connection_settings_gateway_idx ON public.connection_settings USING btree (gateway) WHERE (gateway IS NOT NULL);
 
 CREATE INDEX connection_settings_sender_idx ON public.connection_settings USING btree (sender) WHERE (sender IS NOT NULL);
 
@@ -5866,7 +5906,7 @@ CREATE TRIGGER guard_delete_by_service BEFORE DELETE ON public.scheduled_message
 
 CREATE TRIGGER guard_insert BEFORE INSERT ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_insert();
 
-CREATE TRIGGER guard_job_of_node_worker BEFORE UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (old.gateway = 'bullmq'::text) AND (old.scheduled_message_id IS NOT NULL) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)))) EXECUTE FUNCTION private.guard_job_of_node_worker();
+CREATE TRIGGER guard_job_of_node_worker BEFORE UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (old.scheduled_message_id IS NOT NULL) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)))) EXECUTE FUNCTION private.guard_job_of_node_worker();
 
 CREATE TRIGGER guard_update BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_update('user');
 
@@ -5882,7 +5922,7 @@ CREATE TRIGGER lose_deleted_message AFTER DELETE ON public.broadcast_messages FO
 
 ALTER TABLE public.broadcast_messages ENABLE ALWAYS TRIGGER lose_deleted_message;
 
-CREATE TRIGGER lose_marked_job AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (new.scheduled_message_id IS NOT NULL) AND (((old.status = 'queued'::text) AND (new.status <> ALL (ARRAY['queued'::text, 'sending'::text]))) OR ((old.status = 'sending'::text) AND (new.status <> 'sending'::text) AND (old.gateway IS DISTINCT FROM 'bullmq'::text) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)))))) EXECUTE FUNCTION private.lose_marked_job();
+CREATE TRIGGER lose_marked_job AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (new.scheduled_message_id IS NOT NULL) AND (((old.status = 'queued'::text) AND (new.status <> ALL (ARRAY['queued'::text, 'sending'::text]))) OR ((old.status = 'sending'::text) AND (new.status <> 'sending'::text) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)))))) EXECUTE FUNCTION private.lose_marked_job();
 
 CREATE TRIGGER lose_marked_message AFTER UPDATE OF status ON public.broadcast_messages FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (new.scheduled_message_id IS NOT NULL) AND (new.status IS DISTINCT FROM old.status) AND ((new.status = ANY (ARRAY['failed'::text, 'skipped'::text, 'unconfirmed'::text, 'cancelled'::text])) OR ((new.status = 'sent'::text) AND (new.message_id IS NULL))))) EXECUTE FUNCTION private.lose_marked_message();
 
@@ -5918,7 +5958,7 @@ CREATE TRIGGER remember_owner_updated AFTER UPDATE ON public.connections FOR EAC
 
 CREATE TRIGGER remember_owner_updated_by_user AFTER UPDATE ON public.connections FOR EACH ROW WHEN ((((old.id IS DISTINCT FROM new.id) OR (old.user_id IS DISTINCT FROM new.user_id)) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.remember_owner('user');
 
-CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (new.gateway = 'bullmq'::text) AND (new.scheduled_message_id IS NOT NULL) AND (new.status IS DISTINCT FROM old.status) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) AND (old.status <> ALL (ARRAY['queued'::text, 'completed'::text, 'failed'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
+CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (new.scheduled_message_id IS NOT NULL) AND (new.status IS DISTINCT FROM old.status) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) AND (old.status <> ALL (ARRAY['queued'::text, 'completed'::text, 'failed'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
 
 CREATE TRIGGER settle_scheduled_messages AFTER UPDATE ON public.broadcast_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION private.settle_scheduled_messages();
 
@@ -5930,6 +5970,9 @@ CREATE TRIGGER zz_set_due_at BEFORE INSERT OR UPDATE ON public.scheduled_message
 
 ALTER TABLE public.scheduled_messages ENABLE ALWAYS TRIGGER zz_set_due_at;
 
+ALTER TABLE ONLY public.connection_settings
+    ADD CONSTRAINT connection_settings_gateway_fkey FOREIGN KEY (gateway) REFERENCES private.gateways(name);
+
 ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE SET NULL;
 
@@ -5938,6 +5981,8 @@ ALTER TABLE private.connection_owners ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.connection_state ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.erasures ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE private.gateways ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.limits ENABLE ROW LEVEL SECURITY;
 
@@ -6108,6 +6153,9 @@ REVOKE ALL ON FUNCTION private.guard_insert() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.guard_job_of_node_worker() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.guard_update() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.hands_over(p_gateway text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.hands_over(p_gateway text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.have_turn(p_turn text[], p_seats integer, p_terms private.claim_terms) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.have_turn(p_turn text[], p_seats integer, p_terms private.claim_terms) TO service_role;
@@ -6383,6 +6431,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_owners TO service_
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_state TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.erasures TO service_role;
+
+GRANT SELECT ON TABLE private.gateways TO service_role;
 
 GRANT SELECT ON TABLE private.limits TO service_role;
 

@@ -40,6 +40,7 @@ def test_what_the_advisors_merely_mention_is_meant(db, advice):
         "private.connection_owners",
         "private.connection_state",
         "private.erasures",
+        "private.gateways",
         "private.limits",
         "private.owner_load",
         "private.recipient_state",
