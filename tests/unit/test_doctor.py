@@ -1,11 +1,13 @@
-"""What the doctor says of this machine's clock."""
+"""What the doctor says of this machine's clock, and of Realtime."""
 
 from datetime import UTC, datetime
+from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.realtime_double import RealtimeDouble
 from worker import config
 from worker.operating import doctor
 from worker.store.clock import Clock
@@ -48,3 +50,22 @@ async def test_the_environments_own_gateway_that_is_down_is_a_failure_though_a_c
     found = [finding async for finding in doctor.gateway(config.load(given, dotenv=None), store)]
     assert [finding.level for finding in found] == ["failure", "ok"]
     assert found[0].what.startswith("gateway cloud: The gateway cannot be reached")
+
+
+@pytest.mark.parametrize(
+    ("refuse", "fault", "level", "words"),
+    [
+        (None, "", "ok", "Realtime tells of changes"),
+        (404, "", "warning", "this server has no Realtime"),
+        (403, "", "warning", "Realtime does not tell of changes: HTTP 403"),
+        (None, "error", "warning", "Realtime does not tell of changes: CHANNEL_ERROR"),
+    ],
+)
+async def test_realtime_is_asked_as_the_daemon_asks_it(refuse: int | None, fault: str, level: str, words: str) -> None:
+    """Beyond the upgrade: a server that refuses the table's channel tells of nothing."""
+    async with RealtimeDouble() as server:
+        server.refuse = HTTPStatus(refuse) if refuse else None
+        server.joins += [fault] if fault else []
+        settings = SimpleNamespace(supabase_url=server.url, supabase_service_role_key="key", realtime="auto")
+        finding = await doctor.realtime(settings)
+    assert (finding.level, finding.what.startswith(words)) == (level, True), finding

@@ -5,7 +5,6 @@ interpreter's lock are there for the loop that sends.
 """
 
 import asyncio
-import contextlib
 import resource
 import socket
 import sys
@@ -106,24 +105,11 @@ class _Connection(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, without looking ten times a second whether to end, which takes 0.2 % of a core when idle."""
-
-    socket: socket.socket
-    _loop: asyncio.AbstractEventLoop | None = None
-
-    async def main_loop(self) -> None:
-        self._ended = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self.socket.listen(QUEUE)
-        while not await self.on_tick(0):  # which also renews the Date header
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), 1)
-
-    def end(self) -> None:
-        """From any thread."""
-        self.should_exit = True
-        if self._loop:
-            self._loop.call_soon_threadsafe(self._ended.set)
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """With a queue longer than what is accepted at once, which asyncio makes the same."""
+        await super().startup(sockets)
+        for one in sockets or []:
+            one.listen(QUEUE)
 
 
 class HttpServer:
@@ -150,7 +136,6 @@ class HttpServer:
             timeout_graceful_shutdown=1,
         )
         self._server = _Server(config)
-        self._server.socket = self._socket
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
     def start(self) -> None:
@@ -160,7 +145,7 @@ class HttpServer:
     def stop(self, seconds: float = 2.0) -> None:
         """Lets requests under way finish, within `seconds`."""
         if self._thread.is_alive():
-            self._server.end()
+            self._server.should_exit = True
             self._thread.join(seconds)
         self._socket.close()
 

@@ -2,9 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
-
-import httpx
 
 from worker.config import Settings
 from worker.errors import ConfigError, StoreError, StoreMisconfigured, StoreRefused, WorkerError
@@ -12,6 +9,7 @@ from worker.gateway import Gateways, sender_of
 from worker.kinds import kind_of
 from worker.recurrence.times import ZONE_DATA
 from worker.recurrence.zonecheck import disagreements
+from worker.sending.wake import listen_once
 from worker.store.calls import Row
 from worker.store.store import Store
 
@@ -174,22 +172,8 @@ async def session(gateways: Gateways, name: str, sender: str) -> Finding:
 async def realtime(settings: Settings) -> Finding:
     if settings.realtime == "off":
         return ok("Realtime is switched off; polls and timers do the work")
-    headers: dict[str, Any] = {
-        "apikey": settings.supabase_service_role_key,
-        "connection": "upgrade",
-        "upgrade": "websocket",
-    }
-    headers |= {"sec-websocket-version": "13", "sec-websocket-key": "ZG9jdG9yIGRvY3RvciBkbw=="}
-    try:
-        async with (
-            httpx.AsyncClient(timeout=5) as client,
-            client.stream("GET", f"{settings.supabase_url}/realtime/v1/websocket?vsn=1.0.0", headers=headers) as answer,
-        ):
-            status = answer.status_code
-    except httpx.HTTPError as e:
-        status = 0 if not isinstance(e, httpx.RemoteProtocolError) else 101
-    if status == 101:
-        return ok("Realtime answers")
-    return warning(
-        "this server has no Realtime", "New messages that are due at once wait for the next poll; nothing else changes."
-    )
+    trouble = await listen_once(settings.supabase_url, settings.supabase_service_role_key)
+    if trouble is None:
+        return ok("Realtime tells of changes")
+    what = "this server has no Realtime" if trouble.absent else f"Realtime does not tell of changes: {trouble.reason}"
+    return warning(what, "New messages that are due at once wait for the next poll; nothing else changes.")

@@ -12,7 +12,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import structlog
@@ -100,6 +100,11 @@ class Subscription:
             either: tuple[asyncio.Future[Any], ...] = (self._ready, self._lost)
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
 
+    @property
+    def lost(self) -> str:
+        """The first trouble; "" where there was none."""
+        return self._lost.result() if self._lost.done() else ""
+
     async def hold(self, beat: float) -> str:
         """Listens until trouble comes; returns its reason. Notices a half-open socket within two beats."""
         while not self._lost.done():
@@ -163,6 +168,38 @@ class Subscription:
         self._on_change(record.get("scheduled_at"), record.get("status"))
 
 
+def trouble_of(error: Exception, key: str) -> Trouble:
+    """What kept a subscription from being opened or held, without the key."""
+    if isinstance(error, InvalidStatus):
+        status = error.response.status_code
+        return Trouble(f"HTTP {status}", absent=status in _NO_REALTIME)
+    return Trouble(_redact(f"{type(error).__name__}: {error}".removesuffix(": "), key))
+
+
+async def listen_once(url: str, key: str, timing: Timing | None = None) -> Trouble | None:
+    """Subscribes as a daemon does and ends it: what was in the way, None where changes flow."""
+    _quiet()
+    timing = timing or Timing(connect=5, subscribe=10)
+    subscription = Subscription(url.rstrip("/"), key, lambda *_: None, lambda: None)
+    try:
+        await subscription.open(timing)
+    except Exception as error:  # whatever it is, it is what the daemon would meet
+        return trouble_of(error, key)
+    else:
+        return Trouble(_redact(subscription.lost, key)) if subscription.lost else None
+    finally:
+        await subscription.close(timing.close)
+
+
+def _quiet() -> None:
+    """The library's own lines quote whole frames, message text included, and repeat what is said here."""
+    logging.getLogger("realtime").setLevel(logging.CRITICAL)
+
+
+def _redact(reason: str, key: str) -> str:
+    return reason.replace(key, "[key]")[:200]
+
+
 class Wake:
     """Keeps one subscription to pending rows of public.scheduled_messages alive, for ever.
 
@@ -181,8 +218,7 @@ class Wake:
         on_ready: Callable[[], None],
         timing: Timing | None = None,
     ) -> None:
-        # The library's own lines quote whole frames, message text included, and repeat what is said here.
-        logging.getLogger("realtime").setLevel(logging.CRITICAL)
+        _quiet()
         self._url, self._key = url.rstrip("/"), key
         self._on_change, self._on_ready = on_change, on_ready
         self._timing = timing or Timing()
@@ -213,12 +249,10 @@ class Wake:
         subscription = Subscription(self._url, self._key, self._on_change, self._hear)
         try:
             await subscription.open(self._timing)
-            return Trouble(self._redact(await subscription.hold(self._timing.beat)))
-        except InvalidStatus as refusal:
-            status = refusal.response.status_code
-            return Trouble(f"HTTP {status}", absent=status in _NO_REALTIME and not self._heard_since)
+            return Trouble(_redact(await subscription.hold(self._timing.beat), self._key))
         except Exception as error:  # whatever it is, not trying again would be the only real fault
-            return Trouble(self._redact(f"{type(error).__name__}: {error}"))
+            trouble = trouble_of(error, self._key)
+            return replace(trouble, absent=trouble.absent and not self._heard_since)
         finally:
             await subscription.close(self._timing.close)
 
@@ -240,6 +274,3 @@ class Wake:
             self._said = True
             sentence = "this server has no Realtime" if trouble.absent else "Realtime is deaf"
             log.warning(f"{sentence}; polling carries on", action="realtime_deaf", reason=trouble.reason)
-
-    def _redact(self, reason: str) -> str:
-        return reason.replace(self._key, "[key]")[:200]
