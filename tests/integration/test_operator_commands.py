@@ -11,6 +11,7 @@ from tests.helpers.process import environment
 from tests.helpers.rows import add_connections, due_in, one
 from worker.errors import WorkerError
 from worker.operating import operate
+from worker.operating.connection import SETTINGS
 
 REFUSED = [
     ("messages=0 period_seconds=60", "messages=0: give a whole number from 1 to 100000"),
@@ -134,3 +135,16 @@ def test_a_page_that_says_to_come_back_later_is_an_outage_and_no_fault_of_the_co
         worker.until_said("Supabase does not answer; waiting for it")
 
     assert worker.process.poll() is None
+
+
+def test_each_setting_of_the_table_has_its_words_and_its_default(db):
+    columns = db.execute("""
+        select column_name as name, split_part(column_default, '::', 1) as given from information_schema.columns
+        where table_name = 'connection_settings' and column_name not in ('connection_id', 'updated_at')
+    """)
+    given = {row["name"]: row["given"] and row["given"].strip("'") for row in columns}
+    known = {
+        name: setting.default if setting.default is None else str(setting.default) for name, setting in SETTINGS.items()
+    }
+
+    assert {name: default and default.lower() for name, default in known.items()} == given

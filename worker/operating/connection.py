@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import date, time
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker.errors import StoreRefused, WorkerError
 from worker.kinds import KINDS
@@ -29,28 +29,34 @@ def _within(kind: type[int] | type[float], least: float, most: float) -> Callabl
     return read
 
 
-# How each is read, and what it takes, in words. The table has the last word.
-SETTINGS: dict[str, tuple[Callable[[str], object], str]] = {
-    "enabled": (_switch, "true or false"),
-    "gateway": (_text, ", ".join(KINDS)),
-    "sender": (_text, "the session, instance or phone number id, at most 256 characters"),
-    "timezone": (_text, "an IANA zone such as Asia/Kolkata"),
-    "country_code": (_text, "two capital letters such as IN"),
-    "messages": (_within(int, 1, 100_000), "a whole number from 1 to 100000, together with period_seconds"),
-    "period_seconds": (_within(float, 0.1, 86_400), "seconds from 0.1 to 86400, together with messages"),
-    "burst": (_within(int, 1, 100_000), "a whole number from 1 to that of messages"),
-    "jitter_seconds": (_within(float, 0, 3600), "seconds from 0 to 3600, where messages is set"),
-    "daily_limit": (_within(int, 0, 2**31 - 1), "a whole number from 0"),
-    "at_daily_limit": (_text, "defer or fail"),
-    "warm_up_from": (date.fromisoformat, "a date such as 2026-12-31"),
-    "warm_up_days": (_within(int, 1, 365), "a whole number from 1 to 365"),
-    "warm_up_limit": (_within(int, 1, 2**31 - 1), "a whole number from 1"),
-    "window_start": (time.fromisoformat, "a time of day such as 08:00"),
-    "window_end": (time.fromisoformat, "a time of day such as 20:00"),
-    "recipient_interval_seconds": (_within(float, 0, 86_400), "seconds from 0 to 86400"),
+class Setting(NamedTuple):
+    """How one is read, what it takes, in words, and what it is where nothing is written."""
+
+    read: Callable[[str], object]
+    takes: str
+    default: object = None
+
+
+# The table has the last word; a test compares names and defaults.
+SETTINGS = {
+    "enabled": Setting(_switch, "true or false", True),
+    "gateway": Setting(_text, ", ".join(KINDS)),
+    "sender": Setting(_text, "the session, instance or phone number id, at most 256 characters"),
+    "timezone": Setting(_text, "an IANA zone such as Asia/Kolkata"),
+    "country_code": Setting(_text, "two capital letters such as IN"),
+    "messages": Setting(_within(int, 1, 100_000), "a whole number from 1 to 100000, together with period_seconds"),
+    "period_seconds": Setting(_within(float, 0.1, 86_400), "seconds from 0.1 to 86400, together with messages"),
+    "burst": Setting(_within(int, 1, 100_000), "a whole number from 1 to that of messages", 1),
+    "jitter_seconds": Setting(_within(float, 0, 3600), "seconds from 0 to 3600, where messages is set", 0),
+    "daily_limit": Setting(_within(int, 0, 2**31 - 1), "a whole number from 0"),
+    "at_daily_limit": Setting(_text, "defer or fail", "defer"),
+    "warm_up_from": Setting(date.fromisoformat, "a date such as 2026-12-31"),
+    "warm_up_days": Setting(_within(int, 1, 365), "a whole number from 1 to 365"),
+    "warm_up_limit": Setting(_within(int, 1, 2**31 - 1), "a whole number from 1"),
+    "window_start": Setting(time.fromisoformat, "a time of day such as 08:00"),
+    "window_end": Setting(time.fromisoformat, "a time of day such as 20:00"),
+    "recipient_interval_seconds": Setting(_within(float, 0, 86_400), "seconds from 0 to 86400"),
 }
-# Empty is the default: null for the other columns.
-DEFAULTS: Row = {"enabled": True, "burst": 1, "jitter_seconds": 0, "at_daily_limit": "defer"}
 
 # What several of them must keep together, by the name of the table's constraint.
 TOGETHER = {
@@ -70,16 +76,15 @@ def parse_changes(changes: list[str]) -> Row:
         name, equals, value = change.partition("=")
         if not equals or name not in SETTINGS:
             raise WorkerError(f"{change!r}: write NAME=VALUE with a NAME of {', '.join(sorted(SETTINGS))}")
-        values[name] = _checked(name, value) if value else DEFAULTS.get(name)
+        values[name] = _checked(name, value) if value else SETTINGS[name].default
     return values
 
 
 def _checked(name: str, value: str) -> str:
-    read, takes = SETTINGS[name]
     try:
-        read(value)
+        SETTINGS[name].read(value)
     except ValueError:
-        raise WorkerError(f"{name}={value}: give {takes}") from None
+        raise WorkerError(f"{name}={value}: give {SETTINGS[name].takes}") from None
     return value
 
 
@@ -91,7 +96,7 @@ def refusal(error: StoreRefused, values: Row) -> WorkerError:
         return WorkerError(TOGETHER[name])
     column = re.sub("_(check|fkey)$", "", name)
     if column in SETTINGS:
-        return WorkerError(f"{column}={values.get(column)}: give {SETTINGS[column][1]}")
+        return WorkerError(f"{column}={values.get(column)}: give {SETTINGS[column].takes}")
     return WorkerError(f"these settings are refused: {error}")
 
 
