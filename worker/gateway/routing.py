@@ -17,7 +17,7 @@ def sender_of(gateway: str, sender: str | None, connection_id: str) -> str:
 def build(settings: Settings) -> Gateway:
     """The gateway that `settings.gateway` names. Raises ConfigError.
 
-    Only its own module is loaded: the client of Redis alone costs every daemon 11 MB and a quarter of a second.
+    By its name, so that its row is enough; and only its own: BullMQ's library costs a daemon 6.5 MB and 0.08 s.
     """
     if settings.gateway not in KINDS:
         raise ConfigError(f"GATEWAY must be one of {', '.join(KINDS)}, not {settings.gateway!r}")

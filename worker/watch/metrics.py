@@ -70,7 +70,7 @@ class Metrics:
                 counters[outcome].inc(number)
 
     def batch(self, step: str, size: int) -> None:
-        """step: what was done with them ("enqueue", "claim", "settle")."""
+        """step: what was done with them: "claim"."""
         self._sizes[step].observe(size)
 
     def woke(self, reason: str) -> None:
