@@ -1,11 +1,13 @@
--- The upstream application's tables, in its shape, only where they do not exist yet. Where they exist they may have another
--- shape: keys that are no text (all of ours are compared as text, or by contact_key), views, columns that are not there.
--- Locks: none on existing tables, which are left exactly as they are; but where connections' ids are no text, an index on
--- them as text takes `share` while it is built.
--- `connected` is true by default here (upstream: false): a project without a pairing dialog has nobody to set it.
+-- The upstream application's tables, in its shape, only where they do not exist yet. Where they
+-- exist they may have another shape: keys that are no text (all of ours are compared as text, or by
+-- contact_key), views, columns that are not there.
+-- Locks: none on existing tables, which are left exactly as they are; but where connections' ids
+-- are no text, an index on them as text takes `share` while it is built.
+-- `connected` is true by default here (upstream: false): a project without a pairing dialog has
+-- nobody to set it.
 
--- A contact's next ids are nobody's to take: a user who has them keeps everybody else from adding a contact. A default comes
--- from the sequence before it is looked at. Only where the table is ours.
+-- A contact's next ids are nobody's to take: a user who has them keeps everybody else from adding a
+-- contact. A default comes from the sequence before it is looked at. Only where the table is ours.
 create or replace function private.refuse_ids_to_come()
 returns trigger
 language plpgsql
@@ -13,7 +15,8 @@ set search_path = ''
 as $$
 begin
     if new.id > (
-        select case when q.is_called then q.last_value else 0 end from public.contacts_id_seq as q
+        select case when sequence.is_called then sequence.last_value else 0 end
+        from public.contacts_id_seq as sequence
     ) then
         raise exception 'Leave out the id of a contact: it is given one.' using errcode = '42501';
     end if;
@@ -47,7 +50,8 @@ begin
         grant select, insert, update, delete on public.connections to authenticated, service_role;
 
         create policy connections_owner_policy on public.connections for all to authenticated
-        using (user_id = (select auth.uid())::text) with check (user_id = (select auth.uid())::text);
+        using (user_id = (select auth.uid())::text)
+        with check (user_id = (select auth.uid())::text);
     end if;
 
     if to_regclass('public.contacts') is null then
@@ -72,11 +76,13 @@ begin
         grant usage, select on sequence public.contacts_id_seq to authenticated, service_role;
 
         create policy contacts_owner_policy on public.contacts for all to authenticated
-        using (owner_id = (select auth.uid())) with check (owner_id = (select auth.uid()));
+        using (owner_id = (select auth.uid()))
+        with check (owner_id = (select auth.uid()));
 
         create trigger refuse_ids_to_come before insert or update of id on public.contacts
         for each row when (
-            row_security_active('public.contacts'::regclass) and not pg_has_role('service_role', 'usage')
+            row_security_active('public.contacts'::regclass)
+            and not pg_has_role('service_role', 'usage')
         )
         execute function private.refuse_ids_to_come();
     end if;
@@ -85,9 +91,10 @@ $$;
 
 grant select, insert, update, delete on public.connections, public.contacts to service_role;
 
--- Whose a connection's id was, so that it is nobody else's when it is deleted and made again (private.remember_owner). Row level
--- security is on here for ever, which gives the guards of all tables one rule: a user is whom it holds here. It does not hold
--- superusers, roles with `bypassrls`, and the one that migrates; members of the service key's role count with those, and
+-- Whose a connection's id was, so that it is nobody else's when it is deleted and made again
+-- (private.remember_owner). Row level security is on here for ever, which gives the guards of all
+-- tables one rule: a user is whom it holds here. It does not hold superusers, roles with
+-- `bypassrls`, and the one that migrates; members of the service key's role count with those, and
 -- roles of a project's own, members of `authenticated`, with the users.
 create table if not exists private.connection_owners (
     connection_id text primary key,
@@ -100,15 +107,20 @@ create table if not exists private.connection_owners (
 alter table private.connection_owners enable row level security;
 grant select, insert, update, delete on private.connection_owners to service_role;
 
--- Whose a connection is, in either shape; null where it has no such column. Not by way of json, which would read all of it.
+-- Whose a connection is, in either shape; null where it has no such column. Not by way of json,
+-- which would read all of it.
 do $$
 declare
-    v_owner text;
+    v_owner constant text := (
+        select string_agg(
+            format('p_connection.%I::text', a.attname), ', ' order by a.attname desc
+        )
+        from pg_attribute as a
+        where a.attrelid = 'public.connections'::regclass
+            and a.attname in ('user_id', 'owner_id')
+            and not a.attisdropped
+    );
 begin
-    select string_agg(format('p_connection.%I::text', a.attname), ', ' order by a.attname desc) into v_owner
-    from pg_attribute as a
-    where a.attrelid = 'public.connections'::regclass and a.attname in ('user_id', 'owner_id') and not a.attisdropped;
-
     execute format(
         $format$
 create or replace function private.owner_of(p_connection public.connections)
@@ -124,7 +136,8 @@ $$;
 revoke all on function private.owner_of from public;
 grant execute on function private.owner_of to service_role;
 
--- What a project keeps as a yes, in whatever type; anything else is a no, and stops nobody's message.
+-- What a project keeps as a yes, in whatever type; anything else is a no, and stops nobody's
+-- message.
 create or replace function private.is_yes(p_text text)
 returns boolean
 language sql
@@ -136,15 +149,20 @@ $$;
 revoke all on function private.is_yes from public;
 grant execute on function private.is_yes to service_role;
 
--- A contact's id, as a message names it, in the type that it has in this project; null when it cannot be one.
-do $outer$
+-- Writes private.contact_key: a contact's id, as a message names it, in the type that it has in
+-- this project; null when it cannot be one. Again where that type has changed (private.diagnose).
+create or replace function private.write_contact_key()
+returns void
+language plpgsql
+set search_path = ''
+as $outer$
 declare
-    v_type text;
-    v_is_text boolean;
+    v_type constant text := (
+        select format_type(a.atttypid, null)
+        from pg_catalog.pg_attribute as a
+        where a.attrelid = 'public.contacts'::regclass and a.attname = 'id'
+    );
 begin
-    select format_type(a.atttypid, null) into v_type
-    from pg_attribute as a
-    where a.attrelid = 'public.contacts'::regclass and a.attname = 'id';
     drop function if exists private.contact_key(text);
     execute format(
         $format$
@@ -168,14 +186,27 @@ $$
             else ''
         end
     );
-
-    select a.atttypid in ('text'::regtype, 'varchar'::regtype) into v_is_text
-    from pg_attribute as a
-    where a.attrelid = 'public.connections'::regclass and a.attname = 'id';
-    if not v_is_text and (select c.relkind in ('r', 'p') from pg_class as c where c.oid = 'public.connections'::regclass) then
-        create index if not exists connections_id_as_text_idx on public.connections ((id::text));
-    end if;
+    revoke all on function private.contact_key from public;
+    grant execute on function private.contact_key to service_role;
 end
 $outer$;
-revoke all on function private.contact_key from public;
-grant execute on function private.contact_key to service_role;
+revoke all on function private.write_contact_key from public;
+
+select private.write_contact_key();
+
+-- All of ours name a connection as text.
+do $$
+begin
+    if exists (
+        select from pg_attribute as a
+        join pg_class as c on c.oid = a.attrelid
+        where a.attrelid = 'public.connections'::regclass
+            and a.attname = 'id'
+            and a.atttypid not in ('text'::regtype, 'varchar'::regtype)
+            and c.relkind in ('r', 'p')
+    ) then
+        create index if not exists connections_id_as_text_idx
+        on public.connections ((id::text));
+    end if;
+end
+$$;

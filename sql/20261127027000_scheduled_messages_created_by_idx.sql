@@ -1,3 +1,4 @@
 -- The policies' columns.
 -- Locks: `share update exclusive`: readers and writers go on.
-create index concurrently if not exists idx_scheduled_messages_created_by on public.scheduled_messages (created_by);
+create index concurrently if not exists idx_scheduled_messages_created_by
+on public.scheduled_messages (created_by);

@@ -1,4 +1,5 @@
 -- What waits, connection by connection.
 -- Locks: `share update exclusive`: readers and writers go on.
-create index concurrently if not exists broadcast_jobs_queued_idx on public.broadcast_jobs (connection_id, available_at, id)
+create index concurrently if not exists broadcast_jobs_queued_idx
+on public.broadcast_jobs (connection_id, available_at, id)
 where status = 'queued' and scheduled_message_id is not null;

@@ -1,9 +1,11 @@
--- Who may do what with scheduled_messages. Policies say whose rows, and the guards which columns are the author's and
--- which changes of state: sql/README.md draws them. They refuse users alone, but count everybody's edits.
--- There are no column privileges: a front end may write back, copy or upsert whole rows, and a column that an application
--- adds is its users' (docs/adr/0011).
--- Locks: `enable row level security` and `create policy` take `access exclusive`, `create trigger` `share row exclusive`, for
--- an instant.
+-- Who may do what with scheduled_messages. Policies say whose rows, and the guards which columns
+-- are the author's and which changes of state: sql/README.md draws them. They refuse users alone,
+-- but count everybody's edits.
+-- There are no column privileges: a front end may write back, copy or upsert whole rows, and a
+-- column that an application adds is its users' (docs/adr/0011).
+-- Who a user is stands with private.connection_owners, which the triggers' conditions ask.
+-- Locks: `enable row level security` and `create policy` take `access exclusive`, `create trigger`
+-- `share row exclusive`, for an instant.
 set local lock_timeout = '1s';
 
 alter table public.scheduled_messages enable row level security;
@@ -16,42 +18,55 @@ do $$
 declare
     v_name text;
 begin
-    for v_name in select polname from pg_policy where polrelid = 'public.scheduled_messages'::regclass loop
+    for v_name in
+        select p.polname
+        from pg_policy as p
+        where p.polrelid = 'public.scheduled_messages'::regclass
+    loop
         execute format('drop policy %I on public.scheduled_messages', v_name);
     end loop;
 end
 $$;
 
-create policy scheduled_messages_select_policy on public.scheduled_messages for select to authenticated
+create policy scheduled_messages_select_policy on public.scheduled_messages
+for select to authenticated
 using (owner_id = (select auth.uid()) or created_by = (select auth.uid()));
 
--- The connection must be one that the caller can see: its own policies decide, whatever its columns are. One that is
--- another's and one that does not exist are refused alike.
-create policy scheduled_messages_insert_policy on public.scheduled_messages for insert to authenticated
+-- The connection must be one that the caller can see: its own policies decide, whatever its columns
+-- are. One that is another's and one that does not exist are refused alike.
+create policy scheduled_messages_insert_policy on public.scheduled_messages
+for insert to authenticated
 with check (
-    owner_id = (select auth.uid()) and created_by = (select auth.uid())
+    owner_id = (select auth.uid())
+    and created_by = (select auth.uid())
     and exists (
         select 1 from public.connections as c
         where c.id::text = scheduled_messages.connection_id
     )
 );
 
-create policy scheduled_messages_update_policy on public.scheduled_messages for update to authenticated
+create policy scheduled_messages_update_policy on public.scheduled_messages
+for update to authenticated
 using (owner_id = (select auth.uid()) or created_by = (select auth.uid()))
 with check (
     (owner_id = (select auth.uid()) or created_by = (select auth.uid()))
     -- What is not to be sent may be cancelled or labelled also when its connection is gone.
-    and (status not in ('pending', 'processing', 'in_queue') or exists (
-        select 1 from public.connections as c
-        where c.id::text = scheduled_messages.connection_id
-    ))
+    and (
+        status not in ('pending', 'processing', 'in_queue')
+        or exists (
+            select 1 from public.connections as c
+            where c.id::text = scheduled_messages.connection_id
+        )
+    )
 );
 
-create policy scheduled_messages_delete_policy on public.scheduled_messages for delete to authenticated
+create policy scheduled_messages_delete_policy on public.scheduled_messages
+for delete to authenticated
 using (owner_id = (select auth.uid()) or created_by = (select auth.uid()));
 
--- Takes a waiting job back. False when somebody is sending it, has handed it over, or is deciding so at this moment:
--- `skip locked`, because waiting for the settling transaction, which wants our row, would be a deadlock.
+-- Takes a waiting job back. False when somebody is sending it, has handed it over, or is deciding
+-- so at this moment: `skip locked`, because waiting for the settling transaction, which wants our
+-- row, would be a deadlock.
 create or replace function private.withdraw_job(p_job_id uuid)
 returns boolean
 language plpgsql
@@ -59,20 +74,27 @@ set search_path = ''
 as $$
 begin
     update public.broadcast_jobs as j
-    set status = 'cancelled', completed_at = now(), updated_at = now()
+    set status = 'cancelled',
+        completed_at = now(),
+        updated_at = now()
     from (
-        select w.id from public.broadcast_jobs as w
+        select w.id
+        from public.broadcast_jobs as w
         where w.id = p_job_id and w.status = 'queued' and w.scheduled_message_id is not null
         for update skip locked
     ) as waiting
     where j.id = waiting.id;
     if found then
-        update public.broadcast_messages as m set status = 'cancelled', updated_at = now() where m.job_id = p_job_id;
+        update public.broadcast_messages as m
+        set status = 'cancelled',
+            updated_at = now()
+        where m.job_id = p_job_id;
         return true;
     end if;
     return not exists (
         select 1 from public.broadcast_jobs as j
-        where j.id = p_job_id and j.status not in ('cancelled', 'completed', 'failed', 'unconfirmed')
+        where j.id = p_job_id
+            and j.status not in ('cancelled', 'completed', 'failed', 'unconfirmed')
     );
 end
 $$;
@@ -90,24 +112,31 @@ as $$
 begin
     return exists (
         select from public.broadcast_jobs as j
-        where j.id = p_job_id and (j.status = 'unconfirmed' or (
-            j.status = 'completed' and not exists (
-                select from public.broadcast_messages as m
-                where m.job_id = j.id and m.status in ('failed', 'skipped', 'cancelled')
+        where j.id = p_job_id
+            and (
+                j.status = 'unconfirmed'
+                or (
+                    j.status = 'completed'
+                    and not exists (
+                        select from public.broadcast_messages as m
+                        where m.job_id = j.id and m.status in ('failed', 'skipped', 'cancelled')
+                    )
+                )
             )
-        ))
     ) or exists (
         select from private.refused_rows as r
-        where r.id = p_job_id and r.step = 'settle'
+        where r.id = p_job_id
+            and r.step = 'settle'
             and r.outcome ->> 'status' in ('sent', 'unconfirmed')
     );
 end
 $$;
 revoke all on function private.may_have_gone_out from public;
 
--- A new message has nothing of the daemon's: what a copy of another row brings along is left out. A copy is known by what
--- the database alone writes; another status than `pending` without that is refused, because what somebody else sent or only
--- noted down must not go out. A bulk insert through the API writes null where an object of it lacks a column that another has.
+-- A new message has nothing of the daemon's: what a copy of another row brings along is left out. A
+-- copy is known by what the database alone writes; another status than `pending` without that is
+-- refused, because what somebody else sent or only noted down must not go out. A bulk insert
+-- through the API writes null where an object of it lacks a column that another has.
 create or replace function private.guard_insert()
 returns trigger
 language plpgsql
@@ -121,21 +150,27 @@ begin
     new.created_by := coalesce(new.created_by, auth.uid());
     new.owner_id := coalesce(new.owner_id, auth.uid());
     perform private.hold_right();
-    -- An upsert that meets the caller's own row becomes an update, with all that it says. The lock keeps the row there.
+    -- An upsert that meets the caller's own row becomes an update, with all that it says. The lock
+    -- keeps the row there.
     perform from public.scheduled_messages as s
-    where s.id = new.id and auth.uid() in (s.owner_id, s.created_by) for key share;
+    where s.id = new.id and auth.uid() in (s.owner_id, s.created_by)
+    for key share;
     if found then
         return new;
     end if;
     if new.broadcast_job_id is not null or new.error is not null or new.revision > 0 then
         new.status := 'pending';
     -- One of the project's own, such as `draft`, is for the check to know.
-    elsif new.status in ('processing', 'sent', 'failed', 'unconfirmed', 'cancelled', 'in_queue') then
-        raise exception 'A new message starts as pending, not as %.', new.status using errcode = 'PT409';
+    elsif new.status in (
+        'processing', 'sent', 'failed', 'unconfirmed', 'cancelled', 'in_queue'
+    ) then
+        raise exception 'A new message starts as pending, not as %.', new.status
+            using errcode = 'PT409';
     end if;
     new.created_at := now();
     new.updated_at := now();
-    -- Anywhere: what a daemon has planned for a row that was deleted does not fit one that somebody inserts under its id.
+    -- Anywhere: what a daemon has planned for a row that was deleted does not fit one that somebody
+    -- inserts under its id.
     new.revision := floor(random() * 1000000000);
     new.missed := 0;
     new.sent_at := null;
@@ -186,9 +221,10 @@ as $$
 $$;
 revoke all on function private.foreign_changes from public;
 
--- What a user wants of a row, with the daemon's columns as they are. Some of those are set by whatever follows, so that a row
--- which was read a while ago can be written back: they are not looked at. An upsert fills an author who is empty with the
--- caller, and a browser cuts microseconds off.
+-- What a user wants of a row, with the daemon's columns as they are. Some of those are set by
+-- whatever follows, so that a row which was read a while ago can be written back: they are not
+-- looked at. An upsert fills an author who is empty with the caller, and a browser cuts
+-- microseconds off.
 create or replace function private.wanted(
     p_old public.scheduled_messages, p_new public.scheduled_messages
 )
@@ -208,19 +244,26 @@ begin
     if p_old.owner_id is null and p_new.owner_id = auth.uid() then
         p_new.owner_id := null;
     end if;
-    if date_trunc('milliseconds', p_new.created_at) = date_trunc('milliseconds', p_old.created_at) then
+    if date_trunc('milliseconds', p_new.created_at)
+        = date_trunc('milliseconds', p_old.created_at)
+    then
         p_new.created_at := p_old.created_at;
     end if;
-    if date_trunc('milliseconds', p_new.sent_at) = date_trunc('milliseconds', p_old.sent_at) then
+    if date_trunc('milliseconds', p_new.sent_at)
+        = date_trunc('milliseconds', p_old.sent_at)
+    then
         p_new.sent_at := p_old.sent_at;
     end if;
-    if date_trunc('milliseconds', p_new.occurrence_at) = date_trunc('milliseconds', p_old.occurrence_at) then
+    if date_trunc('milliseconds', p_new.occurrence_at)
+        = date_trunc('milliseconds', p_old.occurrence_at)
+    then
         p_new.occurrence_at := p_old.occurrence_at;
     end if;
     v_changes := private.foreign_changes(p_old, p_new);
     if v_changes is not null then
-        raise exception 'Not yours to change: %. Read the message again and leave them as they are.', v_changes
-            using errcode = '42501';
+        raise exception using errcode = '42501', message = format(
+            'Not yours to change: %s. Read the message again and leave them as they are.', v_changes
+        );
     end if;
     p_new.updated_at := now();
     return p_new;
@@ -228,7 +271,8 @@ end
 $$;
 revoke all on function private.wanted from public;
 
--- Whether the message is the same: then only an application's own columns were written, and its job may go on.
+-- Whether the message is the same: then only an application's own columns were written, and its job
+-- may go on.
 create or replace function private.is_same_message(
     p_old public.scheduled_messages, p_new public.scheduled_messages
 )
@@ -239,20 +283,45 @@ set search_path = ''
 as $$
 begin
     return (
-        p_old.status, p_old.connection_id, p_old.contact_id, p_old.message, p_old.type, p_old.media_url, p_old.caption,
-        p_old.asset_id, p_old.scheduled_at, p_old.is_recurring, p_old.recurrence_pattern, p_old.recurrence_end_at,
-        p_old.next_scheduled_at, p_old.timezone
+        p_old.status,
+        p_old.connection_id,
+        p_old.contact_id,
+        p_old.message,
+        p_old.type,
+        p_old.media_url,
+        p_old.caption,
+        p_old.asset_id,
+        p_old.scheduled_at,
+        p_old.is_recurring,
+        p_old.recurrence_pattern,
+        p_old.recurrence_end_at,
+        p_old.next_scheduled_at,
+        p_old.timezone
     ) is not distinct from (
-        p_new.status, p_new.connection_id, p_new.contact_id, p_new.message, p_new.type, p_new.media_url, p_new.caption,
-        p_new.asset_id, p_new.scheduled_at, p_new.is_recurring, p_new.recurrence_pattern, p_new.recurrence_end_at,
-        p_new.next_scheduled_at, p_new.timezone
+        p_new.status,
+        p_new.connection_id,
+        p_new.contact_id,
+        p_new.message,
+        p_new.type,
+        p_new.media_url,
+        p_new.caption,
+        p_new.asset_id,
+        p_new.scheduled_at,
+        p_new.is_recurring,
+        p_new.recurrence_pattern,
+        p_new.recurrence_end_at,
+        p_new.next_scheduled_at,
+        p_new.timezone
     ) and (
         p_old.media::text is not distinct from p_new.media::text
         -- Written back by a browser, the same JSON has other blanks.
         or p_old.media::jsonb is not distinct from p_new.media::jsonb
     );
-exception when untranslatable_character or invalid_text_representation or program_limit_exceeded or numeric_value_out_of_range then
-    return false; -- no jsonb
+exception
+    when untranslatable_character or invalid_text_representation or program_limit_exceeded
+        or numeric_value_out_of_range
+    then
+        return false; -- no jsonb
 end
 $$;
 revoke all on function private.is_same_message from public;
@@ -268,9 +337,11 @@ declare
     v_rests constant boolean := p_old in ('pending', 'failed', 'cancelled') or p_old <> all(v_ours);
 begin
     if p_old = 'sent' then
-        raise exception 'This message was already sent and can no longer be changed.' using errcode = 'PT409';
+        raise exception 'This message was already sent and can no longer be changed.'
+            using errcode = 'PT409';
     elsif p_old = 'unconfirmed' then
-        raise exception 'This message may have been sent. Ask the operator to settle it before you change it.' using errcode = 'PT409';
+        raise exception using errcode = 'PT409', message = 'This message may have been sent. '
+            || 'Ask the operator to settle it before you change it.';
     elsif p_new <> p_old and not (
         (p_new = 'pending' and p_old in ('processing', 'failed', 'cancelled', 'in_queue'))
         or (p_new = 'cancelled' and p_old in ('pending', 'processing', 'in_queue'))
@@ -278,14 +349,16 @@ begin
         or (p_new <> all(v_ours) and v_rests)
         or (p_new in ('pending', 'cancelled') and p_old <> all(v_ours))
     ) then
-        raise exception 'This message is % and cannot be made %.', p_old, p_new using errcode = 'PT409';
+        raise exception 'This message is % and cannot be made %.', p_old, p_new
+            using errcode = 'PT409';
     end if;
 end
 $$;
 revoke all on function private.refuse_transition from public;
 
--- Called with 'user' for users. What is being sent nobody takes back: a user is told so, and for others it stays what it
--- was when they want it pending, since it would go out twice. They may still cancel it: then it is not tried again.
+-- Called with 'user' for users. What is being sent nobody takes back: a user is told so, and for
+-- others it stays what it was when they want it pending, since it would go out twice. They may
+-- still cancel it: then it is not tried again.
 create or replace function private.guard_update()
 returns trigger
 language plpgsql
@@ -308,7 +381,8 @@ begin
     end if;
     if old.broadcast_job_id is not null and not private.withdraw_job(old.broadcast_job_id) then
         if v_by_user then
-            raise exception 'This message is being sent right now and can no longer be changed.' using errcode = 'PT409';
+            raise exception 'This message is being sent right now and can no longer be changed.'
+                using errcode = 'PT409';
         elsif new.status = 'pending' then
             new.status := old.status;
         end if;
@@ -316,14 +390,17 @@ begin
         and private.may_have_gone_out(old.broadcast_job_id)
     then
         if v_by_user then
-            raise exception using errcode = 'PT409', message = 'This message was sent, or may have been, '
-                || 'and can no longer be changed. It will say so within minutes.';
+            raise exception using errcode = 'PT409', message = 'This message was sent, or may have '
+                || 'been, and can no longer be changed. It will say so within minutes.';
         elsif new.status = 'pending' then
             new.status := old.status;
         end if;
     end if;
     -- The upstream application's dialog writes a text into both columns and edits only one of them.
-    if new.message is distinct from old.message and new.caption = old.caption and old.caption = old.message then
+    if new.message is distinct from old.message
+        and new.caption = old.caption
+        and old.caption = old.message
+    then
         new.caption := nullif(new.message, '');
     end if;
     if new.status = 'pending' then
@@ -338,8 +415,10 @@ begin
     end if;
     new.waiting_reason := null;
     new.waiting_until := null;
-    -- A new time, rule or zone starts the wall time anew, unless the series has already gone on without this row.
-    if new.next_id is null and (new.scheduled_at, new.recurrence_pattern, new.timezone, new.is_recurring)
+    -- A new time, rule or zone starts the wall time anew, unless the series has already gone on
+    -- without this row.
+    if new.next_id is null
+        and (new.scheduled_at, new.recurrence_pattern, new.timezone, new.is_recurring)
         is distinct from (old.scheduled_at, old.recurrence_pattern, old.timezone, old.is_recurring)
     then
         new.series_anchor := null;
@@ -360,7 +439,8 @@ set search_path = ''
 as $$
 begin
     if not private.withdraw_job(old.broadcast_job_id) and tg_nargs > 0 then
-        raise exception 'This message is being sent right now and cannot be deleted.' using errcode = 'PT409';
+        raise exception 'This message is being sent right now and cannot be deleted.'
+            using errcode = 'PT409';
     end if;
     perform private.erase_jobs(array[old.broadcast_job_id]);
     return old;
@@ -368,94 +448,60 @@ end
 $$;
 revoke all on function private.guard_delete from public;
 
--- The table's checks once more, for users: in the words of their comments, and with a status of their own (400). Written
--- from the catalog, so that it says what they say; a migration that changes a check does this again.
-do $outer$
-declare
-    v_cases text;
-begin
-    select string_agg(
-        format(
-            E'\n        when (%s) is false then %L', pg_get_expr(c.conbin, c.conrelid), coalesce(obj_description(c.oid, 'pg_constraint'), c.conname)
-        ), '' order by c.conname
-    )
-    into v_cases
-    from pg_constraint as c
-    where c.conrelid = 'public.scheduled_messages'::regclass and c.contype = 'c' and c.conname like 'scheduled\_messages\_%';
-
-    execute format(
-        $format$
-create or replace function private.refuse_nonsense()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-    v_words text;
-begin
-    if new.media is not null then
-        begin
-            perform new.media::jsonb; -- stricter than json: no character zero, no half of a surrogate pair
-        exception when others then
-            raise exception 'The media are not valid JSON.' using errcode = 'PT400';
-        end;
-    end if;
-    select case%s
-    end
-    into v_words
-    from (select new.*) as scheduled_messages;
-    if v_words is not null then
-        raise exception using message = v_words, errcode = 'PT400';
-    end if;
-    return new;
-end
-$$
-        $format$, v_cases
-    );
-end
-$outer$;
-revoke all on function private.refuse_nonsense from public;
-
 create or replace trigger guard_insert before insert on public.scheduled_messages
-for each row when (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))
+for each row when (
+    row_security_active('private.connection_owners'::regclass)
+    and not pg_has_role('service_role', 'usage')
+)
 execute function private.guard_insert();
 
 create or replace trigger guard_update before update on public.scheduled_messages
-for each row when (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))
+for each row when (
+    row_security_active('private.connection_owners'::regclass)
+    and not pg_has_role('service_role', 'usage')
+)
 execute function private.guard_update('user');
 
 -- A row that ends up pending or cancelled was edited by somebody, never by the daemon.
 create or replace trigger guard_update_by_service before update on public.scheduled_messages
 for each row when (
     new.status in ('pending', 'cancelled')
-    and not (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))
+    and not (
+        row_security_active('private.connection_owners'::regclass)
+        and not pg_has_role('service_role', 'usage')
+    )
 )
 execute function private.guard_update();
 
 create or replace trigger guard_delete before delete on public.scheduled_messages
 for each row when (
     old.broadcast_job_id is not null
-    and row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage')
+    and row_security_active('private.connection_owners'::regclass)
+    and not pg_has_role('service_role', 'usage')
 )
 execute function private.guard_delete('user');
 
 create or replace trigger guard_delete_by_service before delete on public.scheduled_messages
 for each row when (
     old.broadcast_job_id is not null
-    and not (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))
+    and not (
+        row_security_active('private.connection_owners'::regclass)
+        and not pg_has_role('service_role', 'usage')
+    )
 )
 execute function private.guard_delete();
 
--- The policy asks of the connection only where a message is to be sent; of a new one this asks always.
--- Invoker: the policies of `connections` decide.
+-- The policy asks of the connection only where a message is to be sent; of a new one this asks
+-- always. Invoker: the policies of `connections` decide.
 create or replace function private.refuse_strange_connection()
 returns trigger
 language plpgsql
 set search_path = ''
 as $$
 begin
-    if not exists (select 1 from public.connections as c where c.id::text = new.connection_id) then
+    if not exists (
+        select 1 from public.connections as c where c.id::text = new.connection_id
+    ) then
         raise exception 'There is no such connection of yours.' using errcode = '42501';
     end if;
     return new;
@@ -466,10 +512,6 @@ revoke all on function private.refuse_strange_connection from public;
 create or replace trigger refuse_connection before update on public.scheduled_messages
 for each row when (
     new.connection_id is distinct from old.connection_id
-    and row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage')
+    and row_security_active('private.connection_owners'::regclass)
+    and not pg_has_role('service_role', 'usage')
 ) execute function private.refuse_strange_connection();
-
--- After the guards, by its name.
-create or replace trigger refuse_nonsense before insert or update on public.scheduled_messages
-for each row when (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))
-execute function private.refuse_nonsense();

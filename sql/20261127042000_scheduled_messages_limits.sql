@@ -1,7 +1,7 @@
--- How much one owner may have waiting: what users insert is counted, in steps of a statement. An operator changes a limit with
--- `insert into private.limits (name, value) values (…) on conflict (name) do update set value = excluded.value`; what is there
--- already stays. Rows that the service key writes are not
--- counted when they come, but they are when an owner's are counted again.
+-- How much one owner may have waiting: what users insert is counted, in steps of a statement. An
+-- operator changes a limit with `insert into private.limits (name, value) values (…) on conflict
+-- (name) do update set value = excluded.value`; what is there already stays. Rows that the service
+-- key writes are not counted when they come, but they are when an owner's are counted again.
 -- Locks: `create trigger` takes `share row exclusive` on scheduled_messages for an instant.
 set local lock_timeout = '1s';
 
@@ -21,15 +21,19 @@ set search_path = ''
 as $$
     select coalesce(
         (select m.value from private.limits as m where m.name = p_name),
-        case p_name when 'max_pending_per_owner' then 200000 when 'max_due_per_minute' then 50000 end
+        case p_name
+            when 'max_pending_per_owner' then 200000
+            when 'max_due_per_minute' then 50000
+        end
     )
 $$;
 revoke all on function private.limit_of from public;
 
--- What was inserted since it was last counted, by the minute in which it falls due; '-infinity' stands for all of it. One row
--- of an owner is locked until the transaction ends, by that owner's own inserts alone: nobody waits for anybody else, and the
--- daemon, which takes rows out of `pending` all day, does not look at it. So a number is never too small, and where it
--- reaches the limit the rows themselves are counted.
+-- What was inserted since it was last counted, by the minute in which it falls due; '-infinity'
+-- stands for all of it. One row of an owner is locked until the transaction ends, by that owner's
+-- own inserts alone: nobody waits for anybody else, and the daemon, which takes rows out of
+-- `pending` all day, does not look at it. So a number is never too small, and where it reaches the
+-- limit the rows themselves are counted.
 create table if not exists private.owner_load (
     owner_id uuid,
     minute timestamptz,
@@ -39,7 +43,9 @@ create table if not exists private.owner_load (
 alter table private.owner_load enable row level security;
 
 -- The pending rows of an owner in a minute, or all of them; the count ends beyond p_enough.
-create or replace function private.count_pending(p_owner uuid, p_minute timestamptz, p_enough integer)
+create or replace function private.count_pending(
+    p_owner uuid, p_minute timestamptz, p_enough integer
+)
 returns integer
 language sql
 stable
@@ -51,9 +57,16 @@ as $$
     select count(*)
     from (
         select from public.scheduled_messages as s
-        where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at) >= (md5(p_owner::text), p_minute)
+        where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
+            >= (md5(p_owner::text), p_minute)
             and (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
-            < (md5(p_owner::text), case when p_minute = '-infinity' then 'infinity' else p_minute + interval '1 minute' end)
+            < (
+                md5(p_owner::text),
+                case
+                    when p_minute = '-infinity' then 'infinity'
+                    else p_minute + interval '1 minute'
+                end
+            )
             and s.due_at > '-infinity'
         limit p_enough + 1
     ) as pending
@@ -78,12 +91,16 @@ begin
     if v_owner is null then
         return null;
     end if;
+    -- What this statement inserts, by the minute in which it falls due.
     with given as (
-        select date_bin('1 minute', a.due_at, '2000-01-01 00:00+00') as minute, count(*) as number
+        select
+            date_bin('1 minute', a.due_at, '2000-01-01 00:00+00') as minute,
+            count(*) as number
         from added as a
         where a.due_at between '2000-01-01 00:00+00' and '2200-01-01 00:00+00'
         group by 1
     ),
+    -- Beside what came before, minutes in order, so that two of these never wait for each other.
     counted as (
         insert into private.owner_load as l (owner_id, minute, number)
         select v_owner, g.minute, g.number from given as g
@@ -95,20 +112,29 @@ begin
     )
     select array_agg(c.minute order by c.minute) into v_minutes
     from counted as c
-    where c.number > case when c.minute = '-infinity' then v_most else v_most_a_minute end;
+    where c.number > case
+        when c.minute = '-infinity' then v_most
+        else v_most_a_minute
+    end;
 
     foreach v_minute in array coalesce(v_minutes, '{}') loop
         v_limit := case when v_minute = '-infinity' then v_most else v_most_a_minute end;
         v_number := private.count_pending(v_owner, v_minute, v_limit);
         if v_number > v_limit and v_minute = '-infinity' then
-            raise exception 'More than % of your messages would be waiting to be sent. Cancel some, or wait until some are sent.', v_limit
-            using errcode = 'PT429';
+            raise exception using errcode = 'PT429', message = format(
+                'More than %s of your messages would be waiting to be sent. Cancel some, or wait '
+                'until some are sent.', v_limit
+            );
         elsif v_number > v_limit then
-            raise exception 'More than % of your messages would be due in the minute of % UTC. Choose another time for some of them.',
+            raise exception using errcode = 'PT429', message = format(
+                'More than %s of your messages would be due in the minute of %s UTC. Choose '
+                'another time for some of them.',
                 v_limit, to_char(v_minute at time zone 'UTC', 'YYYY-MM-DD HH24:MI')
-            using errcode = 'PT429';
+            );
         end if;
-        update private.owner_load as l set number = v_number where l.owner_id = v_owner and l.minute = v_minute;
+        update private.owner_load as l
+        set number = v_number
+        where l.owner_id = v_owner and l.minute = v_minute;
     end loop;
 
     delete from private.owner_load as l

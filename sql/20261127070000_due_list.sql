@@ -1,21 +1,28 @@
--- What is due now, oldest first. Invoker: a user sees only what the policies show; the daemon, as service_role, all.
--- A function with a pinned search_path is not inlined, so a limit outside would not reach the index: it has its own. Where
--- statistics are old, the planner would rather read and sort all that is due than go along the index: it may not.
--- Ends early after 8 MB, so that nobody can fill the daemon's memory; what is left out comes with the next call.
--- The first function lists what comes after a row, so that the next rows can be read while these are written.
+-- What is due now, oldest first. Invoker: a user sees only what the policies show; the daemon, as
+-- service_role, all.
+-- A function with a pinned search_path is not inlined, so a limit outside would not reach the
+-- index: it has its own, a thousand rows. Where statistics are old, the planner would rather read
+-- and sort all that is due than go along the index: it may not. Ends early after 8 MB, so that
+-- nobody can fill the daemon's memory; what is left out comes with the next call.
+
+-- A project may have a function of this name that returns something else; the name is ours by
+-- agreement.
 do $$
 begin
-    -- A project may have a function of this name that returns something else; the name is ours by agreement.
     if exists (
         select from pg_proc as p
-        where p.oid = to_regprocedure('public.get_pending_scheduled_messages()') and not p.prorettype = 'public.scheduled_messages'::regtype
+        where p.oid = to_regprocedure('public.get_pending_scheduled_messages()')
+            and p.prorettype <> 'public.scheduled_messages'::regtype
     ) then
         drop function public.get_pending_scheduled_messages();
     end if;
 end
 $$;
 
-create or replace function public.get_pending_scheduled_messages_after(p_due_at timestamptz, p_id uuid)
+-- What comes after a row, so that the next rows can be read while these are written.
+create or replace function public.get_pending_scheduled_messages_after(
+    p_due_at timestamptz, p_id uuid
+)
 returns setof public.scheduled_messages
 language sql
 stable
@@ -28,21 +35,31 @@ set enable_bitmapscan = off
 as $$
     select (due.message).*
     from (
-        select whole_row as message, whole_row.due_at, whole_row.id,
-            sum(octet_length(whole_row.message) + coalesce(octet_length(whole_row.caption), 0)
-                + coalesce(octet_length(whole_row.media::text), 0))
-                over (order by whole_row.due_at, whole_row.id rows between unbounded preceding and 1 preceding) as size_before
-        -- An alias that no project calls a column: a short one may be a column's name, not the row's.
+        select
+            whole_row as message,
+            whole_row.due_at,
+            whole_row.id,
+            sum(
+                octet_length(whole_row.message)
+                + coalesce(octet_length(whole_row.caption), 0)
+                + coalesce(octet_length(whole_row.media::text), 0)
+            ) over (line rows between unbounded preceding and 1 preceding) as bytes_before
+        -- An alias that no project calls a column: a short one may be a column's name, not the
+        -- row's.
         from public.scheduled_messages as whole_row
-        where whole_row.due_at <= now() and (whole_row.due_at, whole_row.id) > (p_due_at, p_id)
+        where whole_row.due_at <= now()
+            and (whole_row.due_at, whole_row.id) > (p_due_at, p_id)
+        window line as (order by whole_row.due_at, whole_row.id)
         order by whole_row.due_at, whole_row.id
         limit 1000
     ) as due
-    where coalesce(due.size_before, 0) < 8000000
+    where coalesce(due.bytes_before, 0) < 8000000
     order by due.due_at, due.id
 $$;
-revoke all on function public.get_pending_scheduled_messages_after(timestamptz, uuid) from public, anon, authenticated;
-grant execute on function public.get_pending_scheduled_messages_after(timestamptz, uuid) to authenticated, service_role;
+revoke all on function public.get_pending_scheduled_messages_after(timestamptz, uuid)
+from public, anon, authenticated;
+grant execute on function public.get_pending_scheduled_messages_after(timestamptz, uuid)
+to authenticated, service_role;
 
 create or replace function public.get_pending_scheduled_messages()
 returns setof public.scheduled_messages
@@ -52,7 +69,11 @@ security invoker
 set search_path = ''
 set lock_timeout = '2s'
 as $$
-    select * from public.get_pending_scheduled_messages_after('-infinity', '00000000-0000-0000-0000-000000000000')
+    select *
+    from public.get_pending_scheduled_messages_after(
+        '-infinity', '00000000-0000-0000-0000-000000000000'
+    )
 $$;
 revoke all on function public.get_pending_scheduled_messages() from public, anon, authenticated;
-grant execute on function public.get_pending_scheduled_messages() to authenticated, service_role;
+grant execute on function public.get_pending_scheduled_messages()
+to authenticated, service_role;

@@ -12,16 +12,20 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
-    select min(d.probe_at) from (
-        select c.probe_at from private.connection_state as c
-        where c.probe_at is not null and c.connection_id <> all(p_but) order by c.probe_at limit 1
-    ) as d
+    select min(first.probe_at)
+    from (
+        select state.probe_at
+        from private.connection_state as state
+        where state.probe_at is not null and state.connection_id <> all(p_but)
+        order by state.probe_at
+        limit 1
+    ) as first
 $$;
 
--- Up to p_seats connections whose turn it is: of each owner the one that has waited longest, then
--- the second of each, and so on, so that nobody's many make another's one wait. `probes`:
--- connection_id, gateway, sender, reason and probe_at, which is when it is looked at next, should
--- this fail or never be told of; null where there are none.
+-- Up to p_seats connections (a thousand at most) whose turn it is: of each owner the one that has
+-- waited longest, then the second of each, and so on, so that nobody's many make another's one
+-- wait. `probes`: connection_id, gateway, sender, reason and probe_at, which is when it is looked
+-- at next, should this fail or never be told of; null where there are none.
 create or replace function public.take_probes(p_seats integer default 100)
 returns table (db_now timestamptz, next_probe_at timestamptz, probes json)
 language sql
@@ -32,37 +36,67 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
+    -- Those that have waited longest; no more than a call can read.
     with due as materialized (
-        select d.connection_id, d.probe_at from private.connection_state as d
-        where d.probe_at <= now() order by d.probe_at limit 2000
+        select state.connection_id, state.probe_at
+        from private.connection_state as state
+        where state.probe_at <= now()
+        order by state.probe_at
+        limit 2000
     ),
+    -- Each one's place among its owner's.
     ranked as (
-        select d.connection_id, d.probe_at,
-            row_number() over (partition by private.owner_of(co.*) order by d.probe_at) as place
-        from due as d
-        left join public.connections as co on co.id::text = any(array[d.connection_id])
+        select
+            due.connection_id,
+            due.probe_at,
+            row_number() over (
+                partition by private.owner_of(connection.*)
+                order by due.probe_at
+            ) as place
+        from due
+        left join public.connections as connection
+            on connection.id::text = any(array[due.connection_id])
     ),
+    -- The first of everybody, then the second; what another daemon has, it keeps.
     chosen as materialized (
-        select st.connection_id
-        from (select r.connection_id from ranked as r order by r.place, r.probe_at limit least(p_seats, 1000)) as r
+        select held.connection_id
+        from (
+            select ranked.connection_id
+            from ranked
+            order by ranked.place, ranked.probe_at
+            limit least(p_seats, 1000)
+        ) as next
         cross join lateral (
-            select c.connection_id from private.connection_state as c
-            where c.connection_id = r.connection_id and c.probe_at <= now() limit 1 for update skip locked
-        ) as st
+            select state.connection_id
+            from private.connection_state as state
+            where state.connection_id = next.connection_id and state.probe_at <= now()
+            limit 1
+            for update skip locked
+        ) as held
     ),
     taken as (
-        update private.connection_state as c
-        set failed_probes = c.failed_probes + 1,
-            probe_at = now() + private.probe_delay(c.failed_probes + 1),
+        update private.connection_state as state
+        set failed_probes = state.failed_probes + 1,
+            probe_at = now() + private.probe_delay(state.failed_probes + 1),
             ready_at = now()
         from chosen
-        left join public.connection_settings as se on se.connection_id = any(array[chosen.connection_id])
-        where c.connection_id = any(array[chosen.connection_id])
-        returning c.connection_id, se.gateway, se.sender, c.paused_reason as reason, c.probe_at
+        left join public.connection_settings as settings
+            on settings.connection_id = any(array[chosen.connection_id])
+        where state.connection_id = any(array[chosen.connection_id])
+        returning
+            state.connection_id,
+            settings.gateway,
+            settings.sender,
+            state.paused_reason as reason,
+            state.probe_at
     )
-    select clock_timestamp(),
-        least(private.next_probe(array(select t.connection_id from taken as t)), (select min(t.probe_at) from taken as t)),
-        (select json_agg(taken) from taken)
+    select
+        clock_timestamp() as db_now,
+        least(
+            private.next_probe(array(select taken.connection_id from taken)),
+            (select min(taken.probe_at) from taken)
+        ) as next_probe_at,
+        (select json_agg(taken) from taken) as probes
 $$;
 
 -- What the probes said. An ill connection stays paused, and whatever stopped it was right: it keeps
@@ -88,107 +122,167 @@ set enable_bitmapscan = off
 as $$
 declare
     v_free constant text[] := array(
-        select c.connection_id from private.connection_state as c
-        where c.connection_id = any(array(select g.connection_id from unnest(p_rows) as g))
-        order by c.connection_id for update skip locked
+        select state.connection_id
+        from private.connection_state as state
+        where state.connection_id = any(
+            array(select given.connection_id from unnest(p_rows) as given)
+        )
+        order by state.connection_id
+        for update skip locked
     );
     v_well constant text[] := array(
-        select g.connection_id from unnest(p_rows) as g
-        where g.is_well and g.connection_id = any(v_free)
+        select given.connection_id
+        from unnest(p_rows) as given
+        where given.is_well and given.connection_id = any(v_free)
     );
     v_judged constant text[] := array(
-        select g.connection_id from unnest(p_rows) as g
-        where g.judges and g.connection_id = any(v_well)
+        select given.connection_id
+        from unnest(p_rows) as given
+        where given.judges and given.connection_id = any(v_well)
     );
 begin
-    update private.connection_state as c
-    set stopped_ids = '{}', refused_ids = '{}', is_on_trial = false
-    where c.connection_id = any(v_free) and c.connection_id <> all(v_well)
-        and c.paused_reason is not null;
+    -- The ill ones.
+    update private.connection_state as state
+    set stopped_ids = '{}',
+        refused_ids = '{}',
+        is_on_trial = false
+    where state.connection_id = any(v_free)
+        and state.connection_id <> all(v_well)
+        and state.paused_reason is not null;
 
+    -- The messages that stopped a well one, with their rows and messages held.
     with judged as materialized (
-        select c.connection_id, j.id, j.scheduled_message_id, j.refusal, j.refusals,
-            coalesce(c.through_at > j.refused_at, false) as is_guilty
-        from private.connection_state as c
-        cross join unnest(c.stopped_ids) as stopped (id)
+        select
+            state.connection_id,
+            job.id,
+            job.scheduled_message_id,
+            job.refusal,
+            job.refusals,
+            coalesce(state.through_at > job.refused_at, false) as is_guilty
+        from private.connection_state as state
+        cross join unnest(state.stopped_ids) as stopped (id)
         cross join lateral (
-            select w.id, w.scheduled_message_id, w.refusal, w.refused_at, w.refusals from public.broadcast_jobs as w
-            where w.id = stopped.id and w.connection_id = c.connection_id and w.status = 'queued'
-            limit 1 for update skip locked
-        ) as j
+            select
+                j.id,
+                j.scheduled_message_id,
+                j.refusal,
+                j.refused_at,
+                j.refusals
+            from public.broadcast_jobs as j
+            where j.id = stopped.id
+                and j.connection_id = state.connection_id
+                and j.status = 'queued'
+            limit 1
+            for update skip locked
+        ) as job
         cross join lateral (
-            select from public.scheduled_messages as r
-            where r.id = j.scheduled_message_id and r.broadcast_job_id = j.id limit 1 for no key update skip locked
-        ) as s
+            select from public.scheduled_messages as s
+            where s.id = job.scheduled_message_id and s.broadcast_job_id = job.id
+            limit 1
+            for no key update skip locked
+        ) as scheduled
         -- As settle_rows and a webhook would wait for it.
         cross join lateral (
             select from public.broadcast_messages as m
-            where m.job_id = j.id limit 1 for update skip locked
-        ) as m
-        where c.connection_id = any(v_judged) and c.paused_reason is not null
+            where m.job_id = job.id
+            limit 1
+            for update skip locked
+        ) as message
+        where state.connection_id = any(v_judged) and state.paused_reason is not null
     ),
+    -- What is itself at fault fails, and its row through its message.
     failed as (
         update public.broadcast_jobs as j
-        set status = 'failed', failed_count = 1, progress = 100, completed_at = now(), updated_at = now()
-        from judged as g
-        where j.id = any(array[g.id]) and g.is_guilty
+        set status = 'failed',
+            failed_count = 1,
+            progress = 100,
+            completed_at = now(),
+            updated_at = now()
+        from judged
+        where j.id = any(array[judged.id]) and judged.is_guilty
     ),
     told_failed as (
         update public.broadcast_messages as m
-        set status = 'failed', updated_at = now(),
-            error = g.refusal || '. But the connection is well, and others got through on it since this message was '
-                || 'first refused: it is this message that the gateway does not take.'
-        from judged as g
-        where m.job_id = any(array[g.id]) and g.is_guilty
+        set status = 'failed',
+            updated_at = now(),
+            error = judged.refusal || '. But the connection is well, and others got through on it '
+                || 'since this message was first refused: it is this message that the gateway does '
+                || 'not take.'
+        from judged
+        where m.job_id = any(array[judged.id]) and judged.is_guilty
     ),
+    -- Any other is tried behind those that wait.
     put_behind as (
         update public.broadcast_jobs as j
-        set available_at = now() + case when g.refusals > 0 then private.probe_delay(g.refusals) else interval '0' end,
-            refusals = g.refusals + 1, refused_at = now(), updated_at = now()
-        from judged as g
-        where j.id = any(array[g.id]) and not g.is_guilty
-        returning j.id, j.scheduled_message_id, j.available_at, g.refusal
+        set available_at = now() + case
+                when judged.refusals > 0 then private.probe_delay(judged.refusals)
+                else interval '0'
+            end,
+            refusals = judged.refusals + 1,
+            refused_at = now(),
+            updated_at = now()
+        from judged
+        where j.id = any(array[judged.id]) and not judged.is_guilty
+        returning j.id, j.scheduled_message_id, j.available_at, judged.refusal
     ),
     told_why as (
         update public.scheduled_messages as s
-        set waiting_reason = left(p.refusal, 400)
+        set waiting_reason = left(put_behind.refusal, 400)
                 || '. But the connection seems well: the others go first, then this is tried again',
-            waiting_until = p.available_at, updated_at = now()
-        from put_behind as p
-        where s.id = any(array[p.scheduled_message_id])
-    )
-    update private.connection_state as c
-    set paused_reason = case
-            when h.is_doubted and cardinality(c.refused_ids) < 2 then
-                left(coalesce(h.refusal, c.paused_reason), 300) || '. Two messages in a row were refused so, though the gateway '
-                || 'calls the connection well: one at a time is tried until one gets through'
-            when h.is_doubted then c.paused_reason
-        end,
-        probe_at = case when h.is_doubted then c.probe_at end,
-        failed_probes = case when h.is_doubted then c.failed_probes else 0 end,
-        is_on_trial = h.is_doubted and cardinality(c.refused_ids) > 1,
-        stopped_ids = '{}', refused_ids = h.refused_ids, resumed_at = now(), ready_at = now()
-    from (
-        select st.connection_id, refused.ids as refused_ids, cardinality(refused.ids) > 1 as is_doubted, latest.refusal
-        from private.connection_state as st
+            waiting_until = put_behind.available_at,
+            updated_at = now()
+        from put_behind
+        where s.id = any(array[put_behind.scheduled_message_id])
+    ),
+    -- The rows that a well connection refused, one after the other, since one got through.
+    heard as (
+        select
+            state.connection_id,
+            refused.ids as refused_ids,
+            cardinality(refused.ids) > 1 as is_doubted,
+            latest.refusal
+        from private.connection_state as state
         cross join lateral (
             select array(
-                select g.scheduled_message_id from judged as g where g.connection_id = st.connection_id and not g.is_guilty
-                union select unnest(st.refused_ids[:10])
+                select judged.scheduled_message_id
+                from judged
+                where judged.connection_id = state.connection_id and not judged.is_guilty
+                union
+                select unnest(state.refused_ids[:10])
             ) as ids
         ) as refused
         left join lateral (
-            select g.refusal from judged as g where g.connection_id = st.connection_id and not g.is_guilty limit 1
+            select judged.refusal
+            from judged
+            where judged.connection_id = state.connection_id and not judged.is_guilty
+            limit 1
         ) as latest on true
-        where st.connection_id = any(v_well) and st.paused_reason is not null
-    ) as h
-    where c.connection_id = any(array[h.connection_id]);
+        where state.connection_id = any(v_well) and state.paused_reason is not null
+    )
+    update private.connection_state as state
+    set paused_reason = case
+            when heard.is_doubted and cardinality(state.refused_ids) < 2 then
+                left(coalesce(heard.refusal, state.paused_reason), 300)
+                || '. Two messages in a row were refused so, though the gateway calls the '
+                || 'connection well: one at a time is tried until one gets through'
+            when heard.is_doubted then state.paused_reason
+        end,
+        probe_at = case when heard.is_doubted then state.probe_at end,
+        failed_probes = case when heard.is_doubted then state.failed_probes else 0 end,
+        is_on_trial = heard.is_doubted and cardinality(state.refused_ids) > 1,
+        stopped_ids = '{}',
+        refused_ids = heard.refused_ids,
+        resumed_at = now(),
+        ready_at = now()
+    from heard
+    where state.connection_id = any(array[heard.connection_id]);
     return '[]';
 end
 $$;
 revoke all on function private.finish_rows from public;
 grant execute on function private.finish_rows to service_role;
 
+-- Returns the connections that go on; null where there are none.
 create or replace function public.finish_probes(p_well text[], p_ill text[])
 returns table (db_now timestamptz, next_probe_at timestamptz, back json)
 language plpgsql
@@ -201,8 +295,11 @@ set enable_bitmapscan = off
 as $$
 declare
     v_rows private.probed_row[] := array(
-        select row(g.connection_id, g.connection_id = any(p_well), true)::private.probed_row
-        from unnest(p_well || p_ill) as g (connection_id) order by g.connection_id
+        select row(
+            given.connection_id, given.connection_id = any(p_well), true
+        )::private.probed_row
+        from unnest(p_well || p_ill) as given (connection_id)
+        order by given.connection_id
     );
     v_refused jsonb;
 begin
@@ -210,19 +307,24 @@ begin
     if v_refused <> '[]' then
         v_rows := array(
             select row(
-                (v_rows[r.place]).connection_id, (v_rows[r.place]).is_well, false
+                (v_rows[refused.place]).connection_id, (v_rows[refused.place]).is_well, false
             )::private.probed_row
-            from jsonb_to_recordset(v_refused) as r (place integer)
+            from jsonb_to_recordset(v_refused) as refused (place integer)
         );
         perform private.try_rows('finish_rows', v_rows, false);
     end if;
-    return query select clock_timestamp(), private.next_probe(), (
-        select json_agg(c.connection_id) from private.connection_state as c
-        where c.connection_id = any(p_well) and c.paused_reason is null
-    );
+    return query
+    select
+        clock_timestamp(),
+        private.next_probe(),
+        (
+            select json_agg(state.connection_id)
+            from private.connection_state as state
+            where state.connection_id = any(p_well) and state.paused_reason is null
+        );
 end
 $$;
-revoke all on function public.take_probes(integer), private.next_probe, public.finish_probes(text[], text[])
-from public, anon, authenticated;
-grant execute on function public.take_probes(integer), private.next_probe, public.finish_probes(text[], text[])
-to service_role;
+revoke all on function private.next_probe, public.take_probes(integer),
+public.finish_probes(text[], text[]) from public, anon, authenticated;
+grant execute on function private.next_probe, public.take_probes(integer),
+public.finish_probes(text[], text[]) to service_role;

@@ -1,39 +1,64 @@
--- What `python -m worker doctor` compares with the daemon's own zone data: the zones of messages that recur, of connections,
--- and the daemon's default, each with its offset from UTC in minutes once a week from now on; null where this server knows no
--- such zone. `messages`: how many that are pending name it.
+-- What `python -m worker doctor` compares with the daemon's own zone data: the zones of messages
+-- that recur, of connections, and the daemon's default, each with its offset from UTC in minutes
+-- once a week from now on; null where this server knows no such zone. `messages`: how many that are
+-- pending name it.
 create or replace function public.get_timezones(p_default text, p_weeks integer default 520)
-returns table (name text, messages bigint, connections bigint, began_at timestamptz, offsets integer[])
+returns table (
+    name text,
+    messages bigint,
+    connections bigint,
+    began_at timestamptz,
+    offsets integer[]
+)
 language sql
 stable
 set search_path = ''
 set lock_timeout = '2s'
 as $$
-    -- What is not recurring needs no zone.
+    -- Each use of a zone. What is not recurring needs none.
     with used as (
         select s.timezone as name, 1 as messages, 0 as connections
         from public.scheduled_messages as s
         where s.due_at is not null and s.is_recurring and s.timezone is not null
         union all
-        select se.timezone, 0, 1 from public.connection_settings as se where se.timezone is not null
+        select settings.timezone, 0, 1
+        from public.connection_settings as settings
+        where settings.timezone is not null
         union all
         select p_default, 0, 0
     ),
+    -- The five hundred that are used most.
     zones as (
-        select u.name, sum(u.messages) as messages, sum(u.connections) as connections
-        from used as u
-        group by u.name
-        order by sum(u.messages) + sum(u.connections) desc, u.name
+        select
+            used.name,
+            sum(used.messages) as messages,
+            sum(used.connections) as connections
+        from used
+        group by used.name
+        order by sum(used.messages) + sum(used.connections) desc, used.name
         limit 500
     )
-    select z.name, z.messages, z.connections, date_trunc('day', now()),
-        case when exists (select from pg_catalog.pg_timezone_names as n where n.name = z.name) then array(
-            select (extract(epoch from (week.at at time zone z.name) - (week.at at time zone 'UTC')) / 60)::integer
+    select
+        zones.name,
+        zones.messages,
+        zones.connections,
+        date_trunc('day', now()) as began_at,
+        case when exists (
+            select from pg_catalog.pg_timezone_names as known where known.name = zones.name
+        ) then array(
+            select (
+                extract(
+                    epoch from (week.at at time zone zones.name) - (week.at at time zone 'UTC')
+                ) / 60
+            )::integer
             from generate_series(0, least(p_weeks, 1040)) as number
-            cross join lateral (select date_trunc('day', now()) + number * interval '168 hours' as at) as week
+            cross join lateral (
+                select date_trunc('day', now()) + number * interval '168 hours' as at
+            ) as week
             order by number
-        ) end
-    from zones as z
-    order by z.name
+        ) end as offsets
+    from zones
+    order by zones.name
 $$;
 revoke all on function public.get_timezones(text, integer) from public, anon, authenticated;
 grant execute on function public.get_timezones(text, integer) to service_role;
