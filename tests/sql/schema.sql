@@ -249,22 +249,35 @@ CREATE FUNCTION private.calendar(p_zone text, p_start time without time zone, p_
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
-    select wall.day, next_day.begins_at,
+    select
+        wall.day as today,
+        next_day.begins_at as tomorrow,
         p_start is null or case
             when p_start < p_end then wall.clock >= p_start and wall.clock < p_end
             else wall.clock >= p_start or wall.clock < p_end
-        end,
-        (wall.day + (wall.clock >= p_start)::integer + p_start) at time zone p_zone,
-        (wall.day + (wall.clock >= p_end)::integer + p_end) at time zone p_zone,
+        end as is_open,
+        (wall.day + (wall.clock >= p_start)::integer + p_start) at time zone p_zone as opens_at,
+        (wall.day + (wall.clock >= p_end)::integer + p_end) at time zone p_zone as closes_at,
         case
-            when p_start > '00:00' and (p_start < p_end or p_end = '00:00') then (wall.day + 1 + p_start) at time zone p_zone
+            when p_start > '00:00' and (p_start < p_end or p_end = '00:00')
+                then (wall.day + 1 + p_start) at time zone p_zone
             else next_day.begins_at -- midnight is within the hours
-        end
-    from (select (p_now at time zone p_zone)::date as day, (p_now at time zone p_zone)::time as clock) as wall
-    cross join lateral (select (wall.day + 1)::timestamp at time zone p_zone as at) as midnight
+        end as reopens_at
+    from (
+        select
+            (p_now at time zone p_zone)::date as day,
+            (p_now at time zone p_zone)::time as clock
+    ) as wall
+    cross join lateral (
+        select (wall.day + 1)::timestamp at time zone p_zone as at
+    ) as midnight
+    -- An hour earlier, where that was midnight too.
     cross join lateral (
         select midnight.at - case
-            when ((midnight.at - interval '1 hour') at time zone p_zone)::date > wall.day then interval '1 hour' else interval '0' end as begins_at
+            when ((midnight.at - interval '1 hour') at time zone p_zone)::date > wall.day
+                then interval '1 hour'
+            else interval '0'
+        end as begins_at
     ) as next_day
 $$;
 
@@ -278,35 +291,50 @@ begin
     loop
         if p_user_id is null then
             update public.scheduled_messages as s
-            set status = 'cancelled', error = p_reason
+            set status = 'cancelled',
+                error = p_reason
             from (
-                select w.id from public.scheduled_messages as w
-                where w.connection_id = p_connection_id and w.status in ('pending', 'processing', 'in_queue')
-                order by w.id for update
+                select w.id
+                from public.scheduled_messages as w
+                where w.connection_id = p_connection_id
+                    and w.status in ('pending', 'processing', 'in_queue')
+                order by w.id
+                for update
             ) as held
             where s.id = held.id;
         elsif p_connection_id is not null then
             update public.scheduled_messages as s
-            set status = 'cancelled', error = p_reason
+            set status = 'cancelled',
+                error = p_reason
             from (
-                select w.id from public.scheduled_messages as w
-                where w.connection_id = p_connection_id and w.status in ('pending', 'processing', 'in_queue')
+                select w.id
+                from public.scheduled_messages as w
+                where w.connection_id = p_connection_id
+                    and w.status in ('pending', 'processing', 'in_queue')
                     and v_user in (w.created_by, w.owner_id)
-                    and coalesce(w.created_by, v_user) = v_user and coalesce(w.owner_id, v_user) = v_user
-                order by w.id for update
+                    and coalesce(w.created_by, v_user) = v_user
+                    and coalesce(w.owner_id, v_user) = v_user
+                order by w.id
+                for update
             ) as held
             where s.id = held.id;
         else
             update public.scheduled_messages as s
-            set status = 'cancelled', error = p_reason
+            set status = 'cancelled',
+                error = p_reason
             from (
-                select w.id from public.scheduled_messages as w
-                where (w.created_by = v_user or w.owner_id = v_user) and w.status in ('pending', 'processing', 'in_queue')
+                select w.id
+                from public.scheduled_messages as w
+                where (w.created_by = v_user or w.owner_id = v_user)
+                    and w.status in ('pending', 'processing', 'in_queue')
                     and not exists (
                         select 1 from auth.users as u
-                        where u.id in (w.created_by, w.owner_id) and u.id <> v_user and not private.is_suspended(to_jsonb(u))
+                        where u.id in (w.created_by, w.owner_id)
+                            and u.id <> v_user
+                            and not private.is_suspended(to_jsonb(u))
                     )
-                order by w.id for update
+                order by w.id
+                for update
             ) as held
             where s.id = held.id;
         end if;
@@ -323,13 +351,20 @@ declare
     v_owner constant text := private.owner_of(old);
 begin
     if tg_op = 'DELETE' then
-        perform private.cancel_messages(old.id::text, null, 'The WhatsApp connection of this message was deleted.');
+        perform private.cancel_messages(
+            old.id::text, null, 'The WhatsApp connection of this message was deleted.'
+        );
     elsif new.id <> old.id then
-        perform private.cancel_messages(old.id::text, null, 'The WhatsApp connection of this message has another id now: choose it again.');
+        perform private.cancel_messages(
+            old.id::text, null,
+            'The WhatsApp connection of this message has another id now: choose it again.'
+        );
     elsif v_owner <> coalesce(private.owner_of(new), '') then
         perform private.take_right(v_owner);
         perform private.cancel_messages(
-            old.id::text, v_owner, 'The WhatsApp connection of this message belongs to somebody else now: choose another one.'
+            old.id::text, v_owner,
+            'The WhatsApp connection of this message belongs to somebody else now: '
+            'choose another one.'
         );
     end if;
     return null;
@@ -342,11 +377,15 @@ CREATE FUNCTION private.cancel_messages_of_user() RETURNS trigger
     AS $$
 begin
     if tg_op = 'DELETE' then
-        perform private.cancel_messages(null, old.id::text, 'The account that scheduled this message was deleted.');
+        perform private.cancel_messages(
+            null, old.id::text, 'The account that scheduled this message was deleted.'
+        );
         return old;
     end if;
     perform private.take_right(new.id::text);
-    perform private.cancel_messages(null, new.id::text, 'The account that scheduled this message is suspended.');
+    perform private.cancel_messages(
+        null, new.id::text, 'The account that scheduled this message is suspended.'
+    );
     return null;
 end
 $$;
@@ -494,7 +533,10 @@ begin
         new.error := coalesce(new.error, 'No reason was recorded.');
     elsif new.status = old.status then
         new.status := 'failed';
-        new.error := coalesce(new.error, format('Its status was %L, which is none that is sent.', left(old.status, 40)));
+        new.error := coalesce(
+            new.error,
+            format('Its status was %L, which is none that is sent.', left(old.status, 40))
+        );
     end if;
     return new;
 end
@@ -505,7 +547,9 @@ CREATE FUNCTION private.confirm_connection() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-    if not exists (select 1 from public.connections as c where c.id::text = new.connection_id) then
+    if not exists (
+        select 1 from public.connections as c where c.id::text = new.connection_id
+    ) then
         raise exception 'You may not use this connection any more.' using errcode = '42501';
     end if;
     return null;
@@ -531,9 +575,16 @@ CREATE FUNCTION private.count_pending(p_owner uuid, p_minute timestamp with time
     select count(*)
     from (
         select from public.scheduled_messages as s
-        where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at) >= (md5(p_owner::text), p_minute)
+        where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
+            >= (md5(p_owner::text), p_minute)
             and (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
-            < (md5(p_owner::text), case when p_minute = '-infinity' then 'infinity' else p_minute + interval '1 minute' end)
+            < (
+                md5(p_owner::text),
+                case
+                    when p_minute = '-infinity' then 'infinity'
+                    else p_minute + interval '1 minute'
+                end
+            )
             and s.due_at > '-infinity'
         limit p_enough + 1
     ) as pending
@@ -592,11 +643,61 @@ CREATE FUNCTION private.daily_limit(p_settings public.connection_settings, p_day
     select case
         when p_day - p_settings.warm_up_from < p_settings.warm_up_days then least(
             p_settings.daily_limit,
-            p_settings.warm_up_limit + (p_settings.daily_limit - p_settings.warm_up_limit)::bigint
-            * greatest(0, p_day - p_settings.warm_up_from) / p_settings.warm_up_days
+            p_settings.warm_up_limit
+            + (p_settings.daily_limit - p_settings.warm_up_limit)::bigint
+            * greatest(0, p_day - p_settings.warm_up_from)
+            / p_settings.warm_up_days
         )
         else p_settings.daily_limit
     end
+$$;
+
+CREATE FUNCTION private.deliver_parts(p_rows private.delivery[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    perform from public.broadcast_jobs as j
+    where j.id = any(array(select given.job_id from unnest(p_rows) as given))
+    order by j.id
+    for update;
+
+    update public.broadcast_messages as m
+    set parts = private.with_words(m.parts, told.words)
+    from (
+        select
+            given.job_id,
+            jsonb_agg(to_jsonb(given) order by given.part) as words
+        from unnest(p_rows) as given
+        where given.part is not null
+            and given.status in ('sent', 'delivered', 'read', 'failed')
+        group by given.job_id
+    ) as told
+    where m.job_id = any(array[told.job_id]);
+
+    -- A part of them went out, so they do not wait for another try.
+    with waiting as (
+        update public.broadcast_jobs as j
+        set status = 'unconfirmed',
+            updated_at = now()
+        from (
+            select distinct given.job_id
+            from unnest(p_rows) as given
+            where given.part is not null and given.status in ('sent', 'delivered', 'read')
+        ) as out
+        where j.id = any(array[out.job_id]) and j.status = 'queued'
+        returning j.id
+    )
+    update public.broadcast_messages as m
+    set status = 'unconfirmed',
+        error = 'It may have been sent: WhatsApp told of a part of it while it waited for '
+            || 'another try.',
+        updated_at = now()
+    from waiting
+    where m.job_id = any(array[waiting.id]);
+end
 $$;
 
 CREATE FUNCTION private.deliver_rows(p_rows private.delivery[]) RETURNS jsonb
@@ -606,83 +707,107 @@ CREATE FUNCTION private.deliver_rows(p_rows private.delivery[]) RETURNS jsonb
     SET enable_seqscan TO 'off'
     AS $$
 declare
+    -- Of several words on one message the first of these counts; of what is told later, only what
+    -- is further on.
+    v_by_weight constant text[] := array['read', 'delivered', 'failed', 'sent'];
+    v_by_order constant text[] := array['sent', 'failed', 'delivered', 'read'];
+    v_parted constant uuid[] := array(
+        select distinct given.job_id from unnest(p_rows) as given where given.part is not null
+    );
     v_done jsonb;
-    v_parted uuid[] := array(select distinct g.job_id from unnest(p_rows) as g where g.part is not null);
 begin
     if v_parted <> '{}' then
-        perform from public.broadcast_jobs as j
-        where j.id = any(array(select g.job_id from unnest(p_rows) as g)) order by j.id for update;
-        update public.broadcast_messages as m
-        set parts = private.with_words(m.parts, w.words)
-        from (
-            select g.job_id, jsonb_agg(to_jsonb(g) order by g.part) as words from unnest(p_rows) as g
-            where g.part is not null and g.status in ('sent', 'delivered', 'read', 'failed') group by g.job_id
-        ) as w
-        where m.job_id = any(array[w.job_id]);
-        -- What became of its other parts nobody knows; whatever is told of them later settles it.
-        with waiting as (
-            update public.broadcast_jobs as j
-            set status = 'unconfirmed', updated_at = now()
-            from (
-                select distinct g.job_id from unnest(p_rows) as g
-                where g.part is not null and g.status in ('sent', 'delivered', 'read')
-            ) as out
-            where j.id = any(array[out.job_id]) and j.status = 'queued'
-            returning j.id
-        )
-        update public.broadcast_messages as m
-        set status = 'unconfirmed',
-            error = 'It may have been sent: WhatsApp told of a part of it while it waited for another try.',
-            updated_at = now()
-        from waiting as w
-        where m.job_id = any(array[w.id]);
+        perform private.deliver_parts(p_rows);
         perform private.settle_by_parts(v_parted);
     end if;
-    with given as materialized (
-        select distinct on (g.job_id) g.job_id, g.message_id, g.status, g.error
-        from unnest(p_rows) as g
-        where g.part is null and g.status in ('sent', 'delivered', 'read', 'failed')
-        order by g.job_id, array_position(array['read', 'delivered', 'failed', 'sent'], g.status)
+
+    -- What weighs most of what is told of each message.
+    with told as materialized (
+        select distinct on (given.job_id)
+            given.job_id,
+            given.message_id,
+            given.status,
+            given.error
+        from unnest(p_rows) as given
+        where given.part is null and given.status = any(v_by_order)
+        order by given.job_id, array_position(v_by_weight, given.status)
     ),
+    -- Of ours, with how far each job is.
     held as materialized (
-        select g.*, j.status as job_status, j.scheduled_message_id
-        from given as g
-        cross join lateral (select w.status, w.scheduled_message_id from public.broadcast_jobs as w where w.id = g.job_id limit 1 for update) as j
+        select
+            told.*,
+            job.status as job_status,
+            job.scheduled_message_id
+        from told
+        cross join lateral (
+            select j.status, j.scheduled_message_id
+            from public.broadcast_jobs as j
+            where j.id = told.job_id
+            limit 1
+            for update
+        ) as job
     ),
+    -- Of which nobody knew what became of them.
     settled as (
         update public.broadcast_jobs as j
-        set status = case when h.status = 'failed' then 'failed' else 'completed' end, progress = 100, completed_at = now(), updated_at = now()
-        from held as h
-        where j.id = any(array[h.job_id])
-            and (h.job_status in ('sending', 'unconfirmed') or (h.job_status = 'queued' and h.status <> 'failed'))
+        set status = case when held.status = 'failed' then 'failed' else 'completed' end,
+            progress = 100,
+            completed_at = now(),
+            updated_at = now()
+        from held
+        where j.id = any(array[held.job_id])
+            and (
+                held.job_status in ('sending', 'unconfirmed')
+                or (held.job_status = 'queued' and held.status <> 'failed')
+            )
         returning j.id
     ),
-    told as (
+    -- The messages, which tell their rows, where one is settled now.
+    told_messages as (
         update public.broadcast_messages as m
-        set delivery_status = h.status,
-            status = case when d.id is null then m.status when h.status = 'failed' then 'failed' else 'sent' end,
-            message_id = coalesce(m.message_id, h.message_id),
-            error = case when h.status = 'failed' then coalesce(h.error, 'WhatsApp gave no reason.') end,
-            sent_at = case when d.id is not null and h.status <> 'failed' then now() else m.sent_at end,
+        set delivery_status = held.status,
+            status = case
+                when settled.id is null then m.status
+                when held.status = 'failed' then 'failed'
+                else 'sent'
+            end,
+            message_id = coalesce(m.message_id, held.message_id),
+            error = case
+                when held.status = 'failed' then coalesce(held.error, 'WhatsApp gave no reason.')
+            end,
+            sent_at = case
+                when settled.id is not null and held.status <> 'failed' then now()
+                else m.sent_at
+            end,
             updated_at = now()
-        from held as h
-        left join settled as d on d.id = h.job_id
-        where m.job_id = any(array[h.job_id])
-            and coalesce(array_position(array['sent', 'failed', 'delivered', 'read'], m.delivery_status), 0)
-            < array_position(array['sent', 'failed', 'delivered', 'read'], h.status)
+        from held
+        left join settled on settled.id = held.job_id
+        where m.job_id = any(array[held.job_id])
+            and coalesce(array_position(v_by_order, m.delivery_status), 0)
+            < array_position(v_by_order, held.status)
     ),
-    shown as (
+    -- The rows of those that were settled before.
+    told_rows as (
         update public.scheduled_messages as s
-        set delivery_status = h.status, updated_at = now(),
-            error = case when h.status = 'failed' then left('Accepted, but not delivered: ' || coalesce(h.error, 'WhatsApp gave no reason.'), 2000) end
-        from held as h
-        where s.id = any(array[h.scheduled_message_id]) and s.broadcast_job_id = h.job_id and h.job_status = 'completed' and s.status = 'sent'
-            and coalesce(array_position(array['sent', 'failed', 'delivered', 'read'], s.delivery_status), 0)
-            < array_position(array['sent', 'failed', 'delivered', 'read'], h.status)
+        set delivery_status = held.status,
+            updated_at = now(),
+            error = case
+                when held.status = 'failed' then left(
+                    'Accepted, but not delivered: '
+                    || coalesce(held.error, 'WhatsApp gave no reason.'),
+                    2000
+                )
+            end
+        from held
+        where s.id = any(array[held.scheduled_message_id])
+            and s.broadcast_job_id = held.job_id
+            and held.job_status = 'completed'
+            and s.status = 'sent'
+            and coalesce(array_position(v_by_order, s.delivery_status), 0)
+            < array_position(v_by_order, held.status)
     )
-    select jsonb_agg(h.job_id)
-    into v_done
-    from held as h;
+    select jsonb_agg(held.job_id) into v_done
+    from held;
     return coalesce(v_done, '[]') || to_jsonb(v_parted);
 end
 $$;
@@ -919,11 +1044,11 @@ declare
     v_status text;
     v_refused record;
 begin
-    -- What keeps an outcome from its row is put aside (private.put_aside).
     select r.code, r.reason into v_refused
     from public.scheduled_messages as s
     join private.refused_rows as r on r.id in (s.id, s.broadcast_job_id)
-    where s.id = any(p_ids) limit 1;
+    where s.id = any(p_ids)
+    limit 1;
     if found then
         raise exception using message = v_refused.reason, errcode = v_refused.code,
             table = 'scheduled_messages';
@@ -932,8 +1057,8 @@ begin
     from unnest(p_ids) as given (id)
     left join public.scheduled_messages as s on s.id = given.id;
     if v_status is distinct from p_status then
-        raise exception 'A message that should be % is %.', p_status,
-            coalesce(v_status, 'not stored')
+        raise exception 'A message that should be % is %.',
+            p_status, coalesce(v_status, 'not stored')
             using errcode = 'PT200', table = 'scheduled_messages';
     end if;
 end
@@ -974,9 +1099,83 @@ CREATE FUNCTION private.explain_fault(p_state text, p_words text, p_table text, 
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $_$
-    select format('%s (SQLSTATE %s%s%s)', p_words, p_state,
-            coalesce(', column ' || nullif(p_column, ''), ''),
-                coalesce(', trigger ' || guilty.names, '')),
+    -- The project's own triggers: those whose function raised it, or all that could have changed
+    -- the row. They go on holding for its users.
+    with guilty as (
+        select
+            string_agg(format('%I', t.tgname), ', ' order by t.tgname) as names,
+            string_agg(
+                format(
+                    'drop trigger if exists %I on %s; %s;',
+                    t.tgname,
+                    t.tgrelid::regclass,
+                    case when t.tgqual is null then regexp_replace(
+                        pg_catalog.pg_get_triggerdef(t.oid),
+                        ' EXECUTE FUNCTION ',
+                        ' WHEN (current_user in (''anon'', ''authenticated'')) EXECUTE FUNCTION '
+                    ) else regexp_replace(
+                        pg_catalog.pg_get_triggerdef(t.oid),
+                        ' WHEN \((.*)\) EXECUTE FUNCTION ',
+                        ' WHEN (current_user in (''anon'', ''authenticated'') and (\1)) '
+                        'EXECUTE FUNCTION '
+                    ) end
+                ), ' ' order by t.tgname
+            ) as remedies
+        from private.tables_of_messages() as c
+        join pg_catalog.pg_trigger as t on t.tgrelid = c.oid
+        join pg_catalog.pg_proc as p on p.oid = t.tgfoid
+        where not t.tgisinternal
+            and t.tgenabled <> 'D'
+            and not (
+                p.pronamespace = to_regnamespace('private')
+                and private.is_ours('private.connection_state', 'ready_at')
+            )
+            and case p_state
+                when 'PT200' then c.relname = p_table
+                    and t.tgtype & 2 > 0 -- before
+                    -- Those have been seen to.
+                    and pg_catalog.pg_get_triggerdef(t.oid) !~* 'current_user'
+                else p_context ~ ('function ([a-z0-9_"]+\.)?' || quote_ident(p.proname) || '\(')
+            end
+    ),
+    heard as (
+        select regexp_match(
+            p_words, '^permission denied for (table|view|sequence|function|schema) (.+)$'
+        ) as said
+        where p_state = '42501'
+    ),
+    -- What the service key lacks, in the project's own schemas, by its name.
+    lacking as (
+        select format(
+            case c.relkind
+                when 'S' then 'grant usage on sequence %s to service_role;'
+                else 'grant select, insert, update, delete on %s to service_role;'
+            end, c.oid::regclass
+        ) as remedy
+        from heard
+        join pg_catalog.pg_class as c on c.relname = heard.said[2]
+        where heard.said[1] in ('table', 'view', 'sequence')
+            and c.relkind in ('r', 'p', 'v', 'S')
+            and c.relnamespace::regnamespace::text !~ '^(pg_|information_schema$)'
+        union all
+        select format('grant execute on routine %s to service_role;', p.oid::regprocedure)
+        from heard
+        join pg_catalog.pg_proc as p on p.proname = heard.said[2]
+        where heard.said[1] = 'function'
+            and p.pronamespace::regnamespace::text !~ '^(pg_|information_schema$)'
+        union all
+        select format('grant usage on schema %I to service_role;', heard.said[2])
+        from heard
+        where heard.said[1] = 'schema'
+    )
+    select
+        format(
+            '%s (SQLSTATE %s%s%s)',
+            p_words,
+            p_state,
+            ', column ' || nullif(p_column, ''),
+            ', trigger ' || guilty.names
+        ),
         case
             when denied.remedies is not null then denied.remedies
             when guilty.remedies is not null then guilty.remedies
@@ -984,75 +1183,19 @@ CREATE FUNCTION private.explain_fault(p_state text, p_words text, p_table text, 
                 select from pg_catalog.pg_constraint as k
                 where k.conname = p_constraint
                     and k.conrelid = to_regclass(format('public.%I', p_table))
-            )) then format('alter table public.%I drop constraint if exists %I;', p_table,
-                p_constraint)
+            )) then format(
+                'alter table public.%I drop constraint if exists %I;', p_table, p_constraint
+            )
             when p_state = '23505' then format('drop index if exists public.%I;', p_constraint)
-            when p_state = '23502'
-                then format('alter table public.%I alter column %I drop not null;', p_table,
-                    p_column)
+            when p_state = '23502' then format(
+                'alter table public.%I alter column %I drop not null;', p_table, p_column
+            )
             when p_state = '42501' then 'Grant it to service_role, as sql/ does: '
                 || coalesce((regexp_match(p_words, 'permission denied for .*'))[1], p_words)
             else 'Look at: ' || coalesce(nullif(split_part(p_context, E'\n', 1), ''), p_words)
         end
-    from (
-        -- The project's own triggers: those whose function raised it, or all that could have
-        -- changed the row.
-        select string_agg(format('%I', t.tgname), ', ' order by t.tgname) as names, string_agg(
-            format('drop trigger if exists %I on %s; ', t.tgname, t.tgrelid::regclass) || case
-                when t.tgqual is null then regexp_replace(
-                    pg_catalog.pg_get_triggerdef(t.oid), ' EXECUTE FUNCTION ',
-                        ' WHEN (current_user in (''anon'', ''authenticated'')) EXECUTE FUNCTION '
-                )
-                else regexp_replace(
-                    pg_catalog.pg_get_triggerdef(t.oid), ' WHEN \((.*)\) EXECUTE FUNCTION ',
-                    ' WHEN (current_user in (''anon'', ''authenticated'') and (\1)) EXECUTE FUNCTION '
-                )
-            end || ';', ' ' order by t.tgname
-        ) as remedies
-        from pg_catalog.pg_trigger as t
-        join pg_catalog.pg_proc as p on p.oid = t.tgfoid
-        where not t.tgisinternal and t.tgenabled <> 'D'
-            and t.tgrelid in (
-                to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
-                    to_regclass('public.broadcast_messages')
-            ) and not (
-                p.pronamespace = to_regnamespace('private')
-                    and private.is_ours('private.connection_state', 'ready_at')
-            ) and case p_state
-                when 'PT200' then t.tgrelid = to_regclass(format('public.%I', p_table))
-                    and t.tgtype & 2 > 0
-                    and pg_catalog.pg_get_triggerdef(t.oid) !~* 'current_user' -- those have been seen to
-                else p_context ~ ('function ([a-z0-9_"]+\.)?' || quote_ident(p.proname) || '\(')
-            end
-    ) as guilty
-    cross join (
-        -- What the service key lacks, in the project's own schemas, by its name.
-        select string_agg(lacking.remedy, ' ') as remedies
-        from (
-            select regexp_match(
-                p_words, '^permission denied for (table|view|sequence|function|schema) (.+)$'
-            ) as said
-        ) as heard
-        cross join lateral (
-            select format(case c.relkind
-                    when 'S' then 'grant usage on sequence %s to service_role;'
-                    else 'grant select, insert, update, delete on %s to service_role;'
-                end, c.oid::regclass) as remedy
-            from pg_catalog.pg_class as c
-            where c.relname = heard.said[2] and heard.said[1] in ('table', 'view', 'sequence')
-                and c.relkind in ('r', 'p', 'v', 'S')
-                and c.relnamespace::regnamespace::text !~ '^(pg_|information_schema$)'
-            union all
-            select format('grant execute on routine %s to service_role;', f.oid::regprocedure)
-            from pg_catalog.pg_proc as f
-            where f.proname = heard.said[2] and heard.said[1] = 'function'
-                and f.pronamespace::regnamespace::text !~ '^(pg_|information_schema$)'
-            union all
-            select format('grant usage on schema %I to service_role;', heard.said[2])
-            where heard.said[1] = 'schema'
-        ) as lacking
-        where p_state = '42501'
-    ) as denied
+    from guilty
+    cross join (select string_agg(lacking.remedy, ' ') as remedies from lacking) as denied
 $_$;
 
 CREATE FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with time zone, p_gateway text) RETURNS void
@@ -1162,14 +1305,22 @@ CREATE FUNCTION private.find_dependents(p_table regclass, p_column text) RETURNS
         join pg_catalog.pg_attribute as a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
         where d.refobjid = p_table and a.attname = p_column
     )
-    select format('drop policy if exists %I on %I.%I;', p.policyname, p.schemaname, p.tablename),
+    select
+        format('drop policy if exists %I on %I.%I;', p.policyname, p.schemaname, p.tablename),
         format(
-            'create policy %I on %I.%I as %s for %s to %s', p.policyname, p.schemaname, p.tablename,
-                p.permissive, p.cmd,
-            (select string_agg(case r when 'public' then r else quote_ident(r) end, ', ')
-                from unnest(p.roles) as r)
-        ) || coalesce(' using (' || p.qual || ')', '')
-            || coalesce(' with check (' || p.with_check || ')', '') || ';',
+            'create policy %I on %I.%I as %s for %s to %s%s%s;',
+            p.policyname,
+            p.schemaname,
+            p.tablename,
+            p.permissive,
+            p.cmd,
+            (
+                select string_agg(case r when 'public' then r else quote_ident(r) end, ', ')
+                from unnest(p.roles) as r
+            ),
+            ' using (' || p.qual || ')',
+            ' with check (' || p.with_check || ')'
+        ),
         false
     from dependent as d
     join pg_catalog.pg_policy as o on o.oid = d.objid
@@ -1179,21 +1330,24 @@ CREATE FUNCTION private.find_dependents(p_table regclass, p_column text) RETURNS
         on p.schemaname = n.nspname and p.tablename = c.relname and p.policyname = o.polname
     where d.classid = 'pg_catalog.pg_policy'::regclass
     union
-    select format('drop trigger if exists %I on %s;', t.tgname, t.tgrelid::regclass),
+    select
+        format('drop trigger if exists %I on %s;', t.tgname, t.tgrelid::regclass),
         pg_catalog.pg_get_triggerdef(t.oid) || ';',
         false
     from dependent as d
     join pg_catalog.pg_trigger as t on t.oid = d.objid
     where d.classid = 'pg_catalog.pg_trigger'::regclass
     union
-    select format('drop %s if exists %s;', kind.name, c.oid::regclass),
-        format('create %s %s as %s', kind.name, c.oid::regclass, pg_catalog.pg_get_viewdef(c.oid)),
-            true
+    select
+        format('drop %s if exists %s;', private.kind_of(c.relkind), c.oid::regclass),
+        format(
+            'create %s %s as %s',
+            private.kind_of(c.relkind), c.oid::regclass, pg_catalog.pg_get_viewdef(c.oid)
+        ),
+        true
     from dependent as d
     join pg_catalog.pg_rewrite as r on r.oid = d.objid
     join pg_catalog.pg_class as c on c.oid = r.ev_class
-    cross join lateral (select case c.relkind when 'm' then 'materialized view'
-        else 'view' end as name) as kind
     where d.classid = 'pg_catalog.pg_rewrite'::regclass and c.oid <> p_table
 $$;
 
@@ -1201,286 +1355,176 @@ CREATE FUNCTION private.find_hindering_rules() RETURNS TABLE(what text, remedy t
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $_$
+    -- Columns that must not be null, keys apart.
     with held as (
-        select a.attrelid, a.attnum, a.attname::text as name, c.relname::text as table_name,
+        select
+            a.attname::text as name,
+            c.relname::text as table_name,
             c.relname <> 'scheduled_messages' as is_broadcast,
             a.atthasdef or a.attidentity <> '' or a.attgenerated <> '' as has_default
-        from pg_catalog.pg_class as c
-        join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum > 0
-            and not a.attisdropped
-        where c.oid in (
-            to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
-            to_regclass('public.broadcast_messages')
-        ) and a.attnotnull and not exists (
-            select from pg_catalog.pg_constraint as k
-            where k.conrelid = c.oid and k.contype = 'p' and a.attnum = any(k.conkey)
-        )
+        from private.tables_of_messages() as c
+        join pg_catalog.pg_attribute as a
+            on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        where a.attnotnull
+            and not exists (
+                select from pg_catalog.pg_constraint as k
+                where k.conrelid = c.oid and k.contype = 'p' and a.attnum = any(k.conkey)
+            )
     )
-    select format('public.%I.%I must not be null, and we may have nothing to put there.',
-        h.table_name, h.name),
-        case when h.is_broadcast
-            then format('alter table public.%I add column if not exists scheduled_message_id uuid; ', h.table_name) else '' end
-        || format('alter table public.%I alter column %I drop not null', h.table_name, h.name)
-        || case when h.is_broadcast then format(
-            ', add constraint %I check (scheduled_message_id is not null or %I is not null) not valid',
-            left(h.table_name || '_' || h.name, 56) || '_given', h.name
-        ) else '' end || ';',
+    select
+        format(
+            'public.%I.%I must not be null, and we may have nothing to put there.',
+            h.table_name, h.name
+        ),
+        case
+            when h.is_broadcast then format(
+                'alter table public.%1$I add column if not exists scheduled_message_id uuid; '
+                'alter table public.%1$I alter column %2$I drop not null, '
+                'add constraint %3$I check (scheduled_message_id is not null or %2$I is not null) '
+                'not valid;',
+                h.table_name, h.name, left(h.table_name || '_' || h.name, 56) || '_given'
+            )
+            else format(
+                'alter table public.%I alter column %I drop not null;', h.table_name, h.name
+            )
+        end,
         true
     from held as h
     where case
         when not h.is_broadcast then h.name in (
             'created_by', 'owner_id', 'media_url', 'caption', 'media', 'asset_id', 'sent_at',
-                'message_id', 'error',
-            'recurrence_pattern', 'is_recurring', 'next_scheduled_at', 'timezone',
-                'recurrence_end_at', 'series_id', 'series_anchor',
-            'occurrence_at', 'next_id', 'broadcast_job_id', 'due_at', 'waiting_reason',
-                'waiting_until', 'delivery_status'
+            'message_id', 'error', 'recurrence_pattern', 'is_recurring', 'next_scheduled_at',
+            'timezone', 'recurrence_end_at', 'series_id', 'series_anchor', 'occurrence_at',
+            'next_id', 'broadcast_job_id', 'due_at', 'waiting_reason', 'waiting_until',
+            'delivery_status'
         )
         when h.name in (
-            'message', 'media_url', 'caption', 'media', 'variables', 'asset_id', 'user_id', 'recipient',
-            'contact_id', 'message_id', 'error', 'sent_at', 'completed_at', 'data'
-        )
-            then true
+            'message', 'media_url', 'caption', 'media', 'variables', 'asset_id', 'user_id',
+            'recipient', 'contact_id', 'message_id', 'error', 'sent_at', 'completed_at', 'data'
+        ) then true
         else not h.has_default and h.name not in (
             'job_id', 'connection_id', 'type', 'contact', 'contacts', 'status', 'schedule',
             'total_contacts', 'broadcast_name'
         )
     end
     union all
-    select format('The check %I on public.%I is for rows of the application.', k.conname,
-        c.relname),
+    select
+        format('The check %I on public.%I is for rows of the application.', k.conname, c.relname),
         format(
             'alter table public.%1$I add column if not exists scheduled_message_id uuid; '
-            'alter table public.%1$I drop constraint %2$I; alter table public.%1$I '
-            'add constraint %2$I check (scheduled_message_id is not null or (%3$s)) not valid;',
-                c.relname, k.conname, x.said
-        ), true
-    from pg_catalog.pg_class as c
+            'alter table public.%1$I drop constraint %2$I; '
+            'alter table public.%1$I add constraint %2$I '
+            'check (scheduled_message_id is not null or (%3$s)) not valid;',
+            c.relname, k.conname, rule.condition
+        ),
+        true
+    from private.tables_of_messages() as c
     join pg_catalog.pg_constraint as k on k.conrelid = c.oid and k.contype = 'c'
-    cross join lateral (select pg_catalog.pg_get_expr(k.conbin, k.conrelid) as said) as x
-    where c.oid in (to_regclass('public.broadcast_jobs'), to_regclass('public.broadcast_messages'))
-        and x.said not like '%scheduled\_message\_id IS NOT NULL) OR%'
+    cross join lateral (
+        select pg_catalog.pg_get_expr(k.conbin, k.conrelid) as condition
+    ) as rule
+    where c.relname <> 'scheduled_messages'
+        and rule.condition not like '%scheduled\_message\_id IS NOT NULL) OR%'
     union all
     -- Before ours are there, one check that knows the project's statuses and ours; later on, what
     -- does not know ours.
-    select format('The check %s on public.scheduled_messages.status does not know all of ours.',
-        string_agg(k.conname, ', ')),
-        string_agg(format('alter table public.scheduled_messages drop constraint %I;', k.conname),
-            ' ') || format(
-            ' alter table public.scheduled_messages drop constraint if exists scheduled_messages_status_known; '
-            'alter table public.scheduled_messages add constraint scheduled_messages_status_known check ((%s) or status in ('
-            '''pending'', ''processing'', ''sent'', ''failed'', ''unconfirmed'', ''cancelled'', ''in_queue'')) not valid;',
-            string_agg(x.said, ' and ')
-        ), true
+    select
+        format(
+            'The check %s on public.scheduled_messages.status does not know all of ours.',
+            string_agg(k.conname, ', ')
+        ),
+        format(
+            '%s alter table public.scheduled_messages '
+            'drop constraint if exists scheduled_messages_status_known; '
+            'alter table public.scheduled_messages '
+            'add constraint scheduled_messages_status_known check ((%s) or status in ('
+            '''pending'', ''processing'', ''sent'', ''failed'', ''unconfirmed'', ''cancelled'', '
+            '''in_queue'')) not valid;',
+            string_agg(
+                format('alter table public.scheduled_messages drop constraint %I;', k.conname), ' '
+            ),
+            string_agg(rule.condition, ' and ')
+        ),
+        true
     from pg_catalog.pg_constraint as k
     join pg_catalog.pg_attribute as a on a.attrelid = k.conrelid and a.attname = 'status'
-    cross join lateral (select pg_catalog.pg_get_expr(k.conbin, k.conrelid) as said) as x
-    where k.conrelid = to_regclass('public.scheduled_messages') and k.contype = 'c'
+    cross join lateral (
+        select pg_catalog.pg_get_expr(k.conbin, k.conrelid) as condition
+    ) as rule
+    where k.conrelid = to_regclass('public.scheduled_messages')
+        and k.contype = 'c'
         and k.conkey = array[a.attnum]
         and k.conname <> 'scheduled_messages_status_known'
-        and not (private.is_ours('private.connection_state', 'ready_at') and x.said like all (array[
-            '%''pending''%', '%''processing''%', '%''sent''%', '%''failed''%', '%''unconfirmed''%',
-                '%''cancelled''%',
-            '%''in\_queue''%'
-        ]))
+        and not (
+            private.is_ours('private.connection_state', 'ready_at')
+            and rule.condition like all (array[
+                '%''pending''%', '%''processing''%', '%''sent''%', '%''failed''%',
+                '%''unconfirmed''%', '%''cancelled''%', '%''in\_queue''%'
+            ])
+        )
     having count(*) > 0
 $_$;
 
 CREATE FUNCTION private.find_misfits() RETURNS TABLE(what text, remedy text, is_safe boolean)
     LANGUAGE sql STABLE
     SET search_path TO ''
-    AS $_$
-    -- What is no table, or one in parts, becomes a table of its own beside it.
-    select format('public.%I is %s, not a table.', c.relname, case c.relkind
-            when 'p' then 'partitioned' when 'f' then 'a foreign table' else 'a view' end),
-        format('alter %2$s public.%1$I rename to own_%1$s; '
-            'create table public.%1$I (like public.own_%1$s including defaults including generated including identity); '
-            'insert into public.%1$I select * from public.own_%1$s; alter table public.%1$I add primary key (id);',
-            c.relname, case c.relkind when 'v' then 'view' when 'm' then 'materialized view'
-                when 'f' then 'foreign table' else 'table' end),
-        false
-    from pg_catalog.pg_class as c
-    where c.relkind <> 'r' and c.oid in (
-        to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
-        to_regclass('public.broadcast_messages'), to_regclass('public.connection_settings')
-    )
-    union all
-    select format('public.%I has no column %I.', needed.table_name, needed.name),
-        coalesce(
-            (
-                select format('alter table public.%I rename column %I to %I;', needed.table_name,
-                    a.attname, needed.name)
-                from unnest(needed.others) with ordinality as o (name, place)
-                join pg_catalog.pg_attribute as a
-                    on a.attrelid = to_regclass('public.' || needed.table_name)
-                        and a.attname = o.name and not a.attisdropped
-                order by o.place limit 1
-            ),
-            format('alter table public.%I add column %I %s;', needed.table_name, needed.name,
-                needed.definition)
-        ), needed.is_safe
-    from (
-        values
-        ('scheduled_messages', 'id', '{}'::text[], 'uuid not null unique default gen_random_uuid()',
-            false),
-        ('scheduled_messages', 'connection_id', '{session_id,device_id,instance_id,connection}',
-            'text', false),
-        ('scheduled_messages', 'contact_id',
-            '{recipient,phone_number,phone,to_number,chat_id,contact}', 'text', false),
-        ('scheduled_messages', 'message', '{body,content,text,message_text}', 'text', false),
-        ('scheduled_messages', 'scheduled_at', '{send_at,scheduled_for,scheduled_time,run_at}',
-            'timestamptz', false),
-        ('scheduled_messages', 'type', '{}', 'text not null default ''text''', true),
-        ('scheduled_messages', 'status', '{}', 'text not null default ''pending''', true),
-        ('scheduled_messages', 'created_at', '{}', 'timestamptz not null default now()', true),
-        ('connections', 'id', '{}', 'text primary key default gen_random_uuid()::text', false),
-        ('contacts', 'id', '{}', 'bigint generated by default as identity', false),
-        ('broadcast_jobs', 'id', '{}', 'uuid primary key default gen_random_uuid()', false),
-        ('broadcast_messages', 'id', '{}', 'uuid primary key default gen_random_uuid()', false)
-    ) as needed (table_name, name, others, definition, is_safe)
-    where (
-        select c.relkind from pg_catalog.pg_class as c
-            where c.oid = to_regclass('public.' || needed.table_name)
-    ) <> 'c' and not exists (
-        select from pg_catalog.pg_attribute as a
-        where a.attrelid = to_regclass('public.' || needed.table_name) and a.attname = needed.name
-            and not a.attisdropped
-    )
+    AS $$
+    select * from private.find_unfit_tables()
     union all
     select * from private.find_unfit_columns()
     union all
     select * from private.find_hindering_rules()
     union all
-    select format('public.%I.id is not unique.', c.relname),
-        format('alter table public.%I add unique (id);', c.relname), false
-    from pg_catalog.pg_class as c
-    join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attname = 'id'
-        and not a.attisdropped
-    where c.relkind = 'r' and a.atttypid = 'uuid'::regtype and c.oid in (
-        to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
-        to_regclass('public.broadcast_messages')
-    ) and not exists (
-        select from pg_catalog.pg_index as i
-        where i.indrelid = c.oid and i.indisunique and i.indpred is null and i.indnkeyatts = 1
-            and i.indkey[0] = a.attnum
-    )
-    union all
-    -- Nothing that a publication tells of can be changed without one.
-    select format('public.%I has no primary key, and a publication needs to tell its rows apart.',
-        c.relname),
-        format('alter table public.%I replica identity full;', c.relname), true
-    from pg_catalog.pg_class as c
-    where c.relkind = 'r' and c.relreplident = 'd' and c.oid in (
-        to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
-        to_regclass('public.broadcast_messages')
-    ) and not exists (
-        select from pg_catalog.pg_index as i where i.indrelid = c.oid and i.indisprimary
-    )
-    union all
-    -- A new row takes its number from there, with the rights of whoever writes it.
-    select format('The service key may not use the sequence %s, which numbers public.%I.',
-        q.oid::regclass, c.relname),
-        format('grant usage on sequence %s to %s;', q.oid::regclass, case c.relname
-            when 'scheduled_messages' then 'authenticated, service_role' else 'service_role' end),
-        true
-    from pg_catalog.pg_class as c
-    join pg_catalog.pg_attrdef as f on f.adrelid = c.oid
-    join pg_catalog.pg_depend as d on d.objid = f.oid and d.classid = 'pg_catalog.pg_attrdef'::regclass
-        and d.refclassid = 'pg_catalog.pg_class'::regclass
-    join pg_catalog.pg_class as q on q.oid = d.refobjid and q.relkind = 'S'
-    where c.oid in (
-        to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
-        to_regclass('public.broadcast_messages')
-    ) and case when q.relkind = 'S' then not has_sequence_privilege('service_role', q.oid, 'usage') end
-    union all
-    select format('public.%I is unlogged: a crash of the server empties it.', c.relname),
-        format('alter table public.%I set logged;', c.relname), false
-    from pg_catalog.pg_class as c
-    where c.relkind = 'r' and c.relpersistence = 'u' and c.oid in (
-        to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
-        to_regclass('public.broadcast_messages')
-    )
-    union all
-    select format('The rule %I of public.%I keeps statements with several parts from it.',
-        w.rulename, c.relname),
-        format('drop rule %I on public.%I;', w.rulename, c.relname), false
-    from pg_catalog.pg_class as c
-    join pg_catalog.pg_rewrite as w on w.ev_class = c.oid and w.ev_type <> '1'
-    where c.relkind = 'r' and c.oid in (
-        to_regclass('public.scheduled_messages'), to_regclass('public.broadcast_jobs'),
-        to_regclass('public.broadcast_messages')
-    )
-    union all
-    -- What we write there need not be in another table.
-    select format('The foreign key %I ties public.%I.%I to another table.', k.conname, c.relname,
-        a.attname),
-        format('alter table public.%I drop constraint %I;', c.relname, k.conname), false
-    from pg_catalog.pg_class as c
-    join pg_catalog.pg_constraint as k on k.conrelid = c.oid and k.contype = 'f'
-    join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum = any(k.conkey)
-    where c.oid in (
-        to_regclass('public.broadcast_jobs'), to_regclass('public.broadcast_messages')
-    ) and (
-        a.attname in ('id', 'contact', 'contact_id', 'recipient', 'type', 'status')
-        or (a.attname = 'job_id' and k.confrelid is distinct from to_regclass('public.broadcast_jobs'))
-    )
-    union all
-    select format('%s is another table than ours of that name.', c.oid::regclass),
-        format('alter %s %s rename to own_%s;', case c.relkind when 'v' then 'view'
-            when 'm' then 'materialized view' when 'f' then 'foreign table' when 'S' then 'sequence'
-            else 'table' end, c.oid::regclass, c.relname), false
-    from (values ('public.connection_settings', 'window_start'),
-        ('private.connection_state', 'ready_at'), ('private.recipient_state', 'free_at'),
-        ('private.connection_owners', 'is_held'), ('private.erasures', 'job_id'),
-        ('private.limits', 'value'), ('private.owner_load', 'minute'),
-        ('private.timezones', 'folded'), ('private.refused_rows', 'step'))
-        as ours (name, its_column)
-    join pg_catalog.pg_class as c on c.oid = to_regclass(ours.name)
-    where c.relkind in ('r', 'p', 'f', 'm', 'v', 'S') and not (
-        c.relkind = 'r' and private.is_ours(ours.name, ours.its_column)
-    ) and not (c.relkind <> 'r' and ours.name = 'public.connection_settings')
-    union all
-    select format('%s is a type, and ours of that name is a table.', t.oid::regtype),
-        format('alter %s %s rename to own_%s;', case t.typtype when 'd' then 'domain'
-            else 'type' end, t.oid::regtype, t.typname), false
-    from pg_catalog.pg_type as t
-    left join pg_catalog.pg_class as c on c.oid = t.typrelid
-    where t.typname
-        in ('connection_settings', 'scheduled_messages', 'connections', 'contacts',
-            'broadcast_jobs', 'broadcast_messages')
-        and t.typnamespace = 'public'::regnamespace and (t.typrelid = 0 or c.relkind = 'c')
-            and t.typelem = 0
-$_$;
+    select * from private.find_unfit_ways()
+$$;
 
 CREATE FUNCTION private.find_namesakes() RETURNS TABLE(what text, remedy text, is_safe boolean)
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
-    select format('%s is a function of this project; ours has that name.', p.oid::regprocedure),
-        format('alter routine %s rename to own_%s;', p.oid::regprocedure, p.proname), false
-    from pg_catalog.pg_proc as p
-    join (
-        values
-        ('public', 'diagnose', 0), ('public', 'take_probes', 0), ('public', 'resume_connection', 1),
-        ('public', 'get_status', 1), ('public', 'get_agenda', 3),
-            ('public', 'look_up_recipients', 1),
-        ('public', 'record_deliveries', 4), ('public', 'record_outcomes', 8),
-            ('public', 'rescue_broadcast_jobs', 1),
-        ('public', 'resolve_scheduled_message', 2), ('public', 'claim_broadcast_jobs', 10),
-        ('public', 'get_pending_scheduled_messages_after', 2), ('private', 'is_timezone', 1),
-        ('private', 'guard_insert', 0), ('private', 'guard_update', 0),
-            ('private', 'guard_delete', 0),
-        ('private', 'guard_broadcasts', 0), ('private', 'set_due_at', 0),
-            ('private', 'refuse_nonsense', 0),
-            ('private', 'refuse_strange_connection', 0),
-        ('private', 'complete_old_row', 0), ('private', 'cancel_messages_of_user', 0),
-        ('private', 'cancel_messages_of_connection', 0), ('private', 'announce_connection', 0),
-        ('private', 'settle_scheduled_messages', 0), ('private', 'next_expiry', 0),
-            ('private', 'calendar', 4)
-    ) as ours (schema_name, name, arguments) on p.proname = ours.name
-        and p.pronargs = ours.arguments
-    where p.pronamespace = to_regnamespace(ours.schema_name)
-        and not private.is_ours('private.connection_state', 'ready_at')
+    select
+        format('%s is a function of this project; ours has that name.', p.oid::regprocedure),
+        format('alter routine %s rename to own_%s;', p.oid::regprocedure, p.proname),
+        false
+    from unnest(array[
+        'public.diagnose()',
+        'public.finish_probes(text[], text[])',
+        'public.forget_connection(text)',
+        'public.get_agenda(double precision, integer, double precision)',
+        'public.get_due_of_others(text[])',
+        'public.get_holders()',
+        'public.get_pending_scheduled_messages_after(timestamptz, uuid)',
+        'public.get_status(double precision)',
+        'public.get_timezones(text, integer)',
+        'public.look_up_recipients(uuid[])',
+        'public.record_deliveries(uuid[], text[], text[], text[], integer[], integer[])',
+        'public.rescue_broadcast_jobs(double precision)',
+        'public.resolve_scheduled_message(uuid, text)',
+        'public.take_probes(integer)',
+        'public.take_withdrawn_jobs()',
+        'private.announce_connection()',
+        'private.calendar(text, time, time, timestamptz)',
+        'private.cancel_messages_of_connection()',
+        'private.cancel_messages_of_user()',
+        'private.complete_old_row()',
+        'private.confirm_connection()',
+        'private.guard_broadcasts()',
+        'private.guard_delete()',
+        'private.guard_insert()',
+        'private.guard_update()',
+        'private.hold_limits()',
+        'private.hold_right()',
+        'private.is_timezone(text)',
+        'private.name_timezone()',
+        'private.next_expiry()',
+        'private.refuse_nonsense()',
+        'private.refuse_strange_connection()',
+        'private.remember_owner()',
+        'private.set_due_at()',
+        'private.settle_scheduled_messages()'
+    ]) as ours (signature)
+    join pg_catalog.pg_proc as p on p.oid = to_regprocedure(ours.signature)
+    where not private.is_ours('private.connection_state', 'ready_at')
 $$;
 
 CREATE FUNCTION private.find_unfit_columns() RETURNS TABLE(what text, remedy text, is_safe boolean)
@@ -1491,16 +1535,15 @@ CREATE FUNCTION private.find_unfit_columns() RETURNS TABLE(what text, remedy tex
         values
         ('scheduled_messages', 'text', array[
             'connection_id', 'contact_id', 'message', 'type', 'media_url', 'caption', 'status',
-                'message_id', 'error',
-            'recurrence_pattern', 'timezone', 'waiting_reason', 'delivery_status'
+            'message_id', 'error', 'recurrence_pattern', 'timezone', 'waiting_reason',
+            'delivery_status'
         ]),
         ('scheduled_messages', 'uuid', array[
             'id', 'created_by', 'owner_id', 'asset_id', 'series_id', 'next_id', 'broadcast_job_id'
         ]),
         ('scheduled_messages', 'timestamp with time zone', array[
             'scheduled_at', 'created_at', 'sent_at', 'next_scheduled_at', 'recurrence_end_at',
-                'occurrence_at', 'due_at',
-            'waiting_until'
+            'occurrence_at', 'due_at', 'waiting_until'
         ]),
         ('scheduled_messages', 'time', array['updated_at']),
         ('scheduled_messages', 'timestamp without time zone', array['series_anchor']),
@@ -1509,8 +1552,7 @@ CREATE FUNCTION private.find_unfit_columns() RETURNS TABLE(what text, remedy tex
         ('scheduled_messages', 'json', array['media']),
         ('broadcast_jobs', 'text', array[
             'connection_id', 'type', 'message', 'media_url', 'caption', 'media', 'status',
-                'contact_id', 'recipient',
-            'gateway', 'error_message', 'broadcast_name'
+            'contact_id', 'recipient', 'gateway', 'error_message', 'broadcast_name'
         ]),
         ('broadcast_jobs', 'uuid', array['id', 'scheduled_message_id', 'series_id', 'lease_token']),
         ('broadcast_jobs', 'id', array['user_id', 'asset_id']),
@@ -1525,34 +1567,45 @@ CREATE FUNCTION private.find_unfit_columns() RETURNS TABLE(what text, remedy tex
         ]),
         ('broadcast_messages', 'text', array[
             'contact', 'message', 'type', 'media_url', 'caption', 'status', 'message_id', 'error',
-                'delivery_status'
+            'delivery_status'
         ]),
         ('broadcast_messages', 'uuid', array['id', 'job_id', 'scheduled_message_id']),
         ('broadcast_messages', 'time', array['updated_at', 'created_at']),
         ('broadcast_messages', 'timestamp with time zone', array['sent_at'])
     ),
+    -- Those that are there, with the type that each has; `base` is a domain's.
     held as (
-        select w.kind, a.attrelid, a.attname::text as name, 'public.' || w.table_name as table_name,
+        select
+            w.kind,
+            a.attrelid,
+            a.attnum,
+            a.attname::text as name,
+            'public.' || w.table_name as table_name,
             a.attgenerated,
             a.atthasdef and a.attgenerated = '' as has_default,
-                format_type(a.atttypid, a.atttypmod) as type,
-            format_type(base.oid, null) as base, t.typname = 'citext' as is_citext,
+            format_type(a.atttypid, a.atttypmod) as type,
+            format_type(base.oid, null) as base,
+            t.typname = 'citext' as is_citext,
             t.typtype = 'd'
-                or (base.oid = 'pg_catalog.varchar'::regtype and a.atttypmod > 0) as is_narrow
+            or (base.oid = 'pg_catalog.varchar'::regtype and a.atttypmod > 0) as is_narrow
         from wanted as w
         join pg_catalog.pg_attribute as a
-            on a.attrelid = to_regclass('public.' || w.table_name) and a.attname = any(w.names)
-                and not a.attisdropped
+            on a.attrelid = to_regclass('public.' || w.table_name)
+            and a.attname = any(w.names)
+            and not a.attisdropped
         join pg_catalog.pg_type as t on t.oid = a.atttypid
         cross join lateral (select coalesce(nullif(t.typbasetype, 0), t.oid) as oid) as base
     ),
+    -- Whether that is a type of the same kind; where it is not, how its values become ours.
     judged as (
-        select h.*,
+        select
+            h.*,
             case h.kind
                 when 'text' then h.base in ('text', 'character varying') or h.is_citext
                 when 'id' then h.base in ('uuid', 'text', 'character varying')
-                when 'time' then h.base
-                    in ('timestamp with time zone', 'timestamp without time zone')
+                when 'time' then h.base in (
+                    'timestamp with time zone', 'timestamp without time zone'
+                )
                 when 'integer' then h.base in ('smallint', 'integer', 'bigint', 'numeric')
                 when 'json' then h.base in ('json', 'jsonb')
                 else h.base = h.kind
@@ -1564,8 +1617,8 @@ CREATE FUNCTION private.find_unfit_columns() RETURNS TABLE(what text, remedy tex
                     then 'translate(%I::text, ''[]'', ''{}'')::text[]'
                 when h.kind = 'json' and h.base not in ('text', 'character varying')
                     then 'to_json(%I)'
-                when h.base in ('text', 'character varying') and h.kind
-                    in ('uuid', 'boolean', 'json', 'timestamp with time zone')
+                when h.base in ('text', 'character varying')
+                    and h.kind in ('uuid', 'boolean', 'json', 'timestamp with time zone')
                     then 'nullif(%I, '''')::' || h.kind
                 when h.kind = 'boolean' and h.base in ('smallint', 'integer', 'bigint')
                     then '%I <> 0'
@@ -1574,88 +1627,337 @@ CREATE FUNCTION private.find_unfit_columns() RETURNS TABLE(what text, remedy tex
                     then '%I::timestamp at time zone ''UTC'''
                 when h.base in ('integer', 'bigint', 'numeric', 'double precision')
                     then 'to_timestamp(%I)'
-            end as conversion
+            end as conversion,
+            case
+                when h.name = 'status' and h.table_name like '%\_jobs' then '''queued'''
+                when h.name = 'status' then '''pending'''
+                when h.name = 'type' then '''text'''
+                when h.name = 'created_at' then 'now()'
+                when h.kind = 'boolean' then 'false'
+                else 'null'
+            end as our_default
         from held as h
     )
-    select format('%s.%I is %s.', j.table_name, j.name, case
+    select
+        format('%s.%I is %s.', j.table_name, j.name, case
             when j.attgenerated <> '' then 'a generated column, and we write it'
             when j.is_alike then j.type || ', which is too narrow for what we write'
             when j.base in ('timestamp without time zone', 'date')
                 then j.type || ': in which time zone? The statement takes it for UTC'
-            else j.type || ', not ' || case j.kind when 'id' then 'uuid' when 'time'
-                then 'timestamptz' else j.kind end
+            else j.type || ', not ' || case j.kind
+                when 'id' then 'uuid'
+                when 'time' then 'timestamptz'
+                else j.kind
+            end
         end),
         case
             when j.attgenerated = 'v' then format(
-                'alter table %1$s drop column %2$I, add column %2$I %3$s;', j.table_name, j.name,
-                    j.type
+                'alter table %1$s drop column %2$I, add column %2$I %3$s;',
+                j.table_name, j.name, j.type
             )
-            when j.attgenerated = 's'
-                then format('alter table %s alter column %I drop expression;', j.table_name, j.name)
+            when j.attgenerated = 's' then format(
+                'alter table %s alter column %I drop expression;', j.table_name, j.name
+            )
             when j.is_alike then concat_ws(
-                ' ', own.removals,
-                    format('alter table %s alter column %I type %s;', j.table_name, j.name, j.kind),
-                        own.restorals
+                ' ',
+                own.removals,
+                format('alter table %s alter column %I type %s;', j.table_name, j.name, j.kind),
+                own.restorals
             )
             when j.name = 'id' then format(
                 'alter table %1$s rename column id to own_id; '
                 'alter table %1$s add column id uuid not null unique default gen_random_uuid();',
-                    j.table_name
+                j.table_name
             )
-            when j.conversion is null
-                then format('alter table %s rename column %I to own_%s;', j.table_name, j.name,
-                    j.name)
+            when j.conversion is null then format(
+                'alter table %s rename column %I to own_%s;', j.table_name, j.name, j.name
+            )
             else concat_ws(
-                ' ', own.removals, tied.removals,
-                case when j.has_default
-                    then format('alter table %s alter column %I drop default;', j.table_name,
-                        j.name) end,
-                format('alter table %s alter column %I type %s using ', j.table_name, j.name,
-                    j.kind)
-                || format(j.conversion, j.name) || ';',
-                case when j.has_default
-                    then format('alter table %s alter column %I set default %s;', j.table_name,
-                        j.name, case
-                    when j.name = 'status' and j.table_name like '%\_jobs' then '''queued'''
-                    when j.name = 'status' then '''pending'''
-                    when j.name = 'type' then '''text'''
-                    when j.name = 'created_at' then 'now()'
-                    when j.kind = 'boolean' then 'false'
-                    else 'null'
-                end) end
+                ' ',
+                own.removals,
+                tied.removals,
+                case when j.has_default then format(
+                    'alter table %s alter column %I drop default;', j.table_name, j.name
+                ) end,
+                format(
+                    'alter table %s alter column %I type %s using %s;',
+                    j.table_name, j.name, j.kind, format(j.conversion, j.name)
+                ),
+                case when j.has_default then format(
+                    'alter table %s alter column %I set default %s;',
+                    j.table_name, j.name, j.our_default
+                ) end
             )
         end,
         j.is_alike and j.attgenerated = '' and own.views = 0
     from judged as j
     cross join lateral (
-        select string_agg(d.removal, ' ' order by d.removal) as removals,
-            count(*) filter (where d.is_view) as views,
-            string_agg(d.restoral, ' ' order by d.restoral) as restorals
+        select
+            string_agg(d.removal, ' ' order by d.removal) as removals,
+            string_agg(d.restoral, ' ' order by d.restoral) as restorals,
+            count(*) filter (where d.is_view) as views
         from private.find_dependents(j.attrelid, j.name) as d
     ) as own
     -- Foreign keys, checks and partial indexes are written for the type that the column has now.
     cross join lateral (
         select string_agg(found.removal, ' ') as removals
         from (
-            select format('alter table %s drop constraint if exists %I;', c.conrelid::regclass,
-                c.conname) as removal
-            from pg_catalog.pg_constraint as c
-            join pg_catalog.pg_attribute as a on a.attrelid = j.attrelid and a.attname = j.name
-            where c.contype in ('f', 'c') and c.conrelid = j.attrelid and a.attnum = any(c.conkey)
+            select format(
+                'alter table %s drop constraint if exists %I;', k.conrelid::regclass, k.conname
+            ) as removal
+            from pg_catalog.pg_constraint as k
+            where k.contype in ('f', 'c')
+                and k.conrelid = j.attrelid
+                and j.attnum = any(k.conkey)
             union
             select format('drop index if exists %s;', i.indexrelid::regclass)
             from pg_catalog.pg_index as i
-            join pg_catalog.pg_depend as d on d.objid = i.indexrelid
-                and d.classid = 'pg_catalog.pg_class'::regclass
-            join pg_catalog.pg_attribute as a on a.attrelid = d.refobjid
-                and a.attnum = d.refobjsubid
-            where i.indrelid = j.attrelid and d.refobjid = j.attrelid and a.attname = j.name
+            join pg_catalog.pg_depend as d
+                on d.objid = i.indexrelid and d.classid = 'pg_catalog.pg_class'::regclass
+            where i.indrelid = j.attrelid
                 and i.indpred is not null
+                and d.refobjid = j.attrelid
+                and d.refobjsubid = j.attnum
         ) as found
     ) as tied
-    where not j.is_alike or j.attgenerated <> ''
+    where not j.is_alike
+        or j.attgenerated <> ''
         or (j.kind in ('text', 'uuid', 'timestamp with time zone') and j.is_narrow)
 $_$;
+
+CREATE FUNCTION private.find_unfit_tables() RETURNS TABLE(what text, remedy text, is_safe boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $_$
+    -- What is no table, or one in parts, becomes a table of its own beside it.
+    select
+        format('public.%I is %s, not a table.', c.relname, case c.relkind
+            when 'p' then 'partitioned'
+            when 'f' then 'a foreign table'
+            else 'a view'
+        end),
+        format(
+            'alter %2$s public.%1$I rename to own_%1$s; '
+            'create table public.%1$I (like public.own_%1$s '
+            'including defaults including generated including identity); '
+            'insert into public.%1$I select * from public.own_%1$s; '
+            'alter table public.%1$I add primary key (id);',
+            c.relname, private.kind_of(c.relkind)
+        ),
+        false
+    from pg_catalog.pg_class as c
+    where c.relkind <> 'r'
+        and c.oid in (
+            to_regclass('public.scheduled_messages'),
+            to_regclass('public.broadcast_jobs'),
+            to_regclass('public.broadcast_messages'),
+            to_regclass('public.connection_settings')
+        )
+    union all
+    -- Columns without which nothing goes; one that is called otherwise is known by its other names.
+    select
+        format('public.%I has no column %I.', needed.table_name, needed.name),
+        coalesce(
+            (
+                select format(
+                    'alter table public.%I rename column %I to %I;',
+                    needed.table_name, a.attname, needed.name
+                )
+                from unnest(needed.other_names) with ordinality as other (name, place)
+                join pg_catalog.pg_attribute as a
+                    on a.attrelid = to_regclass('public.' || needed.table_name)
+                    and a.attname = other.name
+                    and not a.attisdropped
+                order by other.place
+                limit 1
+            ),
+            format(
+                'alter table public.%I add column %I %s;',
+                needed.table_name, needed.name, needed.definition
+            )
+        ),
+        needed.is_safe
+    from (
+        values
+        (
+            'scheduled_messages', 'id', '{}'::text[],
+            'uuid not null unique default gen_random_uuid()', false
+        ),
+        (
+            'scheduled_messages', 'connection_id', '{session_id,device_id,instance_id,connection}',
+            'text', false
+        ),
+        (
+            'scheduled_messages', 'contact_id',
+            '{recipient,phone_number,phone,to_number,chat_id,contact}',
+            'text', false
+        ),
+        (
+            'scheduled_messages', 'message', '{body,content,text,message_text}',
+            'text', false
+        ),
+        (
+            'scheduled_messages', 'scheduled_at', '{send_at,scheduled_for,scheduled_time,run_at}',
+            'timestamptz', false
+        ),
+        ('scheduled_messages', 'type', '{}', 'text not null default ''text''', true),
+        ('scheduled_messages', 'status', '{}', 'text not null default ''pending''', true),
+        ('scheduled_messages', 'created_at', '{}', 'timestamptz not null default now()', true),
+        ('connections', 'id', '{}', 'text primary key default gen_random_uuid()::text', false),
+        ('contacts', 'id', '{}', 'bigint generated by default as identity', false),
+        ('broadcast_jobs', 'id', '{}', 'uuid primary key default gen_random_uuid()', false),
+        ('broadcast_messages', 'id', '{}', 'uuid primary key default gen_random_uuid()', false)
+    ) as needed (table_name, name, other_names, definition, is_safe)
+    join pg_catalog.pg_class as c
+        on c.oid = to_regclass('public.' || needed.table_name) and c.relkind <> 'c'
+    where not exists (
+        select from pg_catalog.pg_attribute as a
+        where a.attrelid = c.oid and a.attname = needed.name and not a.attisdropped
+    )
+    union all
+    select
+        format('%s is another table than ours of that name.', c.oid::regclass),
+        format(
+            'alter %s %s rename to own_%s;',
+            private.kind_of(c.relkind), c.oid::regclass, c.relname
+        ),
+        false
+    from (
+        values
+        ('public.connection_settings', 'window_start'),
+        ('private.connection_state', 'ready_at'),
+        ('private.recipient_state', 'free_at'),
+        ('private.connection_owners', 'is_held'),
+        ('private.erasures', 'job_id'),
+        ('private.limits', 'value'),
+        ('private.owner_load', 'minute'),
+        ('private.timezones', 'folded'),
+        ('private.gateways', 'one_at_a_time'),
+        ('private.refused_rows', 'step')
+    ) as ours (name, its_column)
+    join pg_catalog.pg_class as c on c.oid = to_regclass(ours.name)
+    where c.relkind in ('r', 'p', 'f', 'm', 'v', 'S')
+        and not (c.relkind = 'r' and private.is_ours(ours.name, ours.its_column))
+        and not (c.relkind <> 'r' and ours.name = 'public.connection_settings')
+    union all
+    select
+        format('%s is a type, and ours of that name is a table.', t.oid::regtype),
+        format(
+            'alter %s %s rename to own_%s;',
+            case t.typtype when 'd' then 'domain' else 'type' end, t.oid::regtype, t.typname
+        ),
+        false
+    from pg_catalog.pg_type as t
+    left join pg_catalog.pg_class as c on c.oid = t.typrelid
+    where t.typnamespace = 'public'::regnamespace
+        and t.typname in (
+            'connection_settings', 'scheduled_messages', 'connections', 'contacts',
+            'broadcast_jobs', 'broadcast_messages'
+        )
+        and (t.typrelid = 0 or c.relkind = 'c')
+        and t.typelem = 0
+$_$;
+
+CREATE FUNCTION private.find_unfit_ways() RETURNS TABLE(what text, remedy text, is_safe boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select
+        format('public.%I.id is not unique.', c.relname),
+        format('alter table public.%I add unique (id);', c.relname),
+        false
+    from private.tables_of_messages() as c
+    join pg_catalog.pg_attribute as a
+        on a.attrelid = c.oid and a.attname = 'id' and not a.attisdropped
+    where c.relkind = 'r'
+        and a.atttypid = 'uuid'::regtype
+        and not exists (
+            select from pg_catalog.pg_index as i
+            where i.indrelid = c.oid
+                and i.indisunique
+                and i.indpred is null
+                and i.indnkeyatts = 1
+                and i.indkey[0] = a.attnum
+        )
+    union all
+    -- Nothing that a publication tells of can be changed without one.
+    select
+        format(
+            'public.%I has no primary key, and a publication needs to tell its rows apart.',
+            c.relname
+        ),
+        format('alter table public.%I replica identity full;', c.relname),
+        true
+    from private.tables_of_messages() as c
+    where c.relkind = 'r'
+        and c.relreplident = 'd'
+        and not exists (
+            select from pg_catalog.pg_index as i where i.indrelid = c.oid and i.indisprimary
+        )
+    union all
+    -- A new row takes its number from there, with the rights of whoever writes it.
+    select
+        format(
+            'The service key may not use the sequence %s, which numbers public.%I.',
+            sequence.oid::regclass, c.relname
+        ),
+        format(
+            'grant usage on sequence %s to %s;', sequence.oid::regclass, case c.relname
+                when 'scheduled_messages' then 'authenticated, service_role'
+                else 'service_role'
+            end
+        ),
+        true
+    from private.tables_of_messages() as c
+    join pg_catalog.pg_attrdef as f on f.adrelid = c.oid
+    join pg_catalog.pg_depend as d
+        on d.objid = f.oid
+        and d.classid = 'pg_catalog.pg_attrdef'::regclass
+        and d.refclassid = 'pg_catalog.pg_class'::regclass
+    join pg_catalog.pg_class as sequence on sequence.oid = d.refobjid
+    where case
+        when sequence.relkind = 'S'
+            then not has_sequence_privilege('service_role', sequence.oid, 'usage')
+    end
+    union all
+    select
+        format('public.%I is unlogged: a crash of the server empties it.', c.relname),
+        format('alter table public.%I set logged;', c.relname),
+        false
+    from private.tables_of_messages() as c
+    where c.relkind = 'r' and c.relpersistence = 'u'
+    union all
+    select
+        format(
+            'The rule %I of public.%I keeps statements with several parts from it.',
+            r.rulename, c.relname
+        ),
+        format('drop rule %I on public.%I;', r.rulename, c.relname),
+        false
+    from private.tables_of_messages() as c
+    join pg_catalog.pg_rewrite as r on r.ev_class = c.oid and r.ev_type <> '1'
+    where c.relkind = 'r'
+    union all
+    -- What we write there need not be in another table.
+    select
+        format(
+            'The foreign key %I ties public.%I.%I to another table.',
+            k.conname, c.relname, a.attname
+        ),
+        format('alter table public.%I drop constraint %I;', c.relname, k.conname),
+        false
+    from private.tables_of_messages() as c
+    join pg_catalog.pg_constraint as k on k.conrelid = c.oid and k.contype = 'f'
+    join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum = any(k.conkey)
+    where c.relname <> 'scheduled_messages'
+        and (
+            a.attname in ('id', 'contact', 'contact_id', 'recipient', 'type', 'status')
+            or (
+                a.attname = 'job_id'
+                and k.confrelid is distinct from to_regclass('public.broadcast_jobs')
+            )
+        )
+$$;
 
 CREATE FUNCTION private.finish_rows(p_rows private.probed_row[]) RETURNS jsonb
     LANGUAGE plpgsql
@@ -1666,101 +1968,160 @@ CREATE FUNCTION private.finish_rows(p_rows private.probed_row[]) RETURNS jsonb
     AS $$
 declare
     v_free constant text[] := array(
-        select c.connection_id from private.connection_state as c
-        where c.connection_id = any(array(select g.connection_id from unnest(p_rows) as g))
-        order by c.connection_id for update skip locked
+        select state.connection_id
+        from private.connection_state as state
+        where state.connection_id = any(
+            array(select given.connection_id from unnest(p_rows) as given)
+        )
+        order by state.connection_id
+        for update skip locked
     );
     v_well constant text[] := array(
-        select g.connection_id from unnest(p_rows) as g
-        where g.is_well and g.connection_id = any(v_free)
+        select given.connection_id
+        from unnest(p_rows) as given
+        where given.is_well and given.connection_id = any(v_free)
     );
     v_judged constant text[] := array(
-        select g.connection_id from unnest(p_rows) as g
-        where g.judges and g.connection_id = any(v_well)
+        select given.connection_id
+        from unnest(p_rows) as given
+        where given.judges and given.connection_id = any(v_well)
     );
 begin
-    update private.connection_state as c
-    set stopped_ids = '{}', refused_ids = '{}', is_on_trial = false
-    where c.connection_id = any(v_free) and c.connection_id <> all(v_well)
-        and c.paused_reason is not null;
+    -- The ill ones.
+    update private.connection_state as state
+    set stopped_ids = '{}',
+        refused_ids = '{}',
+        is_on_trial = false
+    where state.connection_id = any(v_free)
+        and state.connection_id <> all(v_well)
+        and state.paused_reason is not null;
 
+    -- The messages that stopped a well one, with their rows and messages held.
     with judged as materialized (
-        select c.connection_id, j.id, j.scheduled_message_id, j.refusal, j.refusals,
-            coalesce(c.through_at > j.refused_at, false) as is_guilty
-        from private.connection_state as c
-        cross join unnest(c.stopped_ids) as stopped (id)
+        select
+            state.connection_id,
+            job.id,
+            job.scheduled_message_id,
+            job.refusal,
+            job.refusals,
+            coalesce(state.through_at > job.refused_at, false) as is_guilty
+        from private.connection_state as state
+        cross join unnest(state.stopped_ids) as stopped (id)
         cross join lateral (
-            select w.id, w.scheduled_message_id, w.refusal, w.refused_at, w.refusals from public.broadcast_jobs as w
-            where w.id = stopped.id and w.connection_id = c.connection_id and w.status = 'queued'
-            limit 1 for update skip locked
-        ) as j
+            select
+                j.id,
+                j.scheduled_message_id,
+                j.refusal,
+                j.refused_at,
+                j.refusals
+            from public.broadcast_jobs as j
+            where j.id = stopped.id
+                and j.connection_id = state.connection_id
+                and j.status = 'queued'
+            limit 1
+            for update skip locked
+        ) as job
         cross join lateral (
-            select from public.scheduled_messages as r
-            where r.id = j.scheduled_message_id and r.broadcast_job_id = j.id limit 1 for no key update skip locked
-        ) as s
+            select from public.scheduled_messages as s
+            where s.id = job.scheduled_message_id and s.broadcast_job_id = job.id
+            limit 1
+            for no key update skip locked
+        ) as scheduled
         -- As settle_rows and a webhook would wait for it.
         cross join lateral (
             select from public.broadcast_messages as m
-            where m.job_id = j.id limit 1 for update skip locked
-        ) as m
-        where c.connection_id = any(v_judged) and c.paused_reason is not null
+            where m.job_id = job.id
+            limit 1
+            for update skip locked
+        ) as message
+        where state.connection_id = any(v_judged) and state.paused_reason is not null
     ),
+    -- What is itself at fault fails, and its row through its message.
     failed as (
         update public.broadcast_jobs as j
-        set status = 'failed', failed_count = 1, progress = 100, completed_at = now(), updated_at = now()
-        from judged as g
-        where j.id = any(array[g.id]) and g.is_guilty
+        set status = 'failed',
+            failed_count = 1,
+            progress = 100,
+            completed_at = now(),
+            updated_at = now()
+        from judged
+        where j.id = any(array[judged.id]) and judged.is_guilty
     ),
     told_failed as (
         update public.broadcast_messages as m
-        set status = 'failed', updated_at = now(),
-            error = g.refusal || '. But the connection is well, and others got through on it since this message was '
-                || 'first refused: it is this message that the gateway does not take.'
-        from judged as g
-        where m.job_id = any(array[g.id]) and g.is_guilty
+        set status = 'failed',
+            updated_at = now(),
+            error = judged.refusal || '. But the connection is well, and others got through on it '
+                || 'since this message was first refused: it is this message that the gateway does '
+                || 'not take.'
+        from judged
+        where m.job_id = any(array[judged.id]) and judged.is_guilty
     ),
+    -- Any other is tried behind those that wait.
     put_behind as (
         update public.broadcast_jobs as j
-        set available_at = now() + case when g.refusals > 0 then private.probe_delay(g.refusals) else interval '0' end,
-            refusals = g.refusals + 1, refused_at = now(), updated_at = now()
-        from judged as g
-        where j.id = any(array[g.id]) and not g.is_guilty
-        returning j.id, j.scheduled_message_id, j.available_at, g.refusal
+        set available_at = now() + case
+                when judged.refusals > 0 then private.probe_delay(judged.refusals)
+                else interval '0'
+            end,
+            refusals = judged.refusals + 1,
+            refused_at = now(),
+            updated_at = now()
+        from judged
+        where j.id = any(array[judged.id]) and not judged.is_guilty
+        returning j.id, j.scheduled_message_id, j.available_at, judged.refusal
     ),
     told_why as (
         update public.scheduled_messages as s
-        set waiting_reason = left(p.refusal, 400)
+        set waiting_reason = left(put_behind.refusal, 400)
                 || '. But the connection seems well: the others go first, then this is tried again',
-            waiting_until = p.available_at, updated_at = now()
-        from put_behind as p
-        where s.id = any(array[p.scheduled_message_id])
-    )
-    update private.connection_state as c
-    set paused_reason = case
-            when h.is_doubted and cardinality(c.refused_ids) < 2 then
-                left(coalesce(h.refusal, c.paused_reason), 300) || '. Two messages in a row were refused so, though the gateway '
-                || 'calls the connection well: one at a time is tried until one gets through'
-            when h.is_doubted then c.paused_reason
-        end,
-        probe_at = case when h.is_doubted then c.probe_at end,
-        failed_probes = case when h.is_doubted then c.failed_probes else 0 end,
-        is_on_trial = h.is_doubted and cardinality(c.refused_ids) > 1,
-        stopped_ids = '{}', refused_ids = h.refused_ids, resumed_at = now(), ready_at = now()
-    from (
-        select st.connection_id, refused.ids as refused_ids, cardinality(refused.ids) > 1 as is_doubted, latest.refusal
-        from private.connection_state as st
+            waiting_until = put_behind.available_at,
+            updated_at = now()
+        from put_behind
+        where s.id = any(array[put_behind.scheduled_message_id])
+    ),
+    -- The rows that a well connection refused, one after the other, since one got through.
+    heard as (
+        select
+            state.connection_id,
+            refused.ids as refused_ids,
+            cardinality(refused.ids) > 1 as is_doubted,
+            latest.refusal
+        from private.connection_state as state
         cross join lateral (
             select array(
-                select g.scheduled_message_id from judged as g where g.connection_id = st.connection_id and not g.is_guilty
-                union select unnest(st.refused_ids[:10])
+                select judged.scheduled_message_id
+                from judged
+                where judged.connection_id = state.connection_id and not judged.is_guilty
+                union
+                select unnest(state.refused_ids[:10])
             ) as ids
         ) as refused
         left join lateral (
-            select g.refusal from judged as g where g.connection_id = st.connection_id and not g.is_guilty limit 1
+            select judged.refusal
+            from judged
+            where judged.connection_id = state.connection_id and not judged.is_guilty
+            limit 1
         ) as latest on true
-        where st.connection_id = any(v_well) and st.paused_reason is not null
-    ) as h
-    where c.connection_id = any(array[h.connection_id]);
+        where state.connection_id = any(v_well) and state.paused_reason is not null
+    )
+    update private.connection_state as state
+    set paused_reason = case
+            when heard.is_doubted and cardinality(state.refused_ids) < 2 then
+                left(coalesce(heard.refusal, state.paused_reason), 300)
+                || '. Two messages in a row were refused so, though the gateway calls the '
+                || 'connection well: one at a time is tried until one gets through'
+            when heard.is_doubted then state.paused_reason
+        end,
+        probe_at = case when heard.is_doubted then state.probe_at end,
+        failed_probes = case when heard.is_doubted then state.failed_probes else 0 end,
+        is_on_trial = heard.is_doubted and cardinality(state.refused_ids) > 1,
+        stopped_ids = '{}',
+        refused_ids = heard.refused_ids,
+        resumed_at = now(),
+        ready_at = now()
+    from heard
+    where state.connection_id = any(array[heard.connection_id]);
     return '[]';
 end
 $$;
@@ -1873,16 +2234,19 @@ CREATE FUNCTION private.get_holders() RETURNS TABLE(pid integer, role text, appl
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
+    -- What the daemon needs.
     with ours as materialized (
-        select c.oid, c.relname::text as name,
+        select
+            c.oid,
+            c.relname::text as name,
             -- Those are shown, but the daemon only reads them.
             c.relname not in ('connections', 'contacts') as is_locked_by_us
         from pg_catalog.pg_class as c
         join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
         where c.relkind in ('r', 'p') and (
             (n.nspname = 'public' and c.relname in (
-                'scheduled_messages', 'broadcast_jobs', 'broadcast_messages', 'connections', 'contacts',
-                'connection_settings'
+                'scheduled_messages', 'broadcast_jobs', 'broadcast_messages',
+                'connections', 'contacts', 'connection_settings'
             ))
             or (n.nspname = 'private' and c.relname in (
                 'connection_state', 'recipient_state', 'refused_rows', 'erasures'
@@ -1890,19 +2254,36 @@ CREATE FUNCTION private.get_holders() RETURNS TABLE(pid integer, role text, appl
             or (n.nspname = 'auth' and c.relname = 'users')
         )
     ),
+    -- What everybody else holds, or waits for: the view is read once.
     locks as materialized (
-        select l.pid, l.relation, l.mode, l.granted, l.virtualtransaction
+        select
+            l.pid,
+            l.relation,
+            l.mode,
+            l.granted,
+            l.virtualtransaction
         from pg_catalog.pg_locks as l
         where l.pid is not null and l.pid <> pg_catalog.pg_backend_pid()
     ),
+    -- Who holds up how many of those that wait; of fifty, since each costs a look at all locks.
     blocking as materialized (
-        select b.pid, count(*)::integer as number
-        from (select distinct w.pid from locks as w where not w.granted limit 50) as w
-        cross join lateral unnest(pg_catalog.pg_blocking_pids(w.pid)) as b (pid)
-        group by b.pid
+        select
+            blocker.pid,
+            count(*)::integer as number
+        from (
+            select distinct l.pid
+            from locks as l
+            where not l.granted
+            limit 50
+        ) as waiting
+        cross join lateral unnest(pg_catalog.pg_blocking_pids(waiting.pid)) as blocker (pid)
+        group by blocker.pid
     ),
+    -- Who holds which of our tables.
     holding as materialized (
-        select l.pid, array_agg(distinct o.name order by o.name) as tables
+        select
+            l.pid,
+            array_agg(distinct o.name order by o.name) as tables
         from locks as l
         join ours as o on o.oid = l.relation
         where l.granted and l.mode not in ('AccessShareLock', 'ShareUpdateExclusiveLock')
@@ -1910,16 +2291,23 @@ CREATE FUNCTION private.get_holders() RETURNS TABLE(pid integer, role text, appl
         -- A table of which rows are only read is held by nothing less than this.
         having bool_or(o.is_locked_by_us or l.mode = 'AccessExclusiveLock')
     )
-    select h.pid, a.usename::text, nullif(a.application_name, ''),
-        extract(epoch from clock_timestamp() - a.xact_start)::double precision, a.state, h.tables,
-        coalesce(b.number, 0),
-        (select min(l.virtualtransaction) from locks as l where l.pid = h.pid)
-    from holding as h
-    join pg_catalog.pg_stat_activity as a on a.pid = h.pid
-    left join blocking as b on b.pid = h.pid
-    where coalesce(a.backend_type, 'client backend') = 'client backend'
-        and coalesce(a.xact_start < clock_timestamp() - interval '5 seconds', true)
-    order by a.xact_start, h.pid
+    select
+        holding.pid,
+        activity.usename::text as role,
+        nullif(activity.application_name, '') as application,
+        extract(epoch from clock_timestamp() - activity.xact_start)::double precision as seconds,
+        activity.state,
+        holding.tables,
+        coalesce(blocking.number, 0) as blocks,
+        (
+            select min(l.virtualtransaction) from locks as l where l.pid = holding.pid
+        ) as transaction
+    from holding
+    join pg_catalog.pg_stat_activity as activity on activity.pid = holding.pid
+    left join blocking on blocking.pid = holding.pid
+    where coalesce(activity.backend_type, 'client backend') = 'client backend'
+        and coalesce(activity.xact_start < clock_timestamp() - interval '5 seconds', true)
+    order by activity.xact_start, holding.pid
     limit 10
 $$;
 
@@ -1963,7 +2351,8 @@ CREATE FUNCTION private.guard_delete() RETURNS trigger
     AS $$
 begin
     if not private.withdraw_job(old.broadcast_job_id) and tg_nargs > 0 then
-        raise exception 'This message is being sent right now and cannot be deleted.' using errcode = 'PT409';
+        raise exception 'This message is being sent right now and cannot be deleted.'
+            using errcode = 'PT409';
     end if;
     perform private.erase_jobs(array[old.broadcast_job_id]);
     return old;
@@ -1981,21 +2370,27 @@ begin
     new.created_by := coalesce(new.created_by, auth.uid());
     new.owner_id := coalesce(new.owner_id, auth.uid());
     perform private.hold_right();
-    -- An upsert that meets the caller's own row becomes an update, with all that it says. The lock keeps the row there.
+    -- An upsert that meets the caller's own row becomes an update, with all that it says. The lock
+    -- keeps the row there.
     perform from public.scheduled_messages as s
-    where s.id = new.id and auth.uid() in (s.owner_id, s.created_by) for key share;
+    where s.id = new.id and auth.uid() in (s.owner_id, s.created_by)
+    for key share;
     if found then
         return new;
     end if;
     if new.broadcast_job_id is not null or new.error is not null or new.revision > 0 then
         new.status := 'pending';
     -- One of the project's own, such as `draft`, is for the check to know.
-    elsif new.status in ('processing', 'sent', 'failed', 'unconfirmed', 'cancelled', 'in_queue') then
-        raise exception 'A new message starts as pending, not as %.', new.status using errcode = 'PT409';
+    elsif new.status in (
+        'processing', 'sent', 'failed', 'unconfirmed', 'cancelled', 'in_queue'
+    ) then
+        raise exception 'A new message starts as pending, not as %.', new.status
+            using errcode = 'PT409';
     end if;
     new.created_at := now();
     new.updated_at := now();
-    -- Anywhere: what a daemon has planned for a row that was deleted does not fit one that somebody inserts under its id.
+    -- Anywhere: what a daemon has planned for a row that was deleted does not fit one that somebody
+    -- inserts under its id.
     new.revision := floor(random() * 1000000000);
     new.missed := 0;
     new.sent_at := null;
@@ -2064,7 +2459,8 @@ begin
     end if;
     if old.broadcast_job_id is not null and not private.withdraw_job(old.broadcast_job_id) then
         if v_by_user then
-            raise exception 'This message is being sent right now and can no longer be changed.' using errcode = 'PT409';
+            raise exception 'This message is being sent right now and can no longer be changed.'
+                using errcode = 'PT409';
         elsif new.status = 'pending' then
             new.status := old.status;
         end if;
@@ -2072,14 +2468,17 @@ begin
         and private.may_have_gone_out(old.broadcast_job_id)
     then
         if v_by_user then
-            raise exception using errcode = 'PT409', message = 'This message was sent, or may have been, '
-                || 'and can no longer be changed. It will say so within minutes.';
+            raise exception using errcode = 'PT409', message = 'This message was sent, or may have '
+                || 'been, and can no longer be changed. It will say so within minutes.';
         elsif new.status = 'pending' then
             new.status := old.status;
         end if;
     end if;
     -- The upstream application's dialog writes a text into both columns and edits only one of them.
-    if new.message is distinct from old.message and new.caption = old.caption and old.caption = old.message then
+    if new.message is distinct from old.message
+        and new.caption = old.caption
+        and old.caption = old.message
+    then
         new.caption := nullif(new.message, '');
     end if;
     if new.status = 'pending' then
@@ -2094,8 +2493,10 @@ begin
     end if;
     new.waiting_reason := null;
     new.waiting_until := null;
-    -- A new time, rule or zone starts the wall time anew, unless the series has already gone on without this row.
-    if new.next_id is null and (new.scheduled_at, new.recurrence_pattern, new.timezone, new.is_recurring)
+    -- A new time, rule or zone starts the wall time anew, unless the series has already gone on
+    -- without this row.
+    if new.next_id is null
+        and (new.scheduled_at, new.recurrence_pattern, new.timezone, new.is_recurring)
         is distinct from (old.scheduled_at, old.recurrence_pattern, old.timezone, old.is_recurring)
     then
         new.series_anchor := null;
@@ -2262,12 +2663,16 @@ begin
     if v_owner is null then
         return null;
     end if;
+    -- What this statement inserts, by the minute in which it falls due.
     with given as (
-        select date_bin('1 minute', a.due_at, '2000-01-01 00:00+00') as minute, count(*) as number
+        select
+            date_bin('1 minute', a.due_at, '2000-01-01 00:00+00') as minute,
+            count(*) as number
         from added as a
         where a.due_at between '2000-01-01 00:00+00' and '2200-01-01 00:00+00'
         group by 1
     ),
+    -- Beside what came before, minutes in order, so that two of these never wait for each other.
     counted as (
         insert into private.owner_load as l (owner_id, minute, number)
         select v_owner, g.minute, g.number from given as g
@@ -2279,20 +2684,29 @@ begin
     )
     select array_agg(c.minute order by c.minute) into v_minutes
     from counted as c
-    where c.number > case when c.minute = '-infinity' then v_most else v_most_a_minute end;
+    where c.number > case
+        when c.minute = '-infinity' then v_most
+        else v_most_a_minute
+    end;
 
     foreach v_minute in array coalesce(v_minutes, '{}') loop
         v_limit := case when v_minute = '-infinity' then v_most else v_most_a_minute end;
         v_number := private.count_pending(v_owner, v_minute, v_limit);
         if v_number > v_limit and v_minute = '-infinity' then
-            raise exception 'More than % of your messages would be waiting to be sent. Cancel some, or wait until some are sent.', v_limit
-            using errcode = 'PT429';
+            raise exception using errcode = 'PT429', message = format(
+                'More than %s of your messages would be waiting to be sent. Cancel some, or wait '
+                'until some are sent.', v_limit
+            );
         elsif v_number > v_limit then
-            raise exception 'More than % of your messages would be due in the minute of % UTC. Choose another time for some of them.',
+            raise exception using errcode = 'PT429', message = format(
+                'More than %s of your messages would be due in the minute of %s UTC. Choose '
+                'another time for some of them.',
                 v_limit, to_char(v_minute at time zone 'UTC', 'YYYY-MM-DD HH24:MI')
-            using errcode = 'PT429';
+            );
         end if;
-        update private.owner_load as l set number = v_number where l.owner_id = v_owner and l.minute = v_minute;
+        update private.owner_load as l
+        set number = v_number
+        where l.owner_id = v_owner and l.minute = v_minute;
     end loop;
 
     delete from private.owner_load as l
@@ -2306,10 +2720,17 @@ CREATE FUNCTION private.hold_right() RETURNS void
     SET search_path TO ''
     AS $$
 begin
-    if not pg_try_advisory_xact_lock_shared(hashtextextended('the rights of ' || auth.uid(), 0)) then
-        raise exception 'What you may do is being changed at this moment. Try again.' using errcode = 'PT409';
-    elsif exists (select 1 from auth.users as u where u.id = auth.uid() and private.is_suspended(to_jsonb(u))) then
-        raise exception 'This account is suspended and sends no messages.' using errcode = '42501';
+    if not pg_try_advisory_xact_lock_shared(
+        hashtextextended('the rights of ' || auth.uid(), 0)
+    ) then
+        raise exception 'What you may do is being changed at this moment. Try again.'
+            using errcode = 'PT409';
+    elsif exists (
+        select 1 from auth.users as u
+        where u.id = auth.uid() and private.is_suspended(to_jsonb(u))
+    ) then
+        raise exception 'This account is suspended and sends no messages.'
+            using errcode = '42501';
     end if;
 end
 $$;
@@ -2320,7 +2741,9 @@ CREATE FUNCTION private.is_ours(p_table text, p_column text) RETURNS boolean
     AS $$
     select exists (
         select from pg_catalog.pg_attribute as a
-        where a.attrelid = to_regclass(p_table) and a.attname = p_column and not a.attisdropped
+        where a.attrelid = to_regclass(p_table)
+            and a.attname = p_column
+            and not a.attisdropped
     )
 $$;
 
@@ -2330,20 +2753,45 @@ CREATE FUNCTION private.is_same_message(p_old public.scheduled_messages, p_new p
     AS $$
 begin
     return (
-        p_old.status, p_old.connection_id, p_old.contact_id, p_old.message, p_old.type, p_old.media_url, p_old.caption,
-        p_old.asset_id, p_old.scheduled_at, p_old.is_recurring, p_old.recurrence_pattern, p_old.recurrence_end_at,
-        p_old.next_scheduled_at, p_old.timezone
+        p_old.status,
+        p_old.connection_id,
+        p_old.contact_id,
+        p_old.message,
+        p_old.type,
+        p_old.media_url,
+        p_old.caption,
+        p_old.asset_id,
+        p_old.scheduled_at,
+        p_old.is_recurring,
+        p_old.recurrence_pattern,
+        p_old.recurrence_end_at,
+        p_old.next_scheduled_at,
+        p_old.timezone
     ) is not distinct from (
-        p_new.status, p_new.connection_id, p_new.contact_id, p_new.message, p_new.type, p_new.media_url, p_new.caption,
-        p_new.asset_id, p_new.scheduled_at, p_new.is_recurring, p_new.recurrence_pattern, p_new.recurrence_end_at,
-        p_new.next_scheduled_at, p_new.timezone
+        p_new.status,
+        p_new.connection_id,
+        p_new.contact_id,
+        p_new.message,
+        p_new.type,
+        p_new.media_url,
+        p_new.caption,
+        p_new.asset_id,
+        p_new.scheduled_at,
+        p_new.is_recurring,
+        p_new.recurrence_pattern,
+        p_new.recurrence_end_at,
+        p_new.next_scheduled_at,
+        p_new.timezone
     ) and (
         p_old.media::text is not distinct from p_new.media::text
         -- Written back by a browser, the same JSON has other blanks.
         or p_old.media::jsonb is not distinct from p_new.media::jsonb
     );
-exception when untranslatable_character or invalid_text_representation or program_limit_exceeded or numeric_value_out_of_range then
-    return false; -- no jsonb
+exception
+    when untranslatable_character or invalid_text_representation or program_limit_exceeded
+        or numeric_value_out_of_range
+    then
+        return false; -- no jsonb
 end
 $$;
 
@@ -2366,14 +2814,17 @@ CREATE FUNCTION private.is_suspended(p_user jsonb) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
-    select p_user ->> 'deleted_at' is not null or coalesce((p_user ->> 'banned_until')::timestamptz > now(), false)
+    select p_user ->> 'deleted_at' is not null
+        or coalesce((p_user ->> 'banned_until')::timestamptz > now(), false)
 $$;
 
 CREATE FUNCTION private.is_the_rows_fault(p_code text) RETURNS boolean
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
     AS $$
-    select left(p_code, 2) not in ('08', '0A', '25', '26', '28', '40', '42', '53', '55', '57', '58', 'F0', 'XX')
+    select left(p_code, 2) not in (
+        '08', '0A', '25', '26', '28', '40', '42', '53', '55', '57', '58', 'F0', 'XX'
+    )
 $$;
 
 CREATE FUNCTION private.is_yes(p_text text) RETURNS boolean
@@ -2394,13 +2845,29 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.kind_of(p_kind text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select case p_kind
+        when 'v' then 'view'
+        when 'm' then 'materialized view'
+        when 'f' then 'foreign table'
+        when 'S' then 'sequence'
+        else 'table'
+    end
+$$;
+
 CREATE FUNCTION private.limit_of(p_name text) RETURNS integer
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
     select coalesce(
         (select m.value from private.limits as m where m.name = p_name),
-        case p_name when 'max_pending_per_owner' then 200000 when 'max_due_per_minute' then 50000 end
+        case p_name
+            when 'max_pending_per_owner' then 200000
+            when 'max_due_per_minute' then 50000
+        end
     )
 $$;
 
@@ -2519,6 +2986,7 @@ CREATE FUNCTION private.make_up(p_table regclass, p_given jsonb, p_depth integer
     SET search_path TO ''
     AS $_$
 declare
+    v_most_parents constant integer := 3;
     v_row jsonb := '{}';
     v_like jsonb;
     v_value jsonb;
@@ -2526,60 +2994,76 @@ declare
 begin
     execute format('select to_jsonb(t.*) from %s as t limit 1', p_table) into v_like;
     for v_column in
-        select a.attname, a.attnotnull and not a.atthasdef as is_needed, t.typcategory,
+        select
+            a.attname as name,
+            a.attnotnull and not a.atthasdef as is_needed,
+            a.atttypmod as width,
+            t.typcategory as category,
             coalesce(nullif(t.typbasetype, 0), t.oid) as type,
-            t.oid as own_type, a.atttypmod, k.confrelid::regclass as parent,
-                f.attname as parent_column,
+            k.confrelid::regclass as parent,
+            f.attname as parent_column,
             exists (
                 select from pg_catalog.pg_index as i
                 where i.indrelid = p_table and i.indisunique and a.attnum = any(i.indkey)
             ) as is_unique
         from pg_catalog.pg_attribute as a
         join pg_catalog.pg_type as t on t.oid = a.atttypid
-        left join pg_catalog.pg_constraint as k on k.conrelid = p_table and k.contype = 'f'
-            and k.conkey = array[a.attnum]
-        left join pg_catalog.pg_attribute as f on f.attrelid = k.confrelid
-            and f.attnum = k.confkey[1]
-        where a.attrelid = p_table and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+        left join pg_catalog.pg_constraint as k
+            on k.conrelid = p_table and k.contype = 'f' and k.conkey = array[a.attnum]
+        left join pg_catalog.pg_attribute as f
+            on f.attrelid = k.confrelid and f.attnum = k.confkey[1]
+        where a.attrelid = p_table
+            and a.attnum > 0
+            and not a.attisdropped
+            and a.attgenerated = ''
             and a.attidentity = ''
     loop
-        v_value := p_given -> v_column.attname;
-        if v_column.parent is not null and (v_column.is_needed or v_value <> 'null')
-            and v_column.parent <> p_table then
-            execute format('select to_jsonb(t.%I) from %s as t limit 1', v_column.parent_column,
-                v_column.parent) into v_value;
-            if v_value is null and p_depth < 3 then
-                v_value := private.make_up(v_column.parent, '{}',
-                    p_depth + 1) -> v_column.parent_column;
+        v_value := p_given -> v_column.name;
+        if v_column.parent <> p_table and (v_column.is_needed or v_value <> 'null') then
+            execute format(
+                'select to_jsonb(t.%I) from %s as t limit 1',
+                v_column.parent_column, v_column.parent
+            ) into v_value;
+            if v_value is null and p_depth < v_most_parents then
+                v_value := private.make_up(v_column.parent, '{}', p_depth + 1)
+                    -> v_column.parent_column;
             end if;
         elsif v_value is null and v_column.is_needed then
             v_value := case
-                when v_like is not null and not v_column.is_unique then v_like -> v_column.attname
-                when v_column.typcategory = 'S' then to_jsonb(left(
-                    'made up ' || random(), case when v_column.atttypmod > 4
-                        then v_column.atttypmod - 4 else 100 end
+                when v_like is not null and not v_column.is_unique
+                    then v_like -> v_column.name
+                -- Of a varchar(n), its width is n + 4.
+                when v_column.category = 'S' then to_jsonb(left(
+                    'made up ' || random(),
+                    case when v_column.width > 4 then v_column.width - 4 else 100 end
                 ))
-                when v_column.typcategory = 'N' then to_jsonb(floor(random() * 30000))
-                when v_column.typcategory = 'B' then 'false'
-                when v_column.typcategory = 'D' then to_jsonb(now())
-                when v_column.typcategory = 'A' then '[]'
-                when v_column.typcategory = 'T' then '"1 hour"'
-                when v_column.typcategory = 'E' then (
-                    select to_jsonb(e.enumlabel) from pg_catalog.pg_enum as e
-                        where e.enumtypid = v_column.type order by e.enumsortorder limit 1
+                when v_column.category = 'N' then to_jsonb(floor(random() * 30000))
+                when v_column.category = 'B' then 'false'
+                when v_column.category = 'D' then to_jsonb(now())
+                when v_column.category = 'A' then '[]'
+                when v_column.category = 'T' then '"1 hour"'
+                when v_column.category = 'E' then (
+                    select to_jsonb(e.enumlabel)
+                    from pg_catalog.pg_enum as e
+                    where e.enumtypid = v_column.type
+                    order by e.enumsortorder
+                    limit 1
                 )
                 when v_column.type = 'pg_catalog.uuid'::regtype then to_jsonb(gen_random_uuid())
                 else '{}'
             end;
         end if;
         if v_value is not null then
-            v_row := v_row || jsonb_build_object(v_column.attname, v_value);
+            v_row := v_row || jsonb_build_object(v_column.name, v_value);
         end if;
     end loop;
     execute format(
-        'insert into %1$s as n (%2$s) select %2$s from jsonb_populate_record(null::%1$s, $1) returning to_jsonb(n.*)',
-        p_table, (select coalesce(string_agg(quote_ident(k), ', '), '')
-            from jsonb_object_keys(v_row) as k)
+        'insert into %1$s as stored (%2$s) '
+        'select %2$s from jsonb_populate_record(null::%1$s, $1) returning to_jsonb(stored.*)',
+        p_table, (
+            select coalesce(string_agg(quote_ident(k), ', '), '')
+            from jsonb_object_keys(v_row) as k
+        )
     ) into v_row using v_row;
     return v_row;
 end
@@ -2592,15 +3076,21 @@ CREATE FUNCTION private.may_have_gone_out(p_job_id uuid) RETURNS boolean
 begin
     return exists (
         select from public.broadcast_jobs as j
-        where j.id = p_job_id and (j.status = 'unconfirmed' or (
-            j.status = 'completed' and not exists (
-                select from public.broadcast_messages as m
-                where m.job_id = j.id and m.status in ('failed', 'skipped', 'cancelled')
+        where j.id = p_job_id
+            and (
+                j.status = 'unconfirmed'
+                or (
+                    j.status = 'completed'
+                    and not exists (
+                        select from public.broadcast_messages as m
+                        where m.job_id = j.id and m.status in ('failed', 'skipped', 'cancelled')
+                    )
+                )
             )
-        ))
     ) or exists (
         select from private.refused_rows as r
-        where r.id = p_job_id and r.step = 'settle'
+        where r.id = p_job_id
+            and r.step = 'settle'
             and r.outcome ->> 'status' in ('sent', 'unconfirmed')
     );
 end
@@ -2648,7 +3138,9 @@ CREATE FUNCTION private.name_timezone() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-    new.timezone := case when btrim(new.timezone) <> '' then private.require_timezone(new.timezone) end;
+    new.timezone := case
+        when btrim(new.timezone) <> '' then private.require_timezone(new.timezone)
+    end;
     return new;
 end
 $$;
@@ -2657,29 +3149,45 @@ CREATE FUNCTION private.nearest_timezones(p_name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $_$
+    -- What was written, as an abbreviation, a city or an offset.
     with written as (
-        select upper(btrim(p_name)) as word,
+        select
+            upper(btrim(p_name)) as word,
             lower(regexp_replace(regexp_replace(p_name, '^.*/', ''), '\W', '', 'g')) as city,
-            regexp_match(btrim(p_name), '^(?:utc|gmt)?([+-])(\d{1,2}):?(\d{2})?$', 'i') as clock
+            regexp_match(
+                btrim(p_name), '^(?:utc|gmt)?([+-])(\d{1,2}):?(\d{2})?$', 'i'
+            ) as clock
     ),
+    -- The zones of places, and how near each comes to it: the less, the nearer.
     near as (
-        select n.name,
+        select
+            zone.name,
             case
-                when lower(regexp_replace(n.name, '^.*/', '')) = w.city then 1
-                when w.word in (n.abbrev, regexp_replace(n.abbrev, 'DT$', 'ST'), regexp_replace(n.abbrev, 'ST$', 'DT')) then 2
-                when n.utc_offset = make_interval(
-                    hours => (w.clock[1] || w.clock[2])::integer, mins => (w.clock[1] || coalesce(w.clock[3], '0'))::integer
+                when lower(regexp_replace(zone.name, '^.*/', '')) = written.city then 1
+                when written.word in (
+                    zone.abbrev,
+                    regexp_replace(zone.abbrev, 'DT$', 'ST'),
+                    regexp_replace(zone.abbrev, 'ST$', 'DT')
+                ) then 2
+                when zone.utc_offset = make_interval(
+                    hours => (written.clock[1] || written.clock[2])::integer,
+                    mins => (written.clock[1] || coalesce(written.clock[3], '0'))::integer
                 ) then 3
-                when length(w.city) > 3 and n.name ~* ('/' || left(w.city, 4)) then 4
+                when length(written.city) > 3
+                    and zone.name ~* ('/' || left(written.city, 4)) then 4
             end as rank
-        from pg_catalog.pg_timezone_names as n cross join written as w
-        where n.name ~ '^(Africa|America|Antarctica|Asia|Atlantic|Australia|Europe|Indian|Pacific)/'
+        from pg_catalog.pg_timezone_names as zone
+        cross join written
+        where zone.name ~
+            '^(Africa|America|Antarctica|Asia|Atlantic|Australia|Europe|Indian|Pacific)/'
     )
     select string_agg(found.name, ', ')
     from (
-        select near.name from near
-        where near.rank = (select min(least.rank) from near as least)
-        order by near.name like 'Antarctica/%', near.name limit 5
+        select near.name
+        from near
+        where near.rank = (select min(nearest.rank) from near as nearest)
+        order by near.name like 'Antarctica/%', near.name
+        limit 5
     ) as found
 $_$;
 
@@ -2734,10 +3242,14 @@ CREATE FUNCTION private.next_probe(p_but text[] DEFAULT '{}'::text[]) RETURNS ti
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
-    select min(d.probe_at) from (
-        select c.probe_at from private.connection_state as c
-        where c.probe_at is not null and c.connection_id <> all(p_but) order by c.probe_at limit 1
-    ) as d
+    select min(first.probe_at)
+    from (
+        select state.probe_at
+        from private.connection_state as state
+        where state.probe_at is not null and state.connection_id <> all(p_but)
+        order by state.probe_at
+        limit 1
+    ) as first
 $$;
 
 CREATE FUNCTION private.note_done(p_done jsonb) RETURNS void
@@ -2979,17 +3491,29 @@ CREATE FUNCTION private.put_aside(p_step text, p_ids uuid[], p_codes text[], p_r
     LANGUAGE sql
     SET search_path TO ''
     AS $$
-    insert into private.refused_rows as r (step, id, code, reason, again_at, outcome, connection_id)
-    select p_step, given.id, given.code, given.reason,
+    insert into private.refused_rows as known (
+        step, id, code, reason, again_at, outcome, connection_id
+    )
+    select
+        p_step,
+        given.id,
+        given.code,
+        given.reason,
         now() + make_interval(secs => case given.code when '55P03' then 1 else 10 end),
-        given.outcome, given.connection_id
-    from unnest(p_ids, p_codes, p_reasons, p_outcomes, p_connections) as given (id, code, reason, outcome, connection_id)
+        given.outcome,
+        given.connection_id
+    from unnest(p_ids, p_codes, p_reasons, p_outcomes, p_connections)
+        as given (id, code, reason, outcome, connection_id)
     order by given.id
     on conflict (id, step) do update
-    set code = excluded.code, reason = excluded.reason, tries = r.tries + 1, outcome = excluded.outcome,
+    set code = excluded.code,
+        reason = excluded.reason,
+        tries = known.tries + 1,
+        outcome = excluded.outcome,
         again_at = now() + make_interval(secs => least(
             case when private.is_the_rows_fault(excluded.code) then 3600 else 60 end,
-            case excluded.code when '55P03' then 1 else 10 end * power(2, least(r.tries, 10))
+            case excluded.code when '55P03' then 1 else 10 end
+            * power(2, least(known.tries, 10))
         ))
 $$;
 
@@ -3292,7 +3816,8 @@ CREATE FUNCTION private.refuse_ids_to_come() RETURNS trigger
     AS $$
 begin
     if new.id > (
-        select case when q.is_called then q.last_value else 0 end from public.contacts_id_seq as q
+        select case when sequence.is_called then sequence.last_value else 0 end
+        from public.contacts_id_seq as sequence
     ) then
         raise exception 'Leave out the id of a contact: it is given one.' using errcode = '42501';
     end if;
@@ -3309,7 +3834,7 @@ declare
 begin
     if new.media is not null then
         begin
-            perform new.media::jsonb; -- stricter than json: no character zero, no half of a surrogate pair
+            perform new.media::jsonb; -- stricter than json: no character zero, no half of a pair
         exception when others then
             raise exception 'The media are not valid JSON.' using errcode = 'PT400';
         end;
@@ -3340,7 +3865,9 @@ CREATE FUNCTION private.refuse_strange_connection() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-    if not exists (select 1 from public.connections as c where c.id::text = new.connection_id) then
+    if not exists (
+        select 1 from public.connections as c where c.id::text = new.connection_id
+    ) then
         raise exception 'There is no such connection of yours.' using errcode = '42501';
     end if;
     return new;
@@ -3356,9 +3883,11 @@ declare
     v_rests constant boolean := p_old in ('pending', 'failed', 'cancelled') or p_old <> all(v_ours);
 begin
     if p_old = 'sent' then
-        raise exception 'This message was already sent and can no longer be changed.' using errcode = 'PT409';
+        raise exception 'This message was already sent and can no longer be changed.'
+            using errcode = 'PT409';
     elsif p_old = 'unconfirmed' then
-        raise exception 'This message may have been sent. Ask the operator to settle it before you change it.' using errcode = 'PT409';
+        raise exception using errcode = 'PT409', message = 'This message may have been sent. '
+            || 'Ask the operator to settle it before you change it.';
     elsif p_new <> p_old and not (
         (p_new = 'pending' and p_old in ('processing', 'failed', 'cancelled', 'in_queue'))
         or (p_new = 'cancelled' and p_old in ('pending', 'processing', 'in_queue'))
@@ -3366,7 +3895,8 @@ begin
         or (p_new <> all(v_ours) and v_rests)
         or (p_new in ('pending', 'cancelled') and p_old <> all(v_ours))
     ) then
-        raise exception 'This message is % and cannot be made %.', p_old, p_new using errcode = 'PT409';
+        raise exception 'This message is % and cannot be made %.', p_old, p_new
+            using errcode = 'PT409';
     end if;
 end
 $$;
@@ -3386,8 +3916,9 @@ declare
     v_constraint text;
     v_context text;
 begin
-    foreach v_act in array array['private.try_out', 'private.rehearse_sending',
-        'private.rehearse_writing'] loop
+    foreach v_act in array array[
+        'private.try_out', 'private.rehearse_sending', 'private.rehearse_writing'
+    ] loop
         continue when v_failed and v_act = 'private.rehearse_sending'; -- it would tell the same
         begin
             execute format('select %s()', v_act);
@@ -3396,28 +3927,37 @@ begin
                 continue;
             when others then
                 get stacked diagnostics
-                    v_state = returned_sqlstate, v_words = message_text, v_table = table_name,
-                        v_column = column_name,
-                    v_constraint = constraint_name, v_context = pg_exception_context;
+                    v_state = returned_sqlstate,
+                    v_words = message_text,
+                    v_table = table_name,
+                    v_column = column_name,
+                    v_constraint = constraint_name,
+                    v_context = pg_exception_context;
         end;
         -- What is made up may break the project's own rules: that tells nothing of its real rows.
         continue when v_state ~ '^2[23]'
             and (v_act = 'private.rehearse_writing' or v_context like '%private.make_up(%');
         v_failed := true;
         return query
-        select case v_act when 'private.rehearse_writing' then 'warning' else 'failure' end,
-            case v_act
-                when 'private.rehearse_writing'
-                    then 'a rehearsal, which was undone, could not write as a connection''s owner: '
-                else 'a rehearsal, which was undone, could not send a message: '
-            end || f.what || ', at: ' || left(regexp_replace(coalesce(
-                (regexp_match(v_context, 'SQL statement "([^"]*)'))[1], v_act
-            ), '\s+', ' ', 'g'), 120),
-            f.remedy
-        from private.explain_fault(v_state, v_words, v_table, v_column, v_constraint,
-            v_context) as f
+        select
+            case v_act when 'private.rehearse_writing' then 'warning' else 'failure' end,
+            format(
+                'a rehearsal, which was undone, could not %s: %s, at: %s',
+                case v_act
+                    when 'private.rehearse_writing' then 'write as a connection''s owner'
+                    else 'send a message'
+                end,
+                fault.what,
+                left(regexp_replace(coalesce(
+                    (regexp_match(v_context, 'SQL statement "([^"]*)'))[1], v_act
+                ), '\s+', ' ', 'g'), 120)
+            ),
+            fault.remedy
+        from private.explain_fault(
+            v_state, v_words, v_table, v_column, v_constraint, v_context
+        ) as fault
         -- So may a trigger of connections, for one, on which a rehearsal makes one up.
-        where v_context not like '%private.make_up(%' or f.remedy not like 'Look at%';
+        where v_context not like '%private.make_up(%' or fault.remedy not like 'Look at%';
     end loop;
 end
 $$;
@@ -3432,85 +3972,116 @@ declare
     v_ids uuid[] := '{}';
     v_jobs constant uuid[] := array[gen_random_uuid(), gen_random_uuid(), gen_random_uuid()];
     v_number integer;
-    v_found text;
+    v_claimed text;
 begin
+    -- Three messages that recur, of a connection that nobody else has, due a minute ago.
     if exists (
         select from pg_catalog.pg_constraint as k
-        where k.contype = 'f' and k.confrelid = 'public.connections'::regclass
-            and k.conrelid
-                in ('public.scheduled_messages'::regclass, 'public.broadcast_jobs'::regclass)
+        where k.contype = 'f'
+            and k.confrelid = 'public.connections'::regclass
+            and k.conrelid in (
+                'public.scheduled_messages'::regclass, 'public.broadcast_jobs'::regclass
+            )
     ) then
         v_connection := private.make_up('public.connections', '{}') ->> 'id';
     end if;
     for v_number in 1..3 loop
-        v_ids := v_ids || (private.make_up('public.scheduled_messages', jsonb_build_object(
-            'connection_id', v_connection, 'contact_id', '+1000000000' || v_number, 'message',
-                'A rehearsal.', 'type', 'text', 'status', 'pending',
-            'scheduled_at', now() + interval '1 day', 'created_at', now() - interval '2 days',
+        v_ids := v_ids || (
+            private.make_up('public.scheduled_messages', jsonb_build_object(
+                'connection_id', v_connection,
+                'contact_id', '+1000000000' || v_number,
+                'message', 'A rehearsal.',
+                'type', 'text',
+                'status', 'pending',
+                'scheduled_at', now() + interval '1 day',
+                'created_at', now() - interval '2 days',
                 'is_recurring', true,
-            'recurrence_pattern', 'daily', 'timezone', 'UTC'
-        )) ->> 'id')::uuid;
+                'recurrence_pattern', 'daily',
+                'timezone', 'UTC'
+            )) ->> 'id'
+        )::uuid;
     end loop;
-    update public.scheduled_messages as s set scheduled_at = now() - interval '1 minute'
-        where s.id = any(v_ids);
+    update public.scheduled_messages as s
+    set scheduled_at = now() - interval '1 minute'
+    where s.id = any(v_ids);
     perform private.expect_status(v_ids, 'pending');
 
+    -- Each gets a job, and the next occurrence of its series a row.
     perform private.enqueue_rows(array(
         select jsonb_populate_record(null::private.planned_row, jsonb_build_object(
-            'id', s.id, 'revision', s.revision, 'job_id', v_jobs[array_position(v_ids, s.id)],
-            'recipient', s.contact_id, 'timezone', 'UTC', 'anchor', now()::timestamp,
-                'occurrence_at', now(),
-            'missed', 0, 'next_at', now() + interval '1 day', 'next_after',
-                now() + interval '2 days',
-            'soon', now(), 'place', array_position(v_ids, s.id), 'stage', 0
+            'id', s.id,
+            'revision', s.revision,
+            'job_id', v_jobs[array_position(v_ids, s.id)],
+            'recipient', s.contact_id,
+            'timezone', 'UTC',
+            'anchor', now()::timestamp,
+            'occurrence_at', now(),
+            'missed', 0,
+            'next_at', now() + interval '1 day',
+            'next_after', now() + interval '2 days',
+            'soon', now(),
+            'place', array_position(v_ids, s.id),
+            'stage', 0
         ))
         from public.scheduled_messages as s
         where s.id = any(v_ids)
     ));
     perform private.expect_status(v_ids, 'processing');
     if (
-        select count(*) from public.scheduled_messages as s
-        join public.scheduled_messages as n on n.id = s.next_id and n.status = 'pending'
+        select count(*)
+        from public.scheduled_messages as s
+        join public.scheduled_messages as next on next.id = s.next_id and next.status = 'pending'
         where s.id = any(v_ids)
     ) < 3 then
         raise exception 'The next occurrence of a series was not stored.'
             using errcode = 'PT200', table = 'scheduled_messages';
     end if;
 
+    -- All three are claimed.
     perform private.announce_work(array[v_connection], array[now()]);
     perform private.take_jobs(
         array[v_connection], v_token, 3, 60, 'mock', clock_timestamp(), 0.15, '0', 3, 60
     );
-    select string_agg(c.jobs::text, '') into v_found
+    select string_agg(c.jobs::text, '') into v_claimed
     from public.claim_broadcast_jobs(v_token, 3, 60, 'mock') as c;
-    if v_found is null or json_array_length(v_found::json) < 3 then
-        raise exception 'What was enqueued could not be claimed.' using errcode = 'PT200',
-            table = 'broadcast_jobs';
+    if v_claimed is null or json_array_length(v_claimed::json) < 3 then
+        raise exception 'What was enqueued could not be claimed.'
+            using errcode = 'PT200', table = 'broadcast_jobs';
     end if;
 
+    -- The first is sent, the second refused, by the longest words that there are.
     perform private.record_rows(array(
         select jsonb_populate_record(null::private.told_row, jsonb_build_object(
-            'job_id', told.job_id, 'token', v_token, 'outcome', told.outcome, 'message_id',
-                told.message_id,
-            'error', told.error, 'wait', 0, 'answered_at', now(), 'quietly', false
+            'job_id', told.job_id,
+            'token', v_token,
+            'outcome', told.outcome,
+            'message_id', told.message_id,
+            'error', told.error,
+            'wait', 0,
+            'answered_at', now(),
+            'quietly', false
         ))
         from (
-            values (v_jobs[1], 'sent', repeat('m', 200), null),
-                (v_jobs[2], 'failed', null, repeat('e', 1900))
+            values
+            (v_jobs[1], 'sent', repeat('m', 200), null),
+            (v_jobs[2], 'failed', null, repeat('e', 1900))
         ) as told (job_id, outcome, message_id, error)
     ));
     perform private.expect_status(v_ids[1:1], 'sent');
     perform private.expect_status(v_ids[2:2], 'failed');
 
-    update public.broadcast_jobs as j set lease_until = now() - interval '1 second'
-        where j.id = v_jobs[3];
+    -- Of the third nobody hears, until an operator lets it go out again.
+    update public.broadcast_jobs as j
+    set lease_until = now() - interval '1 second'
+    where j.id = v_jobs[3];
     perform private.rescue_rows(array[jsonb_populate_record(
         null::private.late_row,
-            jsonb_build_object('id', v_jobs[3], 'handover_seconds', 600, 'quietly', false)
+        jsonb_build_object('id', v_jobs[3], 'handover_seconds', 600, 'quietly', false)
     )]);
     perform private.expect_status(v_ids[3:3], 'unconfirmed');
     perform public.resolve_scheduled_message(v_ids[3], 'resend');
     perform private.expect_status(v_ids[3:3], 'pending');
+
     set constraints all immediate;
     raise exception 'undone' using errcode = 'PT299';
 end
@@ -3524,18 +4095,26 @@ declare
     v_role constant text := current_user;
     v_owner record;
 begin
-    select c.id as connection, c.sub into v_owner
-    from (values (null::text)) as missing (user_id) -- where upstream's table has none
-    cross join lateral (select k.id::text as id, user_id::text as sub from public.connections as k) as c
-    where c.sub ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' limit 1;
-    if v_owner.sub is not null then
-        perform set_config('request.jwt.claim.sub', v_owner.sub, true),
+    -- `user_id` is found one level up where the project's connections have none.
+    select found.id, found.user_id into v_owner
+    from (values (null::text)) as missing (user_id)
+    cross join lateral (
+        select c.id::text as id, user_id::text as user_id from public.connections as c
+    ) as found
+    where found.user_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    limit 1;
+    if v_owner.user_id is not null then
+        perform
+            set_config('request.jwt.claim.sub', v_owner.user_id, true),
             set_config('request.jwt.claim.role', 'authenticated', true),
-            set_config('request.jwt.claims',
-                json_build_object('sub', v_owner.sub, 'role', 'authenticated')::text, true);
+            set_config(
+                'request.jwt.claims',
+                json_build_object('sub', v_owner.user_id, 'role', 'authenticated')::text,
+                true
+            );
         set local role authenticated;
         insert into public.scheduled_messages (connection_id, contact_id, message, scheduled_at)
-        values (v_owner.connection, '+10000000000', 'A rehearsal.', now() + interval '1 day');
+        values (v_owner.id, '+10000000000', 'A rehearsal.', now() + interval '1 day');
         execute format('set local role %I', v_role);
     end if;
     raise exception 'undone' using errcode = 'PT299';
@@ -3549,41 +4128,51 @@ CREATE FUNCTION private.remember_owner() RETURNS trigger
 declare
     v_by_user constant boolean := tg_nargs > 0;
     v_owner text;
-    v_known private.connection_owners;
     v_has_settings boolean;
     v_chosen boolean;
 begin
     if tg_op = 'DELETE' or (tg_op = 'UPDATE' and new.id is distinct from old.id) then
-        insert into private.connection_owners as o (connection_id, owner_id)
+        insert into private.connection_owners as known (connection_id, owner_id)
         values (old.id::text, private.owner_of(old))
-        on conflict (connection_id) do update set owner_id = excluded.owner_id where not o.is_held;
+        on conflict (connection_id) do update
+        set owner_id = excluded.owner_id
+        where not known.is_held;
     end if;
     if tg_op = 'INSERT' or (tg_op = 'UPDATE' and new.id is distinct from old.id) then
         v_owner := private.owner_of(new);
-        v_chosen := v_by_user and new.id::text !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$';
-        select * into v_known from private.connection_owners as o where o.connection_id = new.id::text;
-        if found then
-            update private.connection_owners as o
-            set is_held = o.owner_id is distinct from v_owner and (v_owner is not null or v_by_user), is_chosen = v_chosen
-            where o.connection_id = new.id::text;
-        else
+        v_chosen := v_by_user
+            and new.id::text !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$';
+        update private.connection_owners as known
+        set is_held = known.owner_id is distinct from v_owner
+                and (v_owner is not null or v_by_user),
+            is_chosen = v_chosen
+        where known.connection_id = new.id::text;
+        if not found then
             v_has_settings := v_by_user and exists (
-                select 1 from public.connection_settings as se where se.connection_id = new.id::text
+                select 1 from public.connection_settings as settings
+                where settings.connection_id = new.id::text
             );
             if v_chosen or v_has_settings then
-                insert into private.connection_owners (connection_id, owner_id, is_held, is_chosen)
-                values (new.id::text, case when not v_has_settings then v_owner end, v_has_settings, v_chosen);
+                insert into private.connection_owners (
+                    connection_id, owner_id, is_held, is_chosen
+                ) values (
+                    new.id::text,
+                    case when not v_has_settings then v_owner end,
+                    v_has_settings,
+                    v_chosen
+                );
             end if;
         end if;
         -- A pause is looked at again.
-        update private.connection_state as c
-        set ready_at = now(), probe_at = case when c.paused_reason is not null then now() end
-        where c.connection_id = new.id::text;
+        update private.connection_state as state
+        set ready_at = now(),
+            probe_at = case when state.paused_reason is not null then now() end
+        where state.connection_id = new.id::text;
     elsif tg_op = 'UPDATE' then
-        update private.connection_owners as o
-        set owner_id = case when o.is_held then o.owner_id else private.owner_of(new) end,
-            is_held = o.is_held and o.owner_id is distinct from private.owner_of(new)
-        where o.connection_id = new.id::text;
+        update private.connection_owners as known
+        set owner_id = case when known.is_held then known.owner_id else private.owner_of(new) end,
+            is_held = known.is_held and known.owner_id is distinct from private.owner_of(new)
+        where known.connection_id = new.id::text;
     end if;
     return null;
 end
@@ -3597,10 +4186,14 @@ declare
     v_name constant text := private.timezone_name(p_name);
 begin
     if v_name is null then
-        raise exception 'There is no time zone %. %', quote_literal(left(p_name, 40)), coalesce(
-            'Did you mean one of these: ' || private.nearest_timezones(left(p_name, 64)) || '?',
-            'Write a name such as Asia/Kolkata.'
-        ) using errcode = 'PT400';
+        raise exception using errcode = 'PT400', message = format(
+            'There is no time zone %s. %s',
+            quote_literal(left(p_name, 40)),
+            coalesce(
+                'Did you mean one of these: ' || private.nearest_timezones(left(p_name, 64)) || '?',
+                'Write a name such as Asia/Kolkata.'
+            )
+        );
     end if;
     return v_name;
 end
@@ -3741,20 +4334,28 @@ CREATE FUNCTION private.rows_of_others(p_payers text[], p_after timestamp with t
     SET enable_incremental_sort TO 'off'
     AS $$
 declare
+    v_most_payers constant integer := 2000;
+    v_most_bytes_of_one constant bigint := 200000;
+    v_most_bytes constant bigint := 2000000;
     v_start constant text := md5(random()::text);
     v_payer text := v_start;
     v_is_second_round boolean := false;
     v_due_at timestamptz;
     v_ids uuid[] := '{}';
     v_found uuid[];
-    v_size bigint := 0;
-    v_found_size bigint;
+    v_bytes bigint := 0;
+    v_found_bytes bigint;
     v_next text;
 begin
-    for v_step in 1..2000 loop
-        select md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at into v_next, v_due_at
+    for v_step in 1..v_most_payers loop
+        -- The next payer, and when the first of theirs falls due.
+        select
+            md5(coalesce(s.owner_id::text, s.connection_id)),
+            s.due_at
+        into v_next, v_due_at
         from public.scheduled_messages as s
-        where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at) > (v_payer, 'infinity') and s.due_at > '-infinity'
+        where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at) > (v_payer, 'infinity')
+            and s.due_at > '-infinity'
         order by md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at, s.id
         limit 1;
         if v_next is null and not v_is_second_round then
@@ -3765,24 +4366,40 @@ begin
         exit when v_next is null or (v_is_second_round and v_next > v_start);
         v_payer := v_next;
         continue when v_due_at > p_until or v_payer = any(p_payers);
-        select array_agg(oldest.id), coalesce(sum(oldest.size), 0) into v_found, v_found_size
+
+        -- Their oldest.
+        select
+            array_agg(oldest.id),
+            coalesce(sum(oldest.bytes), 0)
+        into v_found, v_found_bytes
         from (
-            select s.id,
-                octet_length(s.message) + coalesce(octet_length(s.caption), 0) + coalesce(octet_length(s.media::text), 0) as size,
-                sum(octet_length(s.message) + coalesce(octet_length(s.caption), 0) + coalesce(octet_length(s.media::text), 0))
-                    over (line rows between unbounded preceding and 1 preceding) as size_before
+            select
+                s.id,
+                row_size.bytes,
+                sum(row_size.bytes) over (
+                    line rows between unbounded preceding and 1 preceding
+                ) as bytes_before
             from public.scheduled_messages as s
-            where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at) > (v_payer, p_after)
-                and (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at) <= (v_payer, p_until)
+            cross join lateral (
+                select octet_length(s.message)
+                    + coalesce(octet_length(s.caption), 0)
+                    + coalesce(octet_length(s.media::text), 0) as bytes
+            ) as row_size
+            where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
+                > (v_payer, p_after)
+                and (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
+                <= (v_payer, p_until)
                 and s.due_at > '-infinity'
-            window line as (order by md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at, s.id)
+            window line as (
+                order by md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at, s.id
+            )
             order by md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at, s.id
             limit least(p_share, p_limit - cardinality(v_ids))
         ) as oldest
-        where coalesce(oldest.size_before, 0) < 200000;
+        where coalesce(oldest.bytes_before, 0) < v_most_bytes_of_one;
         v_ids := v_ids || coalesce(v_found, '{}');
-        v_size := v_size + v_found_size;
-        exit when cardinality(v_ids) >= p_limit or v_size > 2000000;
+        v_bytes := v_bytes + v_found_bytes;
+        exit when cardinality(v_ids) >= p_limit or v_bytes > v_most_bytes;
     end loop;
     return query select unnest(v_ids);
 end
@@ -4240,6 +4857,19 @@ CREATE FUNCTION private.stops_everybody(p_code text) RETURNS boolean
     select left(p_code, 2) in ('08', '25', '40', '53', '57', '58')
 $$;
 
+CREATE FUNCTION private.tables_of_messages() RETURNS SETOF pg_class
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select c.*
+    from pg_catalog.pg_class as c
+    where c.oid in (
+        to_regclass('public.scheduled_messages'),
+        to_regclass('public.broadcast_jobs'),
+        to_regclass('public.broadcast_messages')
+    )
+$$;
+
 CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval, p_retry_attempts integer, p_retry_delay_seconds double precision) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
@@ -4407,10 +5037,12 @@ CREATE FUNCTION private.timezone_name(p_name text) RETURNS text
     SET search_path TO ''
     AS $_$
 declare
-    v_folded constant text := regexp_replace(
-        lower(regexp_replace(p_name, '^[\s\u00a0\u200b-\u200f\ufeff]+|[\s\u00a0\u200b-\u200f\ufeff]+$', '', 'g')),
-        '[\s\u00a0]+', '_', 'g'
+    -- Also the blanks that a page or a phone puts there.
+    v_trimmed constant text := regexp_replace(
+        p_name,
+        '^[\s\u00a0\u200b-\u200f\ufeff]+|[\s\u00a0\u200b-\u200f\ufeff]+$', '', 'g'
     );
+    v_folded constant text := regexp_replace(lower(v_trimmed), '[\s\u00a0]+', '_', 'g');
     v_name text;
 begin
     select t.name into v_name from private.timezones as t where t.folded = v_folded;
@@ -4418,10 +5050,13 @@ begin
         select n.name into v_name
         from pg_catalog.pg_timezone_names as n
         where lower(n.name) = v_folded
-            and n.name !~ '^(posix|right)/' and n.name not in ('localtime', 'posixrules', 'Factory')
+            and n.name !~ '^(posix|right)/'
+            and n.name not in ('localtime', 'posixrules', 'Factory')
         limit 1;
         insert into private.timezones (folded, name)
-        select v_folded, v_name where v_name is not null on conflict do nothing;
+        select v_folded, v_name
+        where v_name is not null
+        on conflict do nothing;
     end if;
     return v_name;
 end
@@ -4433,43 +5068,58 @@ CREATE FUNCTION private.try_out() RETURNS void
     AS $_$
 declare
     v_given jsonb := jsonb_build_object(
-        'connection_id', 'made up', 'contact_id', '+10000000000', 'message', 'Made up.', 'type',
-            'text', 'status', 'pending',
-        'scheduled_at', now() + interval '1 day', 'created_at', now() - interval '2 days',
-            'is_recurring', false
+        'connection_id', 'made up',
+        'contact_id', '+10000000000',
+        'message', 'Made up.',
+        'type', 'text',
+        'status', 'pending',
+        'scheduled_at', now() + interval '1 day',
+        'created_at', now() - interval '2 days',
+        'is_recurring', false
     );
+    v_sent constant jsonb := jsonb_build_object(
+        'status', 'sent', 'sent_at', now(), 'message_id', repeat('m', 200)
+    );
+    v_failed constant jsonb := jsonb_build_object('status', 'failed', 'error', repeat('e', 2000));
     v_row jsonb;
     v_connection jsonb;
     v_change jsonb;
     v_stored jsonb;
 begin
-    -- What its application writes there passes its own rules; but for a number that may be there once.
+    -- What its application writes there passes its own rules; but for a number that may be there
+    -- once.
     v_given := v_given || coalesce((
-        select jsonb_object_agg(t.name, t.value)
-        from (select to_jsonb(s.*) as own from public.scheduled_messages as s limit 1) as one
-        cross join lateral jsonb_each(one.own) as t (name, value)
-        where t.name in ('connection_id', 'message', 'type', 'contact_id') and not (
-            t.name = 'contact_id' and exists (
-                select from pg_catalog.pg_index as i
-                join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
-                where i.indrelid = 'public.scheduled_messages'::regclass and i.indisunique
-                    and a.attname = 'contact_id'
+        select jsonb_object_agg(own.name, own.value)
+        from (select to_jsonb(s.*) as stored from public.scheduled_messages as s limit 1) as one
+        cross join lateral jsonb_each(one.stored) as own (name, value)
+        where own.name in ('connection_id', 'message', 'type', 'contact_id')
+            and not (
+                own.name = 'contact_id'
+                and exists (
+                    select from pg_catalog.pg_index as i
+                    join pg_catalog.pg_attribute as a
+                        on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
+                    where i.indrelid = 'public.scheduled_messages'::regclass
+                        and i.indisunique
+                        and a.attname = 'contact_id'
+                )
             )
-        )
     ), '{}');
     v_row := private.make_up('public.scheduled_messages', v_given);
     if v_row is null then
-        raise exception 'A trigger keeps rows from being stored.' using errcode = 'PT200',
-            table = 'scheduled_messages';
+        raise exception 'A trigger keeps rows from being stored.'
+            using errcode = 'PT200', table = 'scheduled_messages';
     end if;
     v_connection := v_row -> 'connection_id';
     if exists (
         select from pg_catalog.pg_constraint as k
-        where k.contype = 'f' and k.conrelid = to_regclass('public.broadcast_jobs')
+        where k.contype = 'f'
+            and k.conrelid = to_regclass('public.broadcast_jobs')
             and k.confrelid = to_regclass('public.connections')
     ) then
         v_connection := private.make_up(to_regclass('public.connections'), '{}') -> 'id';
     end if;
+
     -- With the rights of the service key, as the daemon will. After a fault its caller goes back.
     if pg_has_role('service_role', 'member') then
         set local role service_role;
@@ -4477,27 +5127,32 @@ begin
     foreach v_change in array array[
         jsonb_build_object('status', 'pending', 'scheduled_at', now() - interval '1 day'),
         '{"status": "processing"}',
-        jsonb_build_object('status', 'sent', 'sent_at', now(), 'message_id', repeat('m', 200)),
-        jsonb_build_object('status', 'failed', 'error', repeat('e', 2000), 'sent_at', null,
-            'message_id', null),
+        v_sent,
+        v_failed || '{"sent_at": null, "message_id": null}',
         '{"status": "pending"}', '{"status": "processing"}',
-        jsonb_build_object('status', 'failed', 'error', repeat('e', 2000)),
+        v_failed,
         '{"status": "pending"}', '{"status": "processing"}',
-        jsonb_build_object('status', 'unconfirmed', 'error', repeat('e', 2000)),
-        '{"status": "pending"}', '{"status": "processing"}', '{"status": "cancelled"}',
+        v_failed || '{"status": "unconfirmed"}',
+        '{"status": "pending"}', '{"status": "processing"}',
+        '{"status": "cancelled"}',
         '{"status": "pending", "error": null}'
     ]::jsonb[] loop
         execute format(
             'update public.scheduled_messages as s set %s '
-            'from jsonb_populate_record(null::public.scheduled_messages, $1) as n where s.id = $2 returning to_jsonb(s.*)',
-            (select string_agg(format('%1$I = n.%1$I', k), ', ')
-                from jsonb_object_keys(v_change) as k where v_row ? k)
+            'from jsonb_populate_record(null::public.scheduled_messages, $1) as n '
+            'where s.id = $2 returning to_jsonb(s.*)',
+            (
+                select string_agg(format('%1$I = n.%1$I', k), ', ')
+                from jsonb_object_keys(v_change) as k
+                where v_row ? k
+            )
         ) into v_stored using v_change, (v_row ->> 'id')::uuid;
         if v_stored ->> 'status' is distinct from v_change ->> 'status' then
             raise exception 'A trigger keeps the status % from being stored.', v_change ->> 'status'
                 using errcode = 'PT200', table = 'scheduled_messages';
         end if;
     end loop;
+
     -- The next occurrence of a series.
     execute format(
         'insert into public.scheduled_messages (%1$s) '
@@ -4505,15 +5160,20 @@ begin
         (
             select string_agg(quote_ident(a.attname), ', ')
             from pg_catalog.pg_attribute as a
-            where a.attrelid = 'public.scheduled_messages'::regclass and a.attnum > 0
+            where a.attrelid = 'public.scheduled_messages'::regclass
+                and a.attnum > 0
                 and not a.attisdropped
-                and a.attgenerated = '' and a.attidentity = ''
-                    and (a.attname = 'id' or not a.atthasdef or v_given ? a.attname)
+                and a.attgenerated = ''
+                and a.attidentity = ''
+                and (a.attname = 'id' or not a.atthasdef or v_given ? a.attname)
         )
-    ) using v_row
-        || jsonb_build_object('id', gen_random_uuid(), 'scheduled_at', now() + interval '2 days');
+    ) using v_row || jsonb_build_object(
+        'id', gen_random_uuid(), 'scheduled_at', now() + interval '2 days'
+    );
+
+    -- Later on the rehearsal does more.
     if not private.is_ours('private.connection_state', 'ready_at') then
-        perform private.try_out_jobs(v_row, v_connection); -- later on the rehearsal does more
+        perform private.try_out_jobs(v_row, v_connection);
     end if;
     set constraints all immediate;
     raise exception 'undone' using errcode = 'PT299';
@@ -4525,40 +5185,54 @@ CREATE FUNCTION private.try_out_jobs(p_row jsonb, p_connection jsonb) RETURNS vo
     SET search_path TO ''
     AS $_$
 declare
-    v_job jsonb := jsonb_build_object(
-        'scheduled_message_id', p_row -> 'id', 'connection_id', p_connection,
-        'recipient', '+10000000000', 'contacts', '["+10000000000"]'::jsonb,
-        'contact_id', '+10000000000', 'type', p_row -> 'type', 'message', p_row -> 'message',
-        'schedule', now(), 'total_contacts', 1, 'broadcast_name', 'scheduled message',
-        'isprivatemessage', true, 'contact', '10000000000'
+    v_given jsonb := jsonb_build_object(
+        'scheduled_message_id', p_row -> 'id',
+        'connection_id', p_connection,
+        'recipient', '+10000000000',
+        'contacts', '["+10000000000"]'::jsonb,
+        'contact_id', '+10000000000',
+        'type', p_row -> 'type',
+        'message', p_row -> 'message',
+        'schedule', now(),
+        'total_contacts', 1,
+        'broadcast_name', 'scheduled message',
+        'isprivatemessage', true,
+        'contact', '10000000000'
     );
+    v_job jsonb;
     v_table regclass;
     v_outcome text;
     v_status text;
     v_stored jsonb;
 begin
     if (
-        select count(*) from pg_catalog.pg_attribute as a
-        where a.attrelid in (to_regclass('public.broadcast_jobs'), to_regclass('public.broadcast_messages'))
-            and a.attname = 'id' and a.atttypid = 'pg_catalog.uuid'::regtype
+        select count(*)
+        from pg_catalog.pg_attribute as a
+        where a.attrelid in (
+            to_regclass('public.broadcast_jobs'), to_regclass('public.broadcast_messages')
+        ) and a.attname = 'id' and a.atttypid = 'pg_catalog.uuid'::regtype
     ) < 2 then
         return;
     end if;
     foreach v_outcome in array array['completed', 'failed', 'unconfirmed', 'cancelled'] loop
-        v_job := v_job || jsonb_build_object('id', gen_random_uuid());
-        v_job := v_job || jsonb_build_object('job_id', v_job -> 'id');
+        v_job := jsonb_build_object('id', gen_random_uuid());
+        v_job := v_given || v_job || jsonb_build_object('job_id', v_job -> 'id');
         foreach v_table in array array[
             to_regclass('public.broadcast_jobs'), to_regclass('public.broadcast_messages')
         ] loop
             v_job := v_job || jsonb_build_object('status', case
-                when v_table = to_regclass('public.broadcast_jobs') then 'queued' else 'waiting'
+                when v_table = to_regclass('public.broadcast_jobs') then 'queued'
+                else 'waiting'
             end);
             execute format(
-                'insert into %1$s as stored (%2$s) '
-                'select %2$s from jsonb_populate_record(null::%1$s, $1) returning to_jsonb(stored.*)',
+                'insert into %1$s as stored (%2$s) select %2$s '
+                'from jsonb_populate_record(null::%1$s, $1) returning to_jsonb(stored.*)',
                 v_table, (
-                    select string_agg(quote_ident(a.attname), ', ') from pg_catalog.pg_attribute as a
-                    where a.attrelid = v_table and a.attnum > 0 and not a.attisdropped
+                    select string_agg(quote_ident(a.attname), ', ')
+                    from pg_catalog.pg_attribute as a
+                    where a.attrelid = v_table
+                        and a.attnum > 0
+                        and not a.attisdropped
                         and v_job ? a.attname
                 )
             ) into v_stored using v_job;
@@ -4569,8 +5243,8 @@ begin
                 else array['sending', v_outcome]
             end loop
                 execute format(
-                    'update %s as stored set status = $1 where stored.id = $2 returning to_jsonb(stored.*)',
-                    v_table
+                    'update %s as stored set status = $1 where stored.id = $2 '
+                    'returning to_jsonb(stored.*)', v_table
                 ) into v_stored using v_status, (v_stored ->> 'id')::uuid;
             end loop;
             if v_stored ->> 'status' is distinct from v_status then
@@ -4606,12 +5280,16 @@ begin
         v_first := trim_array(v_first, 1);
         v_last := trim_array(v_last, 1);
         begin
-            execute format('select private.%I($1)', p_function) into v_found using p_rows[v_from:v_to];
+            execute format('select private.%I($1)', p_function)
+            into v_found using p_rows[v_from:v_to];
             done := done || coalesce(v_found, '[]');
             v_any := true;
         exception when others then
             get stacked diagnostics
-                v_code = returned_sqlstate, v_reason = message_text, v_table = table_name, v_constraint = constraint_name;
+                v_code = returned_sqlstate,
+                v_reason = message_text,
+                v_table = table_name,
+                v_constraint = constraint_name;
             if private.stops_everybody(v_code) then
                 raise;
             end if;
@@ -4622,7 +5300,9 @@ begin
             else
                 v_any := v_any or private.is_the_rows_fault(v_code);
                 refused := refused || jsonb_build_object(
-                    'place', v_from, 'code', v_code, 'reason', left(private.words_of(v_table, v_constraint, v_reason), 500)
+                    'place', v_from,
+                    'code', v_code,
+                    'reason', left(private.words_of(v_table, v_constraint, v_reason), 500)
                 );
             end if;
         end;
@@ -4660,19 +5340,26 @@ begin
     if p_old.owner_id is null and p_new.owner_id = auth.uid() then
         p_new.owner_id := null;
     end if;
-    if date_trunc('milliseconds', p_new.created_at) = date_trunc('milliseconds', p_old.created_at) then
+    if date_trunc('milliseconds', p_new.created_at)
+        = date_trunc('milliseconds', p_old.created_at)
+    then
         p_new.created_at := p_old.created_at;
     end if;
-    if date_trunc('milliseconds', p_new.sent_at) = date_trunc('milliseconds', p_old.sent_at) then
+    if date_trunc('milliseconds', p_new.sent_at)
+        = date_trunc('milliseconds', p_old.sent_at)
+    then
         p_new.sent_at := p_old.sent_at;
     end if;
-    if date_trunc('milliseconds', p_new.occurrence_at) = date_trunc('milliseconds', p_old.occurrence_at) then
+    if date_trunc('milliseconds', p_new.occurrence_at)
+        = date_trunc('milliseconds', p_old.occurrence_at)
+    then
         p_new.occurrence_at := p_old.occurrence_at;
     end if;
     v_changes := private.foreign_changes(p_old, p_new);
     if v_changes is not null then
-        raise exception 'Not yours to change: %. Read the message again and leave them as they are.', v_changes
-            using errcode = '42501';
+        raise exception using errcode = '42501', message = format(
+            'Not yours to change: %s. Read the message again and leave them as they are.', v_changes
+        );
     end if;
     p_new.updated_at := now();
     return p_new;
@@ -4777,20 +5464,27 @@ CREATE FUNCTION private.withdraw_job(p_job_id uuid) RETURNS boolean
     AS $$
 begin
     update public.broadcast_jobs as j
-    set status = 'cancelled', completed_at = now(), updated_at = now()
+    set status = 'cancelled',
+        completed_at = now(),
+        updated_at = now()
     from (
-        select w.id from public.broadcast_jobs as w
+        select w.id
+        from public.broadcast_jobs as w
         where w.id = p_job_id and w.status = 'queued' and w.scheduled_message_id is not null
         for update skip locked
     ) as waiting
     where j.id = waiting.id;
     if found then
-        update public.broadcast_messages as m set status = 'cancelled', updated_at = now() where m.job_id = p_job_id;
+        update public.broadcast_messages as m
+        set status = 'cancelled',
+            updated_at = now()
+        where m.job_id = p_job_id;
         return true;
     end if;
     return not exists (
         select 1 from public.broadcast_jobs as j
-        where j.id = p_job_id and j.status not in ('cancelled', 'completed', 'failed', 'unconfirmed')
+        where j.id = p_job_id
+            and j.status not in ('cancelled', 'completed', 'failed', 'unconfirmed')
     );
 end
 $$;
@@ -4801,13 +5495,108 @@ CREATE FUNCTION private.words_of(p_table text, p_constraint text, p_reason text)
     AS $$
     select coalesce(
         (
-            select obj_description(c.oid, 'pg_constraint') from pg_catalog.pg_constraint as c
-            join pg_catalog.pg_class as t on t.oid = c.conrelid
-            where c.conname = p_constraint and t.relname = p_table and t.relnamespace = 'public'::regnamespace
+            select obj_description(k.oid, 'pg_constraint')
+            from pg_catalog.pg_constraint as k
+            join pg_catalog.pg_class as c on c.oid = k.conrelid
+            where k.conname = p_constraint
+                and c.relname = p_table
+                and c.relnamespace = 'public'::regnamespace
         ),
         p_reason
     )
 $$;
+
+CREATE FUNCTION private.write_contact_key() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+    v_type constant text := (
+        select format_type(a.atttypid, null)
+        from pg_catalog.pg_attribute as a
+        where a.attrelid = 'public.contacts'::regclass and a.attname = 'id'
+    );
+begin
+    drop function if exists private.contact_key(text);
+    execute format(
+        $format$
+create function private.contact_key(p_id text)
+returns %1$s
+language plpgsql
+immutable
+strict
+set search_path = ''
+as $$
+begin
+    return case when p_id ~* %2$L then p_id::%1$s end;
+end
+$$
+        $format$, v_type, case v_type
+            when 'bigint' then '^[0-9]{1,18}$'
+            when 'integer' then '^[0-9]{1,9}$'
+            when 'smallint' then '^[0-9]{1,4}$'
+            when 'numeric' then '^[0-9]{1,30}$'
+            when 'uuid' then '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+            else ''
+        end
+    );
+    revoke all on function private.contact_key from public;
+    grant execute on function private.contact_key to service_role;
+end
+$_$;
+
+CREATE FUNCTION private.write_refusals() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+    v_cases constant text := (
+        select string_agg(
+            format(
+                E'\n        when (%s) is false then %L',
+                pg_catalog.pg_get_expr(k.conbin, k.conrelid),
+                coalesce(pg_catalog.obj_description(k.oid, 'pg_constraint'), k.conname)
+            ), '' order by k.conname
+        )
+        from pg_catalog.pg_constraint as k
+        where k.conrelid = 'public.scheduled_messages'::regclass
+            and k.contype = 'c'
+            and k.conname like 'scheduled\_messages\_%'
+    );
+begin
+    execute format(
+        $format$
+create or replace function private.refuse_nonsense()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_words text;
+begin
+    if new.media is not null then
+        begin
+            perform new.media::jsonb; -- stricter than json: no character zero, no half of a pair
+        exception when others then
+            raise exception 'The media are not valid JSON.' using errcode = 'PT400';
+        end;
+    end if;
+    select case%s
+    end
+    into v_words
+    from (select new.*) as scheduled_messages;
+    if v_words is not null then
+        raise exception using message = v_words, errcode = 'PT400';
+    end if;
+    return new;
+end
+$$
+        $format$, v_cases
+    );
+    revoke all on function private.refuse_nonsense from public;
+end
+$_$;
 
 CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_now timestamp with time zone DEFAULT NULL::timestamp with time zone, p_lead_seconds double precision DEFAULT 0.15, p_ahead_seconds double precision DEFAULT 0, p_retry_attempts integer DEFAULT 3, p_retry_delay_seconds double precision DEFAULT 60) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
     LANGUAGE plpgsql
@@ -4858,54 +5647,87 @@ CREATE FUNCTION public.diagnose() RETURNS TABLE(level text, what text, remedy te
     SET search_path TO ''
     SET lock_timeout TO '2s'
     AS $$
-declare
-    v_name text;
 begin
+    -- What is missing of ours.
     return query
-    select case when count(*) = 0 then 'ok' else 'failure' end,
-        case when count(*) = 0 then 'all indexes are there and valid' else 'indexes are missing or invalid: ' || string_agg(needed.name, ', ') end,
+    select
+        case when count(*) = 0 then 'ok' else 'failure' end,
+        coalesce(
+            'indexes are missing or invalid: ' || string_agg(needed.name, ', '),
+            'all indexes are there and valid'
+        ),
         case when count(*) > 0 then 'Run ./scripts/migrate again.' end
     from unnest(array[
-        'scheduled_messages_due_idx', 'scheduled_messages_occurrence_key', 'broadcast_jobs_queued_idx', 'broadcast_jobs_sending_idx',
-        'broadcast_jobs_lease_idx', 'idx_broadcast_messages_job_id'
+        'scheduled_messages_due_idx',
+        'scheduled_messages_occurrence_key',
+        'broadcast_jobs_queued_idx',
+        'broadcast_jobs_sending_idx',
+        'broadcast_jobs_lease_idx',
+        'idx_broadcast_messages_job_id'
     ]) as needed (name)
     where not exists (
-        select 1 from pg_catalog.pg_class as c
+        select 1
+        from pg_catalog.pg_class as c
         join pg_catalog.pg_index as i on i.indexrelid = c.oid
         where c.relname = needed.name and i.indisvalid
     );
 
     return query
-    select case when count(*) = 0 then 'ok' else 'failure' end,
-        case when count(*) = 0 then 'the triggers, without which nothing falls due or is settled, are at work'
-        else 'triggers are missing or disabled: ' || string_agg(needed.table_name || '.' || needed.name, ', ') end,
-        case when count(*) > 0 then string_agg(
-            format('alter table public.%s enable %s trigger %s;', needed.table_name, case needed.name when 'zz_set_due_at' then 'always' else '' end, needed.name), ' '
-        ) || ' Where one does not exist, create it as sql/ does.' end
+    select
+        case when count(*) = 0 then 'ok' else 'failure' end,
+        coalesce(
+            'triggers are missing or disabled: '
+            || string_agg(needed.table_name || '.' || needed.name, ', '),
+            'the triggers, without which nothing falls due or is settled, are at work'
+        ),
+        string_agg(format(
+            'alter table public.%s enable %s trigger %s;',
+            needed.table_name,
+            case needed.name when 'zz_set_due_at' then 'always' else '' end,
+            needed.name
+        ), ' ') || ' Where one does not exist, create it as sql/ does.'
     from (
         values
-        ('scheduled_messages', 'zz_set_due_at'), ('scheduled_messages', 'guard_insert'), ('scheduled_messages', 'guard_update'),
-        ('scheduled_messages', 'guard_update_by_service'), ('scheduled_messages', 'guard_delete'),
-        ('scheduled_messages', 'guard_delete_by_service'), ('broadcast_messages', 'settle_scheduled_messages'),
+        ('scheduled_messages', 'zz_set_due_at'),
+        ('scheduled_messages', 'guard_insert'),
+        ('scheduled_messages', 'guard_update'),
+        ('scheduled_messages', 'guard_update_by_service'),
+        ('scheduled_messages', 'guard_delete'),
+        ('scheduled_messages', 'guard_delete_by_service'),
+        ('broadcast_messages', 'settle_scheduled_messages'),
         ('broadcast_jobs', 'settle_job_of_node_worker')
     ) as needed (table_name, name)
     where not exists (
         select from pg_catalog.pg_trigger as t
-        where t.tgrelid = to_regclass('public.' || needed.table_name) and t.tgname = needed.name and t.tgenabled in ('O', 'A')
+        where t.tgrelid = to_regclass('public.' || needed.table_name)
+            and t.tgname = needed.name
+            and t.tgenabled in ('O', 'A')
     );
 
     return query
-    select 'failure', count(*) || ' pending message(s) will not fall due when they should', 'Run the file scheduled_messages_due_at_of_old_rows of sql/ again.'
+    select
+        'failure',
+        count(*) || ' pending message(s) will not fall due when they should',
+        'update public.scheduled_messages set due_at = null where status = ''pending'' '
+        || 'and due_at is distinct from scheduled_at;'
     from public.scheduled_messages as s
     where s.status = 'pending' and s.due_at is distinct from s.scheduled_at
     having count(*) > 0;
 
     return query
-    select case when count(*) = 0 then 'ok' else 'failure' end,
-        case when count(*) = 0 then 'the service key may use every table' else 'the service key may not use: ' || string_agg(t.name, ', ') end,
+    select
+        case when count(*) = 0 then 'ok' else 'failure' end,
+        coalesce(
+            'the service key may not use: ' || string_agg(t.name, ', '),
+            'the service key may use every table'
+        ),
         case when count(*) > 0 then 'Run ./scripts/migrate again; it states every grant.' end
     from unnest(array[
-        'public.scheduled_messages', 'public.connections', 'public.contacts', 'public.broadcast_jobs', 'public.broadcast_messages',
+        'public.scheduled_messages',
+        'public.connections',
+        'public.contacts',
+        'public.broadcast_jobs',
+        'public.broadcast_messages',
         'public.connection_settings'
     ]) as t (name)
     where exists (
@@ -4914,103 +5736,173 @@ begin
     );
 
     return query
-    select case when count(*) = 0 then 'ok' else 'failure' end,
-        case when count(*) = 0 then 'scheduled_messages has our policies and no other' else 'other policies add up with ours: ' || string_agg(p.polname, ', ') end,
-        case when count(*) > 0 then 'Drop them: permissive policies widen what ours allow.' end
+    select
+        case when count(*) = 0 then 'ok' else 'failure' end,
+        coalesce(
+            'other policies add up with ours: ' || string_agg(p.polname, ', '),
+            'scheduled_messages has our policies and no other'
+        ),
+        case when count(*) > 0
+            then 'Drop them: permissive policies widen what ours allow.'
+        end
     from pg_catalog.pg_policy as p
-    where p.polrelid = 'public.scheduled_messages'::regclass and p.polname not in (
-        'scheduled_messages_select_policy', 'scheduled_messages_insert_policy', 'scheduled_messages_update_policy', 'scheduled_messages_delete_policy'
-    );
+    where p.polrelid = 'public.scheduled_messages'::regclass
+        and p.polname not in (
+            'scheduled_messages_select_policy',
+            'scheduled_messages_insert_policy',
+            'scheduled_messages_update_policy',
+            'scheduled_messages_delete_policy'
+        );
 
-    for v_name in
-        select c.relname from pg_catalog.pg_class as c
-        where c.oid in ('public.scheduled_messages'::regclass, 'public.connections'::regclass, 'public.contacts'::regclass) and not c.relrowsecurity
-    loop
-        return query select 'warning', 'row level security is off on ' || v_name,
-            'Everybody can see all of it, so everybody can send through any connection: enable it and write policies.';
-    end loop;
+    -- What the project is like.
+    return query
+    select
+        'warning',
+        'row level security is off on ' || c.relname,
+        'Everybody can see all of it, so everybody can send through any connection: enable it and '
+        || 'write policies.'
+    from pg_catalog.pg_class as c
+    where not c.relrowsecurity
+        and c.oid in (
+            'public.scheduled_messages'::regclass,
+            'public.connections'::regclass,
+            'public.contacts'::regclass
+        );
 
     return query
-    select case when exists (
-            select 1 from pg_catalog.pg_publication_tables as p
-            where p.pubname = 'supabase_realtime' and p.schemaname = 'public' and p.tablename = 'scheduled_messages'
+    select
+        case when exists (
+            select 1
+            from pg_catalog.pg_publication_tables as p
+            where p.pubname = 'supabase_realtime'
+                and p.schemaname = 'public'
+                and p.tablename = 'scheduled_messages'
         ) then 'ok' else 'warning' end,
-        'scheduled_messages in the publication supabase_realtime', 'Where this is a warning, Realtime tells nothing of changes; polls carry on.';
+        'scheduled_messages in the publication supabase_realtime',
+        'Where this is a warning, Realtime tells nothing of changes; polls carry on.';
 
     return query
-    select 'warning', 'connections is a view: a connection that is deleted or connected again is not noticed at once',
-        'Nothing to do: its messages fail when they fall due, and what waits is looked at again within minutes.'
+    select
+        'warning',
+        'connections is a view: a connection that is deleted or connected again is not noticed '
+        || 'at once',
+        'Nothing to do: its messages fail when they fall due, and what waits is looked at again '
+        || 'within minutes.'
     from pg_catalog.pg_class as c
     where c.oid = 'public.connections'::regclass and c.relkind = 'v';
 
     return query
-    select 'warning', 'contacts has no column ' || needed.name || ': contacts'' ids are understood by nobody, only numbers are',
-        'alter table public.contacts add column ' || needed.name || ' …; or go on writing numbers into contact_id.'
-    from (values ('phone_number', array['phone_number']), ('owner_id', array['owner_id', 'user_id'])) as needed (name, any_of)
+    select
+        'warning',
+        format(
+            'contacts has no column %s: contacts'' ids are understood by nobody, only numbers are',
+            needed.name
+        ),
+        format(
+            'alter table public.contacts add column %s …; or go on writing numbers into '
+            'contact_id.', needed.name
+        )
+    from (
+        values
+        ('phone_number', array['phone_number']),
+        ('owner_id', array['owner_id', 'user_id'])
+    ) as needed (name, any_of)
     where not exists (
         select from pg_catalog.pg_attribute as a
-        where a.attrelid = 'public.contacts'::regclass and a.attname = any(needed.any_of) and not a.attisdropped
+        where a.attrelid = 'public.contacts'::regclass
+            and a.attname = any(needed.any_of)
+            and not a.attisdropped
     );
 
     return query
     select 'failure', m.what, m.remedy from private.find_misfits() as m;
 
     return query
-    select 'failure', 'contacts.id is ' || format_type(a.atttypid, null) || ' now', 'Run the file connections_and_contacts of sql/ again.'
+    select
+        'failure',
+        'contacts.id is ' || format_type(a.atttypid, null) || ' now',
+        'select private.write_contact_key();'
     from pg_catalog.pg_attribute as a
-    join pg_catalog.pg_proc as p on p.oid = 'private.contact_key(text)'::regprocedure and p.prorettype <> a.atttypid
+    join pg_catalog.pg_proc as p
+        on p.oid = 'private.contact_key(text)'::regprocedure and p.prorettype <> a.atttypid
     where a.attrelid = 'public.contacts'::regclass and a.attname = 'id';
 
     return query
-    select 'warning', count(*) || ' constraint(s) of scheduled_messages do not cover rows that were there before',
+    select
+        'warning',
+        count(*) || ' constraint(s) of scheduled_messages do not cover rows that were there before',
         'Validate them when it suits: see docs/upgrading.md.'
-    from pg_catalog.pg_constraint as c
-    where c.conrelid = 'public.scheduled_messages'::regclass and not c.convalidated
+    from pg_catalog.pg_constraint as k
+    where k.conrelid = 'public.scheduled_messages'::regclass and not k.convalidated
+    having count(*) > 0;
+
+    -- What is going on.
+    return query
+    select
+        'warning',
+        count(*) || ' row(s) cannot be written: ' || string_agg(distinct r.reason, '; '),
+        'Change the trigger, check or column that refuses them; `status` lists them, and they are '
+        || 'tried again by themselves.'
+    from (select refused.reason from private.refused_rows as refused limit 1000) as r
     having count(*) > 0;
 
     return query
-    select 'warning', count(*) || ' row(s) cannot be written: ' || string_agg(distinct r.reason, '; '),
-        'Change the trigger, check or column that refuses them; `status` lists them, and they are tried again by themselves.'
-    from (select f.reason from private.refused_rows as f limit 1000) as r
+    select
+        'warning',
+        count(*) || ' connection(s) paused by what their gateway answered, such as '
+        || min(state.connection_id || ': ' || state.paused_reason),
+        'See what `status` says of them; they are asked for again and again, and go on by '
+        || 'themselves.'
+    from private.connection_state as state
+    where state.paused_reason is not null
     having count(*) > 0;
 
     return query
-    select 'warning', count(*) || ' connection(s) paused by what their gateway answered, such as '
-            || min(st.connection_id || ': ' || st.paused_reason),
-        'See what `status` says of them; they are asked for again and again, and go on by themselves.'
-    from private.connection_state as st
-    where st.paused_reason is not null
-    having count(*) > 0;
-
-    return query
-    select 'warning', count(*) || ' message(s) are in_queue: the upstream application has taken them for a queue of its own',
-        'Where its scheduling workers are stopped nobody sends them. Make those without a broadcast_job_id pending again, as '
-        || 'step 4 of docs/upgrading.md does it; its main server takes what is due at each of its starts.'
+    select
+        'warning',
+        count(*) || ' message(s) are in_queue: the upstream application has taken them for a queue '
+        || 'of its own',
+        'Where its scheduling workers are stopped nobody sends them. Make those without a '
+        || 'broadcast_job_id pending again, as step 4 of docs/upgrading.md does it; its main '
+        || 'server takes what is due at each of its starts.'
     from public.scheduled_messages as s
     where s.status = 'in_queue'
     having count(*) > 0;
 
     return query
-    select 'warning', count(*) || ' connection(s) send nothing, because their id was another account''s or a user made it up: '
-            || string_agg(o.connection_id, ', ' order by o.connection_id),
-        'Name the session with `connection ID sender=…`; `connection ID --forget` releases an id, and ends its settings.'
-    from private.connection_owners as o
-    join public.connections as c on c.id::text = o.connection_id
-    left join public.connection_settings as se on se.connection_id = o.connection_id
-    where o.is_held or (o.is_chosen and se.sender is null)
+    select
+        'warning',
+        count(*) || ' connection(s) send nothing, because their id was another account''s or a '
+        || 'user made it up: '
+        || string_agg(known.connection_id, ', ' order by known.connection_id),
+        'Name the session with `connection ID sender=…`; `connection ID --forget` releases an id, '
+        || 'and ends its settings.'
+    from private.connection_owners as known
+    join public.connections as c on c.id::text = known.connection_id
+    left join public.connection_settings as settings
+        on settings.connection_id = known.connection_id
+    where known.is_held or (known.is_chosen and settings.sender is null)
     having count(*) > 0;
 
     return query
-    select 'warning', count(*) || ' connection(s) are gone, and their settings kept for the case that they come back: '
-            || string_agg(se.connection_id, ', ' order by se.connection_id),
+    select
+        'warning',
+        count(*) || ' connection(s) are gone, and their settings kept for the case that they come '
+        || 'back: ' || string_agg(settings.connection_id, ', ' order by settings.connection_id),
         '`connection ID --forget` ends them.'
-    from public.connection_settings as se
-    where not exists (select 1 from public.connections as c where c.id::text = se.connection_id)
+    from public.connection_settings as settings
+    where not exists (
+        select 1 from public.connections as c where c.id::text = settings.connection_id
+    )
     having count(*) > 0;
 
+    -- And whether it works.
     return query select * from private.rehearse();
     if not found then
-        return query select 'ok', 'a message was sent, recorded, rescued and settled in a rehearsal, which was undone', null;
+        return query select
+            'ok',
+            'a message was sent, recorded, rescued and settled in a rehearsal, which was undone',
+            null;
     end if;
 end
 $$;
@@ -5122,8 +6014,11 @@ CREATE FUNCTION public.finish_probes(p_well text[], p_ill text[]) RETURNS TABLE(
     AS $$
 declare
     v_rows private.probed_row[] := array(
-        select row(g.connection_id, g.connection_id = any(p_well), true)::private.probed_row
-        from unnest(p_well || p_ill) as g (connection_id) order by g.connection_id
+        select row(
+            given.connection_id, given.connection_id = any(p_well), true
+        )::private.probed_row
+        from unnest(p_well || p_ill) as given (connection_id)
+        order by given.connection_id
     );
     v_refused jsonb;
 begin
@@ -5131,16 +6026,21 @@ begin
     if v_refused <> '[]' then
         v_rows := array(
             select row(
-                (v_rows[r.place]).connection_id, (v_rows[r.place]).is_well, false
+                (v_rows[refused.place]).connection_id, (v_rows[refused.place]).is_well, false
             )::private.probed_row
-            from jsonb_to_recordset(v_refused) as r (place integer)
+            from jsonb_to_recordset(v_refused) as refused (place integer)
         );
         perform private.try_rows('finish_rows', v_rows, false);
     end if;
-    return query select clock_timestamp(), private.next_probe(), (
-        select json_agg(c.connection_id) from private.connection_state as c
-        where c.connection_id = any(p_well) and c.paused_reason is null
-    );
+    return query
+    select
+        clock_timestamp(),
+        private.next_probe(),
+        (
+            select json_agg(state.connection_id)
+            from private.connection_state as state
+            where state.connection_id = any(p_well) and state.paused_reason is null
+        );
 end
 $$;
 
@@ -5153,21 +6053,38 @@ declare
     v_number integer;
     v_all integer := 0;
 begin
-    delete from public.connection_settings as se where se.connection_id = p_connection_id;
+    delete from public.connection_settings as settings
+    where settings.connection_id = p_connection_id;
     get diagnostics v_all = row_count;
-    update private.connection_state as c
-    set day = null, sent_today = 0, paused_reason = null, probe_at = null, throttle_seconds = 0, throttled_until = null,
-        arrival_at = '-infinity', ready_at = now()
-    where c.connection_id = p_connection_id;
+
+    update private.connection_state as state
+    set day = null,
+        sent_today = 0,
+        paused_reason = null,
+        probe_at = null,
+        throttle_seconds = 0,
+        throttled_until = null,
+        arrival_at = '-infinity',
+        ready_at = now()
+    where state.connection_id = p_connection_id;
     get diagnostics v_number = row_count;
     v_all := v_all + v_number;
-    update private.connection_owners as o
-    set is_held = false, owner_id = (select private.owner_of(c.*) from public.connections as c where c.id::text = p_connection_id)
-    where o.connection_id = p_connection_id;
+
+    update private.connection_owners as known
+    set is_held = false,
+        owner_id = (
+            select private.owner_of(c.*)
+            from public.connections as c
+            where c.id::text = p_connection_id
+        )
+    where known.connection_id = p_connection_id;
     get diagnostics v_number = row_count;
-    delete from private.connection_owners as o
-    where o.connection_id = p_connection_id
-        and not exists (select 1 from public.connections as c where c.id::text = p_connection_id);
+
+    delete from private.connection_owners as known
+    where known.connection_id = p_connection_id
+        and not exists (
+            select 1 from public.connections as c where c.id::text = p_connection_id
+        );
     return v_all + v_number > 0;
 end
 $$;
@@ -5180,54 +6097,107 @@ CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit in
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
+    -- The first rows that will fall due.
     with ahead as materialized (
-        select s.id, s.due_at, md5(coalesce(s.owner_id::text, s.connection_id)) as payer,
-            sum(octet_length(s.message) + coalesce(octet_length(s.caption), 0) + coalesce(octet_length(s.media::text), 0))
-                over (order by s.due_at, s.id rows between unbounded preceding and 1 preceding) as size_before
+        select
+            s.id,
+            s.due_at,
+            md5(coalesce(s.owner_id::text, s.connection_id)) as payer,
+            sum(
+                octet_length(s.message)
+                + coalesce(octet_length(s.caption), 0)
+                + coalesce(octet_length(s.media::text), 0)
+            ) over (line rows between unbounded preceding and 1 preceding) as bytes_before
         from public.scheduled_messages as s
         where s.due_at > now() and s.due_at <= now() + make_interval(secs => p_horizon_seconds)
+        window line as (order by s.due_at, s.id)
         order by s.due_at, s.id
         limit least(p_limit, 1000)
     ),
+    -- Those of them that an answer has room for.
     first as materialized (
-        select a.* from ahead as a where coalesce(a.size_before, 0) < 2000000
+        select a.* from ahead as a where coalesce(a.bytes_before, 0) < 2000000
     ),
+    -- How far they reach; nothing where they are all that there are.
     reach as materialized (
         select max(f.due_at) as due_at
         from first as f
         having count(*) = least(p_limit, 1000) or count(*) < (select count(*) from ahead)
     ),
-    -- Also of those who have some among the first: more of theirs may lie beyond.
+    -- What lies beyond. Also of those who have some among the first: more of theirs may lie there.
     others as materialized (
         select found.id
-        from reach as r
+        from reach
         cross join lateral private.rows_of_others(
-            array(select f.payer from first as f group by f.payer having count(*) >= 25),
-            now(), now() + make_interval(secs => p_horizon_seconds), 25, least(p_limit, 500)
+            p_payers => array(
+                select f.payer from first as f group by f.payer having count(*) >= 25
+            ),
+            p_after => now(),
+            p_until => now() + make_interval(secs => p_horizon_seconds),
+            p_share => 25,
+            p_limit => least(p_limit, 500)
         ) as found (id)
     )
-    select clock_timestamp(),
-        (select min(s.due_at) from public.scheduled_messages as s),
-        (select min(c.ready_at) from private.connection_state as c where c.ready_at < 'infinity'),
-        private.next_expiry(),
-        (select min(c.probe_at) from private.connection_state as c where c.probe_at is not null),
+    select
+        clock_timestamp() as db_now,
+        (select min(s.due_at) from public.scheduled_messages as s) as next_due_at,
+        (
+            select min(state.ready_at)
+            from private.connection_state as state
+            where state.ready_at < 'infinity'
+        ) as next_ready_at,
+        private.next_expiry() as next_expiry_at,
+        (
+            select min(state.probe_at)
+            from private.connection_state as state
+            where state.probe_at is not null
+        ) as next_probe_at,
         (
             select json_agg(soon order by soon.scheduled_at, soon.id)
             from (
-                -- What a plan is made of (worker/store/store.py). A project's own columns may hold anything.
-                select s.id, s.owner_id, s.connection_id, s.created_at, s.revision, s.contact_id, s.type, s.message,
-                    s.media_url, s.caption, s.media, s.asset_id, s.scheduled_at, s.is_recurring, s.recurrence_pattern,
-                    s.recurrence_end_at, s.timezone, s.series_anchor, s.occurrence_at, s.next_id
-                from (select f.id from first as f union select o.id from others as o) as found
-                cross join lateral (select r.* from public.scheduled_messages as r where r.id = any(array[found.id]) limit 1) as s
+                -- What a plan is made of (worker/store/store.py). A project's own columns may hold
+                -- anything.
+                select
+                    s.id,
+                    s.owner_id,
+                    s.connection_id,
+                    s.created_at,
+                    s.revision,
+                    s.contact_id,
+                    s.type,
+                    s.message,
+                    s.media_url,
+                    s.caption,
+                    s.media,
+                    s.asset_id,
+                    s.scheduled_at,
+                    s.is_recurring,
+                    s.recurrence_pattern,
+                    s.recurrence_end_at,
+                    s.timezone,
+                    s.series_anchor,
+                    s.occurrence_at,
+                    s.next_id
+                from (
+                    select f.id from first as f union select o.id from others as o
+                ) as found
+                cross join lateral (
+                    select r.*
+                    from public.scheduled_messages as r
+                    where r.id = any(array[found.id])
+                    limit 1
+                ) as s
             ) as soon
-        ),
+        ) as upcoming,
         (
-            select count(*) from public.broadcast_jobs as j
-            where j.status in ('handed_over', 'active') and j.scheduled_message_id is not null and j.send_at < now() - make_interval(secs => p_stale_seconds)
-        ),
-        (select r.due_at from reach as r),
-        (select json_agg(h) from public.get_holders() as h)
+            select count(*)
+            from public.broadcast_jobs as j
+            where j.status in ('handed_over', 'active')
+                and j.scheduled_message_id is not null
+                and j.send_at < now() - make_interval(secs => p_stale_seconds)
+        ) as stale_hand_overs,
+        (select reach.due_at from reach) as complete_until,
+        (select json_agg(h) from public.get_holders() as h) as holders
 $$;
 
 CREATE FUNCTION public.get_due_of_others(p_payers text[]) RETURNS SETOF public.scheduled_messages
@@ -5240,9 +6210,18 @@ CREATE FUNCTION public.get_due_of_others(p_payers text[]) RETURNS SETOF public.s
     AS $$
     select s.*
     from private.rows_of_others(
-        array(select md5(given.payer) from unnest(p_payers) as given (payer)), '-infinity', now(), 100, 500
+        p_payers => array(select md5(given.payer) from unnest(p_payers) as given (payer)),
+        p_after => '-infinity',
+        p_until => now(),
+        p_share => 100,
+        p_limit => 500
     ) as found (id)
-    cross join lateral (select r.* from public.scheduled_messages as r where r.id = any(array[found.id]) limit 1) as s
+    cross join lateral (
+        select r.*
+        from public.scheduled_messages as r
+        where r.id = any(array[found.id])
+        limit 1
+    ) as s
     order by s.due_at, s.id
 $$;
 
@@ -5251,18 +6230,24 @@ CREATE FUNCTION public.get_holders() RETURNS TABLE(pid integer, role text, appli
     SET search_path TO ''
     SET lock_timeout TO '2s'
     AS $$
-    select h.*, format(
-        'a transaction (pid %s, role %s%s, %s) holds rows of %s%s: end it with '
-        'select pg_terminate_backend(%s)',
-        h.pid, h.role, ', ' || h.application,
-        case
-            when h.seconds is null then 'since when its role may not see'
-            when h.state like 'idle in transaction%' then 'idle, open for ' || round(h.seconds) || ' s'
-            else 'running for ' || round(h.seconds) || ' s'
-        end,
-        array_to_string(h.tables, ', '),
-        case when h.blocks > 0 then format(', and %s session(s) wait for it', h.blocks) end, h.pid
-    )
+    select
+        h.*,
+        format(
+            'a transaction (pid %s, role %s%s, %s) holds rows of %s%s: end it with '
+            'select pg_terminate_backend(%s)',
+            h.pid,
+            h.role,
+            ', ' || h.application,
+            case
+                when h.seconds is null then 'since when its role may not see'
+                when h.state like 'idle in transaction%'
+                    then 'idle, open for ' || round(h.seconds) || ' s'
+                else 'running for ' || round(h.seconds) || ' s'
+            end,
+            array_to_string(h.tables, ', '),
+            case when h.blocks > 0 then format(', and %s session(s) wait for it', h.blocks) end,
+            h.pid
+        ) as words
     from private.get_holders() as h
 $$;
 
@@ -5271,7 +6256,10 @@ CREATE FUNCTION public.get_pending_scheduled_messages() RETURNS SETOF public.sch
     SET search_path TO ''
     SET lock_timeout TO '2s'
     AS $$
-    select * from public.get_pending_scheduled_messages_after('-infinity', '00000000-0000-0000-0000-000000000000')
+    select *
+    from public.get_pending_scheduled_messages_after(
+        '-infinity', '00000000-0000-0000-0000-000000000000'
+    )
 $$;
 
 CREATE FUNCTION public.get_pending_scheduled_messages_after(p_due_at timestamp with time zone, p_id uuid) RETURNS SETOF public.scheduled_messages
@@ -5284,17 +6272,25 @@ CREATE FUNCTION public.get_pending_scheduled_messages_after(p_due_at timestamp w
     AS $$
     select (due.message).*
     from (
-        select whole_row as message, whole_row.due_at, whole_row.id,
-            sum(octet_length(whole_row.message) + coalesce(octet_length(whole_row.caption), 0)
-                + coalesce(octet_length(whole_row.media::text), 0))
-                over (order by whole_row.due_at, whole_row.id rows between unbounded preceding and 1 preceding) as size_before
-        -- An alias that no project calls a column: a short one may be a column's name, not the row's.
+        select
+            whole_row as message,
+            whole_row.due_at,
+            whole_row.id,
+            sum(
+                octet_length(whole_row.message)
+                + coalesce(octet_length(whole_row.caption), 0)
+                + coalesce(octet_length(whole_row.media::text), 0)
+            ) over (line rows between unbounded preceding and 1 preceding) as bytes_before
+        -- An alias that no project calls a column: a short one may be a column's name, not the
+        -- row's.
         from public.scheduled_messages as whole_row
-        where whole_row.due_at <= now() and (whole_row.due_at, whole_row.id) > (p_due_at, p_id)
+        where whole_row.due_at <= now()
+            and (whole_row.due_at, whole_row.id) > (p_due_at, p_id)
+        window line as (order by whole_row.due_at, whole_row.id)
         order by whole_row.due_at, whole_row.id
         limit 1000
     ) as due
-    where coalesce(due.size_before, 0) < 8000000
+    where coalesce(due.bytes_before, 0) < 8000000
     order by due.due_at, due.id
 $$;
 
@@ -5303,49 +6299,97 @@ CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) 
     SET search_path TO ''
     SET lock_timeout TO '2s'
     AS $$
-    select clock_timestamp(),
-        (select jsonb_object_agg(c.status, c.number) from (select s.status, count(*) as number from public.scheduled_messages as s group by s.status) as c),
-        (select min(s.due_at) from public.scheduled_messages as s where s.due_at > now()),
-        (select min(s.due_at) from public.scheduled_messages as s where s.due_at <= now()),
+    -- How many rows are in which state.
+    with counted as (
+        select s.status, count(*) as number
+        from public.scheduled_messages as s
+        group by s.status
+    ),
+    -- What waits, by connection and reason: the fifty most frequent.
+    waiting as (
+        select
+            j.connection_id,
+            coalesce(s.waiting_reason, s.error, 'its turn') as reason,
+            count(*) as number,
+            min(s.waiting_until) as until
+        from public.broadcast_jobs as j
+        join public.scheduled_messages as s
+            on s.id = j.scheduled_message_id and s.broadcast_job_id = j.id
+        where j.status = 'queued' and j.scheduled_message_id is not null
+        group by 1, 2
+        order by 3 desc
+        limit 50
+    ),
+    -- The connections that send nothing at the moment.
+    stopped as (
+        select
+            state.connection_id,
+            coalesce('paused: ' || state.paused_reason, state.waiting_reason) as state,
+            coalesce(state.probe_at, nullif(state.waiting_until, 'infinity')) as until,
+            state.sent_today,
+            settings.daily_limit
+        from private.connection_state as state
+        left join public.connection_settings as settings
+            on settings.connection_id = state.connection_id
+        where state.paused_reason is not null or state.waiting_until > now()
+        limit 100
+    ),
+    -- What nobody knows of whether it went out.
+    unconfirmed as (
+        select
+            s.id,
+            s.connection_id,
+            s.error,
+            j.gateway,
+            j.attempts,
+            j.send_at,
+            j.lease_until
+        from public.scheduled_messages as s
+        left join public.broadcast_jobs as j on j.id = s.broadcast_job_id
+        where s.status = 'unconfirmed'
+        limit 100
+    ),
+    -- What the database refuses, by the scheduled row's id, whatever it was that was refused.
+    refused as (
+        select
+            coalesce(j.scheduled_message_id, r.id) as id,
+            r.step,
+            r.code,
+            r.reason,
+            r.tries,
+            r.first_at,
+            r.again_at
+        from private.refused_rows as r
+        left join public.broadcast_jobs as j on r.step <> 'enqueue' and j.id = r.id
+        order by r.first_at
+        limit 100
+    )
+    select
+        clock_timestamp() as db_now,
+        (select jsonb_object_agg(counted.status, counted.number) from counted) as counts,
         (
-            select jsonb_agg(to_jsonb(w) order by w.number desc) from (
-                select j.connection_id, coalesce(s.waiting_reason, s.error, 'its turn') as reason, count(*) as number, min(s.waiting_until) as until
-                from public.broadcast_jobs as j
-                join public.scheduled_messages as s on s.id = j.scheduled_message_id and s.broadcast_job_id = j.id
-                where j.status = 'queued' and j.scheduled_message_id is not null
-                group by 1, 2 order by 3 desc limit 50
-            ) as w
-        ),
+            select min(s.due_at) from public.scheduled_messages as s where s.due_at > now()
+        ) as next_due_at,
         (
-            select jsonb_agg(to_jsonb(c) order by c.connection_id) from (
-                select st.connection_id, coalesce('paused: ' || st.paused_reason, st.waiting_reason) as state,
-                    coalesce(st.probe_at, nullif(st.waiting_until, 'infinity')) as until, st.sent_today, se.daily_limit
-                from private.connection_state as st
-                left join public.connection_settings as se on se.connection_id = st.connection_id
-                where st.paused_reason is not null or st.waiting_until > now() limit 100
-            ) as c
-        ),
+            select min(s.due_at) from public.scheduled_messages as s where s.due_at <= now()
+        ) as oldest_overdue_at,
         (
-            select jsonb_agg(to_jsonb(u) order by u.send_at) from (
-                select s.id, s.connection_id, s.error, j.gateway, j.attempts, j.send_at, j.lease_until
-                from public.scheduled_messages as s
-                left join public.broadcast_jobs as j on j.id = s.broadcast_job_id
-                where s.status = 'unconfirmed' limit 100
-            ) as u
-        ),
+            select jsonb_agg(to_jsonb(waiting) order by waiting.number desc) from waiting
+        ) as waiting,
         (
-            select count(*) from public.broadcast_jobs as j
-            where j.status in ('handed_over', 'active') and j.scheduled_message_id is not null and j.send_at < now() - make_interval(secs => p_stale_seconds)
-        ),
-        -- By the scheduled row's id, whatever it was that was refused.
+            select jsonb_agg(to_jsonb(stopped) order by stopped.connection_id) from stopped
+        ) as connections,
         (
-            select jsonb_agg(to_jsonb(r) order by r.first_at) from (
-                select coalesce(j.scheduled_message_id, f.id) as id, f.step, f.code, f.reason, f.tries, f.first_at, f.again_at
-                from private.refused_rows as f
-                left join public.broadcast_jobs as j on f.step <> 'enqueue' and j.id = f.id
-                order by f.first_at limit 100
-            ) as r
-        )
+            select jsonb_agg(to_jsonb(unconfirmed) order by unconfirmed.send_at) from unconfirmed
+        ) as unconfirmed,
+        (
+            select count(*)
+            from public.broadcast_jobs as j
+            where j.status in ('handed_over', 'active')
+                and j.scheduled_message_id is not null
+                and j.send_at < now() - make_interval(secs => p_stale_seconds)
+        ) as stale_hand_overs,
+        (select jsonb_agg(to_jsonb(refused) order by refused.first_at) from refused) as refused
 $$;
 
 CREATE FUNCTION public.get_timezones(p_default text, p_weeks integer DEFAULT 520) RETURNS TABLE(name text, messages bigint, connections bigint, began_at timestamp with time zone, offsets integer[])
@@ -5353,32 +6397,50 @@ CREATE FUNCTION public.get_timezones(p_default text, p_weeks integer DEFAULT 520
     SET search_path TO ''
     SET lock_timeout TO '2s'
     AS $$
-    -- What is not recurring needs no zone.
+    -- Each use of a zone. What is not recurring needs none.
     with used as (
         select s.timezone as name, 1 as messages, 0 as connections
         from public.scheduled_messages as s
         where s.due_at is not null and s.is_recurring and s.timezone is not null
         union all
-        select se.timezone, 0, 1 from public.connection_settings as se where se.timezone is not null
+        select settings.timezone, 0, 1
+        from public.connection_settings as settings
+        where settings.timezone is not null
         union all
         select p_default, 0, 0
     ),
+    -- The five hundred that are used most.
     zones as (
-        select u.name, sum(u.messages) as messages, sum(u.connections) as connections
-        from used as u
-        group by u.name
-        order by sum(u.messages) + sum(u.connections) desc, u.name
+        select
+            used.name,
+            sum(used.messages) as messages,
+            sum(used.connections) as connections
+        from used
+        group by used.name
+        order by sum(used.messages) + sum(used.connections) desc, used.name
         limit 500
     )
-    select z.name, z.messages, z.connections, date_trunc('day', now()),
-        case when exists (select from pg_catalog.pg_timezone_names as n where n.name = z.name) then array(
-            select (extract(epoch from (week.at at time zone z.name) - (week.at at time zone 'UTC')) / 60)::integer
+    select
+        zones.name,
+        zones.messages,
+        zones.connections,
+        date_trunc('day', now()) as began_at,
+        case when exists (
+            select from pg_catalog.pg_timezone_names as known where known.name = zones.name
+        ) then array(
+            select (
+                extract(
+                    epoch from (week.at at time zone zones.name) - (week.at at time zone 'UTC')
+                ) / 60
+            )::integer
             from generate_series(0, least(p_weeks, 1040)) as number
-            cross join lateral (select date_trunc('day', now()) + number * interval '168 hours' as at) as week
+            cross join lateral (
+                select date_trunc('day', now()) + number * interval '168 hours' as at
+            ) as week
             order by number
-        ) end
-    from zones as z
-    order by z.name
+        ) end as offsets
+    from zones
+    order by zones.name
 $$;
 
 CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(db_now timestamp with time zone, known json)
@@ -5389,37 +6451,54 @@ CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(db_now tim
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
-    select clock_timestamp(), json_agg(json_build_object(
-        'id', s.id, 'phone_number', c.phone, 'is_blocked', private.is_yes(c.is_blocked),
-        'connection_exists', k.id is not null,
-        'timezone', se.timezone, 'country_code', se.country_code, 'gateway', se.gateway
-    ) order by given.position)
+    select
+        clock_timestamp() as db_now,
+        json_agg(
+            json_build_object(
+                'id', s.id,
+                'phone_number', contact.phone,
+                'is_blocked', private.is_yes(contact.is_blocked),
+                'connection_exists', connection.id is not null,
+                'timezone', settings.timezone,
+                'country_code', settings.country_code,
+                'gateway', settings.gateway
+            ) order by given.position
+        ) as known
     from unnest(p_ids) with ordinality as given (id, position)
     join public.scheduled_messages as s on s.id = any(array[given.id])
     left join lateral (
         select found.id, found.owner
         from (values (null::text)) as missing (user_id)
         cross join lateral (
-            select k.id, user_id::text as owner from public.connections as k
+            select k.id, user_id::text as owner
+            from public.connections as k
             where k.id::text = any(array[s.connection_id])
         ) as found
-    ) as k on true
-    -- Column by column, because the others of a contact may hold many megabytes; one that another application's contacts lack
-    -- is found one level up. A row of nobody's, as the upstream application's REST service may write it, is its connection's
-    -- owner's.
+    ) as connection on true
+    -- Column by column, because the others of a contact may hold many megabytes; one that another
+    -- application's contacts lack is found one level up. A row of nobody's, as the upstream
+    -- application's REST service may write it, is its connection's owner's.
     left join lateral (
         select found.phone, found.is_blocked, found.owner
-        from (values (null::text, null::text, null::text, null::text)) as missing (phone_number, is_blocked, owner_id, user_id)
+        from (
+            values (null::text, null::text, null::text, null::text)
+        ) as missing (phone_number, is_blocked, owner_id, user_id)
         cross join lateral (
-            select left(phone_number::text, 256) as phone, is_blocked::text as is_blocked,
+            select
+                left(phone_number::text, 256) as phone,
+                is_blocked::text as is_blocked,
                 coalesce(owner_id::text, user_id::text) as owner
             from public.contacts as c
             where c.id = any(array[private.contact_key(s.contact_id)])
         ) as found
-    ) as c on c.owner in (s.owner_id::text, s.created_by::text)
-        or (s.owner_id is null and s.created_by is null and c.owner = k.owner)
-    left join public.connection_settings as se on se.connection_id = any(array[s.connection_id])
-    where c.owner is not null or k.id is null or se.connection_id is not null
+    ) as contact
+        on contact.owner in (s.owner_id::text, s.created_by::text)
+        or (s.owner_id is null and s.created_by is null and contact.owner = connection.owner)
+    left join public.connection_settings as settings
+        on settings.connection_id = any(array[s.connection_id])
+    where contact.owner is not null
+        or connection.id is null
+        or settings.connection_id is not null
 $$;
 
 CREATE FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[], p_part_numbers integer[] DEFAULT NULL::integer[], p_part_counts integer[] DEFAULT NULL::integer[]) RETURNS TABLE(recorded uuid[], refused jsonb)
@@ -5429,14 +6508,25 @@ CREATE FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[],
     AS $$
 declare
     v_rows constant private.delivery[] := array(
-        select row(g.job_id, g.message_id, g.status, g.error, g.part, g.parts)::private.delivery
-        from unnest(p_job_ids, p_message_ids, p_statuses, p_errors, p_part_numbers, p_part_counts)
-            as g (job_id, message_id, status, error, part, parts)
-        order by g.job_id
+        select row(
+            given.job_id, given.message_id, given.status, given.error, given.part, given.parts
+        )::private.delivery
+        from unnest(
+            p_job_ids, p_message_ids, p_statuses, p_errors, p_part_numbers, p_part_counts
+        ) as given (job_id, message_id, status, error, part, parts)
+        order by given.job_id
     );
 begin
-    select array(select jsonb_array_elements_text(t.done)::uuid), (
-            select jsonb_agg(jsonb_build_object('id', (v_rows[r.place]).job_id, 'code', r.code, 'reason', r.reason))
+    select
+        array(select jsonb_array_elements_text(t.done)::uuid),
+        (
+            select jsonb_agg(
+                jsonb_build_object(
+                    'id', (v_rows[r.place]).job_id,
+                    'code', r.code,
+                    'reason', r.reason
+                )
+            )
             from jsonb_to_recordset(t.refused) as r (place integer, code text, reason text)
         )
     into recorded, refused
@@ -5540,42 +6630,76 @@ CREATE FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) RETU
 #variable_conflict use_column
 begin
     if p_outcome not in ('sent', 'failed', 'resend') then
-        raise exception 'The outcome is one of sent, failed, resend, not %.', p_outcome using errcode = '22023';
+        raise exception 'The outcome is one of sent, failed, resend, not %.', p_outcome
+            using errcode = '22023';
     end if;
     return query
-    select s.id, s.connection_id, j.gateway, j.attempts, j.send_at, j.lease_until, s.error
+    select
+        s.id,
+        s.connection_id,
+        j.gateway,
+        j.attempts,
+        j.send_at,
+        j.lease_until,
+        s.error
     from public.scheduled_messages as s
     left join public.broadcast_jobs as j on j.id = s.broadcast_job_id
-    where s.id = p_id and (s.status = 'unconfirmed' or (
-        -- The last: where the project refuses to have the row told.
-        s.status = 'processing' and j.status in ('handed_over', 'active', 'unconfirmed')
-    ))
+    where s.id = p_id
+        and (
+            s.status = 'unconfirmed'
+            or (
+                s.status = 'processing'
+                -- The last: where the project refuses to have the row told.
+                and j.status in ('handed_over', 'active', 'unconfirmed')
+            )
+        )
     for update of s;
     if not found then
         return;
     end if;
 
-    -- At once, so that the message's own trigger finds the job settled. The new token fences out whoever still has the job.
+    -- At once, so that the message's own trigger finds the job settled. The new token fences out
+    -- whoever still has the job.
     with settled as (
         update public.broadcast_jobs as j
-        set status = case p_outcome when 'sent' then 'completed' when 'failed' then 'failed' else 'cancelled' end,
-            lease_token = gen_random_uuid(), lease_until = case when private.hands_over(j.gateway) then now() end,
-            completed_at = now(), updated_at = now()
+        set status = case p_outcome
+                when 'sent' then 'completed'
+                when 'failed' then 'failed'
+                else 'cancelled'
+            end,
+            lease_token = gen_random_uuid(),
+            lease_until = case when private.hands_over(j.gateway) then now() end,
+            completed_at = now(),
+            updated_at = now()
         from public.scheduled_messages as s
         where s.id = p_id and j.id = s.broadcast_job_id
         returning j.id, j.send_at
     )
     update public.broadcast_messages as m
-    set status = p_outcome, updated_at = now(), sent_at = case when p_outcome = 'sent' then coalesce(d.send_at, now()) end,
-        error = case when p_outcome = 'failed' then 'The operator found that it was not sent.' end
-    from settled as d
-    where m.job_id = d.id and p_outcome <> 'resend';
-    -- A row without a job is left from a former worker (docs/upgrading.md), or somebody has deleted its job or message.
+    set status = p_outcome,
+        updated_at = now(),
+        sent_at = case when p_outcome = 'sent' then coalesce(settled.send_at, now()) end,
+        error = case
+            when p_outcome = 'failed' then 'The operator found that it was not sent.'
+        end
+    from settled
+    where m.job_id = settled.id and p_outcome <> 'resend';
+
+    -- A row without a job is left from a former worker (docs/upgrading.md), or somebody has deleted
+    -- its job or message.
     update public.scheduled_messages as s
-    set status = p_outcome, sent_at = case when p_outcome = 'sent' then s.scheduled_at end, message_id = coalesce(s.message_id, s.id::text),
-        error = case when p_outcome = 'failed' then 'The operator found that it was not sent.' end, updated_at = now()
+    set status = p_outcome,
+        sent_at = case when p_outcome = 'sent' then s.scheduled_at end,
+        message_id = coalesce(s.message_id, s.id::text),
+        error = case
+            when p_outcome = 'failed' then 'The operator found that it was not sent.'
+        end,
+        updated_at = now()
     where s.id = p_id and s.status not in ('sent', 'failed') and p_outcome <> 'resend';
-    update public.scheduled_messages as s set status = 'pending' where s.id = p_id and p_outcome = 'resend';
+
+    update public.scheduled_messages as s
+    set status = 'pending'
+    where s.id = p_id and p_outcome = 'resend';
 end
 $$;
 
@@ -5587,37 +6711,67 @@ CREATE FUNCTION public.take_probes(p_seats integer DEFAULT 100) RETURNS TABLE(db
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
+    -- Those that have waited longest; no more than a call can read.
     with due as materialized (
-        select d.connection_id, d.probe_at from private.connection_state as d
-        where d.probe_at <= now() order by d.probe_at limit 2000
+        select state.connection_id, state.probe_at
+        from private.connection_state as state
+        where state.probe_at <= now()
+        order by state.probe_at
+        limit 2000
     ),
+    -- Each one's place among its owner's.
     ranked as (
-        select d.connection_id, d.probe_at,
-            row_number() over (partition by private.owner_of(co.*) order by d.probe_at) as place
-        from due as d
-        left join public.connections as co on co.id::text = any(array[d.connection_id])
+        select
+            due.connection_id,
+            due.probe_at,
+            row_number() over (
+                partition by private.owner_of(connection.*)
+                order by due.probe_at
+            ) as place
+        from due
+        left join public.connections as connection
+            on connection.id::text = any(array[due.connection_id])
     ),
+    -- The first of everybody, then the second; what another daemon has, it keeps.
     chosen as materialized (
-        select st.connection_id
-        from (select r.connection_id from ranked as r order by r.place, r.probe_at limit least(p_seats, 1000)) as r
+        select held.connection_id
+        from (
+            select ranked.connection_id
+            from ranked
+            order by ranked.place, ranked.probe_at
+            limit least(p_seats, 1000)
+        ) as next
         cross join lateral (
-            select c.connection_id from private.connection_state as c
-            where c.connection_id = r.connection_id and c.probe_at <= now() limit 1 for update skip locked
-        ) as st
+            select state.connection_id
+            from private.connection_state as state
+            where state.connection_id = next.connection_id and state.probe_at <= now()
+            limit 1
+            for update skip locked
+        ) as held
     ),
     taken as (
-        update private.connection_state as c
-        set failed_probes = c.failed_probes + 1,
-            probe_at = now() + private.probe_delay(c.failed_probes + 1),
+        update private.connection_state as state
+        set failed_probes = state.failed_probes + 1,
+            probe_at = now() + private.probe_delay(state.failed_probes + 1),
             ready_at = now()
         from chosen
-        left join public.connection_settings as se on se.connection_id = any(array[chosen.connection_id])
-        where c.connection_id = any(array[chosen.connection_id])
-        returning c.connection_id, se.gateway, se.sender, c.paused_reason as reason, c.probe_at
+        left join public.connection_settings as settings
+            on settings.connection_id = any(array[chosen.connection_id])
+        where state.connection_id = any(array[chosen.connection_id])
+        returning
+            state.connection_id,
+            settings.gateway,
+            settings.sender,
+            state.paused_reason as reason,
+            state.probe_at
     )
-    select clock_timestamp(),
-        least(private.next_probe(array(select t.connection_id from taken as t)), (select min(t.probe_at) from taken as t)),
-        (select json_agg(taken) from taken)
+    select
+        clock_timestamp() as db_now,
+        least(
+            private.next_probe(array(select taken.connection_id from taken)),
+            (select min(taken.probe_at) from taken)
+        ) as next_probe_at,
+        (select json_agg(taken) from taken) as probes
 $$;
 
 CREATE FUNCTION public.take_withdrawn_jobs() RETURNS TABLE(id uuid, gateway text)
@@ -6084,6 +7238,9 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connection_settings TO service
 REVOKE ALL ON FUNCTION private.daily_limit(p_settings public.connection_settings, p_day date) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.daily_limit(p_settings public.connection_settings, p_day date) TO service_role;
 
+REVOKE ALL ON FUNCTION private.deliver_parts(p_rows private.delivery[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.deliver_parts(p_rows private.delivery[]) TO service_role;
+
 REVOKE ALL ON FUNCTION private.deliver_rows(p_rows private.delivery[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.deliver_rows(p_rows private.delivery[]) TO service_role;
 
@@ -6130,6 +7287,12 @@ REVOKE ALL ON FUNCTION private.find_namesakes() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.find_unfit_columns() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.find_unfit_columns() TO service_role;
+
+REVOKE ALL ON FUNCTION private.find_unfit_tables() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_unfit_tables() TO service_role;
+
+REVOKE ALL ON FUNCTION private.find_unfit_ways() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_unfit_ways() TO service_role;
 
 REVOKE ALL ON FUNCTION private.finish_rows(p_rows private.probed_row[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.finish_rows(p_rows private.probed_row[]) TO service_role;
@@ -6189,6 +7352,9 @@ REVOKE ALL ON FUNCTION private.is_yes(p_text text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_yes(p_text text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.keep_out_of_queue() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.kind_of(p_kind text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.kind_of(p_kind text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.limit_of(p_name text) FROM PUBLIC;
 
@@ -6321,6 +7487,9 @@ GRANT ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until times
 REVOKE ALL ON FUNCTION private.stops_everybody(p_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.stops_everybody(p_code text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.tables_of_messages() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.tables_of_messages() TO service_role;
+
 REVOKE ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
 
@@ -6363,6 +7532,10 @@ REVOKE ALL ON FUNCTION private.withdraw_job(p_job_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.words_of(p_table text, p_constraint text, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.words_of(p_table text, p_constraint text, p_reason text) TO service_role;
+
+REVOKE ALL ON FUNCTION private.write_contact_key() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.write_refusals() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision, p_ahead_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision, p_ahead_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
