@@ -91,7 +91,7 @@ class Retry:
 class Throttled:
     """Too fast, for this recipient or for the whole connection. Nothing went out; costs no attempt.
 
-    after: seconds to wait, where the gateway says; else what `sending/result` makes of the tries so far.
+    after: seconds to wait, where the gateway says; else THROTTLED_SECONDS of sending/result.
     """
 
     reason: str
