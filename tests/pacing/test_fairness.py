@@ -31,9 +31,10 @@ def test_a_long_queue_does_not_starve_those_with_one_message(queue, size):
     assert len(seen) == 51
 
 
-def test_with_one_seat_connections_take_turns(queue):
+@pytest.mark.parametrize("owner", [None, str(uuid4())], ids=["of nobody", "of one owner"])
+def test_with_one_seat_connections_take_turns(queue, owner):
     for name in "abc":
-        queue.add(10, name)
+        queue.add(10, name, owner=owner)
     order = [served(queue.claim(NOON + timedelta(seconds=n), seats=1)).pop() for n in range(1, 7)]
     assert order[:3] == order[3:]
     assert len(set(order)) == 3
@@ -84,13 +85,23 @@ def test_connections_of_nobody_are_each_their_own(queue):
     assert len(seen) == 100
 
 
-def test_somebody_who_has_enough_of_the_caller_s_seats_is_passed_over_with_all_connections(queue):
+@pytest.mark.parametrize("seats", [1, 20])
+def test_somebody_who_has_enough_of_the_caller_s_seats_is_passed_over_with_all_connections(queue, seats):
     for n in range(30):
         queue.add(2, f"stall-{n}", owner=MANY)
     queue.add(2, "shop", owner=FEW)
-    claimed = queue.claim(NOON, busy=[MANY])
-    assert served(claimed) == {"shop"}
+    sent = []
+    while len(sent) < 2:
+        claimed = queue.claim(NOON, seats=seats, busy=[MANY])
+        sent += claimed.jobs
+        assert served(claimed) == {"shop"}
     assert claimed.next_ready_at is None
+
+
+def test_a_connection_that_is_busy_is_passed_over_with_one_seat_too(queue):
+    for name in ("slow", "shop"):
+        queue.add(2, name, owner=MANY if name == "slow" else FEW)
+    assert [served(queue.claim(NOON, seats=1, busy=["slow"])) for _ in range(2)] == [{"shop"}, {"shop"}]
 
 
 def test_everybody_is_found_however_many_they_are(queue):

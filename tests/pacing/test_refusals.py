@@ -317,3 +317,27 @@ def test_who_is_written_to_too_fast_is_not_first_again_at_once(queue, outcome):
     queue.db.execute("update private.connection_state set arrival_at = now(), throttled_until = null")
     claimed = queue.claim(one(queue.db, "select clock_timestamp()"), 20)
     assert [job["recipient"] for job in claimed.jobs] == list(PEOPLE[1:3])
+
+
+@pytest.mark.parametrize("is_ill", [False, True], ids=["no", "yes"])
+def test_what_was_refused_before_the_connection_was_really_ill_is_not_held_against_it(queue, is_ill):
+    """Two in a row are doubt; where its gateway was away between the two they are no row."""
+    phone = Phone(queue, "a@g.us", "b@g.us")
+    phone.add("a@g.us")
+    phone.claim()
+    phone.probe()
+    assert not phone.is_paused
+    queue.db.execute("update broadcast_jobs set available_at = now() + interval '1 h' where status = 'queued'")
+    if is_ill:
+        phone.is_dead, phone.is_well = True, False
+        phone.add(PEOPLE[0])
+        phone.claim()
+        phone.probe()
+        phone.is_dead, phone.is_well = False, True
+        phone.probe()
+        queue.db.execute("update broadcast_jobs set available_at = now() + interval '1 h' where status = 'queued'")
+    phone.add("b@g.us")
+    phone.claim()
+    assert phone.is_paused
+    phone.probe()
+    assert phone.is_paused == (not is_ill)

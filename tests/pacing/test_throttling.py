@@ -78,3 +78,18 @@ def test_what_was_on_its_way_when_the_gateway_said_too_fast_does_not_slow_it_dow
     queue.db.execute("update private.connection_state set ready_at = now()")
     since = queue.claim(one(queue.db, "select clock_timestamp()"), seats=1)
     assert one_by_one(queue, since, outcome) == [pytest.approx(4, abs=0.5)]
+
+
+def test_however_often_it_is_too_fast_a_connection_goes_on_once_a_minute(queue):
+    waits = []
+    for _ in range(14):
+        queue.add(1, at=one(queue.db, "select now()"))
+        queue.db.execute(
+            "update private.connection_state set arrival_at = now(), ready_at = now(), throttled_until = now()"
+        )
+        claimed = queue.claim(one(queue.db, "select clock_timestamp()"), 1)
+        queue.record(claimed, "throttled_connection", error="too fast", wait=600)
+        waits.append(throttle(queue.db))
+    assert waits == sorted(waits)
+    assert waits[:3] == pytest.approx([0.05, 0.1, 0.2], rel=0.2)
+    assert waits[-2:] == [60, 60]

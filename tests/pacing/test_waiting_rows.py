@@ -224,3 +224,14 @@ def test_who_waits_for_a_paused_connection_is_told_of_each_new_try(queue):
         queue.db.execute("update private.connection_state set probe_at = now()")
         queue.db.execute("select finish_probes('{}', array['shop']) from take_probes()")
     assert len(seen) == 4
+
+
+@pytest.mark.parametrize("error", [None, "The gateway is away"])
+def test_what_is_handed_back_without_a_word_still_says_what_its_last_try_met(queue, error):
+    now = one(queue.db, "select now()")
+    queue.add(1, at=now)
+    queue.record(queue.claim(now), "retry", error="try 2 of 3 at 12:00 UTC: Busy", wait=1)
+    queue.record(queue.claim(now + timedelta(seconds=2)), "released", error=error, wait=0)
+    [row] = queue.rows()
+    told = (row["error"], row["waiting_reason"])
+    assert told == ((None, error) if error else ("try 2 of 3 at 12:00 UTC: Busy", None))

@@ -124,3 +124,144 @@ async def test_a_rename_to_a_deleted_connections_id_takes_nothing_over_either(db
 
     assert renamed.is_success
     assert waha.received == []
+
+
+def remove(owner, connection):
+    assert owner.http.delete("/connections", params={"id": f"eq.{connection}"}).is_success
+
+
+@pytest.fixture
+def open_connections(db):
+    """An application whose users may write all connections, those of nobody too."""
+    db.execute("create policy everybody on connections for all to authenticated using (true) with check (true)")
+    yield
+    db.execute("drop policy everybody on connections")
+
+
+async def test_whoever_deletes_what_he_took_has_not_made_it_his_and_its_owner_has_it_back(db, tenants, parts, waha):
+    victim, other = tenants
+    taken = victim.connection_id
+    remove(victim, taken)
+    for _ in range(2):
+        other.insert("connections", id=taken, name="taken")
+        theirs = row_in(db, "pending", taken, other.id)
+        await send_what_is_due(parts, waha)
+        assert (waha.received, status(db, theirs)) == ([], "processing")
+        remove(other, taken)
+
+    victim.insert("connections", id=taken, name="back")
+    mine = row_in(db, "pending", taken, victim.id)
+    await send_what_is_due(parts, waha)
+
+    assert (sessions(waha), status(db, mine)) == ([taken], "sent")
+
+
+@pytest.mark.parametrize("how", ["inserted", "renamed"])
+async def test_owning_nothing_takes_nothing_over_and_the_service_key_may(
+    db, tenants, parts, waha, service, open_connections, how
+):
+    victim, other = tenants
+    taken = victim.connection_id
+    remove(victim, taken)
+    if how == "inserted":
+        other.insert("connections", id=taken, name="nobody's", user_id=None)
+    else:
+        mine = other.insert("connections", name="nobody's", user_id=None)["id"]
+        other.http.patch("/connections", params={"id": f"eq.{mine}"}, json={"id": taken}).raise_for_status()
+    row_in(db, "pending", taken, other.id)
+    await send_what_is_due(parts, waha)
+    assert waha.received == []
+
+    remove(other, taken)
+    service.post("/connections", json={"id": taken, "name": "nobody's", "user_id": None}).raise_for_status()
+    row_in(db, "pending", taken, None)
+    await send_what_is_due(parts, waha)
+    assert sessions(waha) == [taken]
+
+
+@pytest.mark.parametrize(("back", "sends"), [(True, True), (False, False)], ids=["to its owner", "to a third"])
+async def test_what_is_held_and_given_away_is_free_again_with_its_owner_alone(
+    db, tenants, parts, waha, service, user, back, sends
+):
+    victim, other = tenants
+    taken, third = victim.connection_id, user()
+    remove(victim, taken)
+    other.insert("connections", id=taken, name="taken")
+    to = victim if back else third
+
+    service.patch("/connections", params={"id": f"eq.{taken}"}, json={"user_id": to.id}).raise_for_status()
+    row = row_in(db, "pending", taken, to.id)
+    await send_what_is_due(parts, waha)
+
+    assert status(db, row) == ("sent" if sends else "processing")
+
+
+GENERATED = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+
+async def test_only_an_id_that_looks_generated_is_trusted_as_a_sessions_name(db, tenants, parts, waha):
+    mine = tenants[1]
+    made_up = ["default", f"{GENERATED}-2", f"x{GENERATED}", f"{GENERATED} ", GENERATED.upper(), GENERATED[:-1],
+               GENERATED.replace("-", ""), ""]  # fmt: skip
+    for connection in (*made_up, GENERATED):
+        mine.insert("connections", id=connection, name="mine")
+        row_in(db, "pending", connection, mine.id)
+
+    await send_what_is_due(parts, waha)
+
+    assert sessions(waha) == [GENERATED]
+    reasons = db.execute("select distinct waiting_reason from scheduled_messages where status = 'processing'")
+    assert [row["waiting_reason"] for row in reasons] == [
+        "nobody has confirmed which session is this connection's; the operator can name it"
+    ]
+
+
+def test_forgetting_ends_all_that_is_kept_but_what_waits(db, tenants, service):
+    mine = tenants[0].connection_id
+    db.execute("insert into connection_settings (connection_id, daily_limit) values (%s, 7)", (mine,))
+    db.execute(
+        """
+        insert into private.connection_state (
+            connection_id, day, sent_today, paused_reason, probe_at, throttle_seconds, throttled_until, arrival_at,
+            ready_at
+        ) values (%s, current_date, 9, 'away', now(), 8, now(), now() + interval '1 h', 'infinity')
+        """,
+        (mine,),
+    )
+
+    assert service.post("/rpc/forget_connection", json={"p_connection_id": mine}).json() is True
+
+    names = ("day", "sent_today", "paused_reason", "probe_at", "throttle_seconds", "throttled_until", "arrival_at")
+    kept = one(db, "select to_jsonb(c) from private.connection_state as c")
+    db.execute("insert into private.connection_state (connection_id) values ('new')")
+    new = one(db, "select to_jsonb(c) from private.connection_state as c where connection_id = 'new'")
+    assert {name: kept[name] for name in names} == {name: new[name] for name in names}
+    assert one(db, "select ready_at <= now() from private.connection_state where connection_id = %s", mine)
+    assert one(db, "select count(*) from connection_settings") == 0
+    assert service.post("/rpc/forget_connection", json={"p_connection_id": "unheard of"}).json() is False
+
+
+@pytest.mark.parametrize(
+    ("gateway", "whose", "sends"),
+    [
+        ("waha", "another's", False), (None, "another's", False), ("evolution", "another's", True),
+        ("cloud", "another's", True), ("waha", "his own", True), ("waha", "a deleted one's", False),
+    ],
+)  # fmt: skip
+async def test_a_sessions_name_is_anothers_on_the_gateway_that_has_it(db, tenants, parts, waha, gateway, whose, sends):
+    victim, other = tenants
+    session = str(uuid4())
+    owner = other if whose == "his own" else victim
+    named = owner.insert("connections", name="named")["id"]
+    db.execute(
+        "insert into connection_settings (connection_id, sender, gateway) values (%s, %s, %s)",
+        (named, session, gateway),
+    )
+    other.insert("connections", id=session, name="mine")
+    if whose == "a deleted one's":
+        remove(owner, named)
+    row = row_in(db, "pending", session, other.id)
+
+    await send_what_is_due(parts, waha)
+
+    assert (status(db, row), sessions(waha)) == (("sent", [session]) if sends else ("processing", []))

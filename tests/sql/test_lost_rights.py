@@ -197,11 +197,12 @@ def test_as_the_former_owner_a_message_may_still_be_cancelled_and_deleted_but_no
 # Races, with real transactions: one is open while the other begins.
 
 
-def enqueue(session: Database, row: str) -> None:
-    """As a daemon does it with a daily message, which has a next occurrence."""
-    tomorrow = one(session, "select now() + interval '1 day'")
-    arguments = [[row], [0], [uuid4()], ["+919876500000"], [None], ["UTC"], ["2026-01-01"], ["2026-01-01T00:00:00Z"]]
-    arguments += [[0], [tomorrow], [None], [None], [None]]
+def enqueue(session: Database, *rows: str) -> None:
+    """As a daemon does it with daily messages, which have a next occurrence."""
+    tomorrow, number = one(session, "select now() + interval '1 day'"), len(rows)
+    same = (0, "+919876500000", None, "UTC", "2026-01-01", "2026-01-01T00:00:00Z", 0, tomorrow, None, None, None)
+    revisions, *others = ([value] * number for value in same)
+    arguments = [[*rows], revisions, [uuid4() for _ in rows], *others]
     session.execute(f"select enqueue_broadcast_jobs({', '.join(['%s'] * 13)})", arguments)
 
 
