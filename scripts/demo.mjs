@@ -62,13 +62,17 @@ async function write(owner) {
     messages.push({ id, label, expected })
   }
   const cancelled = messages.find((message) => message.expected === 'cancelled')
-  await must(supabase.from('scheduled_messages').update({ status: 'cancelled' }).eq('id', cancelled.id).select().single())
+  await must(
+    supabase.from('scheduled_messages').update({ status: 'cancelled' }).eq('id', cancelled.id).select().single(),
+  )
   return messages
 }
 
 function lateness(row) {
   const milliseconds = new Date(row.sent_at) - new Date(row.scheduled_at)
-  return milliseconds < 1000 ? `${milliseconds} ms after it was due` : `${(milliseconds / 1000).toFixed(1)} s after it was due`
+  return milliseconds < 1000
+    ? `${milliseconds} ms after it was due`
+    : `${(milliseconds / 1000).toFixed(1)} s after it was due`
 }
 
 function describe(message, row) {
@@ -83,7 +87,7 @@ function show(lines, before) {
     const width = process.stdout.columns || 120
     process.stdout.write(up + lines.map((line) => `\x1b[2K${line.slice(0, width - 1)}\n`).join(''))
   } else {
-    lines.filter((line, i) => line !== before[i]).forEach((line) => console.log(line))
+    for (const line of lines.filter((one, i) => one !== before[i])) console.log(line)
   }
 }
 

@@ -1,13 +1,22 @@
-"""Runs the daemon as in production beside demo.mjs, then asks the database whether all went as it should."""
+"""Runs the daemon as in production beside demo.mjs, then asks the database whether all went as it should.
 
+--stay: beside showcase.mjs and the pages, until somebody ends it.
+"""
+
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 
 from local.api import NODE, ROOT
+from local.pages import Pages
+from local.postgres import free_port
 from local.supervised import Supervised
 
 # The daemon hears of new rows through Realtime, which the local stack does not have: so it looks often.
@@ -30,6 +39,8 @@ select
 
 
 def main() -> int:
+    if sys.argv[1:] == ["--stay"]:
+        return stay()
     started = time.monotonic()
     with Supervised({name: os.environ[name] for name in NEEDED} | DAEMON) as daemon:
         await_start(daemon)
@@ -39,6 +50,36 @@ def main() -> int:
             return 1
         stopped = daemon.ctl("stop", "all")
     return judge(stopped, time.monotonic() - started)
+
+
+@contextmanager
+def showcase() -> Iterator[tuple[Pages, dict[str, str]]]:
+    """The daemon, the pages, and who has what to see there: `email`, `password`, ids."""
+    port = str(free_port())
+    environment = {name: os.environ[name] for name in NEEDED} | DAEMON | {"HTTP_PORT": port}
+    with (
+        Supervised(environment) as daemon,
+        Pages(os.environ["SUPABASE_URL"], os.environ["SUPABASE_ANON_KEY"], 0, f"http://127.0.0.1:{port}") as pages,
+    ):
+        await_start(daemon)
+        done = subprocess.run([str(NODE), str(ROOT / "scripts" / "showcase.mjs")], stdout=subprocess.PIPE, check=True)
+        who = json.loads(done.stdout)
+        pages.guest = (who["email"], who["password"])
+        yield pages, who
+
+
+def stay() -> int:
+    with showcase() as (pages, who):
+        print(
+            f"Open {pages.url}/demo\n\n"
+            "It signs you in as somebody with contacts, messages that go out within a minute, series, a failure with\n"
+            "advice, and a connection at its daily limit. The mock gateway sends, so nobody gets anything.\n"
+            f"Elsewhere, sign in at {pages.url} as {who['email']} with the password: {who['password']}\n\n"
+            "Ctrl-C ends it, and nothing is left.",
+            flush=True,
+        )
+        signal.pause()
+    return 0
 
 
 def await_start(daemon: Supervised) -> None:

@@ -15,10 +15,12 @@ from pathlib import Path
 
 from local import api, migrate
 from local.api import NODE, ROOT, Api
+from local.pages import Pages
 from local.postgres import Postgres, free_port, log_file
 
 HOME = ROOT / ".local" / "stack"
 UP_PORTS = (54321, 54322)  # the Supabase CLI's: API, database
+PAGES_PORT = 54323  # where the CLI has its Studio
 
 
 def new_keys() -> dict[str, str]:
@@ -143,9 +145,12 @@ def keep() -> None:
     try:
         stack.start()
         environment = {k: v for k, v in stack.environment.items() if k != "PATH"}
-        (HOME / "ready").touch(mode=0o600)
-        (HOME / "ready").write_text("".join(f"{k}={v}\n" for k, v in environment.items()))
-        signal.pause()
+        # PREVIEW_URL: of a daemon's HTTP_PORT, if one is to show the next occurrences.
+        with Pages(stack.api.url, keys["anon_key"], PAGES_PORT, os.environ.get("PREVIEW_URL", "")) as pages:
+            environment["PAGES_URL"] = pages.url
+            (HOME / "ready").touch(mode=0o600)
+            (HOME / "ready").write_text("".join(f"{k}={v}\n" for k, v in environment.items()))
+            signal.pause()
     finally:
         (HOME / "ready").unlink(missing_ok=True)
         stack.stop()

@@ -6,6 +6,8 @@ from uuid import uuid4
 
 import httpx
 
+PASSWORD = "correct horse battery staple"
+
 
 @dataclass(frozen=True)
 class User:
@@ -15,6 +17,8 @@ class User:
     token: str
     http: httpx.Client
     connection_id: str
+    email: str = ""
+    refresh_token: str = ""
 
     def insert(self, table: str = "scheduled_messages", **columns: Any) -> dict[str, Any]:
         """The row as the API returns it. Raises httpx.HTTPStatusError where the API refuses it."""
@@ -53,18 +57,20 @@ def only(answer: httpx.Response) -> dict[str, Any]:
 def sign_up(stack: dict[str, str]) -> User:
     """A new user with a connection."""
     anonymous = {"apikey": stack["SUPABASE_ANON_KEY"]}
+    email = f"{uuid4()}@example.com"
     answer = httpx.post(
         f"{stack['SUPABASE_URL']}/auth/v1/signup",
-        json={"email": f"{uuid4()}@example.com", "password": "correct horse battery staple"},
+        json={"email": email, "password": PASSWORD},
         headers=anonymous,
         trust_env=False,
     )
     answer.raise_for_status()
-    token = answer.json()["access_token"]
+    session = answer.json()
+    token = session["access_token"]
     http = httpx.Client(
         base_url=f"{stack['SUPABASE_URL']}/rest/v1",
         headers=anonymous | {"authorization": f"Bearer {token}"},
         trust_env=False,
     )
     connection = only(http.post("/connections", json={"name": "shop"}, headers={"prefer": "return=representation"}))
-    return User(answer.json()["user"]["id"], token, http, connection["id"])
+    return User(session["user"]["id"], token, http, connection["id"], email, session["refresh_token"])

@@ -53,7 +53,6 @@ def checkout(tmp_path):
     for name in (".venv", "node_modules"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / ".local").mkdir()
-    shutil.copy(ROOT / ".local" / "bootstrap.stamp", tmp_path / ".local")
     yield tmp_path
     subprocess.run(["./scripts/supervisorctl", "shutdown"], cwd=tmp_path, capture_output=True)
 

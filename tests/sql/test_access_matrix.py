@@ -188,6 +188,8 @@ FUNCTIONS = """
     function                              anon   owner  other  service
     get_pending_scheduled_messages        -      x      x      x
     get_pending_scheduled_messages_after  -      x      x      x
+    connection_usage                      -      x      x      x
+    count_upcoming_messages               -      x      x      x
     get_due_of_others                     -      -      -      x
     get_agenda                            -      -      -      x
     look_up_recipients                    -      -      -      x

@@ -76,6 +76,7 @@ def test_what_runs_as_its_owner_can_only_be_fired_as_a_trigger(db):
     """A trigger fires without a privilege on its function, so nobody needs one.
 
     One may be called, by the service key: it takes nothing, changes nothing, and tells no query (sql/README.md).
+    Another is reached by users, who cannot name it, through connection_usage.
     """
     sql = f"""
         select proname from pg_proc where {OURS} and prosecdef and (
@@ -84,7 +85,13 @@ def test_what_runs_as_its_owner_can_only_be_fired_as_a_trigger(db):
             or has_function_privilege('service_role', oid, 'execute')
         )
     """
-    assert names(db, sql) == ["get_holders"]
+    assert sorted(names(db, sql)) == ["get_holders", "usage_of"]
+    [usage] = db.execute("""
+        select p.provolatile, c.prosqlbody is not null as is_bound, c.prosecdef
+        from pg_proc as p, pg_proc as c
+        where p.oid = 'private.usage_of(text)'::regprocedure and c.oid = 'public.connection_usage(text)'::regprocedure
+    """)
+    assert (usage["provolatile"], usage["is_bound"], usage["prosecdef"]) == ("s", True, False)
     [holders] = db.execute("""
         select proargnames, pronargs, provolatile, has_function_privilege('authenticated', oid, 'execute') as is_open
         from pg_proc where oid = 'private.get_holders()'::regprocedure

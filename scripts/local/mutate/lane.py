@@ -31,7 +31,6 @@ def copy(directory: Path) -> Path:
     for name in LINKED:
         (directory / name).symlink_to(ROOT / name)
     (directory / ".local").mkdir()
-    shutil.copy(ROOT / ".local" / "bootstrap.stamp", directory / ".local")
     return directory
 
 

@@ -1,8 +1,9 @@
 // What a job's handler does: its row becomes `sent`, by a statement of its own, or by one for a turn of the event loop.
-import { createRequire } from 'node:module'
-import { randomUUID } from 'node:crypto'
 
-export const require = createRequire(process.cwd() + '/')
+import { randomUUID } from 'node:crypto'
+import { createRequire } from 'node:module'
+
+export const require = createRequire(`${process.cwd()}/`)
 export const batched = process.argv[2] === 'batched'
 export const pool = new (require('pg').Pool)({ connectionString: process.env.DATABASE_URL, max: 12 })
 

@@ -1,0 +1,161 @@
+"""By keyboard, with a screen reader, on a phone, in the dark, from right to left; and nothing from anywhere else."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from local.api import ROOT
+from tests.helpers.rows import one
+from tests.web.desk import LAPTOP, PHONE
+
+AXE = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text()
+PLACES = [
+    "contacts", "contacts/{contact}/view", "contacts/{contact}/new", "contacts/{contact}/edit",
+    "messages", "messages/failed", "messages/calendar", "connections",
+]  # fmt: skip
+LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
+
+
+@pytest.fixture
+def furnished(db, person):
+    """A contact and messages of all kinds, some with words that do not fit."""
+    contact = person.insert("contacts", contact_name=f"Asha {LONG}", phone_number="+919876500001")
+    person.insert("contacts", contact_name="مريم", phone_number="+971501234567", is_blocked=True)
+    later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    to = {"contact_id": str(contact["id"]), "connection_id": person.connection_id, "scheduled_at": later}
+    person.insert(**to, message=f"नमस्ते, आपकी अपॉइंटमेंट कल सुबह 9 बजे है। {LONG}")
+    person.insert(
+        **to, message="موعدك غدًا في الساعة 9.", is_recurring=True, recurrence_pattern="RRULE:FREQ=MONTHLY;BYDAY=-1FR"
+    )
+    person.insert(**to, type="image", message="", media_url=f"https://example.com/{LONG}.png", caption="Where")
+    for n in range(3):
+        person.insert(**to | {"scheduled_at": "2026-01-01T00:00Z", "contact_id": "+1234"}, message=f"To nobody {n}")
+    person.insert("connections", name=LONG)
+    return contact
+
+
+def lays_out(window):
+    """Whether the window scrolls sideways, and what of its texts is cut off without being meant to."""
+    return window.page.evaluate("""() => {
+        const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth
+        const cut = [...document.querySelectorAll('main *, dialog[open] *')].filter((one) =>
+            one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflowX !== 'visible'
+            && getComputedStyle(one).textOverflow !== 'ellipsis' && !one.closest('.sr')
+            && !one.matches('input, select') && one.clientWidth > 1)
+        return [wide, cut.map((one) => one.outerHTML.slice(0, 120))]
+    }""")
+
+
+@pytest.mark.parametrize(("theme", "size"), [("light", LAPTOP), ("dark", PHONE)], ids=["laptop", "phone in the dark"])
+def test_axe_finds_nothing_and_nothing_is_cut_off(desk, person, furnished, theme, size):
+    window = desk(person, colorScheme=theme, viewport=size)
+    window.open()
+    window.sees("Asha")
+    window.page.evaluate(AXE)
+    for place in PLACES:
+        window.open(place.format(contact=furnished["id"]))
+        inside = "dialog[open] form, dialog[open] .messages" if "{contact}" in place else "section, .card, table"
+        window.page.locator(inside).first().waitFor()
+        found = window.page.evaluate(
+            "async () => (await axe.run()).violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)])"
+        )
+        assert (place, found, *lays_out(window)) == (place, [], 0, [])
+
+
+def test_everything_is_done_by_keyboard(desk, db, person):
+    contact = person.insert("contacts", contact_name="Asha", phone_number="+919876500001")
+    window = desk(person).open()
+    window.button("Asha").waitFor()
+    keys = window.page.keyboard()
+    button = window.button("Scheduled messages for Asha: 0")
+    button.focus()
+    keys.press("Enter")
+    window.page.getByRole("tab", name="View Messages").focus()
+    keys.press("ArrowRight")
+    assert window.page.evaluate("document.activeElement.id") == "tab-new"
+    window.field("Message").waitFor()
+    reached = []
+    for _ in range(25):  # a date and a time are several stops
+        keys.press("Tab")
+        reached.append(window.page.evaluate("document.activeElement.name || document.activeElement.innerText"))
+        if reached[-1] == "message":
+            keys.type("By keyboard")
+        if reached[-1] == "Schedule Message":
+            break
+    assert reached[-1] == "Schedule Message", reached
+    keys.press("Enter")
+    window.sees("Scheduled for")
+    keys.press("Escape")
+    window.button("Scheduled messages for Asha: 1").waitFor()
+    assert one(db, "select message from scheduled_messages") == "By keyboard"
+    assert str(one(db, "select contact_id from scheduled_messages")) == str(contact["id"])
+
+
+def test_texts_run_in_their_own_direction(desk, person, furnished):
+    window = desk(person).open("messages")
+    window.sees("موعدك")
+    directions = window.page.evaluate("""() => Object.fromEntries([...document.querySelectorAll('.text')].map(
+        (one) => [one.innerText.slice(0, 4), getComputedStyle(one).direction]))""")
+    assert directions["موعد"] == "rtl"
+    assert directions["नमस्"] == "ltr"
+
+
+def test_letters_of_hindi_have_glyphs(desk, person, furnished):
+    """What the browser lacks it draws as boxes, all of one width."""
+    window = desk(person).open()
+    widths = window.page.evaluate("""() => ['क', 'ण', 'र', 'श'].map((text) => {
+        const pen = document.createElement('canvas').getContext('2d')
+        pen.font = '40px system-ui'
+        return pen.measureText(text).width
+    })""")
+    assert len(set(widths)) == 4
+
+
+def test_the_policy_of_the_pages_allows_themselves_alone(pages):
+    for path in ("/", "/app.js", "/vendor/supabase.js", "/config.js"):
+        answer = httpx.get(pages.url + path, trust_env=False)
+        assert answer.status_code == 200
+        assert answer.headers["content-security-policy"].startswith("default-src 'self';")
+    assert httpx.get(f"{pages.url}/vendor/../config.py", trust_env=False).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "key", ["sb_secret_abc", "", "e30.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.x"], ids=["secret", "none", "service role"]
+)
+def test_with_the_service_key_the_pages_refuse_to_begin(desk, key):
+    window = desk()
+    configuration = {"url": "", "key": key, "preview": "", "realtime": False}
+    window.page.instead("**/config.js", f"export default {json.dumps(configuration)}")
+    window.open()
+    window.sees("never the service key")
+
+
+def test_with_ten_thousand_messages_a_page_shows_fifty_and_asks_for_no_more(desk, db, api, person):
+    contact = person.insert("contacts", contact_name="Asha", phone_number="+919876500001")
+    db.execute(
+        """
+        insert into scheduled_messages (connection_id, contact_id, message, scheduled_at, created_by, owner_id)
+        select %s, %s, 'Message ' || n,
+            now() + (n + 60) * interval '1 minute', %s, %s from generate_series(1, 10000) as n
+        """,
+        (person.connection_id, str(contact["id"]), person.id, person.id),
+    )
+    asked = []
+    api.fault = lambda request, answer: (
+        asked.append(len(answer.body))
+        if answer and request.method == "GET" and "scheduled_messages" in request.path
+        else None
+    )
+    window = desk(person).open("messages")
+    window.sees("Message 50")
+    assert len(window.texts("article")) == 50
+    window.follow("To come 10,000")
+    window.open("messages/calendar")
+    window.page.locator(".month a").first().waitFor()
+    window.open(f"contacts/{contact['id']}/view")
+    window.sees("Message 100")
+    window.open()
+    window.button("Scheduled messages for Asha: 1000+").waitFor()
+    assert max(asked) < 200_000

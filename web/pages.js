@@ -1,0 +1,7 @@
+// The pages, in the order of the menu: a new one is a file in pages/ and a line here.
+// A page is { path, title, Page }; `Page` gets what follows its path in the address, split at slashes, as `rest`.
+import connections from './pages/connections.js'
+import contacts from './pages/contacts.js'
+import messages from './pages/messages.js'
+
+export default [contacts, messages, connections]
