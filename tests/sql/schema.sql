@@ -5313,6 +5313,86 @@ begin
 end
 $_$;
 
+CREATE FUNCTION private.usage_of(p_connection_id text) RETURNS TABLE(enabled boolean, state text, state_until timestamp with time zone, timezone text, today date, sent_today integer, daily_limit integer, at_daily_limit text, messages integer, period_seconds double precision, window_start time without time zone, window_end time without time zone, waiting jsonb, waiting_is_cut boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    with ours as materialized (
+        select
+            st.*,
+            private.owner_of(c.*) as owner_id
+        from public.connections as c
+        left join private.connection_state as st on st.connection_id = c.id::text
+        where c.id::text = any(array[p_connection_id])
+    ),
+    -- What has a job and waits for its turn, the connection, a limit.
+    queued as materialized (
+        select
+            s.waiting_reason,
+            s.waiting_until
+        from (
+            select j.scheduled_message_id as id
+            from public.broadcast_jobs as j
+            where j.connection_id = p_connection_id and j.status = 'queued'
+                and j.scheduled_message_id is not null
+            order by j.available_at, j.id
+            limit 5000
+        ) as job
+        cross join lateral (
+            select m.* from public.scheduled_messages as m where m.id = any(array[job.id]) limit 1
+        ) as s
+    ),
+    -- What is due and has none yet: no daemon runs, or it is behind. By the index of who pays.
+    overdue as materialized (
+        select m.due_at
+        from public.scheduled_messages as m
+        where md5(coalesce(m.owner_id::text, m.connection_id)) in (
+            select md5(p_connection_id)
+            union all
+            select md5(o.owner_id) from ours as o
+        )
+        and m.due_at <= now() - interval '10 seconds' and m.connection_id = p_connection_id
+        limit 5000
+    ),
+    reasons as (
+        select
+            coalesce(q.waiting_reason, 'its turn') as reason,
+            count(*) as number,
+            max(nullif(q.waiting_until, 'infinity')) as until
+        from queued as q
+        group by 1
+        union all
+        select 'the daemon has not taken it up yet', count(*), null
+        from overdue
+        having count(*) > 0
+    )
+    select
+        coalesce(se.enabled, true),
+        coalesce(
+            si.blocked_reason,
+            case when o.waiting_until > now() then o.waiting_reason end,
+            case when se.enabled is false then 'this connection is switched off' end
+        ),
+        nullif(coalesce(si.blocked_until, case when o.waiting_until > now() then o.waiting_until end), 'infinity'),
+        coalesce(se.timezone, 'UTC'),
+        (now() at time zone coalesce(se.timezone, 'UTC'))::date,
+        coalesce(si.used, 0),
+        case
+            when se.daily_limit is not null
+                then private.daily_limit(se.*, (now() at time zone coalesce(se.timezone, 'UTC'))::date)
+        end,
+        se.at_daily_limit,
+        se.messages,
+        se.period_seconds,
+        se.window_start,
+        se.window_end,
+        coalesce((select jsonb_agg(to_jsonb(r) order by r.number desc, r.reason) from reasons as r), '[]'),
+        (select count(*) from queued) = 5000 or (select count(*) from overdue) = 5000
+    from ours as o
+    left join public.connection_settings as se on se.connection_id = p_connection_id
+    left join private.situation(array[p_connection_id], now(), null) as si on true
+$$;
+
 CREATE FUNCTION private.wait_less(p_code text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -5640,6 +5720,44 @@ begin
         order by j.send_at, j.schedule, j.id
     ) as claimed;
 end
+$$;
+
+CREATE FUNCTION public.connection_usage(connection_id text) RETURNS TABLE(enabled boolean, state text, state_until timestamp with time zone, timezone text, today date, sent_today integer, daily_limit integer, at_daily_limit text, messages integer, period_seconds double precision, window_start time without time zone, window_end time without time zone, waiting jsonb, waiting_is_cut boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT u.enabled,
+     u.state,
+     u.state_until,
+     u.timezone,
+     u.today,
+     u.sent_today,
+     u.daily_limit,
+     u.at_daily_limit,
+     u.messages,
+     u.period_seconds,
+     u.window_start,
+     u.window_end,
+     u.waiting,
+     u.waiting_is_cut
+    FROM (public.connections c
+      CROSS JOIN LATERAL private.usage_of(c.id) u(enabled, state, state_until, timezone, today, sent_today, daily_limit, at_daily_limit, messages, period_seconds, window_start, window_end, waiting, waiting_is_cut))
+   WHERE (c.id = connection_usage.connection_id);
+END;
+
+CREATE FUNCTION public.count_upcoming_messages(timezone text, since date, until date) RETURNS TABLE(day date, number integer)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select
+        (s.due_at at time zone count_upcoming_messages.timezone)::date as day,
+        count(*)::integer as number
+    from public.scheduled_messages as s
+    where s.due_at >= count_upcoming_messages.since::timestamp at time zone count_upcoming_messages.timezone
+        and s.due_at < (count_upcoming_messages.until + 1)::timestamp
+        at time zone count_upcoming_messages.timezone
+    group by 1
+    order by 1
 $$;
 
 CREATE FUNCTION public.diagnose() RETURNS TABLE(level text, what text, remedy text)
@@ -7511,6 +7629,10 @@ GRANT ALL ON FUNCTION private.try_out_jobs(p_row jsonb, p_connection jsonb) TO s
 REVOKE ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) TO service_role;
 
+REVOKE ALL ON FUNCTION private.usage_of(p_connection_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.usage_of(p_connection_id text) TO authenticated;
+GRANT ALL ON FUNCTION private.usage_of(p_connection_id text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.wait_less(p_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.wait_less(p_code text) TO service_role;
 
@@ -7539,6 +7661,14 @@ REVOKE ALL ON FUNCTION private.write_refusals() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision, p_ahead_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision, p_ahead_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
+
+REVOKE ALL ON FUNCTION public.connection_usage(connection_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.connection_usage(connection_id text) TO authenticated;
+GRANT ALL ON FUNCTION public.connection_usage(connection_id text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.count_upcoming_messages(timezone text, since date, until date) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.count_upcoming_messages(timezone text, since date, until date) TO authenticated;
+GRANT ALL ON FUNCTION public.count_upcoming_messages(timezone text, since date, until date) TO service_role;
 
 REVOKE ALL ON FUNCTION public.diagnose() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.diagnose() TO service_role;
