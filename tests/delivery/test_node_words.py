@@ -364,3 +364,58 @@ async def test_placeholders_go_out_as_they_were_written(
     until(lambda: message(db, row)["status"] == "sent")
     assert worker.sent == ["919876543210"]
     assert worker.told("text") == [text]
+
+
+# What is one try's own; all else of a job goes into the next.
+OF_ONE_TRY = {
+    "id", "created_at", "updated_at", "status", "available_at", "attempts", "send_at", "send_until", "lease_token",
+    "lease_until", "gateway", "retry_attempts", "retry_delay_seconds", "progress", "completed_at", "sent_count",
+    "failed_count", "skipped_count", "refusal",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "attempts"), [("MEDIA_NOT_FOUND", 1), ("CONNECTION_NOT_READY", 0)])
+async def test_the_next_try_is_the_same_job_in_every_column(
+    words: str, attempts: int, db: Database, shop: str, hand_over: Pass
+) -> None:
+    row = schedule(db, type="image", media_url="https://e.com/a.png", caption="At this")
+    await hand_over()
+    db.execute(
+        """
+        update broadcast_jobs set series_id = gen_random_uuid(), user_id = gen_random_uuid(),
+            asset_id = gen_random_uuid(),
+            contact_id = 'Asha', media = '[{"url": "https://e.com/b.png"}]', schedule = now() - interval '1 min',
+            expires_at = now() + interval '1 h', throttled = 2, refusals = 3, refused_at = now() - interval '1 min',
+            broadcast_name = 'ours'
+        """
+    )
+    before = job(db, row)
+    db.execute("update broadcast_messages set status = 'failed', error = %s", (words,))
+    after = job(db, row)
+    same = set(before) - OF_ONE_TRY
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    written = {"series_id", "user_id", "asset_id", "contact_id", "media", "schedule", "expires_at", "refused_at"}
+    assert written <= same
+    assert None not in [after[name] for name in written]
+    assert (after["id"] != before["id"], after["status"], after["attempts"]) == (True, "queued", attempts)
+    told = db.execute("select * from broadcast_messages where job_id = %s", (after["id"],)).fetchone()
+    assert told is not None
+    assert [told[name] for name in ("contact", "message", "type", "media_url", "caption", "status")] == [
+        "919876500000", "Hello", "image", "https://e.com/a.png", "At this", "waiting",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("was", ["handed_over", "active", "delayed"])
+@pytest.mark.parametrize(
+    ("word", "becomes"),
+    [("delayed", "delayed"), ("completed", "completed"), ("waiting", None), ("queued", None), ("stalled", None)],
+)
+async def test_a_job_becomes_what_a_node_worker_knows_a_word_for_and_nothing_else(
+    was: str, word: str, becomes: str | None, db: Database, shop: str, hand_over: Pass
+) -> None:
+    schedule(db)
+    await hand_over()
+    if was != "handed_over":
+        db.execute("update broadcast_jobs set status = %s", (was,))
+    db.execute("update broadcast_jobs set status = %s", (word,))
+    assert one(db, "select status from broadcast_jobs") == (becomes or was)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -15,7 +16,9 @@ from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.http_server import Reply
 from tests.helpers.polling import auntil
 from tests.helpers.rows import Database, add_connections, message, one, schedule
+from tests.sql.states import job_of, row_in
 from worker.daemon import Parts
+from worker.store.calls import Settlement
 
 Pass = Callable[..., Awaitable[None]]
 # whatsmeow/send.go: WhatsApp's own refusal, with which nothing went out.
@@ -236,3 +239,19 @@ async def test_the_request_is_the_cloud_apis(db: Database, shop: str, cloud: Clo
         )
     ]  # fmt: skip
     assert (message(db, row)["status"], message(db, row)["message_id"]) == ("sent", "wamid.0")
+
+
+@pytest.mark.parametrize("outcome", ["sent", "failed"])
+async def test_what_can_be_written_down_only_later_ended_when_the_gateway_answered(
+    db: Database, shop: str, parts: Callable[..., Awaitable[Parts]], outcome: str
+) -> None:
+    """After an hour in which Supabase was away."""
+    row = row_in(db, "sending", shop, None)
+    held = job_of(db, row)
+    an_hour_ago = time.monotonic() - 3600
+    answer = Settlement(str(held["id"]), str(held["lease_token"]), outcome, "true_1", "why", answered_at=an_hour_ago)
+    await (await parts()).store.record([answer])
+    ended = [job_of(db, row)["completed_at"], message(db, row)["sent_at"] if outcome == "sent" else None]
+    age = [one(db, "select now()") - instant for instant in ended if instant]
+    assert len(age) == (2 if outcome == "sent" else 1)
+    assert all(timedelta(minutes=59) < one_age < timedelta(minutes=61) for one_age in age)

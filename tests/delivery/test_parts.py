@@ -297,3 +297,21 @@ async def test_word_of_the_first_part_while_the_second_is_under_way_settles_noth
         tell(db, [(Story(2, (), job[0]), Word(2, "delivered"))])
         after = message(db, album)
         assert (after["status"], after["delivery_status"], after["error"]) == ("sent", "delivered", None)
+
+
+@pytest.mark.parametrize("is_answered", [False, True])
+@pytest.mark.parametrize("part", [-1, 0, 3, 7])
+def test_word_of_a_part_that_there_is_not_says_nothing(db: Database, part: int, is_answered: bool) -> None:
+    story = Story(2, (Answer(2), Word(1, "read"), Word(2, "delivered")))
+    token = begin(db, [story])
+    if is_answered:
+        answer(db, token, [(story, Answer(2))])
+    for word in ("read", "failed"):
+        tell(db, [(story, Word(part, word))])
+    found = message(db, story.job)
+    assert (found["status"], found["delivery_status"]) == ("sent" if is_answered else "processing", None)
+    if not is_answered:
+        answer(db, token, [(story, Answer(2))])
+    tell(db, [(story, Word(1, "read")), (story, Word(2, "delivered"))][:1])
+    tell(db, [(story, Word(2, "delivered"))])
+    assert message(db, story.job)["delivery_status"] == "delivered"

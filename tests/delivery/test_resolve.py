@@ -16,6 +16,7 @@ from tests.helpers.http_server import Reply
 from tests.helpers.polling import auntil
 from tests.helpers.process import environment
 from tests.helpers.rows import Database, message, one, schedule
+from tests.sql.states import STATES, row_in
 from worker.config import Settings
 from worker.daemon import Parts
 from worker.errors import StoreRefused, WorkerError
@@ -146,3 +147,15 @@ async def test_what_is_being_sent_is_not_settled_by_hand(
     await by_cloud()
     assert await store.resolve(row, "resend") is None
     assert one(db, "select count(*) from broadcast_jobs") == 1
+
+
+async def test_a_hand_over_that_nobody_has_finished_is_stale_whether_it_was_begun_or_not(
+    db: Database, shop: str, parts: Callable[..., Awaitable[Parts]]
+) -> None:
+    for state in STATES:
+        row_in(db, state, shop, None)
+    store = (await parts()).store
+    db.execute("update broadcast_jobs set send_at = now() - interval '20 min'")
+    stale = [((await store.get_status(after))["stale_hand_overs"]) for after in (600, 1800)]
+    agendas = [(await store.get_agenda(60, 10, stale=after)).stale_hand_overs for after in (600, 1800)]
+    assert (stale, agendas) == ([2, 0], [2, 0])

@@ -1,10 +1,12 @@
 """A row that the database refuses is found in the call that meets it: it alone fails or waits, all others go on."""
 
+import psycopg
 import pytest
 
 from tests.helpers.foreign import having, lift, refusing
 from tests.helpers.rows import add_connections, message, one, schedule, schedule_many, statuses
 from tests.sql.states import job_of, row_in
+from tests.sql.test_lost_rights import enqueue
 
 POISON = "Poison"
 DAILY = {"is_recurring": True, "recurrence_pattern": "daily"}
@@ -246,3 +248,57 @@ async def test_receipts_of_others_are_written(db, parts, service):
 
 def test_lifting_a_rule_that_is_not_there_does_nothing(db):
     lift(db)
+
+
+# Classes of PostgreSQL's appendix A that say something of the whole call: a connection, a read-only database, a
+# deadlock, a want of resources, an administrator, a disk.
+EVERYBODYS = ["08006", "25006", "40P01", "40001", "53200", "57014", "58030"]
+
+
+@pytest.mark.parametrize("code", EVERYBODYS)
+@pytest.mark.parametrize("call", ["enqueue", "claim", "record", "rescue"])
+def test_what_stops_everybody_is_no_rows_fault_and_nothing_is_put_aside(db, code, call):
+    """It is said of the whole call, which the daemon makes again."""
+    add_connections(db, "shop")
+    state = {"enqueue": "pending", "claim": "waiting"}.get(call, "sending")
+    poison, other = (row_in(db, state, "shop", None, message=text) for text in (POISON, "Hello"))
+    jobs = [job_of(db, row) for row in (poison, other)]
+    db.execute("select private.announce_work(array['shop'], array[now()])")
+    db.execute("update broadcast_jobs set lease_until = now() - interval '1 s' where status = 'sending'")
+    ids, tokens = [job.get("id") for job in jobs], [job.get("lease_token") for job in jobs]
+    made = {
+        "enqueue": lambda: enqueue(db, poison, other),
+        "claim": lambda: db.execute("select claim_broadcast_jobs(gen_random_uuid(), 10, 60)"),
+        "record": lambda: db.execute(
+            "select record_outcomes(%s, %s, '{sent,sent}', '{a,b}', null, null, '{0,0}')", (ids, tokens)
+        ),
+        "rescue": lambda: db.execute("select rescue_broadcast_jobs()"),
+    }[call]
+    table = "scheduled_messages" if call == "enqueue" else "broadcast_jobs"
+    before = statuses(db)
+    with refusing(db, table, "new.message = 'Poison'", code, on="update"), pytest.raises(psycopg.Error) as raised:
+        made()
+    assert raised.value.sqlstate == code
+    assert (statuses(db), one(db, "select count(*) from private.refused_rows")) == (before, 0)
+    made()
+    assert one(db, "select count(*) from private.refused_rows") == 0
+
+
+async def test_a_row_that_fails_for_a_reason_of_its_own_says_that_one_though_its_next_one_is_refused(db, parts):
+    add_connections(db, "shop")
+    row = schedule(db, contact_id="nobody", **DAILY)
+    daemon = await parts()
+
+    with refusing(db, "scheduled_messages", "new.is_recurring", on="insert"):
+        await go(daemon)
+
+    failed = message(db, row)
+    assert (failed["status"], failed["next_id"]) == ("failed", None)
+    assert "our own rule" not in failed["error"]
+    assert failed["error"] == (await why_it_fails(db, daemon))
+
+
+async def why_it_fails(db, daemon) -> str:
+    alone = schedule(db, contact_id="nobody")
+    await go(daemon)
+    return message(db, alone)["error"]

@@ -453,3 +453,16 @@ def test_what_is_over_may_be_labelled_but_not_with_somebody_elses_connection(db,
         assert answer.status_code == 403, answer.text
 
     assert message(db, row)["connection_id"] == owner.connection_id
+
+
+async def test_rows_of_one_instant_are_listed_page_after_page(db, tenants, parts):
+    """A page ends somewhere among them."""
+    for _ in range(5):
+        row_in(db, "pending", tenants[0].connection_id, tenants[0].id, scheduled_at="2026-01-01T00:00:00Z")
+    store = (await parts()).store
+
+    rows = await store.get_pending()
+
+    assert len(rows) == 5
+    for place, row in enumerate(rows):
+        assert [later["id"] for later in await store.get_pending(after=row)] == [r["id"] for r in rows[place + 1 :]]

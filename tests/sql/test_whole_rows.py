@@ -205,11 +205,26 @@ def test_an_upsert_of_a_row_that_has_been_deleted_forges_nothing(db, asha, mine)
     assert (written["status"], written["sent_at"], written["message_id"]) == ("pending", None, None)
 
 
-def test_rows_of_the_service_key_that_name_one_user_alone_are_upserted_by_that_user(db, asha, mine):
-    row = mine("pending", created_by=None)
+@pytest.mark.parametrize("state", ["pending", "failed"])
+@pytest.mark.parametrize("empty", ["created_by", "owner_id"])
+def test_rows_of_the_service_key_that_name_one_user_alone_are_upserted_by_that_user(db, asha, mine, empty, state):
+    row = mine(state, **{empty: None})
 
     assert isinstance(asha.upserts({**shown(db, row), "message": "New"}), dict)
-    assert (message(db, row)["message"], message(db, row)["created_by"]) == ("New", None)
+    assert (message(db, row)["message"], message(db, row)[empty], status(db, row)) == ("New", None, state)
+
+
+@pytest.mark.parametrize("forged", ["cancelled", "failed", "sent", "in_queue", "processing", "unconfirmed"])
+def test_a_copy_is_known_by_what_the_database_alone_writes(asha, tenants, forged):
+    row = {"connection_id": tenants[0].connection_id, "contact_id": "1", "message": "Hi", "status": forged}
+    row |= {"scheduled_at": "2030-01-01"}
+
+    for mark in ({"broadcast_job_id": str(uuid4())}, {"error": "No such number."}, {"revision": 1}):
+        written = asha.inserts({**row, **mark})
+        assert isinstance(written, dict), (mark, written)
+        assert (written["status"], written["error"], written["broadcast_job_id"]) == ("pending", None, None)
+    for none in ({}, {"broadcast_job_id": None, "error": None, "revision": 0}):
+        assert "PT409" in asha.inserts({**row, **none})
 
 
 @pytest.fixture
