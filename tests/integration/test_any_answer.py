@@ -71,7 +71,7 @@ CALLS = (
     "get_pending_scheduled_messages", "get_pending_scheduled_messages_after", "get_agenda", "look_up_recipients",
     "enqueue_broadcast_jobs", "enqueue_and_claim_broadcast_jobs", "claim_broadcast_jobs", "record_outcomes",
     "rescue_broadcast_jobs", "take_withdrawn_jobs", "take_probes", "finish_probes", "record_deliveries",
-    "get_due_of_others",
+    "get_due_of_others", "get_holders",
 )  # fmt: skip
 PAIRS = list(itertools.product(CALLS, ANSWERS))
 ROWS = """
@@ -83,9 +83,11 @@ values
     ('ill', %(number)s || '4', %(name)s, now(), false, null),
     ('other', %(number)s || '5', %(name)s, now() + interval '1.3 s', false, null)
 """
-ANOTHER = """
+# One that is not due yet, and more than a batch that are.
+MORE = """
 insert into scheduled_messages (connection_id, contact_id, message, scheduled_at)
-values ('other', %(number)s, 'one more', now() + interval '1.2 s')
+select 'other', %(number)s || place, 'one more', now() + interval '1.2 s' * (place = 1)::integer
+from generate_series(1, 4) as place
 """
 ILL = """
 insert into private.connection_state (connection_id, paused_reason, probe_at) values ('ill', 'logged out', now())
@@ -124,13 +126,12 @@ class Town:
         self.db.execute(ROWS, {"name": name, "number": f"+9198{self.rounds:07}"})
 
     def keeps_coming(self, enough: Callable[[], bool]) -> Callable[[], bool]:
-        """Asks `enough`, and now and then schedules one more: some calls need a message that is not due yet."""
+        """Asks `enough`, and now and then schedules some more, for calls that need one that is not due yet, or many."""
         asked = itertools.count(1)
 
         def ask() -> bool:
             if (number := next(asked)) % 40 == 0:
-                another = {"number": f"+9197{self.rounds:04}{number:04}"}
-                self.db.execute(ANOTHER, another)
+                self.db.execute(MORE, {"number": f"+9197{self.rounds:04}{number:03}"})
             return enough()
 
         return ask

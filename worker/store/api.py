@@ -107,9 +107,8 @@ class Api:
             self.clock.observe(parse_time(row["db_now"]), reply.asked_at)
         return row, reply.asked_at
 
-    async def rows(self, name: str, arguments: Row | None = None, select: str = "*") -> list[Row]:
-        """select: the columns that are wanted, where the function returns more; only for one that reads."""
-        column = "" if select == "*" else select.split(",")[0]
+    async def rows(self, name: str, column: str, arguments: Row | None = None, select: str = "*") -> list[Row]:
+        """column: as above. select: the columns that are wanted, where the function returns more and only reads."""
         rows: list[Row] = (
             await self.call(name, arguments or {}, lambda data: all(_has(row, column) for row in data), select)
         ).data
@@ -219,7 +218,7 @@ class Api:
 
 
 def _has(row: object, column: str) -> bool:
-    return isinstance(row, dict) and (not column or column in row)
+    return isinstance(row, dict) and column in row
 
 
 def _is_passing(patient: bool, divisible: bool, error: BaseException) -> bool:

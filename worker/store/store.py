@@ -41,13 +41,13 @@ class Store:
     async def get_pending(self, after: Row | None = None) -> list[Row]:
         """What is due now, oldest first, at most 1000: the first ones, or those that come after a row."""
         if after is None:
-            return await self._api.rows("get_pending_scheduled_messages", select=PLANNED)
+            return await self._api.rows("get_pending_scheduled_messages", "id", select=PLANNED)
         last = {"p_due_at": after["scheduled_at"], "p_id": after["id"]}  # the same while a row is pending
-        return await self._api.rows("get_pending_scheduled_messages_after", last, select=PLANNED)
+        return await self._api.rows("get_pending_scheduled_messages_after", "id", last, select=PLANNED)
 
     async def get_due_of_others(self, payers: Sequence[str]) -> list[Row]:
         """The oldest due rows of everybody who is not among `payers` (see line.py), a hundred each at most."""
-        return await self._api.rows("get_due_of_others", {"p_payers": list(payers)}, select=PLANNED)
+        return await self._api.rows("get_due_of_others", "id", {"p_payers": list(payers)}, select=PLANNED)
 
     async def get_agenda(self, horizon: float, limit: int, stale: float = 600) -> Agenda:
         """Looks `horizon` seconds ahead, for at most `limit` rows, and sets the clock.
@@ -164,7 +164,7 @@ class Store:
 
     async def resolve(self, message_id: str, outcome: str) -> Row | None:
         """Settles an unconfirmed row; what was known of its attempt, or None where it was not unconfirmed."""
-        rows = await self._api.rows("resolve_scheduled_message", {"p_id": message_id, "p_outcome": outcome})
+        rows = await self._api.rows("resolve_scheduled_message", "id", {"p_id": message_id, "p_outcome": outcome})
         return rows[0] if rows else None
 
     async def get_connections(self, limit: int) -> list[Row]:
@@ -214,11 +214,11 @@ class Store:
 
         Also `transaction`, which tells one from another, and `words` for people. Answers when the tables do not.
         """
-        return await self._api.rows("get_holders")
+        return await self._api.rows("get_holders", "words")
 
     async def get_timezones(self, default: str) -> list[Row]:
         """The zones in use, with their offsets in minutes once a week from `began_at` on, as the database has them."""
-        return await self._api.rows("get_timezones", {"p_default": default})
+        return await self._api.rows("get_timezones", "name", {"p_default": default})
 
     async def get_status(self, stale_seconds: float) -> Row:
         return (await self._api.row("get_status", {"p_stale_seconds": stale_seconds}, "counts"))[0]
