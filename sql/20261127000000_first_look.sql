@@ -583,6 +583,38 @@ as $$
             to_regclass('public.connection_settings')
         )
     union all
+    -- None of our triggers and indexes would hold for its rows, which show among the other's.
+    select
+        format('%s inherits from public.%I.', k.oid::regclass, c.relname),
+        format(
+            'with moved as (delete from only %1$s returning *) insert into public.%2$I (%3$s) '
+            'overriding system value select %3$s from moved; '
+            'alter table %1$s no inherit public.%2$I;',
+            k.oid::regclass,
+            c.relname,
+            (
+                select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+                from pg_catalog.pg_attribute as a
+                where a.attrelid = c.oid
+                    and a.attnum > 0
+                    and not a.attisdropped
+                    and a.attgenerated = ''
+            )
+        ),
+        false
+    from pg_catalog.pg_class as c
+    join pg_catalog.pg_inherits as i on i.inhparent = c.oid
+    join pg_catalog.pg_class as k on k.oid = i.inhrelid
+    where c.relkind = 'r'
+        and c.oid in (
+            to_regclass('public.scheduled_messages'),
+            to_regclass('public.broadcast_jobs'),
+            to_regclass('public.broadcast_messages'),
+            to_regclass('public.connections'),
+            to_regclass('public.contacts'),
+            to_regclass('public.connection_settings')
+        )
+    union all
     -- Columns without which nothing goes; one that is called otherwise is known by its other names.
     select
         format('public.%I has no column %I.', needed.table_name, needed.name),
@@ -1002,6 +1034,14 @@ as $$
                 and private.is_ours('private.connection_state', 'ready_at')
             )
             and case p_state
+                -- Those that insert into it; where none is known to, any of them.
+                when 'PT201' then t.tgtype & 20 > 0 -- on insert or update
+                    and pg_catalog.pg_get_triggerdef(t.oid) !~* 'current_user'
+                    and (p.prosrc ~* 'scheduled_messages' or not exists (
+                        select from pg_catalog.pg_trigger as o
+                        join pg_catalog.pg_proc as f on f.oid = o.tgfoid
+                        where o.tgrelid = t.tgrelid and f.prosrc ~* 'insert.+scheduled_messages'
+                    ))
                 when 'PT200' then c.relname = p_table
                     and t.tgtype & 2 > 0 -- before
                     -- Those have been seen to.
@@ -1177,31 +1217,26 @@ declare
     v_connection jsonb;
     v_change jsonb;
     v_stored jsonb;
+    -- How many rows this transaction has inserted, its triggers' among them: before, and then.
+    v_before bigint;
+    v_added bigint[] := '{}';
 begin
-    -- What its application writes there passes its own rules; but for a number that may be there
-    -- once.
-    v_given := v_given || coalesce((
-        select jsonb_object_agg(own.name, own.value)
-        from (select to_jsonb(s.*) as stored from public.scheduled_messages as s limit 1) as one
-        cross join lateral jsonb_each(one.stored) as own (name, value)
-        where own.name in ('connection_id', 'message', 'type', 'contact_id')
-            and not (
-                own.name = 'contact_id'
-                and exists (
-                    select from pg_catalog.pg_index as i
-                    join pg_catalog.pg_attribute as a
-                        on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
-                    where i.indrelid = 'public.scheduled_messages'::regclass
-                        and i.indisunique
-                        and a.attname = 'contact_id'
-                )
-            )
-    ), '{}');
-    v_row := private.make_up('public.scheduled_messages', v_given);
+    -- What its application writes there passes its own rules, unless it may be there only once.
+    begin
+        v_row := private.make_up('public.scheduled_messages', v_given || coalesce((
+            select jsonb_object_agg(own.name, own.value)
+            from (select to_jsonb(s.*) as stored from public.scheduled_messages as s limit 1) as one
+            cross join lateral jsonb_each(one.stored) as own (name, value)
+            where own.name in ('connection_id', 'message', 'type', 'contact_id')
+        ), '{}'));
+    exception when unique_violation or exclusion_violation then
+        v_row := private.make_up('public.scheduled_messages', v_given);
+    end;
     if v_row is null then
         raise exception 'A trigger keeps rows from being stored.'
             using errcode = 'PT200', table = 'scheduled_messages';
     end if;
+    v_before := pg_stat_get_xact_tuples_inserted('public.scheduled_messages'::regclass);
     v_connection := v_row -> 'connection_id';
     if exists (
         select from pg_catalog.pg_constraint as k
@@ -1220,7 +1255,24 @@ begin
         jsonb_build_object('status', 'pending', 'scheduled_at', now() - interval '1 day'),
         '{"status": "processing"}',
         v_sent,
-        v_failed || '{"sent_at": null, "message_id": null}',
+        -- Once more, as a series.
+        jsonb_build_object(
+            'status', 'pending',
+            'is_recurring', true,
+            'recurrence_pattern', 'daily',
+            'next_scheduled_at', now() + interval '1 day',
+            'sent_at', null,
+            'message_id', null
+        ),
+        '{"status": "processing"}',
+        v_sent,
+        v_failed || jsonb_build_object(
+            'is_recurring', false,
+            'recurrence_pattern', null,
+            'next_scheduled_at', null,
+            'sent_at', null,
+            'message_id', null
+        ),
         '{"status": "pending"}', '{"status": "processing"}',
         v_failed,
         '{"status": "pending"}', '{"status": "processing"}',
@@ -1243,7 +1295,17 @@ begin
             raise exception 'A trigger keeps the status % from being stored.', v_change ->> 'status'
                 using errcode = 'PT200', table = 'scheduled_messages';
         end if;
+        if v_change = v_sent then
+            set constraints all immediate;
+            set constraints all deferred;
+            v_added := v_added
+                || pg_stat_get_xact_tuples_inserted('public.scheduled_messages'::regclass);
+        end if;
     end loop;
+    if v_added[2] - v_added[1] > v_added[1] - v_before then
+        raise exception 'A trigger adds a message when a recurring one is sent, and so does the '
+            'daemon: each would go out twice' using errcode = 'PT201', table = 'scheduled_messages';
+    end if;
 
     -- The next occurrence of a series.
     execute format(

@@ -111,6 +111,13 @@ begin
     ));
     perform private.expect_status(v_ids[1:1], 'sent');
     perform private.expect_status(v_ids[2:2], 'failed');
+    if (
+        select count(*) from public.scheduled_messages as s
+        where s.connection_id = v_connection and s.is_recurring
+    ) > 6 then
+        raise exception 'A trigger adds a message when a recurring one is sent, and so does the '
+            'daemon: each would go out twice' using errcode = 'PT201', table = 'scheduled_messages';
+    end if;
 
     -- Of the third nobody hears, until an operator lets it go out again.
     update public.broadcast_jobs as j

@@ -58,6 +58,13 @@ AUDIT = """
         insert into public.audit (what) values (new.status); return null; end $$;
     create trigger audit after update on scheduled_messages for each row execute function audit();
 """
+NEXT_BY_ITSELF = """
+    create function next_by_itself() returns trigger language plpgsql as $$ begin
+        insert into public.scheduled_messages
+            (connection_id, contact_id, message, scheduled_at, is_recurring, recurrence_pattern)
+        values (new.connection_id, new.contact_id, new.message, new.scheduled_at + interval '1 day', true, 'daily');
+        return null; end $$;
+"""
 IN_PARTS = "create table scheduled_messages_rest partition of scheduled_messages default;"
 
 
@@ -211,6 +218,16 @@ ZOO = [
         "scheduled_messages_connection_id_contact_id_key",
     ),
     on_document(
+        "one that waits for each contact",
+        "create unique index one_waits on scheduled_messages (contact_id) where status = 'pending'",
+        "one_waits",
+    ),
+    altered(
+        "one that waits for each contact, by an exclusion",
+        "add constraint one_waits exclude using btree (contact_id with =) where (status = 'pending')",
+        "one_waits",
+    ),
+    on_document(
         "own policies",
         """
         alter table scheduled_messages enable row level security;
@@ -267,6 +284,35 @@ ZOO = [
         """,
         "trigger in_order",
     ),
+    on_document(
+        "a series by a trigger",
+        NEXT_BY_ITSELF + "create trigger series after update on scheduled_messages for each row "
+        "when (new.status = 'sent' and new.is_recurring) execute function next_by_itself();",
+        "A trigger adds a message when a recurring one is sent",
+    ),
+    on_document(
+        "a series by a trigger's procedure, in the end",
+        NEXT_BY_ITSELF
+        + """
+        create function note() returns trigger language plpgsql as 'begin return new; end';
+        create trigger note before update on scheduled_messages for each row execute function note();
+        create constraint trigger series after update of status on scheduled_messages deferrable initially deferred
+        for each row when (new.next_scheduled_at is not null and new.status in ('sent', 'failed'))
+        execute function next_by_itself();
+        """,
+        "A trigger adds a message when a recurring one is sent",
+    ),
+    on_document(
+        "a word of thanks after each message",
+        """
+        create function thank() returns trigger language plpgsql as $$ begin
+            insert into public.scheduled_messages (connection_id, contact_id, message, scheduled_at)
+            values (new.connection_id, new.contact_id, 'Thank you.', now() + interval '1 day');
+            return null; end $$;
+        create trigger thank after update on scheduled_messages for each row
+        when (new.status = 'sent' and new.message <> 'Thank you.') execute function thank();
+        """,
+    ),
     # What is no table, or hardly one.
     on_document(
         "no key, no log, and a rule",
@@ -284,6 +330,26 @@ ZOO = [
         + MESSAGES.replace("id uuid primary key", "id uuid").replace(");\n", ") partition by range (scheduled_at);\n")
         + IN_PARTS,
         refused=("scheduled_messages is partitioned",),
+    ),
+    on_document(
+        "a table that inherits",
+        """
+        create table archive () inherits (scheduled_messages);
+        insert into archive (connection_id, contact_id, message, scheduled_at)
+        values ('a', '1', 'Before us', '2099-01-03');
+        """,
+        "archive inherits from public.scheduled_messages",
+    ),
+    with_jobs(
+        "tables that inherit, of connections and jobs too",
+        """
+        create table devices (model text) inherits (connections); insert into devices (id, name) values ('d', 'd');
+        create table old_jobs (primary key (id)) inherits (broadcast_jobs);
+        create table old_messages (job uuid references old_jobs) inherits (broadcast_messages);
+        """,
+        "devices inherits from public.connections",
+        "old_jobs inherits from public.broadcast_jobs",
+        "old_messages inherits from public.broadcast_messages",
     ),
     Animal(
         "a view of another table",
