@@ -7,9 +7,9 @@
 
 create table if not exists private.refused_rows (
     step text not null check (
-        step in ('enqueue', 'claim', 'record', 'settle', 'rescue', 'announce', 'note')
+        step in ('enqueue', 'claim', 'record', 'settle', 'rescue', 'announce', 'note', 'tend')
     ),
-    -- The scheduled row's where `step` is enqueue, else the job's.
+    -- The scheduled row's where `step` is enqueue or tend, else the job's.
     id uuid not null,
     -- What the database said: SQLSTATE and message.
     code text not null,

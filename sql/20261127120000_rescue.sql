@@ -28,7 +28,10 @@ as $$
                 ))
             order by j.expires_at limit 1
         ),
-        (select min(r.again_at) from private.refused_rows as r where r.step in ('record', 'settle', 'rescue', 'announce', 'note')),
+        (
+            select min(r.again_at) from private.refused_rows as r
+            where r.step in ('record', 'settle', 'rescue', 'announce', 'note', 'tend')
+        ),
         (
             select min(w.lease_until) from private.gateways as g
             cross join lateral (
@@ -175,10 +178,11 @@ as $$
 declare
     v_due private.refused_rows[];
     v_told private.told_message[];
+    v_tended uuid[];
 begin
     v_due := array(
         select r from private.refused_rows as r
-        where r.step in ('record', 'settle', 'announce', 'note') and r.again_at <= now()
+        where r.step in ('record', 'settle', 'announce', 'note', 'tend') and r.again_at <= now()
         order by r.again_at limit 200 for update skip locked
     );
     if v_due <> '{}' then
@@ -196,6 +200,13 @@ begin
             array_agg(to_jsonb(v_told[r.place]))
         )
         from private.try_rows('settle_again', v_told, false) as t
+        cross join lateral jsonb_to_recordset(t.refused) as r (place integer, code text, reason text)
+        having count(*) > 0;
+        v_tended := array(select r.id from unnest(v_due) as r where r.step = 'tend' order by r.id);
+        perform private.put_aside(
+            'tend', array_agg(v_tended[r.place]), array_agg(r.code), array_agg(r.reason), null
+        )
+        from private.try_rows('tend_rows', v_tended, false) as t
         cross join lateral jsonb_to_recordset(t.refused) as r (place integer, code text, reason text)
         having count(*) > 0;
         -- But those that were put aside anew.

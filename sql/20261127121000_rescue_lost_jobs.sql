@@ -82,10 +82,24 @@ security definer
 set search_path = ''
 as $$
 begin
-    if tg_table_name = 'scheduled_messages' then
+    if tg_table_name = 'connections' then
+        -- As where each is deleted: their ids stay their owners', and what waits is cancelled.
+        insert into private.connection_owners as o (connection_id, owner_id)
+        select c.id::text, private.owner_of(c.*)
+        from public.connections as c
+        on conflict (connection_id) do update set owner_id = excluded.owner_id where not o.is_held;
+        perform private.cancel_messages(w.connection_id, null, 'The WhatsApp connection of this message was deleted.')
+        from (
+            select distinct s.connection_id from public.scheduled_messages as s
+            where s.status in ('pending', 'processing', 'in_queue') order by s.connection_id
+        ) as w;
+    elsif tg_table_name = 'scheduled_messages' then
         update public.broadcast_jobs as j
         set status = 'cancelled', completed_at = now(), updated_at = now()
         where j.status = 'queued' and j.scheduled_message_id is not null;
+        perform private.erase_jobs(array(
+            select j.id from public.broadcast_jobs as j where j.scheduled_message_id is not null
+        ));
     else
         perform private.lose_job(j.scheduled_message_id, j.id, j.status, tg_table_name || ' was emptied')
         from public.broadcast_jobs as j
@@ -105,6 +119,15 @@ for each statement execute function private.lose_truncated();
 alter table public.broadcast_jobs enable always trigger lose_truncated;
 alter table public.broadcast_messages enable always trigger lose_truncated;
 alter table public.scheduled_messages enable always trigger lose_truncated;
+
+do $$
+begin
+    if (select c.relkind in ('r', 'p') from pg_class as c where c.oid = 'public.connections'::regclass) then
+        create or replace trigger lose_truncated before truncate on public.connections
+        for each statement execute function private.lose_truncated();
+    end if;
+end
+$$;
 
 -- A job that somebody marks by hand. Ours are told in the same statement as their messages; then there is nothing to do here.
 create or replace function private.lose_marked_job()

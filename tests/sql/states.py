@@ -34,11 +34,17 @@ def row_in(db: Database, state: str, connection: str, user: str | None, **column
     }  # fmt: skip
     if job_status:
         columns["broadcast_job_id"] = str(uuid4())
+    job = columns.get("broadcast_job_id")
+    if status == "processing":  # as the daemon makes it
+        del columns["broadcast_job_id"]
+        columns["status"] = "pending"
     names, places = ", ".join(columns), ", ".join(["%s"] * len(columns))
     sql = f"insert into scheduled_messages ({names}) values ({places}) returning id::text"
     row = str(one(db, sql, *columns.values()))
+    if status == "processing":
+        db.execute("update scheduled_messages set status = %s, broadcast_job_id = %s where id = %s", (status, job, row))
     if job_status:
-        add_job(db, columns["broadcast_job_id"], row, job_status)
+        add_job(db, str(job), row, job_status)
     return row
 
 

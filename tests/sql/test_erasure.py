@@ -121,6 +121,13 @@ def test_a_deleted_message_is_not_in_what_the_limiter_remembers(db, tenants):
     assert traces(db) == []
 
 
+def test_when_the_messages_are_emptied_no_text_is_left(db, tenants):
+    for state in ("sent", "waiting", "failed", "unconfirmed"):
+        secret(db, tenants, state)
+    db.execute("truncate scheduled_messages")
+    assert traces(db) == []
+
+
 def test_a_message_that_is_kept_keeps_its_job(db, tenants):
     """A cancelled row, and one whose connection or user is gone, is history."""
     row = secret(db, tenants, "sent")

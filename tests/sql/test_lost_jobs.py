@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from tests.helpers.counting_gateway import CountingGateway
-from tests.helpers.rows import Database, add_connections, message, one
+from tests.helpers.rows import Database, add_connections, message, one, schedule
 from tests.sql.states import STATES, answered, job_of, row_in, status
 from worker.daemon import Parts
 
@@ -27,6 +27,7 @@ CASCADE = (
     " foreign key (job_id) references broadcast_jobs on delete cascade"
 )
 BACK = "pending"
+ASHA = "11111111-1111-4111-8111-111111111111"
 
 
 @pytest.fixture
@@ -168,3 +169,45 @@ def test_when_the_messages_themselves_are_emptied_nothing_of_them_is_sent(db: Da
     row_in(db, "waiting", "shop", None)
     db.execute("truncate scheduled_messages")
     assert not one(db, "select exists (select from broadcast_jobs where status = 'queued')")
+
+
+@pytest.mark.parametrize("how", ["delete from connections", "truncate connections"])
+def test_connections_that_are_emptied_cancel_what_waits_as_those_that_are_deleted(how: str, db: Database) -> None:
+    rows = in_every_state(db)
+    db.execute(how)
+    cancelled = {"pending", "waiting", "sending", "handed over", "active", "in_queue"}
+    assert {state for state, row in rows.items() if status(db, row) == "cancelled"} == cancelled | {"cancelled"}
+    assert "was deleted" in message(db, rows["waiting"])["error"]
+    assert job_of(db, rows["waiting"])["status"] == "cancelled"
+    answered(db, rows["sending"], "sent")
+    assert status(db, rows["sending"]) == "sent", "it was, all the same"
+
+
+@pytest.mark.parametrize("how", ["delete from connections", "truncate connections"])
+def test_an_id_stays_its_owners_when_the_connections_are_emptied(how: str, db: Database) -> None:
+    db.execute("insert into connections (id, name, user_id) values ('shop', 'shop', 'asha')")
+    db.execute("insert into connection_settings (connection_id, enabled) values ('shop', true)")
+    db.execute(how)
+    db.execute("insert into connections (id, name, user_id) values ('shop', 'shop', 'vikram')")
+    assert one(db, "select is_held from private.connection_owners where connection_id = 'shop'")
+
+
+@pytest.mark.parametrize("how", ["delete from contacts", "truncate contacts"])
+async def test_without_its_contact_a_message_that_has_a_job_goes_out_and_another_says_so(
+    how: str, db: Database, parts: Callable[..., Awaitable[Parts]]
+) -> None:
+    add_connections(db, "shop")
+    db.execute("update connections set user_id = %s", (ASHA,))
+    contact = one(
+        db, "insert into contacts (owner_id, phone_number) values (%s, '919876543210') returning id::text", ASHA
+    )
+    waiting, pending = (schedule(db, contact_id=contact, message=name) for name in ("waiting", "pending"))
+    daemon = await parts()
+    db.execute("update scheduled_messages set scheduled_at = now() + interval '1 hour' where id = %s", (pending,))
+    await daemon.scheduler.poll()
+    db.execute(how)
+    db.execute("update scheduled_messages set scheduled_at = now() where id = %s", (pending,))
+    await daemon.scheduler.poll()
+    await daemon.dispatcher.send_all()
+    assert (status(db, waiting), status(db, pending)) == ("sent", "failed")
+    assert "neither a contact nor" in message(db, pending)["error"]
