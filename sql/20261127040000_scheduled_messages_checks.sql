@@ -83,8 +83,8 @@ add constraint scheduled_messages_pattern_shape check (
     status not in ('pending', 'processing', 'in_queue')
     or is_recurring is not true
     or recurrence_pattern is null
-    or recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'
-    or recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'
+    or recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)[;\s]*$'
+    or recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+[;\s]*$'
 ) not valid,
 add constraint scheduled_messages_lengths check (
     status not in ('pending', 'processing', 'in_queue')

@@ -244,7 +244,10 @@ begin
         update public.scheduled_messages as s
         set status = case when w.refusal is null then 'processing' else 'failed' end,
             due_at = null,
-            error = coalesce(w.refusal, w.series_ends),
+            error = coalesce(w.refusal, w.series_ends, case
+                when w.is_recurring and w.next_at is null and s.next_id is null
+                    then private.why_no_next(s.recurrence_pattern, s.recurrence_end_at)
+            end),
             broadcast_job_id = case when w.refusal is null then w.job_id end,
             timezone = coalesce(w.zone, s.timezone),
             series_id = w.series,

@@ -10,6 +10,7 @@ import pytest
 from tests.helpers.rows import one, schedule
 from tests.sql.states import row_in, status
 from tests.unit.random_rules import random_rule
+from tests.unit.test_patterns import ENDS
 from worker.errors import BadPattern
 from worker.planning.content import TYPES
 from worker.recurrence import patterns
@@ -138,6 +139,7 @@ def test_every_pattern_that_the_daemon_understands_passes_the_table(db):
         random_rule(random) + ending for ending in ("", ";COUNT=3", ";UNTIL=20301231T235959Z") for _ in range(200)
     ]
     texts += ["FREQ=YEARLY;BYDAY=+1MO,-53SU;RSCALE=GREGORIAN;BYSETPOS=-1", "freq=daily"]
+    texts += [pattern + end for pattern in ("daily", "FREQ=MONTHLY;BYDAY=1MO") for end in ENDS]
     understood = [text for text in texts if is_understood(text)]
     assert len(understood) > 500
 

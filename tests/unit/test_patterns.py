@@ -110,7 +110,10 @@ def test_any_text_is_a_rule_or_a_refusal_in_one_line(text):
         parse(text)
 
 
-@pytest.mark.parametrize("end", [";", "; ", " ;", ";\n", ";;"])
+ENDS = [";", "; ", " ;", ";\n", ";;", "; ;", ";\t;\n;"]
+
+
+@pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("pattern", ["FREQ=DAILY;INTERVAL=2", "RRULE:FREQ=MONTHLY;BYDAY=1MO", "daily", "weekdays"])
 def test_a_semicolon_at_the_end_does_no_harm(pattern: str, end: str) -> None:
     assert parse(pattern + end) is parse(pattern)

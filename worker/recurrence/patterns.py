@@ -25,9 +25,9 @@ _LONGEST_SET = {"DAILY": 1, "WEEKLY": 7, "MONTHLY": 31, "YEARLY": 366}
 def parse(pattern: str) -> Rule:
     """The rule of `daily`, `weekly`, `monthly`, `yearly`, `weekdays` or an RFC 5545 RRULE value, in any case.
 
-    A semicolon at its end does no harm. Raises BadPattern, whose text names the part that is wrong.
+    Semicolons at its end do no harm, as in the table. Raises BadPattern, whose text names the part that is wrong.
     """
-    text = pattern.strip().rstrip(";").rstrip()
+    text = pattern.strip().rstrip("; \t\r\n\v\f")
     if len(text) > _LONGEST:
         raise BadPattern(f"the recurrence pattern is longer than {_LONGEST} characters")
     return _parse(text)
