@@ -4,6 +4,7 @@ The answers are those of PostgREST's page on errors, of gateways and proxies in 
 reports supabase/supabase #49655 (PGRST303 on single calls), supabase/auth #2647 (403) and #32689 (25006 as 405).
 """
 
+import asyncio
 import itertools
 import json
 import random
@@ -11,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -24,6 +26,7 @@ from tests.helpers.polling import until
 from tests.helpers.process import Worker, environment
 from tests.helpers.proxy import Fault, Proxy, answering, only
 from tests.helpers.rows import Database, add_connections, one
+from worker.errors import StoreError
 
 PAGE = "<html><body>Sorry</body></html>"
 
@@ -71,8 +74,9 @@ CALLS = (
     "get_pending_scheduled_messages", "get_pending_scheduled_messages_after", "get_agenda", "look_up_recipients",
     "enqueue_broadcast_jobs", "enqueue_and_claim_broadcast_jobs", "claim_broadcast_jobs", "record_outcomes",
     "rescue_broadcast_jobs", "take_withdrawn_jobs", "take_probes", "finish_probes", "record_deliveries",
-    "get_due_of_others", "get_holders",
+    "get_due_of_others",
 )  # fmt: skip
+ASKED_IN_TROUBLE = ("get_holders",)  # each ten seconds
 PAIRS = list(itertools.product(CALLS, ANSWERS))
 ROWS = """
 insert into scheduled_messages (connection_id, contact_id, message, scheduled_at, is_recurring, recurrence_pattern)
@@ -210,7 +214,7 @@ def test_one_such_answer_costs_nothing(town):
         fault = Met(call, ANSWERS[answer], 1)
         meet(town, fault, call, lambda fault=fault: fault.count > 0, f"{call}: {answer}")
     said = {path.rpartition("/")[2] for path in town.proxy.calls if "/rpc/" in path}
-    assert said <= set(CALLS), "a call that this test does not know"
+    assert said <= {*CALLS, *ASKED_IN_TROUBLE}, "a call that this test does not know"
     assert not town.worker.said("failed")
 
 
@@ -235,6 +239,15 @@ def test_everything_may_be_answered_so_at_once(town):
         until(lambda met=met: met[0] > 8, 30, f"{answer} being met")
         town.proxy.fault = None
         town.end(answer)
+
+
+async def test_a_list_of_somebody_elses_is_nobodys_answer(parts, proxy: Proxy):
+    """What is asked in trouble, and by operators."""
+    store = (await parts(supabase_url=proxy.url)).store
+    proxy.fault = answering(ANSWERS["somebody else's row"])
+    asked = (store.get_holders(), store.get_timezones("UTC"), store.resolve(str(uuid4()), "sent"), store.get_status(1))
+    for fault in await asyncio.gather(*asked, return_exceptions=True):
+        assert isinstance(fault, StoreError)
 
 
 def test_a_server_before_the_database_may_take_small_requests_alone(town):

@@ -133,7 +133,7 @@ class Store:
 
     async def take_withdrawn(self) -> list[Row]:
         """`id` and `gateway` of jobs that lie in somebody else's queue and need not be done any more, each once."""
-        return await self._api.rows("take_withdrawn_jobs")
+        return await self._api.rows("take_withdrawn_jobs", "id")
 
     async def take_probes(self, seats: int) -> tuple[list[Row], datetime | None]:
         """Up to `seats` paused connections that it is our turn to look at, and when to ask again (None: unknown)."""
