@@ -1,7 +1,8 @@
--- How much one owner may have waiting: what users insert is counted, in steps of a statement. An
--- operator changes a limit with `insert into private.limits (name, value) values (…) on conflict
--- (name) do update set value = excluded.value`; what is there already stays. Rows that the service
--- key writes are not counted when they come, but they are when an owner's are counted again.
+-- How much one owner may have waiting: what users insert, move or set pending again is counted, in
+-- steps of a statement. An operator changes a limit with `insert into private.limits (name, value)
+-- values (…) on conflict (name) do update set value = excluded.value`; what is there already stays.
+-- Rows that the service key writes are not counted when they come, but they are when an owner's are
+-- counted again.
 -- Locks: `create trigger` takes `share row exclusive` on scheduled_messages for an instant.
 set local lock_timeout = '1s';
 
@@ -84,6 +85,8 @@ declare
     v_most constant integer := private.limit_of('max_pending_per_owner');
     v_most_a_minute constant integer := private.limit_of('max_due_per_minute');
     v_minutes timestamptz[];
+    v_numbers integer[];
+    v_more integer;
     v_minute timestamptz;
     v_limit integer;
     v_number integer;
@@ -91,21 +94,44 @@ begin
     if v_owner is null then
         return null;
     end if;
-    -- What this statement inserts, by the minute in which it falls due.
-    with given as (
-        select
-            date_bin('1 minute', a.due_at, '2000-01-01 00:00+00') as minute,
-            count(*) as number
-        from added as a
-        where a.due_at between '2000-01-01 00:00+00' and '2200-01-01 00:00+00'
-        group by 1
-    ),
+    -- What this statement inserts, by the minute in which it falls due; of what it updates, that
+    -- which falls due in another minute now, and how much of it did not wait before.
+    if tg_op = 'INSERT' then
+        select array_agg(given.minute), array_agg(given.number), sum(given.number)
+        into v_minutes, v_numbers, v_more
+        from (
+            select
+                date_bin('1 minute', a.due_at, '2000-01-01 00:00+00') as minute,
+                count(*) as number
+            from added as a
+            where a.due_at between '2000-01-01 00:00+00' and '2200-01-01 00:00+00'
+            group by 1
+        ) as given;
+    else
+        select array_agg(given.minute), array_agg(given.number), sum(given.more)
+        into v_minutes, v_numbers, v_more
+        from (
+            select
+                date_bin('1 minute', a.due_at, '2000-01-01 00:00+00') as minute,
+                count(*) as number,
+                count(*) filter (where f.due_at is null) as more
+            from added as a
+            join former as f on f.id = a.id
+            where a.due_at between '2000-01-01 00:00+00' and '2200-01-01 00:00+00'
+                and date_bin('1 minute', a.due_at, '2000-01-01 00:00+00') is distinct from case
+                    when isfinite(f.due_at)
+                        then date_bin('1 minute', f.due_at, '2000-01-01 00:00+00')
+                end
+            group by 1
+        ) as given;
+    end if;
     -- Beside what came before, minutes in order, so that two of these never wait for each other.
-    counted as (
+    with counted as (
         insert into private.owner_load as l (owner_id, minute, number)
-        select v_owner, g.minute, g.number from given as g
+        select v_owner, given.minute, given.number
+        from unnest(v_minutes, v_numbers) as given (minute, number)
         union all
-        select v_owner, '-infinity', sum(g.number) from given as g having count(*) > 0
+        select v_owner, '-infinity', v_more where v_more > 0
         order by 2
         on conflict (owner_id, minute) do update set number = l.number + excluded.number
         returning l.minute, l.number
@@ -147,3 +173,11 @@ revoke all on function private.hold_limits from public;
 create or replace trigger hold_limits after insert on public.scheduled_messages
 referencing new table as added
 for each statement execute function private.hold_limits();
+
+-- What users move or set pending again counts as what they insert.
+create or replace trigger hold_limits_of_edits after update on public.scheduled_messages
+referencing old table as former new table as added
+for each statement when (
+    row_security_active('private.connection_owners'::regclass)
+    and not pg_has_role('service_role', 'usage')
+) execute function private.hold_limits();

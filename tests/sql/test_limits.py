@@ -61,6 +61,46 @@ def test_no_more_rows_are_due_in_one_minute_than_the_limit(db, user, sizes):
     assert post(ben, 4, at=SOON + timedelta(seconds=30), step=1.0).status_code == 201
 
 
+def patch(user, where, **columns) -> httpx.Response:
+    return user.http.patch("/scheduled_messages", params=where, json=columns)
+
+
+def test_nor_do_edits_bring_more_into_a_minute(db, user):
+    ben = user()
+    assert post(ben, 8).status_code == 201  # one a minute
+    late = {"scheduled_at": f"gt.{(SOON + timedelta(minutes=4)).isoformat()}"}
+    crowded = patch(ben, {}, scheduled_at=SOON.isoformat())
+    assert crowded.status_code == 429
+    assert "2031-03-04 05:06 UTC" in crowded.json()["message"]
+    assert patch(ben, late, scheduled_at=SOON.isoformat()).status_code == 204  # three beside the first
+    assert patch(ben, {"message": "eq.Message 1"}, scheduled_at=SOON.isoformat()).status_code == 429
+    assert patch(ben, {"message": "eq.Message 1"}, scheduled_at="2031-03-04T07:00:00Z").status_code == 204
+    assert one(db, "select count(*) from scheduled_messages where scheduled_at = %s", SOON) == 4
+
+
+def test_nor_do_edits_set_more_pending_again(db, user):
+    ben = user()
+    assert post(ben, 10).status_code == 201
+    db.execute("update scheduled_messages set status = 'failed', error = 'Busy.'")
+    assert post(ben, 8, at=SOON + timedelta(hours=1)).status_code == 201
+    failed = {"status": "eq.failed"}
+    assert patch(ben, failed, status="pending").status_code == 429
+    for number in range(2):
+        assert patch(ben, failed | {"message": f"eq.Message {number}"}, status="pending").status_code == 204
+    assert patch(ben, failed | {"message": "eq.Message 2"}, status="pending").status_code == 429
+    assert one(db, "select count(*) from scheduled_messages where status = 'pending'") == 10
+
+
+def test_what_is_there_already_stays_and_may_be_edited_and_cancelled(db, user):
+    ben = user()
+    assert post(ben, 4, step=1.0).status_code == 201
+    db.execute("update private.limits set value = 2")
+    for _ in range(3):
+        assert patch(ben, {}, message="Other").status_code == 204
+    assert patch(ben, {"message": "eq.Other"}, scheduled_at=(SOON + timedelta(seconds=9)).isoformat()).is_success
+    assert patch(ben, {}, status="cancelled").status_code == 204
+
+
 def test_another_owner_has_a_limit_of_their_own(user):
     ben, ada = user(), user()
     assert post(ben, 10).status_code == 201
