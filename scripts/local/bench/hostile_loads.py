@@ -27,8 +27,19 @@ from generate_series(1, %(number)s) as i
 """
 OWNER = "00000000-0000-4000-8000-00000000dead"
 FOREVER = 40  # seconds: longer than the victim's messages take
-DEAR = "start=2026-01-01T09:00&timezone=UTC&count=1000&pattern="
-PREVIEWS = ("FREQ=YEARLY;INTERVAL=7;COUNT=2000", "FREQ=MONTHLY;INTERVAL=84;BYDAY=1MO;COUNT=1001")
+DEAR = "/preview?start=2026-01-01T09:00&timezone=UTC&count=1000&pattern="
+PREVIEWS = (DEAR + "FREQ=YEARLY;INTERVAL=7;COUNT=2000", DEAR + "FREQ=MONTHLY;INTERVAL=84;BYDAY=1MO;COUNT=1001")
+WEBHOOK = ("POST", "/webhook", b"{" + b" " * 1_000_000)
+META: dict[str, object] = {"WHATSAPP_APP_SECRET": "secret", "WHATSAPP_VERIFY_TOKEN": "token"}
+IDS_TO_COME = """
+insert into public.contacts (id, owner_id, phone_number)
+select id + i, auth.uid(), '919876500000'
+from (select coalesce(max(id), 0) as id from public.contacts) as last cross join generate_series(1, 1000) as i
+"""
+STRANGE_CONNECTION = """
+insert into public.scheduled_messages (connection_id, contact_id, message, scheduled_at)
+select 'victim', '1', 'Hello', now() from generate_series(1, 1000)
+"""
 RULE = "FREQ=MONTHLY;BYMONTHDAY=#;BYDAY=MO,TU,WE;COUNT=900;INTERVAL=7"
 
 Act = Callable[[Ground, Daemon], AbstractContextManager[None]]
@@ -64,25 +75,57 @@ def connected(port: int) -> HTTPConnection:
     return HTTPConnection("127.0.0.1", port, timeout=30)
 
 
-@contextmanager
-def previews(_: Ground, daemon: Daemon) -> Iterator[None]:
-    """Forty anonymous calls, and again when they are answered."""
-    stop = threading.Event()
+def asking(*requests: str | tuple[str, str, bytes]) -> Act:
+    """Forty visitors who ask these in turn, paths or (method, path, body), and again when they are answered."""
 
-    def ask(number: int) -> None:
-        """Without a client library: what the stranger's machine pays is not to be measured."""
-        while not stop.is_set():
-            with contextlib.suppress(OSError, HTTPException), closing(connected(daemon.port)) as connection:
-                connection.request("GET", f"/preview?{DEAR}{PREVIEWS[number % 2]}")
-                connection.getresponse().read()
+    @contextmanager
+    def asked(_: Ground, daemon: Daemon) -> Iterator[None]:
+        stop = threading.Event()
 
-    threads = [threading.Thread(target=ask, args=(n,), daemon=True) for n in range(40)]
-    for thread in threads:
+        def ask(number: int) -> None:
+            """Without a client library: what the stranger's machine pays is not to be measured."""
+            request = requests[number % len(requests)]
+            method, path, body = request if isinstance(request, tuple) else ("GET", request, b"")
+            while not stop.is_set():
+                with contextlib.suppress(OSError, HTTPException), closing(connected(daemon.port)) as connection:
+                    connection.request(method, path, body or None, {"authorization": "Bearer guess"})
+                    connection.getresponse().read()
+
+        threads = [threading.Thread(target=ask, args=(n,), daemon=True) for n in range(40)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+
+    return asked
+
+
+def trying(statement: str) -> Act:
+    """A signed-in tenant who tries this again and again, whatever comes of it."""
+
+    @contextmanager
+    def tried(place: Ground, _: Daemon) -> Iterator[None]:
+        stop = threading.Event()
+
+        def insist() -> None:
+            with psycopg.connect(place.stack.postgres.url(), autocommit=True) as other:
+                other.execute("select set_config('request.jwt.claim.sub', %s, false)", (OWNER,))
+                other.execute("set role authenticated")
+                while not stop.is_set():
+                    with contextlib.suppress(psycopg.Error):
+                        other.execute(statement)
+
+        thread = threading.Thread(target=insist, daemon=True)
         thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(5)
+
+    return tried
 
 
 @contextmanager
@@ -137,13 +180,39 @@ def heavy(place: Ground, at: datetime) -> None:
     )
 
 
+def heavy_contacts(place: Ground, at: datetime) -> None:
+    """Pictures in a column that is none of ours, of those to whom messages go."""
+    rows(place, at, 200)
+    place.db.execute("alter table public.contacts add column if not exists picture text")
+    place.db.execute(
+        """
+        insert into public.contacts (owner_id, phone_number, picture)
+        select %s, '9198' || lpad(i::text, 8, '0'),
+            (select string_agg(md5(n::text), '') from generate_series(1, 9500) as n)
+        from generate_series(1, 200) as i
+        """,
+        (OWNER,),
+    )
+    place.db.execute(
+        """
+        update public.scheduled_messages as s set contact_id = c.id::text from public.contacts as c
+        where s.owner_id = %s and s.contact_id = '+' || c.phone_number
+        """,
+        (OWNER,),
+    )
+
+
 def many(number: int, **what: Any) -> Callable[[Ground, datetime], None]:
     return lambda place, at: rows(place, at, number, **what)
 
 
 LOADS = (
     Load("500 rows whose next occurrence lies beyond the table", many(500, pattern="FREQ=YEARLY;INTERVAL=200")),
-    Load("forty calls of the dearest previews", act=previews),
+    Load("forty visitors with the dearest previews", act=asking(*PREVIEWS)),
+    Load("forty visitors asking for health, metrics and nothing", act=asking("/healthz", "/metrics", "/nothing")),
+    Load("forty visitors with a webhook's megabyte", act=asking(WEBHOOK), settings=META),
+    Load("a tenant tries ids to come of contacts", act=trying(IDS_TO_COME)),
+    Load("a tenant tries to write through connections of others", act=trying(STRANGE_CONNECTION)),
     Load("2,500 rows with different costly rules", many(2_500, pattern=RULE)),
     Load("1,100 silent connections, 1,024 descriptors", act=silence),
     Load("a transaction holds one connection's settings", settled,
@@ -157,4 +226,5 @@ LOADS = (
     Load("3,000 connections with one message each", many(3_000, connections=3_000)),
     Load("500 maximal rows ahead", many(500, size=8_192)),
     Load("60 MB in a column of a connection", heavy),
+    Load("200 contacts with 300 kB each in a column", heavy_contacts),
 )  # fmt: skip
