@@ -812,6 +812,29 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.earliest_next(p_pattern text, p_start timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+declare
+    v_unit constant text := lower((regexp_match(p_pattern, '(?:^|[;:\s])freq=([a-z]+)', 'i'))[1]);
+    v_interval constant bigint :=
+        (regexp_match(p_pattern, '(?:^|[;:\s])interval=(\d{1,9})\s*(?:;|$)', 'i'))[1]::bigint;
+begin
+    return case
+        when p_pattern ~* '(?:^|[;:\s])by' then null
+        when v_unit = 'daily' and v_interval > 70000 then 'infinity'
+        when v_unit = 'weekly' and v_interval > 10000 then 'infinity'
+        when v_unit = 'monthly' and v_interval > 2400 then 'infinity'
+        when v_unit = 'yearly' and v_interval > 200 then 'infinity'
+        else p_start + v_interval::integer * case v_unit
+            when 'daily' then interval '1 day' when 'weekly' then interval '7 days'
+            when 'monthly' then interval '1 month' when 'yearly' then interval '1 year'
+        end
+    end;
+end
+$_$;
+
 CREATE FUNCTION private.enqueue_rows(p_rows private.planned_row[]) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -917,7 +940,10 @@ begin
         update public.scheduled_messages as s
         set status = case when w.refusal is null then 'processing' else 'failed' end,
             due_at = null,
-            error = coalesce(w.refusal, w.series_ends),
+            error = coalesce(w.refusal, w.series_ends, case
+                when w.is_recurring and w.next_at is null and s.next_id is null
+                    then private.why_no_next(s.recurrence_pattern, s.recurrence_end_at)
+            end),
             broadcast_job_id = case when w.refusal is null then w.job_id end,
             timezone = coalesce(w.zone, s.timezone),
             series_id = w.series,
@@ -1131,6 +1157,14 @@ CREATE FUNCTION private.explain_fault(p_state text, p_words text, p_table text, 
                 and private.is_ours('private.connection_state', 'ready_at')
             )
             and case p_state
+                -- Those that insert into it; where none is known to, any of them.
+                when 'PT201' then t.tgtype & 20 > 0 -- on insert or update
+                    and pg_catalog.pg_get_triggerdef(t.oid) !~* 'current_user'
+                    and (p.prosrc ~* 'scheduled_messages' or not exists (
+                        select from pg_catalog.pg_trigger as o
+                        join pg_catalog.pg_proc as f on f.oid = o.tgfoid
+                        where o.tgrelid = t.tgrelid and f.prosrc ~* 'insert.+scheduled_messages'
+                    ))
                 when 'PT200' then c.relname = p_table
                     and t.tgtype & 2 > 0 -- before
                     -- Those have been seen to.
@@ -1527,6 +1561,34 @@ CREATE FUNCTION private.find_namesakes() RETURNS TABLE(what text, remedy text, i
     where not private.is_ours('private.connection_state', 'ready_at')
 $$;
 
+CREATE FUNCTION private.find_strays() RETURNS TABLE(level text, what text, remedy text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select 'failure',
+        format('%s message(s) are processing, and no job is at work on them', count(*)),
+        'select private.note_untended(); -- the rescue asks what became of them, within a minute'
+    from private.find_untended() as f (id)
+    having count(*) > 0
+    union all
+    -- An occurrence has the id of its series; a row that something else adds has not, or another.
+    select 'warning',
+        format(
+            '%s message(s) of a series wait twice, with the same text for the same contact at the '
+            'same time, such as %s: something else adds the next occurrence too', count(*), min(t.id)
+        ),
+        'Find what inserts into scheduled_messages when a recurring message is sent (a trigger, a '
+        'cron job, a function of the application), end it, and cancel one of each.'
+    from (
+        select min(s.id::text) as id
+        from public.scheduled_messages as s
+        where s.due_at is not null and s.is_recurring
+        group by s.owner_id, s.created_by, s.connection_id, s.contact_id, s.due_at, md5(s.message)
+        having count(*) > 1 and count(s.series_id) > 0
+    ) as t
+    having count(*) > 0
+$$;
+
 CREATE FUNCTION private.find_unfit_columns() RETURNS TABLE(what text, remedy text, is_safe boolean)
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -1754,6 +1816,38 @@ CREATE FUNCTION private.find_unfit_tables() RETURNS TABLE(what text, remedy text
             to_regclass('public.connection_settings')
         )
     union all
+    -- None of our triggers and indexes would hold for its rows, which show among the other's.
+    select
+        format('%s inherits from public.%I.', k.oid::regclass, c.relname),
+        format(
+            'with moved as (delete from only %1$s returning *) insert into public.%2$I (%3$s) '
+            'overriding system value select %3$s from moved; '
+            'alter table %1$s no inherit public.%2$I;',
+            k.oid::regclass,
+            c.relname,
+            (
+                select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+                from pg_catalog.pg_attribute as a
+                where a.attrelid = c.oid
+                    and a.attnum > 0
+                    and not a.attisdropped
+                    and a.attgenerated = ''
+            )
+        ),
+        false
+    from pg_catalog.pg_class as c
+    join pg_catalog.pg_inherits as i on i.inhparent = c.oid
+    join pg_catalog.pg_class as k on k.oid = i.inhrelid
+    where c.relkind = 'r'
+        and c.oid in (
+            to_regclass('public.scheduled_messages'),
+            to_regclass('public.broadcast_jobs'),
+            to_regclass('public.broadcast_messages'),
+            to_regclass('public.connections'),
+            to_regclass('public.contacts'),
+            to_regclass('public.connection_settings')
+        )
+    union all
     -- Columns without which nothing goes; one that is called otherwise is known by its other names.
     select
         format('public.%I has no column %I.', needed.table_name, needed.name),
@@ -1956,6 +2050,22 @@ CREATE FUNCTION private.find_unfit_ways() RETURNS TABLE(what text, remedy text, 
                 a.attname = 'job_id'
                 and k.confrelid is distinct from to_regclass('public.broadcast_jobs')
             )
+        )
+$$;
+
+CREATE FUNCTION private.find_untended() RETURNS SETOF uuid
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select s.id
+    from public.scheduled_messages as s
+    left join public.broadcast_jobs as j on j.id = s.broadcast_job_id
+    where s.status = 'processing'
+        and (j.status is null or j.status in ('completed', 'failed', 'cancelled', 'unconfirmed'))
+        -- Known, and put aside until the row takes it; or noted.
+        and not exists (
+            select from private.refused_rows as r
+            where (r.id = s.id and r.step = 'tend') or (r.id = j.id and r.step = 'settle')
         )
 $$;
 
@@ -2174,7 +2284,7 @@ CREATE TABLE public.scheduled_messages (
     CONSTRAINT scheduled_messages_failed_says_why CHECK (((status <> ALL (ARRAY['failed'::text, 'unconfirmed'::text])) OR (error IS NOT NULL))),
     CONSTRAINT scheduled_messages_lengths CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((length(message) <= 8192) AND (length(caption) <= 8192) AND (length(contact_id) <= 256) AND (length(connection_id) <= 256) AND (length(media_url) <= 4096) AND (length(recurrence_pattern) <= 1024) AND (length(timezone) <= 64) AND (length((media)::text) <= 16384)))),
     CONSTRAINT scheduled_messages_media_is_shallow CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (media IS NULL) OR (((length((media)::text) - length(translate((media)::text, '[{'::text, ''::text))) <= 200) AND ((media)::text !~ '[0-9]{255}'::text)))),
-    CONSTRAINT scheduled_messages_pattern_shape CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NULL) OR (recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'::text) OR (recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'::text))),
+    CONSTRAINT scheduled_messages_pattern_shape CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NULL) OR (recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)[;\s]*$'::text) OR (recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+[;\s]*$'::text))),
     CONSTRAINT scheduled_messages_recurring_has_pattern CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NOT NULL))),
     CONSTRAINT scheduled_messages_sane_times CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (scheduled_at < '2200-01-01 00:00:00+00'::timestamp with time zone) AND ((recurrence_end_at IS NULL) OR ((recurrence_end_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (recurrence_end_at < '2200-01-01 00:00:00+00'::timestamp with time zone))) AND ((next_scheduled_at IS NULL) OR ((next_scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (next_scheduled_at < '2201-01-01 00:00:00+00'::timestamp with time zone)))))),
     CONSTRAINT scheduled_messages_sent_is_complete CHECK (((status <> 'sent'::text) OR ((sent_at IS NOT NULL) AND (message_id IS NOT NULL)))),
@@ -2228,6 +2338,22 @@ CREATE FUNCTION private.foreign_changes(p_old public.scheduled_messages, p_new p
         ('revision', p_old.revision is distinct from p_new.revision)
     ) as c (name, is_changed)
     where c.is_changed
+$$;
+
+CREATE FUNCTION private.forget_refusals() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    -- What was sent is told to a row that is still there, whatever became of it.
+    delete from private.refused_rows as r
+    where r.id = any (array[old.id, old.broadcast_job_id])
+        and (r.step in ('enqueue', 'claim', 'tend') or (r.step = 'settle' and tg_op = 'DELETE'));
+    update private.refused_rows as r
+    set reason = 'its message was deleted or edited meanwhile'
+    where r.id = any (array[old.broadcast_job_id]);
+    return null;
+end
 $$;
 
 CREATE FUNCTION private.get_holders() RETURNS TABLE(pid integer, role text, application text, seconds double precision, state text, tables text[], blocks integer, transaction text)
@@ -2656,6 +2782,8 @@ declare
     v_most constant integer := private.limit_of('max_pending_per_owner');
     v_most_a_minute constant integer := private.limit_of('max_due_per_minute');
     v_minutes timestamptz[];
+    v_numbers integer[];
+    v_more integer;
     v_minute timestamptz;
     v_limit integer;
     v_number integer;
@@ -2663,21 +2791,44 @@ begin
     if v_owner is null then
         return null;
     end if;
-    -- What this statement inserts, by the minute in which it falls due.
-    with given as (
-        select
-            date_bin('1 minute', a.due_at, '2000-01-01 00:00+00') as minute,
-            count(*) as number
-        from added as a
-        where a.due_at between '2000-01-01 00:00+00' and '2200-01-01 00:00+00'
-        group by 1
-    ),
+    -- What this statement inserts, by the minute in which it falls due; of what it updates, that
+    -- which falls due in another minute now, and how much of it did not wait before.
+    if tg_op = 'INSERT' then
+        select array_agg(given.minute), array_agg(given.number), sum(given.number)
+        into v_minutes, v_numbers, v_more
+        from (
+            select
+                date_bin('1 minute', a.due_at, '2000-01-01 00:00+00') as minute,
+                count(*) as number
+            from added as a
+            where a.due_at between '2000-01-01 00:00+00' and '2200-01-01 00:00+00'
+            group by 1
+        ) as given;
+    else
+        select array_agg(given.minute), array_agg(given.number), sum(given.more)
+        into v_minutes, v_numbers, v_more
+        from (
+            select
+                date_bin('1 minute', a.due_at, '2000-01-01 00:00+00') as minute,
+                count(*) as number,
+                count(*) filter (where f.due_at is null) as more
+            from added as a
+            join former as f on f.id = a.id
+            where a.due_at between '2000-01-01 00:00+00' and '2200-01-01 00:00+00'
+                and date_bin('1 minute', a.due_at, '2000-01-01 00:00+00') is distinct from case
+                    when isfinite(f.due_at)
+                        then date_bin('1 minute', f.due_at, '2000-01-01 00:00+00')
+                end
+            group by 1
+        ) as given;
+    end if;
     -- Beside what came before, minutes in order, so that two of these never wait for each other.
-    counted as (
+    with counted as (
         insert into private.owner_load as l (owner_id, minute, number)
-        select v_owner, g.minute, g.number from given as g
+        select v_owner, given.minute, given.number
+        from unnest(v_minutes, v_numbers) as given (minute, number)
         union all
-        select v_owner, '-infinity', sum(g.number) from given as g having count(*) > 0
+        select v_owner, '-infinity', v_more where v_more > 0
         order by 2
         on conflict (owner_id, minute) do update set number = l.number + excluded.number
         returning l.minute, l.number
@@ -2858,6 +3009,22 @@ CREATE FUNCTION private.kind_of(p_kind text) RETURNS text
     end
 $$;
 
+CREATE FUNCTION private.latest_until(p_pattern text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+declare
+    v_parts constant text[] := regexp_match(
+        p_pattern, '(?:^|[;:\s])until=(\d{8})(?:t(\d{6})(z?))?\s*(?:;|$)', 'i'
+    );
+begin
+    return ((v_parts[1] || 't' || coalesce(v_parts[2], '235959'))::timestamp) at time zone 'UTC'
+        + case when v_parts[3] <> '' then interval '0' else interval '12 hours' end;
+exception when others then
+    return null; -- the daemon says what is wrong with it
+end
+$_$;
+
 CREATE FUNCTION private.limit_of(p_name text) RETURNS integer
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -2869,6 +3036,25 @@ CREATE FUNCTION private.limit_of(p_name text) RETURNS integer
             when 'max_due_per_minute' then 50000
         end
     )
+$$;
+
+CREATE FUNCTION private.look_at_series() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_end constant timestamptz :=
+        least(new.recurrence_end_at, private.latest_until(new.recurrence_pattern));
+begin
+    -- Of a series that has begun, its author may move the last message beyond the end.
+    if v_end < new.scheduled_at and new.series_id is null then
+        raise exception 'The series would end before its first message. Choose a later end, or none.'
+            using errcode = 'PT400';
+    elsif private.earliest_next(new.recurrence_pattern, new.scheduled_at) >= '2200-01-02 00:00+00' then
+        new.error := private.why_no_next(new.recurrence_pattern, new.recurrence_end_at);
+    end if;
+    return new;
+end
 $$;
 
 CREATE FUNCTION private.lose_deleted_job() RETURNS trigger
@@ -2968,10 +3154,24 @@ CREATE FUNCTION private.lose_truncated() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-    if tg_table_name = 'scheduled_messages' then
+    if tg_table_name = 'connections' then
+        -- As where each is deleted: their ids stay their owners', and what waits is cancelled.
+        insert into private.connection_owners as o (connection_id, owner_id)
+        select c.id::text, private.owner_of(c.*)
+        from public.connections as c
+        on conflict (connection_id) do update set owner_id = excluded.owner_id where not o.is_held;
+        perform private.cancel_messages(w.connection_id, null, 'The WhatsApp connection of this message was deleted.')
+        from (
+            select distinct s.connection_id from public.scheduled_messages as s
+            where s.status in ('pending', 'processing', 'in_queue') order by s.connection_id
+        ) as w;
+    elsif tg_table_name = 'scheduled_messages' then
         update public.broadcast_jobs as j
         set status = 'cancelled', completed_at = now(), updated_at = now()
         where j.status = 'queued' and j.scheduled_message_id is not null;
+        perform private.erase_jobs(array(
+            select j.id from public.broadcast_jobs as j where j.scheduled_message_id is not null
+        ));
     else
         perform private.lose_job(j.scheduled_message_id, j.id, j.status, tg_table_name || ' was emptied')
         from public.broadcast_jobs as j
@@ -3216,7 +3416,10 @@ CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
                 ))
             order by j.expires_at limit 1
         ),
-        (select min(r.again_at) from private.refused_rows as r where r.step in ('record', 'settle', 'rescue', 'announce', 'note')),
+        (
+            select min(r.again_at) from private.refused_rows as r
+            where r.step in ('record', 'settle', 'rescue', 'announce', 'note', 'tend')
+        ),
         (
             select min(w.lease_until) from private.gateways as g
             cross join lateral (
@@ -3408,6 +3611,35 @@ CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p
     on conflict (connection_id, recipient) do update
     set free_at = greatest(r.free_at, excluded.free_at), reason = excluded.reason, job_id = null
 $_$;
+
+CREATE FUNCTION private.note_row() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    insert into private.refused_rows as r (step, id, code, reason, again_at)
+    values (
+        'tend', new.id, '', 'it was written as processing by somebody else than the daemon',
+        now() + interval '1 minute'
+    )
+    on conflict (id, step) do update set again_at = excluded.again_at;
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.note_untended() RETURNS integer
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    with noted as (
+        insert into private.refused_rows as r (step, id, code, reason, again_at)
+        select 'tend', f.id, '', 'it is processing, and no job is at work on it', now()
+        from private.find_untended() as f (id)
+        on conflict (id, step) do nothing
+        returning r.id
+    )
+    select count(*)::integer from noted
+$$;
 
 CREATE FUNCTION private.our_columns() RETURNS text[]
     LANGUAGE sql IMMUTABLE
@@ -3843,7 +4075,7 @@ begin
         when (((status <> ALL (ARRAY['failed'::text, 'unconfirmed'::text])) OR (error IS NOT NULL))) is false then 'What failed has a reason.'
         when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((length(message) <= 8192) AND (length(caption) <= 8192) AND (length(contact_id) <= 256) AND (length(connection_id) <= 256) AND (length(media_url) <= 4096) AND (length(recurrence_pattern) <= 1024) AND (length(timezone) <= 64) AND (length((media)::text) <= 16384)))) is false then 'The message, or a part of it, is too long.'
         when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (media IS NULL) OR (((length((media)::text) - length(translate((media)::text, '[{'::text, ''::text))) <= 200) AND ((media)::text !~ '[0-9]{255}'::text)))) is false then 'The media must be a list of attachments, or a template.'
-        when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NULL) OR (recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'::text) OR (recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'::text))) is false then 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule such as FREQ=MONTHLY;BYDAY=1MO.'
+        when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NULL) OR (recurrence_pattern ~* '^\s*(daily|weekly|monthly|yearly|weekdays)[;\s]*$'::text) OR (recurrence_pattern ~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+[;\s]*$'::text))) is false then 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule such as FREQ=MONTHLY;BYDAY=1MO.'
         when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (is_recurring IS NOT TRUE) OR (recurrence_pattern IS NOT NULL))) is false then 'A recurring message needs a recurrence pattern, such as daily, weekly or monthly.'
         when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (scheduled_at < '2200-01-01 00:00:00+00'::timestamp with time zone) AND ((recurrence_end_at IS NULL) OR ((recurrence_end_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (recurrence_end_at < '2200-01-01 00:00:00+00'::timestamp with time zone))) AND ((next_scheduled_at IS NULL) OR ((next_scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (next_scheduled_at < '2201-01-01 00:00:00+00'::timestamp with time zone)))))) is false then 'The times must lie between the years 2000 and 2199.'
         when (((status <> 'sent'::text) OR ((sent_at IS NOT NULL) AND (message_id IS NOT NULL)))) is false then 'What is sent has a time and an id.'
@@ -4069,6 +4301,13 @@ begin
     ));
     perform private.expect_status(v_ids[1:1], 'sent');
     perform private.expect_status(v_ids[2:2], 'failed');
+    if (
+        select count(*) from public.scheduled_messages as s
+        where s.connection_id = v_connection and s.is_recurring
+    ) > 6 then
+        raise exception 'A trigger adds a message when a recurring one is sent, and so does the '
+            'daemon: each would go out twice' using errcode = 'PT201', table = 'scheduled_messages';
+    end if;
 
     -- Of the third nobody hears, until an operator lets it go out again.
     update public.broadcast_jobs as j
@@ -4282,10 +4521,11 @@ CREATE FUNCTION private.retry_refused() RETURNS void
 declare
     v_due private.refused_rows[];
     v_told private.told_message[];
+    v_tended uuid[];
 begin
     v_due := array(
         select r from private.refused_rows as r
-        where r.step in ('record', 'settle', 'announce', 'note') and r.again_at <= now()
+        where r.step in ('record', 'settle', 'announce', 'note', 'tend') and r.again_at <= now()
         order by r.again_at limit 200 for update skip locked
     );
     if v_due <> '{}' then
@@ -4303,6 +4543,13 @@ begin
             array_agg(to_jsonb(v_told[r.place]))
         )
         from private.try_rows('settle_again', v_told, false) as t
+        cross join lateral jsonb_to_recordset(t.refused) as r (place integer, code text, reason text)
+        having count(*) > 0;
+        v_tended := array(select r.id from unnest(v_due) as r where r.step = 'tend' order by r.id);
+        perform private.put_aside(
+            'tend', array_agg(v_tended[r.place]), array_agg(r.code), array_agg(r.reason), null
+        )
+        from private.try_rows('tend_rows', v_tended, false) as t
         cross join lateral jsonb_to_recordset(t.refused) as r (place integer, code text, reason text)
         having count(*) > 0;
         -- But those that were put aside anew.
@@ -5032,6 +5279,52 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.tend_rows(p_ids uuid[]) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    v_row record;
+begin
+    for v_row in
+        select s.id, s.broadcast_job_id, j.status, m.status as told,
+            coalesce(j.status not in ('completed', 'failed', 'cancelled', 'unconfirmed'), false)
+                as is_live
+        from (
+            select w.id, w.broadcast_job_id from public.scheduled_messages as w
+            where w.id = any(p_ids) and w.status = 'processing'
+            order by w.id for no key update
+        ) as s
+        left join lateral (
+            select b.status from public.broadcast_jobs as b where b.id = s.broadcast_job_id limit 1
+        ) as j on true
+        left join lateral (
+            select b.status from public.broadcast_messages as b
+            where b.job_id = s.broadcast_job_id and b.scheduled_message_id = s.id limit 1
+        ) as m on true
+    loop
+        if v_row.is_live and v_row.told is not null then
+            continue;
+        elsif v_row.is_live then
+            perform private.lose_job(v_row.id, v_row.broadcast_job_id, v_row.status, 'its entry in broadcast_messages was lost');
+        elsif v_row.told in ('sent', 'failed', 'skipped', 'unconfirmed') then
+            update public.broadcast_messages as m set updated_at = now()
+            where m.job_id = v_row.broadcast_job_id;
+        else
+            update public.scheduled_messages as s
+            set status = 'unconfirmed', waiting_reason = null, waiting_until = null,
+                updated_at = now(),
+                error = 'It may have been sent: it was written as being sent by somebody else than '
+                    'the daemon, or its job is lost.'
+            where s.id = v_row.id and s.status = 'processing';
+        end if;
+    end loop;
+    return '[]';
+end
+$$;
+
 CREATE FUNCTION private.timezone_name(p_name text) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -5085,31 +5378,26 @@ declare
     v_connection jsonb;
     v_change jsonb;
     v_stored jsonb;
+    -- How many rows this transaction has inserted, its triggers' among them: before, and then.
+    v_before bigint;
+    v_added bigint[] := '{}';
 begin
-    -- What its application writes there passes its own rules; but for a number that may be there
-    -- once.
-    v_given := v_given || coalesce((
-        select jsonb_object_agg(own.name, own.value)
-        from (select to_jsonb(s.*) as stored from public.scheduled_messages as s limit 1) as one
-        cross join lateral jsonb_each(one.stored) as own (name, value)
-        where own.name in ('connection_id', 'message', 'type', 'contact_id')
-            and not (
-                own.name = 'contact_id'
-                and exists (
-                    select from pg_catalog.pg_index as i
-                    join pg_catalog.pg_attribute as a
-                        on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
-                    where i.indrelid = 'public.scheduled_messages'::regclass
-                        and i.indisunique
-                        and a.attname = 'contact_id'
-                )
-            )
-    ), '{}');
-    v_row := private.make_up('public.scheduled_messages', v_given);
+    -- What its application writes there passes its own rules, unless it may be there only once.
+    begin
+        v_row := private.make_up('public.scheduled_messages', v_given || coalesce((
+            select jsonb_object_agg(own.name, own.value)
+            from (select to_jsonb(s.*) as stored from public.scheduled_messages as s limit 1) as one
+            cross join lateral jsonb_each(one.stored) as own (name, value)
+            where own.name in ('connection_id', 'message', 'type', 'contact_id')
+        ), '{}'));
+    exception when unique_violation or exclusion_violation then
+        v_row := private.make_up('public.scheduled_messages', v_given);
+    end;
     if v_row is null then
         raise exception 'A trigger keeps rows from being stored.'
             using errcode = 'PT200', table = 'scheduled_messages';
     end if;
+    v_before := pg_stat_get_xact_tuples_inserted('public.scheduled_messages'::regclass);
     v_connection := v_row -> 'connection_id';
     if exists (
         select from pg_catalog.pg_constraint as k
@@ -5128,7 +5416,24 @@ begin
         jsonb_build_object('status', 'pending', 'scheduled_at', now() - interval '1 day'),
         '{"status": "processing"}',
         v_sent,
-        v_failed || '{"sent_at": null, "message_id": null}',
+        -- Once more, as a series.
+        jsonb_build_object(
+            'status', 'pending',
+            'is_recurring', true,
+            'recurrence_pattern', 'daily',
+            'next_scheduled_at', now() + interval '1 day',
+            'sent_at', null,
+            'message_id', null
+        ),
+        '{"status": "processing"}',
+        v_sent,
+        v_failed || jsonb_build_object(
+            'is_recurring', false,
+            'recurrence_pattern', null,
+            'next_scheduled_at', null,
+            'sent_at', null,
+            'message_id', null
+        ),
         '{"status": "pending"}', '{"status": "processing"}',
         v_failed,
         '{"status": "pending"}', '{"status": "processing"}',
@@ -5151,7 +5456,17 @@ begin
             raise exception 'A trigger keeps the status % from being stored.', v_change ->> 'status'
                 using errcode = 'PT200', table = 'scheduled_messages';
         end if;
+        if v_change = v_sent then
+            set constraints all immediate;
+            set constraints all deferred;
+            v_added := v_added
+                || pg_stat_get_xact_tuples_inserted('public.scheduled_messages'::regclass);
+        end if;
     end loop;
+    if v_added[2] - v_added[1] > v_added[1] - v_before then
+        raise exception 'A trigger adds a message when a recurring one is sent, and so does the '
+            'daemon: each would go out twice' using errcode = 'PT201', table = 'scheduled_messages';
+    end if;
 
     -- The next occurrence of a series.
     execute format(
@@ -5444,6 +5759,14 @@ begin
     p_new.updated_at := now();
     return p_new;
 end
+$$;
+
+CREATE FUNCTION private.why_no_next(p_pattern text, p_end timestamp with time zone) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select 'The series ends with this message: its next occurrence would lie beyond the year 2199.'
+    where p_end is null and p_pattern !~* '(count|until)='
 $$;
 
 CREATE FUNCTION private.with_answer(p_parts jsonb, p_count integer, p_ids jsonb, p_outcome text, p_error text) RETURNS jsonb
@@ -6013,6 +6336,8 @@ begin
         select 1 from public.connections as c where c.id::text = settings.connection_id
     )
     having count(*) > 0;
+
+    return query select * from private.find_strays();
 
     -- And whether it works.
     return query select * from private.rehearse();
@@ -6999,7 +7324,7 @@ CREATE TABLE private.refused_rows (
     again_at timestamp with time zone NOT NULL,
     connection_id text,
     outcome jsonb,
-    CONSTRAINT refused_rows_step_check CHECK ((step = ANY (ARRAY['enqueue'::text, 'claim'::text, 'record'::text, 'settle'::text, 'rescue'::text, 'announce'::text, 'note'::text])))
+    CONSTRAINT refused_rows_step_check CHECK ((step = ANY (ARRAY['enqueue'::text, 'claim'::text, 'record'::text, 'settle'::text, 'rescue'::text, 'announce'::text, 'note'::text, 'tend'::text])))
 );
 
 CREATE TABLE private.timezones (
@@ -7168,6 +7493,10 @@ CREATE TRIGGER complete_old_row BEFORE UPDATE ON public.scheduled_messages FOR E
 
 CREATE TRIGGER confirm_connection AFTER INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = 'pending'::text) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.confirm_connection();
 
+CREATE TRIGGER forget_refusals_deleted AFTER DELETE ON public.scheduled_messages FOR EACH ROW EXECUTE FUNCTION private.forget_refusals();
+
+CREATE TRIGGER forget_refusals_edited AFTER UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((old.revision <> new.revision) AND (new.status = 'pending'::text))) EXECUTE FUNCTION private.forget_refusals();
+
 CREATE TRIGGER guard_broadcasts BEFORE INSERT OR DELETE OR UPDATE ON public.broadcast_jobs FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_broadcasts();
 
 CREATE TRIGGER guard_broadcasts BEFORE INSERT OR DELETE OR UPDATE ON public.broadcast_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_broadcasts();
@@ -7185,6 +7514,10 @@ CREATE TRIGGER guard_update BEFORE UPDATE ON public.scheduled_messages FOR EACH 
 CREATE TRIGGER guard_update_by_service BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = ANY (ARRAY['pending'::text, 'cancelled'::text])) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.guard_update();
 
 CREATE TRIGGER hold_limits AFTER INSERT ON public.scheduled_messages REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.hold_limits();
+
+CREATE TRIGGER hold_limits_of_edits AFTER UPDATE ON public.scheduled_messages REFERENCING OLD TABLE AS former NEW TABLE AS added FOR EACH STATEMENT WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.hold_limits();
+
+CREATE TRIGGER look_at_series BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((new.is_recurring AND (new.status = 'pending'::text) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.look_at_series();
 
 CREATE TRIGGER lose_deleted_job AFTER DELETE ON public.broadcast_jobs FOR EACH ROW WHEN (((old.scheduled_message_id IS NOT NULL) AND (old.status <> ALL (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text, 'unconfirmed'::text])))) EXECUTE FUNCTION private.lose_deleted_job();
 
@@ -7206,6 +7539,8 @@ CREATE TRIGGER lose_truncated BEFORE TRUNCATE ON public.broadcast_messages FOR E
 
 ALTER TABLE public.broadcast_messages ENABLE ALWAYS TRIGGER lose_truncated;
 
+CREATE TRIGGER lose_truncated BEFORE TRUNCATE ON public.connections FOR EACH STATEMENT EXECUTE FUNCTION private.lose_truncated();
+
 CREATE TRIGGER lose_truncated BEFORE TRUNCATE ON public.scheduled_messages FOR EACH STATEMENT EXECUTE FUNCTION private.lose_truncated();
 
 ALTER TABLE public.scheduled_messages ENABLE ALWAYS TRIGGER lose_truncated;
@@ -7213,6 +7548,14 @@ ALTER TABLE public.scheduled_messages ENABLE ALWAYS TRIGGER lose_truncated;
 CREATE TRIGGER name_timezone BEFORE INSERT OR UPDATE ON public.connection_settings FOR EACH ROW WHEN ((new.timezone IS NOT NULL)) EXECUTE FUNCTION private.name_timezone();
 
 CREATE TRIGGER name_timezone BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = 'pending'::text) AND new.is_recurring AND (new.timezone IS NOT NULL) AND (new.series_anchor IS NULL))) EXECUTE FUNCTION private.name_timezone();
+
+CREATE TRIGGER note_inserted AFTER INSERT ON public.scheduled_messages FOR EACH ROW WHEN ((new.status = 'processing'::text)) EXECUTE FUNCTION private.note_row();
+
+ALTER TABLE public.scheduled_messages ENABLE ALWAYS TRIGGER note_inserted;
+
+CREATE TRIGGER note_updated AFTER UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = 'processing'::text) AND ((old.status IS DISTINCT FROM new.status) OR (old.broadcast_job_id IS DISTINCT FROM new.broadcast_job_id)) AND ((old.status <> 'pending'::text) OR (new.broadcast_job_id IS NULL)))) EXECUTE FUNCTION private.note_row();
+
+ALTER TABLE public.scheduled_messages ENABLE ALWAYS TRIGGER note_updated;
 
 CREATE TRIGGER refuse_connection BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.connection_id IS DISTINCT FROM old.connection_id) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_strange_connection();
 
@@ -7362,6 +7705,8 @@ GRANT ALL ON FUNCTION private.deliver_parts(p_rows private.delivery[]) TO servic
 REVOKE ALL ON FUNCTION private.deliver_rows(p_rows private.delivery[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.deliver_rows(p_rows private.delivery[]) TO service_role;
 
+REVOKE ALL ON FUNCTION private.earliest_next(p_pattern text, p_start timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.enqueue_rows(p_rows private.planned_row[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.enqueue_rows(p_rows private.planned_row[]) TO service_role;
 
@@ -7403,6 +7748,9 @@ GRANT ALL ON FUNCTION private.find_misfits() TO service_role;
 
 REVOKE ALL ON FUNCTION private.find_namesakes() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.find_strays() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_strays() TO service_role;
+
 REVOKE ALL ON FUNCTION private.find_unfit_columns() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.find_unfit_columns() TO service_role;
 
@@ -7411,6 +7759,9 @@ GRANT ALL ON FUNCTION private.find_unfit_tables() TO service_role;
 
 REVOKE ALL ON FUNCTION private.find_unfit_ways() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.find_unfit_ways() TO service_role;
+
+REVOKE ALL ON FUNCTION private.find_untended() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.find_untended() TO service_role;
 
 REVOKE ALL ON FUNCTION private.finish_rows(p_rows private.probed_row[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.finish_rows(p_rows private.probed_row[]) TO service_role;
@@ -7421,6 +7772,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO authenti
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO service_role;
 
 REVOKE ALL ON FUNCTION private.foreign_changes(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.forget_refusals() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.get_holders() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.get_holders() TO service_role;
@@ -7474,7 +7827,11 @@ REVOKE ALL ON FUNCTION private.keep_out_of_queue() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.kind_of(p_kind text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.kind_of(p_kind text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.latest_until(p_pattern text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.limit_of(p_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.look_at_series() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.lose_deleted_job() FROM PUBLIC;
 
@@ -7513,6 +7870,11 @@ GRANT ALL ON FUNCTION private.note_or_leave(p_done jsonb) TO service_role;
 
 REVOKE ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.note_row() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.note_untended() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.note_untended() TO service_role;
 
 REVOKE ALL ON FUNCTION private.our_columns() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.our_columns() TO service_role;
@@ -7618,6 +7980,9 @@ GRANT ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until 
 
 REVOKE ALL ON FUNCTION private.tell(p_job_id uuid, p_status text, p_error text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.tend_rows(p_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.tend_rows(p_ids uuid[]) TO service_role;
+
 REVOKE ALL ON FUNCTION private.timezone_name(p_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.try_out() FROM PUBLIC;
@@ -7637,6 +8002,9 @@ REVOKE ALL ON FUNCTION private.wait_less(p_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.wait_less(p_code text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.wanted(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.why_no_next(p_pattern text, p_end timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.why_no_next(p_pattern text, p_end timestamp with time zone) TO service_role;
 
 REVOKE ALL ON FUNCTION private.with_answer(p_parts jsonb, p_count integer, p_ids jsonb, p_outcome text, p_error text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.with_answer(p_parts jsonb, p_count integer, p_ids jsonb, p_outcome text, p_error text) TO service_role;
