@@ -853,6 +853,8 @@ as $$
         format('alter routine %s rename to own_%s;', p.oid::regprocedure, p.proname),
         false
     from unnest(array[
+        'public.connection_usage(text)',
+        'public.count_upcoming_messages(text, date, date)',
         'public.diagnose()',
         'public.finish_probes(text[], text[])',
         'public.forget_connection(text)',

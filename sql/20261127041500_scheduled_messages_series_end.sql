@@ -77,22 +77,24 @@ declare
 begin
     -- Of a series that has begun, its author may move the last message beyond the end.
     if v_end < new.scheduled_at and new.series_id is null then
-        raise exception 'The series would end before its first message. Choose a later end, or none.'
-            using errcode = 'PT400';
-    elsif private.earliest_next(new.recurrence_pattern, new.scheduled_at) >= '2200-01-02 00:00+00' then
+        raise exception using errcode = 'PT400', message = 'The series would end before its first '
+            || 'message. Choose a later end, or none.';
+    elsif private.earliest_next(new.recurrence_pattern, new.scheduled_at)
+        >= '2200-01-02 00:00+00'
+    then
         new.error := private.why_no_next(new.recurrence_pattern, new.recurrence_end_at);
     end if;
     return new;
 end
 $$;
-revoke all on function private.why_no_next(text, timestamptz), private.latest_until(text),
-private.earliest_next(text, timestamptz), private.look_at_series()
-from public;
-grant execute on function private.why_no_next(text, timestamptz) to service_role;
+revoke all on function private.why_no_next, private.latest_until, private.earliest_next,
+private.look_at_series from public;
+grant execute on function private.why_no_next to service_role;
 
 -- After the guards, by its name.
 create or replace trigger look_at_series before insert or update on public.scheduled_messages
 for each row when (
     new.is_recurring and new.status = 'pending'
-    and row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage')
+    and row_security_active('private.connection_owners'::regclass)
+    and not pg_has_role('service_role', 'usage')
 ) execute function private.look_at_series();

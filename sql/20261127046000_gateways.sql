@@ -32,9 +32,9 @@ on conflict (name) do nothing;
 insert into private.gateways (name, hands_over, messages, period_seconds, burst)
 values ('bullmq', true, 48, 60, 5) on conflict (name) do nothing;
 
--- Whether a job that was claimed for this gateway is in somebody else's queue. 2.7 µs a call, 2 % of
--- a message's time: for what happens seldom, after all cheaper conditions. A claim reads the table
--- once for all its jobs (0.02 µs each), and once a connection for its pace (1.2 µs).
+-- Whether a job that was claimed for this gateway is in somebody else's queue. 2.7 µs a call, 2 %
+-- of a message's time: for what happens seldom, after all cheaper conditions. A claim reads the
+-- table once for all its jobs (0.02 µs each), and once a connection for its pace (1.2 µs).
 create or replace function private.hands_over(p_gateway text)
 returns boolean
 language sql

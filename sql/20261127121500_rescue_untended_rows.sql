@@ -72,7 +72,10 @@ begin
         if v_row.is_live and v_row.told is not null then
             continue;
         elsif v_row.is_live then
-            perform private.lose_job(v_row.id, v_row.broadcast_job_id, v_row.status, 'its entry in broadcast_messages was lost');
+            perform private.lose_job(
+                v_row.id, v_row.broadcast_job_id, v_row.status,
+                'its entry in broadcast_messages was lost'
+            );
         elsif v_row.told in ('sent', 'failed', 'skipped', 'unconfirmed') then
             update public.broadcast_messages as m set updated_at = now()
             where m.job_id = v_row.broadcast_job_id;

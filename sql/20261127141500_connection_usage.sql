@@ -81,20 +81,29 @@ as $$
             case when o.waiting_until > now() then o.waiting_reason end,
             case when se.enabled is false then 'this connection is switched off' end
         ),
-        nullif(coalesce(si.blocked_until, case when o.waiting_until > now() then o.waiting_until end), 'infinity'),
+        nullif(
+            coalesce(
+                si.blocked_until, case when o.waiting_until > now() then o.waiting_until end
+            ),
+            'infinity'
+        ),
         coalesce(se.timezone, 'UTC'),
         (now() at time zone coalesce(se.timezone, 'UTC'))::date,
         coalesce(si.used, 0),
         case
-            when se.daily_limit is not null
-                then private.daily_limit(se.*, (now() at time zone coalesce(se.timezone, 'UTC'))::date)
+            when se.daily_limit is not null then private.daily_limit(
+                se.*, (now() at time zone coalesce(se.timezone, 'UTC'))::date
+            )
         end,
         se.at_daily_limit,
         se.messages,
         se.period_seconds,
         se.window_start,
         se.window_end,
-        coalesce((select jsonb_agg(to_jsonb(r) order by r.number desc, r.reason) from reasons as r), '[]'),
+        coalesce(
+            (select jsonb_agg(to_jsonb(r) order by r.number desc, r.reason) from reasons as r),
+            '[]'
+        ),
         (select count(*) from queued) = 5000 or (select count(*) from overdue) = 5000
     from ours as o
     left join public.connection_settings as se on se.connection_id = p_connection_id

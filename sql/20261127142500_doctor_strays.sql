@@ -15,7 +15,8 @@ as $$
     select 'warning',
         format(
             '%s message(s) of a series wait twice, with the same text for the same contact at the '
-            'same time, such as %s: something else adds the next occurrence too', count(*), min(t.id)
+            'same time, such as %s: something else adds the next occurrence too',
+            count(*), min(t.id)
         ),
         'Find what inserts into scheduled_messages when a recurring message is sent (a trigger, a '
         'cron job, a function of the application), end it, and cancel one of each.'
