@@ -1521,6 +1521,8 @@ CREATE FUNCTION private.find_namesakes() RETURNS TABLE(what text, remedy text, i
         format('alter routine %s rename to own_%s;', p.oid::regprocedure, p.proname),
         false
     from unnest(array[
+        'public.connection_usage(text)',
+        'public.count_upcoming_messages(text, date, date)',
         'public.diagnose()',
         'public.finish_probes(text[], text[])',
         'public.forget_connection(text)',
@@ -1575,7 +1577,8 @@ CREATE FUNCTION private.find_strays() RETURNS TABLE(level text, what text, remed
     select 'warning',
         format(
             '%s message(s) of a series wait twice, with the same text for the same contact at the '
-            'same time, such as %s: something else adds the next occurrence too', count(*), min(t.id)
+            'same time, such as %s: something else adds the next occurrence too',
+            count(*), min(t.id)
         ),
         'Find what inserts into scheduled_messages when a recurring message is sent (a trigger, a '
         'cron job, a function of the application), end it, and cancel one of each.'
@@ -3048,9 +3051,11 @@ declare
 begin
     -- Of a series that has begun, its author may move the last message beyond the end.
     if v_end < new.scheduled_at and new.series_id is null then
-        raise exception 'The series would end before its first message. Choose a later end, or none.'
-            using errcode = 'PT400';
-    elsif private.earliest_next(new.recurrence_pattern, new.scheduled_at) >= '2200-01-02 00:00+00' then
+        raise exception using errcode = 'PT400', message = 'The series would end before its first '
+            || 'message. Choose a later end, or none.';
+    elsif private.earliest_next(new.recurrence_pattern, new.scheduled_at)
+        >= '2200-01-02 00:00+00'
+    then
         new.error := private.why_no_next(new.recurrence_pattern, new.recurrence_end_at);
     end if;
     return new;
@@ -5308,7 +5313,10 @@ begin
         if v_row.is_live and v_row.told is not null then
             continue;
         elsif v_row.is_live then
-            perform private.lose_job(v_row.id, v_row.broadcast_job_id, v_row.status, 'its entry in broadcast_messages was lost');
+            perform private.lose_job(
+                v_row.id, v_row.broadcast_job_id, v_row.status,
+                'its entry in broadcast_messages was lost'
+            );
         elsif v_row.told in ('sent', 'failed', 'skipped', 'unconfirmed') then
             update public.broadcast_messages as m set updated_at = now()
             where m.job_id = v_row.broadcast_job_id;
@@ -5688,20 +5696,29 @@ CREATE FUNCTION private.usage_of(p_connection_id text) RETURNS TABLE(enabled boo
             case when o.waiting_until > now() then o.waiting_reason end,
             case when se.enabled is false then 'this connection is switched off' end
         ),
-        nullif(coalesce(si.blocked_until, case when o.waiting_until > now() then o.waiting_until end), 'infinity'),
+        nullif(
+            coalesce(
+                si.blocked_until, case when o.waiting_until > now() then o.waiting_until end
+            ),
+            'infinity'
+        ),
         coalesce(se.timezone, 'UTC'),
         (now() at time zone coalesce(se.timezone, 'UTC'))::date,
         coalesce(si.used, 0),
         case
-            when se.daily_limit is not null
-                then private.daily_limit(se.*, (now() at time zone coalesce(se.timezone, 'UTC'))::date)
+            when se.daily_limit is not null then private.daily_limit(
+                se.*, (now() at time zone coalesce(se.timezone, 'UTC'))::date
+            )
         end,
         se.at_daily_limit,
         se.messages,
         se.period_seconds,
         se.window_start,
         se.window_end,
-        coalesce((select jsonb_agg(to_jsonb(r) order by r.number desc, r.reason) from reasons as r), '[]'),
+        coalesce(
+            (select jsonb_agg(to_jsonb(r) order by r.number desc, r.reason) from reasons as r),
+            '[]'
+        ),
         (select count(*) from queued) = 5000 or (select count(*) from overdue) = 5000
     from ours as o
     left join public.connection_settings as se on se.connection_id = p_connection_id
@@ -6076,7 +6093,8 @@ CREATE FUNCTION public.count_upcoming_messages(timezone text, since date, until 
         (s.due_at at time zone count_upcoming_messages.timezone)::date as day,
         count(*)::integer as number
     from public.scheduled_messages as s
-    where s.due_at >= count_upcoming_messages.since::timestamp at time zone count_upcoming_messages.timezone
+    where s.due_at >= count_upcoming_messages.since::timestamp
+        at time zone count_upcoming_messages.timezone
         and s.due_at < (count_upcoming_messages.until + 1)::timestamp
         at time zone count_upcoming_messages.timezone
     group by 1
