@@ -40,6 +40,7 @@ select
 
 def main() -> int:
     if sys.argv[1:] == ["--stay"]:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         return stay()
     started = time.monotonic()
     with Supervised({name: os.environ[name] for name in NEEDED} | DAEMON) as daemon:

@@ -17,7 +17,7 @@ EMPTY = ("No contacts yet", "Nothing is", "Loading …", "No WhatsApp connection
 
 # Whatever is cut off although its style does not say so, and whether the page scrolls sideways.
 CUT = """() => {
-    const cut = [...document.querySelectorAll('body *')].filter((one) => {
+    const cut = [...document.querySelectorAll('body *:not(input, select, .sr)')].filter((one) => {
         const style = getComputedStyle(one)
         return one.clientWidth > 1 && one.scrollWidth > one.clientWidth + 1
             && style.overflowX !== 'visible' && style.textOverflow !== 'ellipsis'
@@ -50,7 +50,11 @@ def main() -> int:
 
 def unfit(page: Remote) -> list[str]:
     text = page.locator("body").innerText()
-    return [f"says {words!r}" for words in EMPTY if words in text] + list(page.evaluate(CUT))
+    return [f"says {words!r}" for words in EMPTY if words in text] + cut_off(page)
+
+
+def cut_off(page: Remote) -> list[str]:
+    return list(page.evaluate(CUT))
 
 
 if __name__ == "__main__":

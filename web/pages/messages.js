@@ -12,12 +12,12 @@ import { hereZone, instantOf, wallOf } from '../parts/zones.js'
 
 const SIZE = 50 // messages on a page
 const VIEWS = {
-  upcoming: { title: 'To come', statuses: WAITING, ascending: true, empty: 'Nothing is to come.' },
+  upcoming: { title: 'To come', statuses: WAITING, ascending: true, empty: 'Nothing is to come.', hint: true },
   sent: { title: 'Sent', statuses: ['sent'], empty: 'Nothing has been sent yet.' },
   failed: { title: 'Failed', statuses: ['failed'], empty: 'Nothing has failed.' },
   unconfirmed: { title: 'Unconfirmed', statuses: ['unconfirmed'], empty: 'Nothing is unconfirmed.' },
   cancelled: { title: 'Cancelled', statuses: ['cancelled'], empty: 'Nothing was cancelled.' },
-  all: { title: 'All', statuses: null, empty: 'There are no messages yet. Schedule one from the page Contacts.' },
+  all: { title: 'All', statuses: null, empty: 'There are no messages yet.', hint: true },
 }
 const COUNTED = ['upcoming', 'failed', 'unconfirmed']
 
@@ -96,7 +96,7 @@ function List({ view, day, onChange }) {
       <span class="muted">Days as in ${hereZone}</span>
     </div>
     <${Waiting} live=${live} />
-    ${live.data && html`<${Days} data=${live.data} empty=${VIEWS[view].empty} onEdit=${setEditing} onChange=${changed} />`}
+    ${live.data && html`<${Days} data=${live.data} view=${VIEWS[view]} onEdit=${setEditing} onChange=${changed} />`}
     ${
       (cursor || live.data?.hasMore) &&
       html`<nav class="pager" aria-label="More messages">
@@ -114,8 +114,10 @@ function List({ view, day, onChange }) {
 }
 
 // Under a heading for each day; of a series only the first row that comes, which tells of the others.
-function Days({ data, empty, onEdit, onChange }) {
-  if (!data.shown.length) return html`<div class="card empty">${empty}</div>`
+function Days({ data, view, onEdit, onChange }) {
+  if (!data.shown.length) {
+    return html`<div class="card empty">${view.empty}${view.hint && html` <a href="#/contacts">Choose a contact</a> to schedule one.`}</div>`
+  }
   const vias = new Map(data.connections.map((one) => [one.id, one.name ?? one.id]))
   const today = wallOf(Date.now(), hereZone).slice(0, 10)
   const [days, series] = [new Map(), new Set()]

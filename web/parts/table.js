@@ -2,22 +2,22 @@
 import { html } from '../html.js'
 
 export function Table({ label, columns, rows, keyOf = (row) => row.id, empty }) {
+  if (rows.length === 0) return html`<div class="card empty">${empty}</div>`
   return html`<table class="list" aria-label=${label}>
-      <thead>
-        <tr>
-          ${columns.map(({ title, className }) => html`<th scope="col" class=${className}>${title}</th>`)}
-        </tr>
-      </thead>
-      <tbody>
-        ${rows.map(
-          (row) =>
-            html`<tr key=${keyOf(row)}>
-              ${columns.map(({ cell, className }) => html`<td class=${className}>${cell(row)}</td>`)}
-            </tr>`,
-        )}
-      </tbody>
-    </table>
-    ${rows.length === 0 && html`<div class="empty">${empty}</div>`}`
+    <thead>
+      <tr>
+        ${columns.map(({ title, className }) => html`<th scope="col" class=${className}>${title}</th>`)}
+      </tr>
+    </thead>
+    <tbody>
+      ${rows.map(
+        (row) =>
+          html`<tr key=${keyOf(row)}>
+            ${columns.map(({ cell, className }) => html`<td class=${className}>${cell(row)}</td>`)}
+          </tr>`,
+      )}
+    </tbody>
+  </table>`
 }
 
 // What stands in the place of data that are not there: on their way, or refused.
