@@ -5,7 +5,7 @@ import { createClient } from '@supabase/supabase-js'
 
 const { SUPABASE_URL, SUPABASE_ANON_KEY, SUPABASE_SERVICE_ROLE_KEY } = process.env
 const supabase = createClient(SUPABASE_URL, SUPABASE_ANON_KEY)
-const email = `asha-${Date.now()}@example.com`
+const email = `asha.${Date.now().toString(36)}@example.com`
 const password = 'correct horse battery staple'
 const ZONE = 'Asia/Kolkata'
 const DAY = 86_400

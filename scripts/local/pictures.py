@@ -17,7 +17,7 @@ EMPTY = ("No contacts yet", "Nothing is", "Loading …", "No WhatsApp connection
 
 # Whatever is cut off although its style does not say so, and whether the page scrolls sideways.
 CUT = """() => {
-    const cut = [...document.querySelectorAll('body *:not(input, select, .sr)')].filter((one) => {
+    const cut = [...document.querySelectorAll('body *:not(input, select, .sr, .skip)')].filter((one) => {
         const style = getComputedStyle(one)
         return one.clientWidth > 1 && one.scrollWidth > one.clientWidth + 1
             && style.overflowX !== 'visible' && style.textOverflow !== 'ellipsis'

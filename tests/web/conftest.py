@@ -48,8 +48,12 @@ class Daemon:
         self._worker.until_said("started", 30)
 
     def go(self) -> None:
-        if self._worker.process.poll() is None:
+        if self.is_here:
             self._worker.stop(signal.SIGKILL)
+
+    @property
+    def is_here(self) -> bool:
+        return self._worker.process.poll() is None
 
 
 @pytest.fixture(scope="package")
@@ -64,8 +68,8 @@ def no_daemon(the_daemon: Daemon) -> Iterator[Daemon]:
     """It is away until the test calls come()."""
     the_daemon.go()
     yield the_daemon
-    the_daemon.go()
-    the_daemon.come()
+    if not the_daemon.is_here:
+        the_daemon.come()
 
 
 @pytest.fixture(scope="package")

@@ -26,12 +26,14 @@ const drafts = {
 async function loadMessages(contact) {
   const of = () => supabase.from('scheduled_messages').select('*').eq('contact_id', String(contact.id))
   const isWaiting = `(${WAITING.join(',')})`
-  const [waiting, over, connections] = await Promise.all([
-    rows(() => of().in('status', WAITING).order('scheduled_at').order('id').limit(100)),
-    rows(() => of().not('status', 'in', isWaiting).order('scheduled_at', { ascending: false }).order('id').limit(OVER)),
-    loadConnections(),
-  ])
-  return { waiting, over, connections }
+  const connections = await loadConnections()
+  const waiting = await rows(() => of().in('status', WAITING).order('scheduled_at').order('id').limit(100))
+  // After it, so that what is sent meanwhile is in both answers and not in neither.
+  const over = await rows(() =>
+    of().not('status', 'in', isWaiting).order('scheduled_at', { ascending: false }).order('id').limit(OVER),
+  )
+  const past = new Set(over.map((row) => row.id))
+  return { waiting: waiting.filter((row) => !past.has(row.id)), over, connections }
 }
 
 export const loadConnections = () =>
