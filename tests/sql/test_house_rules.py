@@ -65,18 +65,20 @@ def test_a_plain_join_is_seen(body: str, number: int):
 
 def test_a_function_that_ours_would_take_the_place_of_is_looked_for(db: Database):
     """Those that the API shows; get_pending_scheduled_messages() is ours by agreement."""
-    looked_for = {
-        each.replace(" ", "")
-        for each in re.findall(r"'(public\.\w+\([^)]*\))'", (migrations()[0]).read_text().replace("timestamptz", ""))
-    }
+    named = re.findall(r"'(public\.\w+\([^)]*\))'", migrations()[0].read_text())
+    looked_for = {each.replace(" ", "").replace("timestamptz", "timestampwithtimezone") for each in named}
     sql = f"""
-        select format('%s.%s(%s)', pronamespace::regnamespace, proname, pg_get_function_identity_arguments(oid)) as f
-        from pg_proc where {OURS} and pronamespace = 'public'::regnamespace and pronargs < 7
+        select format('public.%s(%s)', p.proname, types.names) as signature
+        from pg_proc as p
+        cross join lateral (
+            select string_agg(format_type(t.type, null), ',' order by t.place) as names
+            from unnest(p.proargtypes) with ordinality as t (type, place)
+        ) as types
+        where {OURS} and pronamespace = 'public'::regnamespace and pronargs < 7
             and proname <> 'get_pending_scheduled_messages'
     """
-    ours = {re.sub(r"\bp_\w+| |timestampwithtimezone", "", each["f"]) for each in db.execute(sql)}
 
-    assert {re.sub(r"timestampwithtimezone", "", each) for each in ours} <= looked_for
+    assert {each["signature"].replace(" ", "") for each in db.execute(sql)} <= looked_for
 
 
 def test_no_text_names_a_file_by_its_number():
