@@ -8,6 +8,7 @@ import pytest
 
 from tests.helpers.accounts import User
 from tests.helpers.rows import Database, add_connections, message, one, schedule
+from tests.sql.roles import Roles
 from worker.daemon import Parts
 from worker.recurrence.series import LAST_MOMENT, next_occurrence, parse
 from worker.recurrence.times import local_anchor, parse_time, timezone
@@ -148,3 +149,26 @@ def test_what_the_table_says_is_what_the_daemon_finds(db: Database, tenants, pat
     assert not said or found is None
     if (pattern, end) in ALONE:
         assert said
+
+
+OWN = """
+    insert into scheduled_messages
+        (connection_id, contact_id, message, caption, scheduled_at, is_recurring, recurrence_pattern, own)
+    values (%s, '1', repeat('€', 8192), repeat('€', 8192), '2031-01-01', %s, 'daily', repeat('x', %s))
+"""
+
+
+@pytest.mark.parametrize(
+    ("is_recurring", "size", "refused"), [(True, 30_000, False), (True, 34_000, True), (False, 1_000_000, False)]
+)
+def test_what_each_occurrence_carries_is_bounded_for_it_is_copied_among_others(
+    db: Database, roles: Roles, is_recurring, size, refused
+):
+    """200 rows with a megabyte each took a call of seven seconds, in which rows of others waited."""
+    db.execute("alter table scheduled_messages add column own text")
+    try:
+        user = roles.person()
+        answer = roles.tried("authenticated", user, OWN, str(user), is_recurring, size)
+        assert answer == ("PT400" if refused else [])
+    finally:
+        db.execute("alter table scheduled_messages drop column own")
