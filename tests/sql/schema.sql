@@ -3049,6 +3049,18 @@ declare
     v_end constant timestamptz :=
         least(new.recurrence_end_at, private.latest_until(new.recurrence_pattern));
 begin
+    -- Each occurrence gets a copy of the application's own columns, in a call that takes others too.
+    -- What is there already stays.
+    if (tg_op = 'INSERT' or pg_column_size(new) > pg_column_size(old)) and pg_column_size(new) - 1000 - (
+        select sum(coalesce(pg_column_size(ours.value), 0))
+        from unnest(array[
+            new.message, new.caption, new.media::text, new.media_url, new.recurrence_pattern,
+            new.contact_id, new.connection_id
+        ]) as ours (value)
+    ) > 32000 then
+        raise exception 'The other columns of a recurring message may hold 32 kB in all, because '
+            'each occurrence has a copy of them.' using errcode = 'PT400';
+    end if;
     -- Of a series that has begun, its author may move the last message beyond the end.
     if v_end < new.scheduled_at and new.series_id is null then
         raise exception using errcode = 'PT400', message = 'The series would end before its first '
