@@ -78,3 +78,47 @@ def test_a_caption_follows_the_message_that_it_repeats_and_no_other(db, tenants,
     assert patch(mine.http, row, **edit).is_success
 
     assert (message(db, row)["message"], message(db, row)["caption"]) == after
+
+
+DEEDS = {
+    "read": lambda who, row: who.http.get("/scheduled_messages", params={"id": f"eq.{row}"}).json() != [],
+    "edit": lambda who, row: bool(patch(who.http, row, message="New").json()),
+    "delete": lambda who, row: who.http.delete(
+        "/scheduled_messages", params={"id": f"eq.{row}"}, headers={"prefer": "return=representation"}
+    ).json() != [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+@pytest.mark.parametrize(
+    ("whose", "may"),
+    [(("me", "me"), True), (("me", "other"), True), (("other", "me"), True), (("me", None), True), ((None, "me"), True),
+     (("other", "other"), False), (("other", None), False), ((None, None), False)],
+    ids=lambda given: "-".join(map(str, given)) if isinstance(given, tuple) else "",
+)  # fmt: skip
+def test_a_message_is_its_owners_and_its_authors(db, tenants, whose, may, deed):
+    me, other = tenants
+    owner, author = ({"me": me.id, "other": other.id}.get(one) for one in whose)
+    row = row_in(db, "failed", me.connection_id, None, owner_id=owner, created_by=author)
+
+    assert DEEDS[deed](me, row) == may
+
+    left = db.execute("select message from scheduled_messages where id = %s", (row,)).fetchone()
+    assert left == (
+        None if (deed, may) == ("delete", True) else {"message": "New" if (deed, may) == ("edit", True) else "Hello"}
+    )
+
+
+@pytest.mark.parametrize("state", ["pending", "waiting", "failed", "cancelled", "in_queue"])
+def test_a_message_goes_to_no_connection_that_its_author_cannot_see(db, tenants, state):
+    """Also one that is not to be sent now: later nobody would ask again."""
+    me, other = tenants
+    row = row_in(db, state, me.connection_id, me.id)
+    before = message(db, row)
+
+    for strange in (other.connection_id, "unheard of"):
+        for more in ({}, {"status": "cancelled"}):
+            answer = patch(me.http, row, connection_id=strange, **more)
+            assert answer.status_code in (403, 409), (strange, more)
+
+    assert message(db, row) == before

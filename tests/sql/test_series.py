@@ -385,3 +385,24 @@ def test_the_row_that_took_an_id_tells_nothing_of_itself_to_another_ones_job(db,
     said = one(db, "select error from broadcast_messages where job_id = %s", job["id"])
     assert "Ben" not in said
     assert status(db, row) == "processing"
+
+
+@pytest.mark.parametrize("successor", ["deleted", "cancelled", "pending"])
+async def test_a_retry_of_an_occurrence_that_had_a_successor_makes_no_other_one(db, parts, tenants, successor):
+    """Whoever deleted the next message has ended the series."""
+    mine = tenants[0]
+    row = row_in(db, "pending", mine.connection_id, mine.id, **DAILY, timezone="UTC", contact_id="nobody")
+    await send_what_is_due(parts)
+    after = str(message(db, row)["next_id"])
+    assert (status(db, row), status(db, after)) == ("failed", "pending")
+    if successor == "deleted":
+        mine.delete(after)
+    elif successor == "cancelled":
+        mine.update(after, status="cancelled")
+
+    mine.update(row, status="pending", contact_id="+919876500000")
+    await send_what_is_due(parts)
+
+    assert (status(db, row), str(message(db, row)["next_id"])) == ("sent", after)
+    others = db.execute("select status from scheduled_messages where id <> %s", (row,)).fetchall()
+    assert [other["status"] for other in others] == ([] if successor == "deleted" else [successor])
