@@ -8,6 +8,7 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import schedule
@@ -26,10 +27,11 @@ from worker.sending.rescue import Rescue
 from worker.sending.scheduler import Scheduler
 from worker.sending.sender import Sender
 from worker.sending.wake import Wake
-from worker.store.api import Api, refuse_redirect
+from worker.store.api import Api
 from worker.store.clock import Clock
+from worker.store.redirect import refuse_redirect
 from worker.store.store import Store
-from worker.waiting import wait_for
+from worker.waiting import Alarm, wait_for
 from worker.watch.metrics import Metrics
 from worker.watch.vitals import Vitals
 from worker.watch.watchdog import Watchdog
@@ -45,7 +47,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 HARMLESS_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)  # whose default is to kill
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Parts:
     """One daemon's components."""
 
@@ -62,22 +64,20 @@ class Parts:
 
 @contextlib.asynccontextmanager
 async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIterator[Parts]:
-    """Builds the parts; closes what they opened. `attempts`: see Store. Raises ConfigError."""
+    """Builds the parts; closes what they opened. `attempts`: see Api. Raises ConfigError."""
     metrics, vitals = Metrics(), Vitals(settings.poll_interval_seconds)
     gateways = Gateways(settings)
-    api = await Api.connect(settings, Clock(), metrics, attempts)
-    api.on_try, api.on_trouble = vitals.waiting, vitals.troubled
+    api = await Api.connect(settings, Clock(), metrics, attempts, vitals.waiting, vitals.troubled)
     store = Store(api)
     try:
-        sender = Sender(gateways, store.clock, settings)
-        dispatcher = Dispatcher(store, sender, settings, metrics, vitals)
-        scheduler = Scheduler(store, dispatcher, settings, metrics, vitals)
-        rescue = Rescue(store, gateways, settings, metrics, vitals)
-        probe = Probe(store, gateways, dispatcher, vitals)
+        claims = Alarm(partial(vitals.beat, "dispatcher"))
+        probe = Probe(store, gateways, claims, vitals)
+        sender = Sender(gateways, store.clock, settings, on_stopped=probe.stopped)
+        dispatcher = Dispatcher(store, sender, settings, metrics, vitals, claims)
+        rescue = Rescue(store, gateways, settings, metrics, vitals, claims)
         lookout = Lookout(store, vitals)
-        scheduler.listeners += [rescue.plan, probe.plan, lookout.plan]
-        rescue.on_rescued = dispatcher.wake
-        sender.on_stopped = probe.stopped
+        listeners = [dispatcher.plan, rescue.plan, probe.plan, lookout.plan]
+        scheduler = Scheduler(store, dispatcher, settings, metrics, vitals, listeners)
         yield Parts(store, gateways, dispatcher, scheduler, rescue, probe, lookout, metrics, vitals)
     finally:
         await gateways.aclose()
@@ -116,7 +116,7 @@ async def run(settings: Settings) -> None:
         watchdog.start()
         async with asyncio.TaskGroup() as group:
             for work in _loops(parts, settings, stop):
-                group.create_task(until(stop, work))
+                group.create_task(run_until(stop, work))
             group.create_task(inbox.run(stop))
             await parts.dispatcher.run(stop)  # claims no more after `stop`, and drains
             if http:
@@ -160,14 +160,13 @@ def _listen(parts: Parts, settings: Settings, inbox: Inbox) -> "HttpServer":
 
 
 def _wake(parts: Parts, settings: Settings) -> Wake:
-    wake = Wake(
+    return Wake(
         settings.supabase_url,
         settings.supabase_service_role_key,
         on_change=parts.scheduler.on_change,
-        on_ready=lambda: parts.scheduler.wake("realtime"),
+        on_ready=partial(parts.scheduler.wake, "realtime"),
+        on_state=parts.vitals.heard,
     )
-    parts.vitals.realtime = lambda: wake.state
-    return wake
 
 
 def _take_descriptors() -> None:
@@ -192,7 +191,7 @@ def _on_signal(stop: asyncio.Event) -> None:
     stop.set()
 
 
-async def until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
     """Runs `work`, whose await is abandoned when `stop` comes. What it raises ends the daemon."""
     working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
     await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)

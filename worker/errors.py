@@ -38,7 +38,7 @@ class StoreOverfull(StoreError):
 
 
 class StoreRefused(WorkerError):
-    """The database says of what was asked, and of nothing else, that it cannot be: see `worker.store.verdict`."""
+    """The database says of what was asked, and of nothing else, that it cannot be: see `worker.store.faults`."""
 
 
 class Shortage(WorkerError):

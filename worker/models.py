@@ -1,13 +1,15 @@
 """The values that flow through the daemon. All frozen; times are aware datetimes in UTC unless said otherwise."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal
+
+from worker.values import value
 
 ContentKind = Literal["text", "image", "video", "audio", "document", "template"]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Media:
     """One attachment, passed on as a link.
 
@@ -23,7 +25,7 @@ class Media:
     caption: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Message:
     """What a gateway sends: one job, one recipient.
 
@@ -55,7 +57,7 @@ class Message:
     api_key: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Parts:
     """How far a message of several parts came. planned: how many it has. ids: of those that went out, in order."""
 
@@ -63,7 +65,7 @@ class Parts:
     ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Sent:
     """The gateway took it and named it. parts: None where it has only one, here and below."""
 
@@ -71,7 +73,7 @@ class Sent:
     parts: Parts | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Rejected:
     """It will never go out like this."""
 
@@ -79,7 +81,7 @@ class Rejected:
     parts: Parts | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Retry:
     """Nothing went out; the next try may work. `after` (seconds) overrides RETRY_DELAY_SECONDS."""
 
@@ -87,7 +89,7 @@ class Retry:
     after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Throttled:
     """Too fast, for this recipient or for the whole connection. Nothing went out; costs no attempt.
 
@@ -99,7 +101,7 @@ class Throttled:
     after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Locked:
     """WhatsApp does not let this connection write to this recipient for now, mostly because they have not met before.
 
@@ -111,14 +113,14 @@ class Locked:
     after: float = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Stopped:
     """The connection itself is unusable (credentials, banned, session down). Nothing went out; costs no attempt."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Unconfirmed:
     """It may have gone out and nobody can tell. Never sent again by itself."""
 
@@ -126,7 +128,7 @@ class Unconfirmed:
     parts: Parts | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class HandedOver:
     """The Node broadcast worker has it; its outcome arrives in `broadcast_messages`."""
 
@@ -134,7 +136,7 @@ class HandedOver:
 Outcome = Sent | Rejected | Retry | Throttled | Locked | Stopped | Unconfirmed | HandedOver
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Health:
     """What a gateway says of a connection without sending anything."""
 
@@ -145,7 +147,7 @@ class Health:
 DeliveryStatus = Literal["sent", "delivered", "read", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StatusUpdate:
     """What became of one message, told by a webhook. job_id: a UUID, None where it is not one of ours.
 

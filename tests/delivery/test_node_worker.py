@@ -166,7 +166,7 @@ async def test_a_job_whose_outcome_was_lost_never_runs_again(
     assert message(db, row)["status"] == "processing"
     async with assembled(settings()) as parts:
         await parts.scheduler.poll()
-        assert (await parts.store.get_status(600))["stale_hand_overs"] == 1
+        assert (await parts.store.get_status(600)).stale_hand_overs == 1
         assert b"\nscheduled_messages_stale_hand_overs 1.0\n" in parts.metrics.render()
 
 

@@ -14,11 +14,11 @@ from tests.delivery.jobs import end_leases, end_waits, job
 from tests.gateways.server import unused_port
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.http_server import Reply
+from tests.helpers.nouns import settlement
 from tests.helpers.polling import auntil
 from tests.helpers.rows import Database, add_connections, message, one, schedule
 from tests.sql.states import job_of, row_in
 from worker.daemon import Parts
-from worker.store.calls import Settlement
 
 Pass = Callable[..., Awaitable[None]]
 # whatsmeow/send.go: WhatsApp's own refusal, with which nothing went out.
@@ -249,7 +249,8 @@ async def test_what_can_be_written_down_only_later_ended_when_the_gateway_answer
     row = row_in(db, "sending", shop, None)
     held = job_of(db, row)
     an_hour_ago = time.monotonic() - 3600
-    answer = Settlement(str(held["id"]), str(held["lease_token"]), outcome, "true_1", "why", answered_at=an_hour_ago)
+    words = {"message_id": "true_1", "error": "why", "answered_at": an_hour_ago}
+    answer = settlement(str(held["id"]), outcome, str(held["lease_token"]), **words)
     await (await parts()).store.record([answer])
     ended = [job_of(db, row)["completed_at"], message(db, row)["sent_at"] if outcome == "sent" else None]
     age = [one(db, "select now()") - instant for instant in ended if instant]

@@ -128,7 +128,7 @@ async def test_a_hand_over_of_which_no_word_comes_can_be_settled_too(
     store = (await parts()).store
     known = await store.resolve(row, outcome)
     assert known is not None
-    assert known["gateway"] == "bullmq"
+    assert known.gateway == "bullmq"
     assert message(db, row)["status"] == {"resend": "pending"}.get(outcome, outcome)
     assert message(db, row)["error"] == {"failed": "The operator found that it was not sent."}.get(outcome)
     end_leases(db)

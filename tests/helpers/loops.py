@@ -1,21 +1,24 @@
 """A store that does as it is told, so that a loop can be seen to ask for the right thing, and how often."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
 
+from tests.helpers import nouns
 from worker import config
+from worker.jobs import Decision, Due, HandOver, Job, Known, Settlement
 from worker.models import Health, Message, Outcome, Sent
 from worker.sending.dispatcher import Dispatcher
 from worker.sending.probe import Probe
 from worker.sending.rescue import Rescue
 from worker.sending.scheduler import Scheduler
 from worker.sending.sender import Sender
-from worker.store.calls import Agenda, Claim, Done, Enqueue, Row, Settlement
+from worker.store.answers import Agenda, Claim, Connection, Done, Rescued, Withdrawn
 from worker.store.clock import Clock
+from worker.waiting import Alarm
 from worker.watch.metrics import Metrics
 from worker.watch.vitals import Vitals
 
@@ -34,42 +37,42 @@ class ToldStore:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.pending: list[list[Row]] = []  # of one look each; then there is nothing
+        self.pending: list[list[Due]] = []  # of one look each; then there is nothing
         self.agenda = NOTHING
         self.ready_at: datetime | None = None  # what a claim tells
-        self.jobs: Callable[[int, Sequence[str]], list[Row]] = lambda _seats, _busy: []
-        self.won: Callable[[Sequence[Enqueue]], list[str]] = lambda rows: [row.id for row in rows]
+        self.jobs: Callable[[int, Sequence[str]], list[Job]] = lambda _seats, _busy: []
+        self.won: Callable[[Sequence[Decision]], list[str]] = lambda rows: [row.id for row in rows]
         self.recording: Callable[[Sequence[Settlement]], None] = lambda _: None
         self.hurried = False
         self.may_claim = asyncio.Event()  # a claim is answered when it is set
         self.may_claim.set()
         self.may_record = asyncio.Event()
         self.may_record.set()
-        self.hand_overs: list[Row] = []
+        self.hand_overs: list[HandOver] = []
         self.fault: Exception | None = None  # of every look, claim and rescue
         self.rescued = 0
-        self.next_expiry_at: str | None = None  # what a rescue tells
-        self.paused: list[Row] = []  # connections whose probe is due, told once
+        self.next_expiry_at: datetime | None = None  # what a rescue tells
+        self.paused: list[Connection] = []  # connections whose probe is due, told once
         self.probe_at: datetime | None = None
         self.well: list[str] = []
         self.probes = 0
         self.taken_early: list[list[str]] = []  # the rows that each claim brought along
         self.looks = self.agendas = self.rescues = 0
         self.claims: list[list[str]] = []  # the busy ones of each
-        self.enqueued: list[Enqueue] = []
+        self.enqueued: list[Decision] = []
         self.recorded: list[Settlement] = []
 
     def hurry(self) -> None:
         self.hurried = True
 
-    async def get_pending(self, after: Row | None = None) -> list[Row]:
+    async def get_pending(self, after: Due | None = None) -> list[Due]:
         if after is not None:
             return []
         self.looks += 1
         self.fail()
         return self.pending.pop(0) if self.pending else []
 
-    async def get_due_of_others(self, _: Sequence[str]) -> list[Row]:
+    async def get_due_of_others(self, _: Sequence[str]) -> list[Due]:
         return []
 
     async def get_agenda(self, *_: float) -> Agenda:
@@ -77,10 +80,10 @@ class ToldStore:
         await asyncio.sleep(0)  # as any call, it lets others go on
         return self.agenda
 
-    async def look_up_recipients(self, _: list[str]) -> dict[str, Row]:
+    async def look_up_recipients(self, _: list[str]) -> dict[str, Known]:
         return {}
 
-    async def enqueue(self, rows: Sequence[Enqueue], _: float = 0.0) -> Done:
+    async def enqueue(self, rows: Sequence[Decision], _: float = 0.0) -> Done:
         won = self.won(rows)
         self.enqueued += [row for row in rows if row.id in won]
         return Done(won, [])
@@ -90,7 +93,7 @@ class ToldStore:
         self.taken_early += [[row.id for row in given[3]]] if given[3] else []
         self.fail()
         await self.may_claim.wait()
-        return Claim(str(uuid4()), self.jobs(seats, given[2]), self.ready_at, asyncio.get_running_loop().time())
+        return Claim(self.jobs(seats, given[2]), self.ready_at, asyncio.get_running_loop().time(), [])
 
     async def record(self, batch: Sequence[Settlement]) -> Done:
         await self.may_record.wait()
@@ -98,13 +101,12 @@ class ToldStore:
         self.recorded += batch
         return Done([], [])
 
-    async def rescue(self, _: float) -> Row:
+    async def rescue(self, _: float) -> Rescued:
         self.rescues += 1
         self.fail()
-        found = {"rescued": self.rescued, "expired": 0, "refused": None, "next_expiry_at": self.next_expiry_at}
-        return {**found, "hand_overs": self.hand_overs}
+        return Rescued(self.rescued, 0, [], self.hand_overs, self.next_expiry_at)
 
-    async def take_probes(self, _: int) -> tuple[list[Row], datetime | None]:
+    async def take_probes(self, _: int) -> tuple[list[Connection], datetime | None]:
         self.probes += 1
         self.fail()
         taken, self.paused = self.paused, []
@@ -118,7 +120,7 @@ class ToldStore:
         if self.fault:
             raise self.fault
 
-    async def take_withdrawn(self) -> list[Row]:
+    async def take_withdrawn(self) -> list[Withdrawn]:
         return []
 
 
@@ -150,39 +152,38 @@ class ToldGateway:
         return self.health
 
 
-def claimed(store: Any, connection: str = "shop", **columns: Any) -> Row:
+def claimed(store: Any, connection: str = "shop", lease_left: float = 60, **fields: Any) -> Job:
     """A job as a claim tells of it: due, and nothing paces it."""
-    now = store.clock.now() - timedelta(seconds=1)
-    return {
-        "id": str(uuid4()), "scheduled_message_id": str(uuid4()), "connection_id": connection, "owner_id": None,
-        "gateway": "waha", "sender": None, "recipient": "+919876500000", "type": "text", "message": "Hello",
-        "media_url": None, "caption": None, "media": None, "asset_id": None, "attempts": 1, "throttled": 0,
-        "api_key": None, "lease_left": 60, "scheduled_at": now.isoformat(), "send_at": now.isoformat(),
-        "send_until": None, **columns,
-    }  # fmt: skip
+    asked_at = time.monotonic()
+    return nouns.job(
+        connection_id=connection, claimed_at=asked_at, lease_ends=asked_at + lease_left,
+        scheduled_at=store.clock.now() - timedelta(seconds=1), **fields,
+    )  # fmt: skip
 
 
-def due(store: Any, seconds: float = 0.0, **columns: Any) -> Row:
+def due(store: Any, seconds: float = 0.0, **fields: Any) -> Due:
     """A row of scheduled_messages that falls due in so many seconds."""
-    return {
-        "id": str(uuid4()), "revision": 0, "owner_id": None, "connection_id": "shop", "contact_id": "+919876500000",
-        "type": "text", "message": "Hello", "media_url": None, "caption": None, "media": None, "asset_id": None,
-        "scheduled_at": (store.clock.now() + timedelta(seconds=seconds)).isoformat(), "is_recurring": False,
-        "recurrence_pattern": None, "recurrence_end_at": None, "timezone": None, "series_anchor": None,
-        "occurrence_at": None, "next_id": None, **columns,
-    }  # fmt: skip
+    return nouns.due(scheduled_at=store.clock.now() + timedelta(seconds=seconds), **fields)
 
 
-def parts(store: ToldStore, gateway: ToldGateway, **overrides: object) -> Any:
+def parts(
+    store: ToldStore,
+    gateway: ToldGateway,
+    on_stopped: Callable[[], None] = lambda: None,
+    listeners: Sequence[Callable[[Agenda], None]] = (),
+    **overrides: object,
+) -> Any:
     """A daemon's loops on these, not running."""
     these, metrics = settings(**overrides), Metrics()
     vitals = Vitals(these.poll_interval_seconds)
     as_store: Any = store
     as_gateways: Any = gateway
-    sender = Sender(as_gateways, store.clock, these)
-    dispatcher = Dispatcher(as_store, sender, these, metrics, vitals)
-    scheduler = Scheduler(as_store, dispatcher, these, metrics, vitals)
-    rescue = Rescue(as_store, as_gateways, these, metrics, vitals)
-    probe = Probe(as_store, as_gateways, dispatcher, vitals)
+    claims = Alarm(lambda: vitals.beat("dispatcher"))
+    probe = Probe(as_store, as_gateways, claims, vitals)
+    sender = Sender(as_gateways, store.clock, these, on_stopped)
+    dispatcher = Dispatcher(as_store, sender, these, metrics, vitals, claims)
+    rescue = Rescue(as_store, as_gateways, these, metrics, vitals, claims)
+    listeners = [dispatcher.plan, rescue.plan, probe.plan, *listeners]
+    scheduler = Scheduler(as_store, dispatcher, these, metrics, vitals, listeners)
     loops = {"dispatcher": dispatcher, "scheduler": scheduler, "rescue": rescue, "probe": probe}
-    return SimpleNamespace(sender=sender, vitals=vitals, **loops)
+    return SimpleNamespace(sender=sender, vitals=vitals, claims=claims, **loops)

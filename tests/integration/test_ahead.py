@@ -6,8 +6,7 @@ import pytest
 
 from tests.helpers.polling import until
 from tests.helpers.rows import due_in, message, one
-from worker.recurrence.times import parse_time
-from worker.store.calls import Enqueue
+from worker.jobs import Decision
 
 
 @pytest.fixture
@@ -16,14 +15,14 @@ async def store(parts):
 
 
 async def claimed(store, row: str, ahead: float):
-    planned = Enqueue(row, 0, str(uuid4()), "+919876500000")
-    return await store.claim(20, "mock", 60, rows=[planned], ahead=ahead)
+    planned = Decision(row, 0, str(uuid4()), "+919876500000")
+    return await store.claim(20, "mock", 60, rows=[planned], early=ahead)
 
 
 async def test_a_row_that_is_due_in_a_moment_is_claimed_to_be_dialled_on_its_instant(db, store):
     row = due_in(db, 0.8)
     [job] = (await claimed(store, row, 0.9)).jobs
-    assert parse_time(job["send_at"]) == message(db, row)["scheduled_at"]
+    assert job.send_at == message(db, row)["scheduled_at"]
     assert message(db, row)["status"] == "processing"
 
 
@@ -44,4 +43,4 @@ async def test_on_a_paced_connection_it_waits_for_its_instant_like_any_job(db, s
     assert claim.next_ready_at <= instant
     until(lambda: one(db, "select now() > %s", instant))
     [job] = (await store.claim(20, "mock", 60)).jobs
-    assert parse_time(job["send_at"]) >= instant
+    assert job.send_at >= instant

@@ -25,7 +25,7 @@ async def test_an_edit_after_the_row_was_read_wins_and_is_not_half_applied(db, p
     owner, row = owned
     daemon = await parts()
     [read] = await daemon.store.get_pending()
-    stale = plan.plan(read, None, daemon.scheduler.settings, daemon.store.clock.now())
+    stale = plan.decide(read, None, daemon.scheduler.settings, daemon.store.clock.now())
 
     owner.update(row, message="New text")
 
@@ -47,7 +47,7 @@ async def test_a_contacts_number_that_changes_after_it_was_read_is_not_written_t
     daemon = await parts()
     [read] = await daemon.store.get_pending()
     known = (await daemon.store.look_up_recipients([row]))[row]
-    stale = plan.plan(read, known, daemon.scheduler.settings, daemon.store.clock.now())
+    stale = plan.decide(read, known, daemon.scheduler.settings, daemon.store.clock.now())
 
     db.execute("update contacts set phone_number = '+919876500002'")
 

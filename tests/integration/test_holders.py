@@ -70,9 +70,9 @@ async def test_it_is_found_by_what_it_holds_also_where_its_age_may_not_be_seen(d
     with transaction(stack, statement) as pid:
         [held] = await store.get_holders()
 
-    assert (held["pid"], held["application"], held["seconds"], held["blocks"]) == (pid, "night job", None, 0)
-    assert set(tables.split(", ")) <= set(held["tables"])
-    assert f"end it with select pg_terminate_backend({pid})" in held["words"]
+    assert (held.pid, held.application, held.seconds, held.blocks) == (pid, "night job", None, 0)
+    assert set(tables.split(", ")) <= set(held.tables)
+    assert f"end it with select pg_terminate_backend({pid})" in held.words
     assert await store.get_holders() == []
 
 
@@ -95,7 +95,7 @@ async def test_who_waits_for_it_is_counted(db, stack, parts, plain):
         thread = threading.Thread(target=waiting.execute, args=(edit,))
         thread.start()
         until(lambda: one(db, "select count(*) from pg_locks where not granted"), 10, "somebody waiting")
-        held = {one_held["blocks"] for one_held in await store.get_holders()}
+        held = {one_held.blocks for one_held in await store.get_holders()}
     thread.join()
     assert 1 in held
 

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from tests.helpers.nouns import settlement
 from tests.helpers.rows import Database, add_connections, message, one, schedule
 from tests.sql.states import job_of, row_in
-from worker.store.calls import Settlement
 
 SETTINGS = "insert into connection_settings (connection_id) values ('held')"
 # What a tenant, an application or an operator may hold; and whether its connection's messages wait for it.
@@ -157,15 +157,15 @@ async def test_a_row_that_is_held_hears_of_its_outcome_later_and_the_others_at_o
     rows = [row_in(db, "sending", "free", None) for _ in range(5)]
     jobs = [job_of(db, row) for row in rows]
     daemon = await parts()
-    told = [Settlement(str(job["id"]), str(job["lease_token"]), "sent", "true_1") for job in jobs]
+    told = [settlement(str(job["id"]), "sent", str(job["lease_token"]), message_id="true_1") for job in jobs]
 
     with holding(stack, f"select from scheduled_messages where id = '{rows[2]}' for update"):
         await daemon.store.record(told)
         statuses = [message(db, row)["status"] for row in rows]
         assert statuses == ["sent", "sent", "processing", "sent", "sent"]
         assert job_of(db, rows[2])["status"] == "completed"
-        [shown] = (await daemon.store.get_status(600))["refused"]
-        assert (shown["id"], shown["code"]) == (rows[2], "55P03")
+        [shown] = (await daemon.store.get_status(600)).refused
+        assert (shown.id, shown.code) == (rows[2], "55P03")
 
     db.execute("update private.refused_rows set again_at = now()")
     await daemon.rescue.rescue()
@@ -178,7 +178,10 @@ async def test_outcomes_of_others_are_written_while_a_connection_is_held(db, sta
     rows = [row_in(db, "sending", connection, None) for connection in ("held", "free")]
     jobs = [job_of(db, row) for row in rows]
     daemon = await parts()
-    told = [Settlement(str(j["id"]), str(j["lease_token"]), outcome, "true_1", "why", wait=0.0) for j in jobs]
+    told = [
+        settlement(str(j["id"]), outcome, str(j["lease_token"]), message_id="true_1", error="why", wait=0.0)
+        for j in jobs
+    ]
 
     with holding(stack, HELD["what the limiter remembers"][0]):
         done = await daemon.store.record(told)

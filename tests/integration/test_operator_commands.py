@@ -76,6 +76,19 @@ def test_settings_are_shown_a_line_each(command):
     assert "none" not in " ".join(lines).lower()
 
 
+def test_a_connection_is_forgotten_once_and_that_is_said(db, command):
+    command("connection", "shop", "messages=15", "period_seconds=60")
+    db.execute("delete from connections where id = 'shop'")
+
+    said = [command("connection", "shop", "--forget") for _ in range(2)]
+
+    assert [done.returncode for done in said] == [0, 0], said
+    assert [done.stdout.decode() for done in said] == [
+        "shop: forgotten; it starts anew\n", "shop: nothing is kept of it\n"
+    ]  # fmt: skip
+    assert one(db, "select count(*) from connection_settings") == 0
+
+
 def test_times_are_the_readers_own_with_their_distance(db, command):
     due_in(db, 3600)
 

@@ -60,7 +60,10 @@ async def running(parts: Parts, url: str) -> AsyncIterator[Wake]:
     """A daemon's loops, its Realtime being at `url`."""
     stop = asyncio.Event()
     wake = Wake(url, "key", on_change=parts.scheduler.on_change, on_ready=lambda: parts.scheduler.wake("realtime"))
-    works = [parts.dispatcher.run(stop), *(daemon.until(stop, run(stop)) for run in (parts.scheduler.run, wake.run))]
+    works = [
+        parts.dispatcher.run(stop),
+        *(daemon.run_until(stop, run(stop)) for run in (parts.scheduler.run, wake.run)),
+    ]
     tasks = [asyncio.create_task(work) for work in works]
     try:
         yield wake

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.helpers.rows import add_connections, message, one, schedule
+from worker.jobs import Known
 from worker.planning import plan
 from worker.recurrence.times import parse_time
 
@@ -17,8 +18,8 @@ async def send_now(daemon):
 
 async def enqueue_at(daemon, row_id, now):
     """Plans and enqueues a row as a daemon would have done at `now`."""
-    [row] = [row for row in await daemon.store.get_pending() if row["id"] == row_id]
-    step = plan.plan(row, {"connection_exists": True}, daemon.scheduler.settings, now)
+    [row] = [row for row in await daemon.store.get_pending() if row.id == row_id]
+    step = plan.decide(row, Known(), daemon.scheduler.settings, now)
     assert (await daemon.store.enqueue([step])).ids == [row_id]
 
 

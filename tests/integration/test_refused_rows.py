@@ -58,15 +58,15 @@ async def test_what_can_not_even_fail_is_put_aside_and_shown_and_tried_again(db,
         await go(daemon)
         assert statuses(db) == {"sent": 10, "pending": 1}
         assert calls(proxy, "enqueue_broadcast_jobs") - before <= 1
-        [shown] = (await daemon.store.get_status(600))["refused"]
-    assert shown["id"] == poison
-    assert (shown["step"], shown["code"], shown["reason"], shown["tries"]) == ("enqueue", code, "our own rule", 1)
+        [shown] = (await daemon.store.get_status(600)).refused
+    assert shown.id == poison
+    assert (shown.step, shown.code, shown.reason, shown.tries) == ("enqueue", code, "our own rule", 1)
 
     db.execute("update private.refused_rows set again_at = now()")
     await go(daemon)
     assert message(db, poison)["status"] == "sent"
     await daemon.rescue.rescue()
-    assert not (await daemon.store.get_status(600))["refused"]
+    assert not (await daemon.store.get_status(600)).refused
 
 
 async def test_it_is_told_when_it_is_tried_again_and_that_is_ever_later(db, parts):
@@ -125,8 +125,8 @@ async def test_a_job_that_cannot_be_taken_is_passed_over(db, parts, code):
     with refusing(db, "broadcast_jobs", "new.message = 'Poison' and new.status = 'sending'", code):
         await go(daemon)
         assert statuses(db) == {"sent": 11, "processing": 1}
-        [shown] = (await daemon.store.get_status(600))["refused"]
-        assert (shown["step"], shown["code"]) == ("claim", code)
+        [shown] = (await daemon.store.get_status(600)).refused
+        assert (shown.step, shown.code) == ("claim", code)
 
     db.execute("update private.refused_rows set again_at = now()")
     db.execute("update private.connection_state set ready_at = now()")
@@ -162,7 +162,7 @@ async def test_an_outcome_that_cannot_be_written_is_kept_until_it_can_and_the_me
         db.execute("update broadcast_jobs set lease_until = now() - interval '1 s' where status = 'sending'")
         await go(daemon)
         assert statuses(db) == {"sent": 10, "processing": 1}
-        assert [r["step"] for r in (await daemon.store.get_status(600))["refused"]] == ["record"]
+        assert [r.step for r in (await daemon.store.get_status(600)).refused] == ["record"]
 
     db.execute("update private.refused_rows set again_at = now()")
     await go(daemon)
@@ -184,8 +184,8 @@ async def test_a_status_that_the_projects_check_does_not_know_stops_no_rescue(db
 
         assert {job_of(db, row)["status"] for row in late} == {"unconfirmed"}
         assert message(db, expired)["status"] == "failed"
-        shown = (await daemon.store.get_status(600))["refused"]
-        assert [(row["step"], row["code"]) for row in shown] == [("settle", "23514")] * 3
+        shown = (await daemon.store.get_status(600)).refused
+        assert [(row.step, row.code) for row in shown] == [("settle", "23514")] * 3
 
         db.execute("alter table scheduled_messages drop constraint own_status")
         db.execute("update private.refused_rows set again_at = now()")
@@ -222,8 +222,8 @@ async def test_a_connection_that_cannot_be_reckoned_with_stops_itself_alone(db, 
         await go(daemon)
         assert message(db, theirs)["status"] == "sent"
         assert message(db, ours)["status"] == "processing"
-        [shown] = (await daemon.store.get_status(600))["connections"]
-        assert "Mars/Olympus" in shown["state"]
+        [shown] = (await daemon.store.get_status(600)).connections
+        assert "Mars/Olympus" in shown.state
 
         db.execute("update connection_settings set timezone = null")
         await go(daemon)

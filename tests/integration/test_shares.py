@@ -3,13 +3,14 @@
 import asyncio
 import errno
 import json
+from dataclasses import asdict
 
 import pytest
 
 from tests.helpers.rows import add_connections, message, one, schedule
 from worker.errors import Shortage
 from worker.planning import plan
-from worker.sending import scheduler
+from worker.sending import planner
 from worker.sending.line import SHARE
 
 MANY, FEW = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
@@ -40,9 +41,9 @@ def enqueued(monkeypatch):
     def watch(daemon):
         calls, real = [], daemon.store.enqueue
 
-        async def enqueue(given, ahead=0.0):
+        async def enqueue(given, early=0.0):
             calls.append([planned.id for planned in given])
-            return await real(given, ahead)
+            return await real(given, early)
 
         monkeypatch.setattr(daemon.store, "enqueue", enqueue)
         return calls
@@ -99,7 +100,7 @@ async def test_a_long_pass_looks_ahead_on_its_way(db, parts, enqueued, monkeypat
     monkeypatch.setattr(daemon.store, "get_agenda", look)
     await daemon.scheduler.poll()
     assert looked == [1, 10]
-    assert {planned.id for _, planned, _ in daemon.scheduler._prepared} == ids(db, FEW)
+    assert {one.due.id for one in daemon.scheduler.releaser.prepared} == ids(db, FEW)
 
 
 async def test_what_fits_into_a_batch_is_listed_with_one_call(db, parts, monkeypatch):
@@ -127,11 +128,13 @@ async def test_a_look_ahead_is_two_megabytes_and_has_everybody_s_next_rows(db, p
     rows(db, 5, FEW, seconds=40)
     daemon = await parts()
     agenda = await daemon.store.get_agenda(90, 500)
-    assert len(json.dumps(agenda.upcoming, ensure_ascii=False).encode()) < 2_500_000
-    assert ids(db, FEW) <= {row["id"] for row in agenda.upcoming}
-    reach = max(row["scheduled_at"] for row in agenda.upcoming if row["owner_id"] == MANY)
+    assert (
+        len(json.dumps([asdict(row) for row in agenda.upcoming], ensure_ascii=False, default=str).encode()) < 2_500_000
+    )
+    assert ids(db, FEW) <= {row.id for row in agenda.upcoming}
+    reach = max(row.scheduled_at for row in agenda.upcoming if row.owner_id == MANY)
     assert agenda.complete_until is not None
-    assert agenda.complete_until.isoformat()[:23] == reach[:23]
+    assert agenda.complete_until.isoformat()[:23] == reach.isoformat()[:23]
 
 
 async def test_a_look_ahead_in_which_all_is_says_so(db, parts):
@@ -147,7 +150,7 @@ async def test_the_other_loops_have_their_turns_while_rows_are_planned(db, parts
     """Each row here takes longer than a turn is: the clock that planning goes by says so."""
     rows(db, 50, MANY, seconds=-1)
     daemon = await parts()
-    turns, planned, real = 0, [], plan.plan
+    turns, planned, real = 0, [], plan.decide
 
     def slow(*arguments):
         planned.append(turns)
@@ -159,8 +162,8 @@ async def test_the_other_loops_have_their_turns_while_rows_are_planned(db, parts
             turns += 1
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(scheduler, "TURN_SECONDS", 0)
-    monkeypatch.setattr(plan, "plan", slow)
+    monkeypatch.setattr(planner, "TURN_SECONDS", 0)
+    monkeypatch.setattr(plan, "decide", slow)
     beside = asyncio.create_task(others())
     await daemon.scheduler.poll()
     beside.cancel()
@@ -180,14 +183,14 @@ async def test_the_other_loops_have_their_turns_while_rows_are_planned(db, parts
 async def test_what_this_machine_lacks_while_it_plans_is_no_row_s_fault(db, parts, monkeypatch, fault):
     add_connections(db, "shop")
     unlucky, good = schedule(db), schedule(db)
-    daemon, real, lacking = await parts(), plan.plan, True
+    daemon, real, lacking = await parts(), plan.decide, True
 
     def lack(row, *arguments):
-        if lacking and row["id"] == unlucky:
+        if lacking and row.id == unlucky:
             raise fault
         return real(row, *arguments)
 
-    monkeypatch.setattr(plan, "plan", lack)
+    monkeypatch.setattr(plan, "decide", lack)
     await daemon.scheduler.poll()
     row = message(db, unlucky)
     assert (row["status"], row["error"]) == ("pending", None)

@@ -12,7 +12,8 @@ from tests.helpers.accounts import User
 from tests.helpers.rows import Database, message, one
 from tests.sql.states import row_in, status
 from tests.sql.test_access_matrix import MATRIX
-from worker.store.calls import ENQUEUE_ARGUMENTS, Enqueue, columns
+from worker.jobs import Decision
+from worker.store.calls import ENQUEUE_ARGUMENTS, columns
 
 THEIRS = "THEIRS"  # stands for what is the other tenant's
 DUE = "2026-01-01T00:00:00Z"
@@ -250,7 +251,8 @@ def test_nothing_is_read_of_what_a_tenant_keeps_in_a_connection_or_a_contact(db,
             str(row["id"]): row["revision"] for row in db.execute("select id, revision from scheduled_messages")
         }
         plans = [
-            Enqueue(row, revisions[row], str(uuid4()), recipient="+919876543210", phone="+919876543210") for row in rows
+            Decision(row, revisions[row], str(uuid4()), recipient="+919876543210", phone="+919876543210")
+            for row in rows
         ]
         done = call(db, "enqueue_broadcast_jobs", p_ahead_seconds=0, **columns(plans, ENQUEUE_ARGUMENTS))
         assert len(done["enqueued"]) == len(rows)

@@ -11,9 +11,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from tests.helpers.nouns import settlement
 from tests.helpers.rows import Database, add_connections, one
 from tests.sql.states import row_in
-from worker.store.calls import ENQUEUE_ARGUMENTS, SETTLEMENT_ARGUMENTS, Enqueue, Settlement, columns
+from worker.jobs import Decision
+from worker.store.calls import ENQUEUE_ARGUMENTS, SETTLEMENT_ARGUMENTS, columns
 
 BIG = {
     *("scheduled_messages", "broadcast_jobs", "broadcast_messages", "contacts", "connections", "connection_settings"),
@@ -207,8 +209,10 @@ def calls(db: Database) -> Iterator[tuple[str, dict[str, Any]]]:
     )
     sending = ids(db, "select id from broadcast_jobs where status = 'sending' and lease_until > now()")
     claim = {"p_token": str(uuid4()), "p_seats": BATCH, "p_lease_seconds": 60}
-    enqueue = columns([Enqueue(row, 0, str(uuid4()), "+919800000000") for row in due], ENQUEUE_ARGUMENTS)
-    record = columns([Settlement(job, TOKEN, "sent", f"true_{job}") for job in sending], SETTLEMENT_ARGUMENTS)
+    enqueue = columns([Decision(row, 0, str(uuid4()), "+919800000000") for row in due], ENQUEUE_ARGUMENTS)
+    record = columns(
+        [settlement(job, "sent", TOKEN, message_id=f"true_{job}") for job in sending], SETTLEMENT_ARGUMENTS
+    )
     yield "get_pending_scheduled_messages", {}
     yield "get_due_of_others", {"p_payers": ["shop-0"]}
     yield "get_agenda", {"p_horizon_seconds": 90, "p_limit": 500}

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import BadMessage
+from worker.jobs import Written
 from worker.planning.attachments import EXTENSIONS, MIME_TYPES, PLAYED, describe, extension, type_of
-from worker.planning.content import content
+from worker.planning.content import content_of
 
 DOCX = MIME_TYPES["docx"]
 
@@ -130,7 +131,7 @@ def test_whatever_is_given_makes_a_name_that_a_phone_can_store_and_open(name: st
 def refusal(gateway: str, **row: Any) -> str:
     """What the author is told; "" where it is sent."""
     try:
-        content({"message": "", **row}, gateway)
+        content_of(Written(**{"message": "", **row}), gateway)
     except BadMessage as refused:
         return str(refused)
     return ""

@@ -8,15 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import BadMessage
+from worker.jobs import Written
 from worker.models import Media
-from worker.planning.content import Content, content
+from worker.planning.content import Content, content_of
 
 PDF = "https://files.example.com/results/report.pdf"
 JPG = "https://files.example.com/a/scan.JPG?token=1"
 
 
 def read(**row: Any) -> Content:
-    return content({"type": "text", "message": "", **row})
+    return content_of(Written(**{"type": "text", "message": "", **row}))
 
 
 def test_a_text_is_taken_verbatim() -> None:
@@ -166,12 +167,12 @@ def test_limits_are_those_of_the_gateway_and_its_name_is_said(gateway: str | Non
     audio = {"type": "audio", "media_url": "https://e.com/a.ogg"}
     for row, limit, what in (({}, text, "text"), (MEDIA, caption, "caption"), (audio, text, "text")):
         written = {"type": "text", "message": "x" * limit, **row}
-        assert len(content(written, gateway).text) == limit
+        assert len(content_of(Written(**written), gateway).text) == limit
         with pytest.raises(BadMessage, match=f"The {what} has {limit + 1} characters; {name} takes {limit}: shorten"):
-            content({**written, "message": "x" * (limit + 1)}, gateway)
+            content_of(Written(**{**written, "message": "x" * (limit + 1)}), gateway)
     listed = [{"url": JPG}, {"url": PDF, "caption": "x" * (caption + 1)}]
     with pytest.raises(BadMessage, match="caption"):
-        content({"type": "image", "message": "", "media": listed}, gateway)
+        content_of(Written(type="image", message="", media=listed), gateway)
 
 
 @pytest.mark.parametrize(
@@ -190,19 +191,19 @@ def test_a_text_that_shows_anything_is_sent_as_it_is(text: str) -> None:
 
 def test_an_asset_goes_to_the_gateway_that_can_look_it_up() -> None:
     row = {"type": "media", "message": "Hi", "asset_id": "5f7d"}
-    assert content(row, "bullmq") == Content("document", "Hi", Media(None, "document"), asset_id="5f7d")
-    assert content({**row, "type": "image"}, "bullmq").kind == "image"
+    assert content_of(Written(**row), "bullmq") == Content("document", "Hi", Media(None, "document"), asset_id="5f7d")
+    assert content_of(Written(**{**row, "type": "image"}), "bullmq").kind == "image"
 
 
 def test_an_asset_alone_is_a_clear_fault_elsewhere() -> None:
     with pytest.raises(BadMessage, match="media_url"):
-        content({"type": "media", "message": "Hi", "asset_id": "5f7d"})
+        content_of(Written(type="media", message="Hi", asset_id="5f7d"))
 
 
 def test_an_asset_with_a_link_goes_anywhere() -> None:
     row = {"type": "image", "message": "Hi", "asset_id": "5f7d", "media_url": JPG}
-    assert content(row).asset_id is None
-    assert content(row, "bullmq").asset_id == "5f7d"
+    assert content_of(Written(**row)).asset_id is None
+    assert content_of(Written(**row), "bullmq").asset_id == "5f7d"
 
 
 def test_a_template_is_read_from_its_own_column_or_from_media() -> None:
@@ -252,7 +253,7 @@ JSON = st.recursive(
 )
 def test_whatever_a_row_holds_becomes_content_or_a_short_reason(row: dict[str, Any]) -> None:
     try:
-        result = str(content(row, "bullmq").kind)
+        result = str(content_of(Written(**row), "bullmq").kind)
     except BadMessage as refused:
         result = str(refused)
     assert 0 < len(result) < 200

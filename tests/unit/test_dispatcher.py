@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from tests.helpers.loops import ToldGateway, ToldStore, claimed, parts
+from tests.helpers.loops import NOTHING, ToldGateway, ToldStore, claimed, parts
 from tests.helpers.polling import auntil
 from worker import waiting
 from worker.errors import StoreError, StoreRefused
@@ -60,7 +61,7 @@ async def test_a_job_that_was_handed_back_is_claimed_again_without_a_poll() -> N
     store.jobs = lambda *_: [claimed(store, lease_left=lease)] if (lease := next(left, None)) else []
     async with running(dispatcher):
         await auntil(lambda: len(gateway.sent) == 1, 5, "the job being claimed again")
-    assert [settlement.outcome for settlement in store.recorded] == ["released", "sent"]
+    assert [settlement.verdict for settlement in store.recorded] == ["released", "sent"]
 
 
 @pytest.mark.parametrize("busy", ["serial connection", "connection", "payer"])
@@ -170,5 +171,20 @@ async def test_what_a_claim_brings_that_is_under_way_at_the_end_is_handed_back()
     await settle()
     store.may_claim.set()
     await asyncio.wait_for(running, 10)
-    assert [settlement.outcome for settlement in store.recorded] == ["released"]
+    assert [settlement.verdict for settlement in store.recorded] == ["released"]
     assert gateway.sent == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_an_agenda_tells_it_when_something_will_be_ready(known: bool) -> None:
+    store, gateway = ToldStore(), ToldGateway()
+    dispatcher = parts(store, gateway).dispatcher
+    async with running(dispatcher):
+        await auntil(lambda: len(store.claims) == 1)
+        ready_at = store.clock.now() + timedelta(seconds=0.1)
+        dispatcher.plan(replace(NOTHING, next_ready_at=ready_at if known else None))
+        await settle()
+        assert len(store.claims) == 1
+        if known:
+            await auntil(lambda: len(store.claims) == 2, 5, "a claim at that instant")
+            assert store.clock.until(ready_at) <= 0

@@ -10,6 +10,7 @@ import pytest
 from tests.realtime_double import RealtimeDouble
 from worker import config
 from worker.operating import doctor
+from worker.store.answers import Connection
 from worker.store.clock import Clock
 
 
@@ -41,8 +42,8 @@ def test_a_clock_that_is_ahead_or_behind_is_a_warning(ahead: float, level: str, 
 async def test_the_environments_own_gateway_that_is_down_is_a_failure_though_a_connections_works() -> None:
     """A phone that is not paired is its owner's matter; this one is the operator's."""
 
-    async def connections(_: int) -> list[dict[str, Any]]:
-        return [{"connection_id": "shop", "gateway": "mock", "sender": None}]
+    async def connections(_: int) -> list[Connection]:
+        return [Connection("shop", "mock", None)]
 
     nowhere = {"WHATSAPP_API_BASE": "http://127.0.0.1:1", "WHATSAPP_PHONE_NUMBER_ID": "1", "WHATSAPP_ACCESS_TOKEN": "t"}
     given = {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SERVICE_ROLE_KEY": "k", "GATEWAY": "cloud", **nowhere}

@@ -87,7 +87,7 @@ async def site() -> AsyncIterator[Site]:
 
 
 async def test_health_is_200_with_the_facts_while_all_is_well(site: Site) -> None:
-    site.vitals.realtime = lambda: "listening"
+    site.vitals.realtime = "listening"
     site.vitals.beat("scheduler")
     site.now += 12.34
     site.vitals.polled(oldest_overdue=1.5)
@@ -114,7 +114,7 @@ async def test_health_is_503_with_the_reasons_when_it_is_not(site: Site) -> None
 
 
 async def test_deafness_alone_is_no_illness(site: Site) -> None:
-    site.vitals.realtime = lambda: "deaf"
+    site.vitals.realtime = "deaf"
     answer = await site.client.get("/healthz")
     assert (answer.status_code, answer.json()["realtime"]) == (200, "deaf")
 

@@ -1,19 +1,20 @@
 """Who comes next: nobody waits for more than a hundred of somebody else's rows."""
 
 from random import Random
-from typing import Any
 
+from tests.helpers.nouns import due
+from worker.jobs import Due
 from worker.sending.line import SHARE, Line, of_the_few
 
 
-def rows(payer: str, number: int, first: int = 0) -> list[dict[str, Any]]:
-    return [{"id": f"{payer}-{n}", "owner_id": payer, "connection_id": "c"} for n in range(first, first + number)]
+def rows(payer: str, number: int, first: int = 0) -> list[Due]:
+    return [due(id=f"{payer}-{n}", owner_id=payer) for n in range(first, first + number)]
 
 
 def test_a_row_comes_before_the_hundred_and_first_of_somebody_else() -> None:
     line = Line()
     line.add(rows("many", 20_000) + rows("few", 3))
-    taken = [row["id"] for row in line.take(500)]
+    taken = [row.id for row in line.take(500)]
     assert taken.index("few-0") == SHARE
     assert [name for name in taken if name.startswith("few")] == ["few-0", "few-1", "few-2"]
     assert len(taken) == 500
@@ -25,7 +26,7 @@ def test_whoever_comes_later_is_next_all_the_same() -> None:
     line.take(500)
     line.add(rows("few", 1))
     assert line.payers == ["many", "few"]
-    assert [row["id"] for row in line.take(500)].index("few-0") <= SHARE
+    assert [row.id for row in line.take(500)].index("few-0") <= SHARE
 
 
 def test_somebody_alone_has_all_the_room() -> None:
@@ -36,7 +37,7 @@ def test_somebody_alone_has_all_the_room() -> None:
 
 def test_rows_without_an_owner_are_their_connection_s() -> None:
     line = Line()
-    line.add([{"id": n, "owner_id": None, "connection_id": f"c{n % 2}"} for n in range(10)])
+    line.add([due(connection_id=f"c{n % 2}") for n in range(10)])
     assert line.payers == ["c0", "c1"]
 
 
@@ -60,9 +61,9 @@ def test_nobody_s_next_row_is_behind_more_than_a_hundred_of_each_other() -> None
         ahead = dict.fromkeys(waiting, 0)
         while line:
             for row in line.take(random.choice((50, 500))):
-                waiting.discard(row["owner_id"])
-                ahead[row["owner_id"]] += 1
-                assert not waiting or ahead[row["owner_id"]] <= SHARE
+                waiting.discard(row.owner_id)
+                ahead[row.owner_id] += 1
+                assert not waiting or ahead[row.owner_id] <= SHARE
 
 
 def test_those_who_have_few_go_before_those_who_have_many_and_without_them() -> None:

@@ -1,22 +1,22 @@
 """What becomes of a due row: whom it goes to or why it fails, until when it is any use, and when its series goes on."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.helpers.nouns import due
+from tests.helpers.nouns import row as as_read
 from worker import config
-from worker.planning.plan import plan, spell
-from worker.store.calls import Enqueue
+from worker.jobs import Decision, Due, Known
+from worker.planning.plan import decide, spell
+from worker.store import reading
+from worker.store.calls import columns
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
-ROW = {
-    "id": "r", "revision": 7, "owner_id": "o", "connection_id": "shop", "contact_id": "+919876543210", "type": "text",
-    "message": "Hello", "media_url": None, "caption": None, "media": None, "asset_id": None,
-    "scheduled_at": NOW.isoformat(), "is_recurring": False, "recurrence_pattern": None, "recurrence_end_at": None,
-    "timezone": None, "series_anchor": None, "occurrence_at": None, "next_id": None,
-}  # fmt: skip
-DAILY = {"is_recurring": True, "recurrence_pattern": "daily"}
+ROW = {"id": "r", "revision": 7, "owner_id": "o", "contact_id": "+919876543210", "scheduled_at": NOW}
+DAILY = {"recurrence_pattern": "daily"}
 CONTACT = {"contact_id": "42"}
 KNOWN = {"connection_exists": True, "phone_number": "+91 98765 43210"}
 
@@ -25,10 +25,30 @@ def ago(**duration: float) -> str:
     return (NOW - timedelta(**duration)).isoformat()
 
 
-def planned(row: dict[str, Any] | None = None, known: dict[str, Any] | None = None, **settings: object) -> Enqueue:
+TIMES = ("scheduled_at", "recurrence_end_at", "series_anchor", "occurrence_at")
+
+
+def timed(fields: dict[str, Any]) -> dict[str, Any]:
+    """The same, of which a test wrote the times as the database does."""
+    return {
+        name: datetime.fromisoformat(value) if name in TIMES and isinstance(value, str) else value
+        for name, value in fields.items()
+    }
+
+
+def told(decision: Decision) -> SimpleNamespace:
+    """As the database is told of it."""
+    found = columns([decision], {name: name for name in Decision.__dataclass_fields__})
+    return SimpleNamespace(**{name: column and column[0] for name, column in found.items()})
+
+
+def planned(
+    row: dict[str, Any] | None = None, known: dict[str, Any] | None = None, **settings: object
+) -> SimpleNamespace:
     given = {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SERVICE_ROLE_KEY": "k", "GATEWAY": "mock"}
     given |= {name.upper(): str(value) for name, value in settings.items()}
-    return plan({**ROW, **(row or {})}, known, config.load(given, dotenv=None), NOW)
+    made = row if isinstance(row, Due) else due(**timed({**ROW, **(row or {})}))
+    return told(decide(made, None if known is None else Known(**known), config.load(given, dotenv=None), NOW))
 
 
 def test_what_is_planned_is_of_the_row_as_it_was_read() -> None:
@@ -157,7 +177,7 @@ def test_a_series_keeps_the_wall_time_of_its_connections_zone() -> None:
 
 
 def test_a_row_that_does_not_recur_needs_neither_a_zone_nor_a_pattern() -> None:
-    found = planned({"recurrence_pattern": "whenever", "timezone": "Mars/Olympus"})
+    found = planned(reading.due(as_read(recurrence_pattern="whenever", timezone="Mars/Olympus")))
     assert (found.error, found.timezone, found.next_at, found.occurrence) == (None, None, None, None)
 
 

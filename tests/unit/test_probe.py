@@ -11,18 +11,19 @@ import pytest
 
 from tests.helpers.loops import NOTHING, ToldGateway, ToldStore, parts
 from tests.helpers.polling import auntil
-from worker.daemon import until
+from worker.daemon import run_until
 from worker.errors import StoreError
 from worker.models import Health
 from worker.sending import probe as module
+from worker.store.answers import Connection
 
-PAUSED = {"connection_id": "shop", "gateway": None, "sender": None}
+PAUSED = Connection("shop", None, None)
 
 
 @asynccontextmanager
 async def running(loop: Any) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    task = asyncio.create_task(until(stop, loop.run(stop)))
+    task = asyncio.create_task(run_until(stop, loop.run(stop)))
     try:
         yield
     finally:
@@ -105,6 +106,6 @@ async def test_a_connection_of_its_own_gateway_or_sender_says_nothing_of_the_env
     store, gateway = ToldStore(), ToldGateway(name="cloud")
     gateway.health = Health(False, "this number is banned")
     daemon = parts(store, gateway)
-    store.paused = [PAUSED | {"sender": "1066"}, PAUSED | {"gateway": "waha"}]
+    store.paused = [replace(PAUSED, sender="1066"), replace(PAUSED, gateway="waha")]
     await daemon.probe.probe()
     assert daemon.vitals.problems() == []

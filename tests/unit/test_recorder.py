@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from tests.helpers.loops import ToldStore
+from tests.helpers.nouns import settlement as settled
 from tests.helpers.polling import auntil
 from worker.errors import StoreRefused
+from worker.jobs import Settlement
 from worker.sending.recorder import Recorder
-from worker.store.calls import Settlement
 from worker.watch.metrics import Metrics
 from worker.watch.vitals import Vitals
 
@@ -32,10 +33,10 @@ def refuse_even_plain(batch: Sequence[Settlement]) -> None:
 async def test_an_outcome_that_cannot_be_written_takes_none_with_it(number: int, place: int, plain: bool) -> None:
     store: Any = ToldStore()
     store.recording = refuse if plain else refuse_even_plain
-    recorder, told = Recorder(store, Metrics(), Vitals(60)), list[Settlement]()
-    recorder.on_recorded = told.extend
-    batch = [Settlement(f"job-{n}", "token", "sent", message_id="m") for n in range(number)]
-    batch[place] = Settlement("poison", "token", "failed", message_id="m", error=POISON)
+    told = list[Settlement]()
+    recorder = Recorder(store, Metrics(), Vitals(60), told.extend)
+    batch = [settled(f"job-{n}", "sent", message_id="m") for n in range(number)]
+    batch[place] = settled("poison", "failed", message_id="m", error=POISON)
     for settlement in batch:
         recorder.add(settlement)
     await recorder._record()
@@ -44,7 +45,7 @@ async def test_an_outcome_that_cannot_be_written_takes_none_with_it(number: int,
     assert len(written) == len(store.recorded)
     assert set(written) == {s.job_id for s in batch} - (set() if plain else {"poison"})
     if plain:
-        assert (written["poison"].outcome, written["poison"].message_id) == ("failed", None)
+        assert (written["poison"].verdict, written["poison"].message_id) == ("failed", None)
         assert "the log has them" in str(written["poison"].error)
     assert told == batch
     assert recorder.unrecorded == 0
@@ -52,13 +53,13 @@ async def test_an_outcome_that_cannot_be_written_takes_none_with_it(number: int,
 
 async def test_what_is_added_while_a_call_is_under_way_is_counted_and_goes_with_the_next() -> None:
     store: Any = ToldStore()
-    recorder = Recorder(store, Metrics(), Vitals(60))
+    recorder = Recorder(store, Metrics(), Vitals(60), lambda _: None)
     store.may_record.clear()
     running = asyncio.create_task(recorder.run())
-    recorder.add(Settlement("a", "token", "sent"))
+    recorder.add(settled("a", "sent"))
     await auntil(lambda: recorder.writing == 1)
-    recorder.add(Settlement("b", "token", "sent"))
-    recorder.add(Settlement("c", "token", "sent"))
+    recorder.add(settled("b", "sent"))
+    recorder.add(settled("c", "sent"))
     assert recorder.unrecorded == 3
     store.may_record.set()
     await auntil(lambda: recorder.unrecorded == 0)

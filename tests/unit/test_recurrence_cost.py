@@ -6,9 +6,11 @@ from random import Random
 
 import pytest
 
+from tests.helpers.nouns import due
 from tests.unit.random_rules import random_rule, random_start, times
 from worker import config
 from worker.errors import BadPattern
+from worker.jobs import Due, Known
 from worker.planning.plan import next_step
 from worker.recurrence import rules
 from worker.recurrence import series as recurrence
@@ -51,20 +53,19 @@ def years(monkeypatch):
     return worked_out
 
 
-def row(pattern: str, anchor: datetime, occurrence: datetime) -> dict[str, object]:
-    return {
-        "timezone": "Asia/Kolkata", "is_recurring": True, "recurrence_pattern": pattern, "next_id": None,
-        "scheduled_at": occurrence.isoformat(), "occurrence_at": occurrence.isoformat(),
-        "series_anchor": anchor.isoformat(), "recurrence_end_at": None,
-    }  # fmt: skip
+def row(pattern: str, anchor: datetime, occurrence: datetime) -> Due:
+    return due(
+        timezone="Asia/Kolkata", recurrence_pattern=pattern, scheduled_at=occurrence, occurrence_at=occurrence,
+        series_anchor=anchor,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("anchor", [datetime(1900, 1, 30, 9), datetime(2000, 2, 29, 9), datetime(2026, 1, 1)])
 @pytest.mark.parametrize("pattern", DEAR)
 def test_a_plan_works_out_some_hundred_years_at_most(pattern, anchor, years):
     start = recurrence.instant(anchor, ZONE)
-    next_step(row(pattern, anchor, start), None, SETTINGS, NOW)
-    next_step(row(pattern, anchor, start), None, SETTINGS, datetime(2199, 12, 1, tzinfo=UTC))
+    next_step(row(pattern, anchor, start), Known(), SETTINGS, NOW)
+    next_step(row(pattern, anchor, start), Known(), SETTINGS, datetime(2199, 12, 1, tzinfo=UTC))
     assert len(years) <= 2 * MOST
 
 
@@ -86,7 +87,7 @@ def test_no_random_rule_is_dearer(years):
             continue
         anchor = random_start(random)
         years.clear()
-        next_step(row(text, anchor, recurrence.instant(anchor, ZONE)), None, SETTINGS, NOW)
+        next_step(row(text, anchor, recurrence.instant(anchor, ZONE)), Known(), SETTINGS, NOW)
         assert len(years) <= MOST, (text, anchor)
 
 
@@ -140,6 +141,6 @@ def test_count_ends_a_series_with_long_gaps_on_the_same_day_whoever_asks():
 @pytest.mark.parametrize("pattern", ["FREQ=YEARLY;INTERVAL=200", "FREQ=DAILY;INTERVAL=99999"])
 def test_what_lies_beyond_the_table_is_no_next_occurrence(pattern):
     anchor = datetime(2026, 1, 1, 9)
-    step = next_step(row(pattern, anchor, recurrence.instant(anchor, ZONE)), None, SETTINGS, NOW)
+    step = next_step(row(pattern, anchor, recurrence.instant(anchor, ZONE)), Known(), SETTINGS, NOW)
     assert step.next_at is None
     assert preview_lines("2026-01-01T09:00", pattern, "UTC", 5) == ["2026-01-01T09:00:00+00:00"]

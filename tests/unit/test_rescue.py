@@ -1,6 +1,7 @@
 """When it looks for what dead daemons left, and what it does about jobs that are no longer in Redis."""
 
 import asyncio
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -8,13 +9,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.helpers.loops import NOTHING, ToldGateway, ToldStore, claimed, parts, settings
+from tests.helpers.loops import NOTHING, ToldGateway, ToldStore, parts, settings
+from tests.helpers.nouns import hand_over
 from tests.helpers.polling import auntil
 from worker import waiting
-from worker.daemon import until
+from worker.daemon import run_until
 from worker.errors import StoreError
 from worker.models import HandedOver, Outcome, Rejected, Retry, Stopped, Unconfirmed
 from worker.sending.rescue import Rescue
+from worker.waiting import Alarm
 from worker.watch.metrics import Metrics
 from worker.watch.vitals import Vitals
 
@@ -24,7 +27,7 @@ async def looks(lease: float, poll: float, known: float) -> int:
     store: Any = ToldStore()
     gateways: Any = ToldGateway()
     short = settings().model_copy(update={"lease_seconds": lease, "poll_interval_seconds": poll})
-    rescue = Rescue(store, gateways, short, Metrics(), Vitals(60))
+    rescue = Rescue(store, gateways, short, Metrics(), Vitals(60), Alarm(lambda: None))
     stop = asyncio.Event()
     task = asyncio.create_task(rescue.run(stop))
     rescue.plan(replace(NOTHING, next_expiry_at=store.clock.now() + timedelta(seconds=known)))
@@ -66,25 +69,26 @@ async def test_it_looks_at_the_next_expiry_that_it_knows_and_once_a_lease(
 )
 async def test_where_redis_does_not_answer_the_others_are_left_for_the_next_pass(outcome: Outcome, asked: int) -> None:
     store, gateway = ToldStore(), ToldGateway(outcome, "bullmq")
-    store.hand_overs = [claimed(store, gateway="bullmq") for _ in range(3)]
+    store.hand_overs = [hand_over() for _ in range(3)]
     await parts(store, gateway).rescue.rescue()
-    assert [message.job_id for message in gateway.sent] == [row["id"] for row in store.hand_overs][:asked]
+    assert [message.job_id for message in gateway.sent] == [order.id for order in store.hand_overs][:asked]
 
 
 async def test_one_that_cannot_be_handed_over_any_more_does_not_keep_the_next() -> None:
     store, gateway = ToldStore(), ToldGateway(HandedOver(), "bullmq")
-    store.hand_overs = [claimed(store, gateway="bullmq", message=""), claimed(store, gateway="bullmq")]
+    store.hand_overs = [hand_over(message=""), hand_over()]
     await parts(store, gateway).rescue.rescue()
-    assert [message.job_id for message in gateway.sent] == [store.hand_overs[1]["id"]]
+    assert [message.job_id for message in gateway.sent] == [store.hand_overs[1].id]
 
 
 @pytest.mark.parametrize("rescued", [0, 2])
 async def test_where_somebody_died_while_sending_what_else_they_left_is_claimed_for(rescued: int) -> None:
     store = ToldStore()
     store.rescued = rescued
-    rescue, told = parts(store, ToldGateway()).rescue, list[bool]()
-    rescue.on_rescued = lambda: told.append(True)
-    await rescue.rescue()
+    daemon = parts(store, ToldGateway())
+    daemon.claims.reset(3600)
+    await daemon.rescue.rescue()
+    told = daemon.claims.at <= time.monotonic()
     assert bool(told) is bool(rescued)
 
 
@@ -97,7 +101,7 @@ async def test_one_that_fails_is_tried_again_soon_and_said_once_until_one_has_wo
     expired = replace(NOTHING, next_expiry_at=store.clock.now())
     store.fault = StoreError("away")
     with capture_logs() as lines:
-        running = asyncio.create_task(until(stop, rescue.run(stop)))
+        running = asyncio.create_task(run_until(stop, rescue.run(stop)))
         rescue.plan(expired)
         await auntil(lambda: store.rescues >= 3)
         store.fault, rescues = None, store.rescues
@@ -113,10 +117,10 @@ async def test_one_that_fails_is_tried_again_soon_and_said_once_until_one_has_wo
 async def test_it_looks_when_the_next_lease_ends_that_its_last_pass_told_of() -> None:
     store = ToldStore()
     rescue, stop = parts(store, ToldGateway()).rescue, asyncio.Event()
-    store.next_expiry_at = (store.clock.now() + timedelta(seconds=0.1)).isoformat()
+    store.next_expiry_at = store.clock.now() + timedelta(seconds=0.1)
     await rescue.rescue()
     store.next_expiry_at = None
-    running = asyncio.create_task(until(stop, rescue.run(stop)))
+    running = asyncio.create_task(run_until(stop, rescue.run(stop)))
     await auntil(lambda: store.rescues == 2, 5, "a second pass")
     stop.set()
     await running

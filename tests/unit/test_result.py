@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.helpers.nouns import job
 from worker import config
 from worker.models import HandedOver, Locked, Outcome, Parts, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
 from worker.sending import result
@@ -30,21 +31,21 @@ TWO = Parts(3, ("a", "b"))
 def test_what_may_be_tried_again_says_when_until_the_tries_are_used_up(
     attempt: int, outcome: Outcome, settled: str, error: str, wait: float | None
 ) -> None:
-    settlement = result.settle("job", "token", attempt, outcome, AT_ONCE, NOW)
-    assert (settlement.outcome, settlement.error, settlement.wait) == (settled, error, wait)
+    settlement = result.settle(job(id="job", attempts=attempt), outcome, AT_ONCE, NOW)
+    assert (settlement.verdict, settlement.error, settlement.wait) == (settled, error, wait)
 
 
 @pytest.mark.parametrize(("after", "least", "most"), [(None, 3600, 4500), (0, 0, 0), (5, 5, 5), (7200, 7200, 7200)])
 def test_a_gateway_that_names_a_time_is_believed_also_where_it_says_at_once(
     after: float | None, least: float, most: float
 ) -> None:
-    settlement = result.settle("job", "token", 1, Retry("busy", after), LATER, NOW)
+    settlement = result.settle(job(id="job"), Retry("busy", after), LATER, NOW)
     assert settlement.wait is not None
     assert least <= settlement.wait <= most
 
 
 def test_many_that_failed_together_do_not_all_come_back_together() -> None:
-    assert len({result.settle("job", "token", 1, Retry("busy"), LATER, NOW).wait for _ in range(20)}) > 1
+    assert len({result.settle(job(id="job"), Retry("busy"), LATER, NOW).wait for _ in range(20)}) > 1
 
 
 @pytest.mark.parametrize(
@@ -64,20 +65,20 @@ def test_everything_else_is_no_matter_of_tries(
     outcome: Outcome, settled: str, error: str | None, wait: float | None
 ) -> None:
     for attempt in (1, 3):
-        settlement = result.settle("job", "token", attempt, outcome, AT_ONCE, NOW)
+        settlement = result.settle(job(id="job", attempts=attempt), outcome, AT_ONCE, NOW)
         assert (settlement.job_id, settlement.token) == ("job", "token")
-        assert (settlement.outcome, settlement.error, settlement.wait) == (settled, error, wait)
+        assert (settlement.verdict, settlement.error, settlement.wait) == (settled, error, wait)
         assert settlement.message_id == ("m" if settled == "sent" else None)
         assert settlement.parts is None
 
 
 @pytest.mark.parametrize("outcome", [Sent("a", TWO), Rejected("no", TWO), Unconfirmed("no answer", TWO)])
 def test_what_went_out_of_several_parts_is_told_whatever_became_of_the_rest(outcome: Outcome) -> None:
-    told = result.settle("job", "token", 1, outcome, AT_ONCE, NOW).parts
+    told = result.settle(job(id="job"), outcome, AT_ONCE, NOW).parts
     assert told is not None
     assert json.loads(told) == {"of": 3, "ids": ["a", "b"]}
 
 
 def test_the_only_try_is_told_in_the_singular() -> None:
     once = config.load({**BASE, "RETRY_ATTEMPTS": "1"}, dotenv=None)
-    assert result.settle("job", "token", 1, Retry("busy"), once, NOW).error == "busy (given up after 1 try)"
+    assert result.settle(job(id="job"), Retry("busy"), once, NOW).error == "busy (given up after 1 try)"

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,12 +13,12 @@ from tests.helpers.loops import NOTHING, ToldGateway, ToldStore, claimed, due, p
 from tests.helpers.polling import auntil
 from worker import waiting
 from worker.errors import StoreError, StoreMisconfigured, StoreRefused
-from worker.recurrence.times import parse_time
+from worker.jobs import Decision, Job
+from worker.sending import releaser
 from worker.sending import scheduler as module
 from worker.sending.scheduler import Scheduler
-from worker.store.calls import Enqueue
 
-DAILY = {"is_recurring": True, "recurrence_pattern": "daily", "timezone": "UTC"}
+DAILY = {"recurrence_pattern": "daily", "timezone": "UTC"}
 
 
 @pytest.fixture
@@ -72,21 +71,21 @@ async def test_it_comes_back_before_the_rows_that_it_could_hold_are_gone(store: 
         await auntil(lambda: store.agendas == 1)
         store.agenda = NOTHING
         await auntil(lambda: store.agendas == 2, 5, "a poll before the hour is over")
-    assert (store.clock.until(until) > 0) == (gone > 2 * module.MOST_AHEAD)
+    assert (store.clock.until(until) > 0) == (gone > 2 * module.MOST_EARLY)
 
 
 @pytest.mark.parametrize("claimed", ["nothing", "refused", "away"])
 async def test_a_prepared_row_that_somebody_else_took_or_edited_is_looked_at_again(
     store: ToldStore, monkeypatch: pytest.MonkeyPatch, claimed: str
 ) -> None:
-    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(releaser, "AGAIN_SECONDS", 0.05)
 
-    def jobs(*_: object) -> list[dict[str, Any]]:
+    def jobs(*_: object) -> list[Job]:
         if claimed == "nothing":
             return []
         raise StoreRefused("no") if claimed == "refused" else StoreError("away")
 
-    def won(rows: Sequence[Enqueue]) -> list[str]:
+    def won(rows: Sequence[Decision]) -> list[str]:
         raise StoreError("away")
 
     store.jobs, store.won = jobs, won
@@ -104,16 +103,16 @@ async def test_a_row_that_no_call_can_carry_fails_alone_and_its_series_goes_on(s
     scheduler: Scheduler = parts(store, ToldGateway()).scheduler
     rows = [due(store, -1, **DAILY) for _ in range(5)]
 
-    def won(plans: Sequence[Enqueue]) -> list[str]:
-        if any(p.id == rows[3]["id"] and not p.error for p in plans):
+    def won(plans: Sequence[Decision]) -> list[str]:
+        if any(p.id == rows[3].id and not p.error for p in plans):
             raise StoreRefused("our own rule")
         return [p.id for p in plans]
 
     store.pending, store.won = [rows], won
     assert await scheduler.poll() == 5
-    assert {p.id for p in store.enqueued} == {row["id"] for row in rows}
+    assert {p.id for p in store.enqueued} == {row.id for row in rows}
     [failed] = [p for p in store.enqueued if p.error]
-    assert failed.id == rows[3]["id"]
+    assert failed.id == rows[3].id
     assert (failed.recipient, "The operator's log says why" in str(failed.error)) == (None, True)
     assert failed.next_at
     assert failed.timezone == "UTC"
@@ -122,7 +121,7 @@ async def test_a_row_that_no_call_can_carry_fails_alone_and_its_series_goes_on(s
 async def test_where_its_series_is_refused_too_it_fails_alone(store: ToldStore) -> None:
     scheduler: Scheduler = parts(store, ToldGateway()).scheduler
 
-    def won(plans: Sequence[Enqueue]) -> list[str]:
+    def won(plans: Sequence[Decision]) -> list[str]:
         if any(p.next_at for p in plans):
             raise StoreRefused("our own rule")
         return [p.id for p in plans]
@@ -138,8 +137,8 @@ async def test_a_row_that_can_be_written_in_no_form_does_not_end_the_pass(store:
     scheduler: Scheduler = parts(store, ToldGateway()).scheduler
     rows = [due(store, -1) for _ in range(3)]
 
-    def won(plans: Sequence[Enqueue]) -> list[str]:
-        if any(p.id == rows[0]["id"] for p in plans):
+    def won(plans: Sequence[Decision]) -> list[str]:
+        if any(p.id == rows[0].id for p in plans):
             raise StoreRefused("our own rule")
         return [p.id for p in plans]
 
@@ -185,12 +184,12 @@ async def test_what_falls_due_while_the_agenda_is_read_is_still_taken(store: Tol
     row, later = due(store, 0.05), due(store, 3000)
     store.agenda = replace(NOTHING, upcoming=[row, later])
     await scheduler.poll()
-    await auntil(lambda: store.clock.until(parse_time(row["scheduled_at"])) <= 0)
+    await auntil(lambda: store.clock.until(row.scheduled_at) <= 0)
     store.agenda = replace(NOTHING, upcoming=[later])
     await scheduler.poll()
     async with running(scheduler):
         await auntil(lambda: store.taken_early)
-    assert store.taken_early == [[row["id"]]]
+    assert store.taken_early == [[row.id]]
 
 
 async def test_what_an_agenda_no_longer_tells_of_before_its_time_is_not_taken(store: ToldStore) -> None:
@@ -202,7 +201,7 @@ async def test_what_an_agenda_no_longer_tells_of_before_its_time_is_not_taken(st
     store.agenda = replace(NOTHING, upcoming=[kept])
     async with running(scheduler):
         await auntil(lambda: store.taken_early)
-    assert store.taken_early == [[kept["id"]]]
+    assert store.taken_early == [[kept.id]]
 
 
 async def test_a_row_that_was_taken_is_not_taken_again_though_an_agenda_still_tells_of_it(store: ToldStore) -> None:
@@ -213,7 +212,7 @@ async def test_a_row_that_was_taken_is_not_taken_again_though_an_agenda_still_te
         await auntil(lambda: store.taken_early)
         await scheduler.poll()
         await auntil(lambda: len(store.taken_early) > 1)
-    assert store.taken_early == [[row["id"]], [later["id"]]]
+    assert store.taken_early == [[row.id], [later.id]]
 
 
 async def test_an_edit_of_a_row_that_was_taken_is_taken_too(store: ToldStore) -> None:
@@ -222,10 +221,10 @@ async def test_an_edit_of_a_row_that_was_taken_is_taken_too(store: ToldStore) ->
     store.agenda = replace(NOTHING, upcoming=[row])
     async with running(scheduler):
         await auntil(lambda: store.taken_early)
-        store.agenda = replace(NOTHING, upcoming=[due(store, 0.3, id=row["id"], revision=1)])
+        store.agenda = replace(NOTHING, upcoming=[due(store, 0.3, id=row.id, revision=1)])
         await scheduler.poll()
         await auntil(lambda: len(store.taken_early) > 1)
-    assert store.taken_early == [[row["id"]], [row["id"]]]
+    assert store.taken_early == [[row.id], [row.id]]
 
 
 async def test_who_has_more_than_there_are_seats_goes_after_the_others(store: ToldStore) -> None:
@@ -237,7 +236,7 @@ async def test_who_has_more_than_there_are_seats_goes_after_the_others(store: To
     await scheduler.poll()
     async with running(scheduler):
         await auntil(lambda: len(store.taken_early) > 1)
-    assert store.taken_early == [[row["id"] for row in few], [row["id"] for row in many]]
+    assert store.taken_early == [[row.id for row in few], [row.id for row in many]]
 
 
 async def test_a_claim_that_is_under_way_when_it_is_told_to_stop_comes_to_its_end(store: ToldStore) -> None:
@@ -245,7 +244,7 @@ async def test_a_claim_that_is_under_way_when_it_is_told_to_stop_comes_to_its_en
     gateway = ToldGateway()
     daemon = parts(store, gateway)
     row = due(store, 0.05)
-    store.jobs = lambda *_: [claimed(store, scheduled_message_id=row["id"])]
+    store.jobs = lambda *_: [claimed(store, scheduled_message_id=row.id)]
     store.may_claim.clear()
     store.agenda = replace(NOTHING, upcoming=[row])
     async with running(daemon.scheduler):
@@ -255,9 +254,8 @@ async def test_a_claim_that_is_under_way_when_it_is_told_to_stop_comes_to_its_en
 
 
 async def test_every_look_ahead_is_told_to_those_who_wait_for_it(store: ToldStore) -> None:
-    scheduler: Scheduler = parts(store, ToldGateway()).scheduler
-    told: list[Any] = []
-    scheduler.listeners += [told.append, told.append]
+    told: list[object] = []
+    scheduler: Scheduler = parts(store, ToldGateway(), listeners=[told.append, told.append]).scheduler
     await scheduler.poll()
     assert told == [NOTHING, NOTHING]
 
@@ -268,15 +266,15 @@ async def test_a_batch_that_meets_a_grant_that_is_missing_is_told_of_and_does_no
     scheduler: Scheduler = parts(store, ToldGateway(), batch_size=2).scheduler
     rows = [due(store, -1) for _ in range(4)]
 
-    def won(plans: Sequence[Enqueue]) -> list[str]:
-        if any(p.id == rows[0]["id"] for p in plans):
+    def won(plans: Sequence[Decision]) -> list[str]:
+        if any(p.id == rows[0].id for p in plans):
             raise StoreMisconfigured("permission denied for table audit")
         return [p.id for p in plans]
 
     store.pending, store.won = [rows], won
     with pytest.raises(StoreMisconfigured, match="audit"):
         await scheduler.poll()
-    assert {p.id for p in store.enqueued} == {row["id"] for row in rows[2:]}
+    assert {p.id for p in store.enqueued} == {row.id for row in rows[2:]}
     assert await scheduler.poll() == 0, "the next pass begins with a clean slate"
 
 

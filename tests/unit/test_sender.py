@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,39 +11,34 @@ import pytest
 
 from tests.helpers.loops import ToldGateway, ToldStore, claimed, parts
 from tests.helpers.polling import auntil
+from worker.jobs import Settlement
 from worker.models import Message, Outcome, Stopped
-from worker.sending.sender import Job, Sender
-from worker.store.calls import Claim, Settlement
+from worker.sending.sender import Sender
 from worker.store.clock import Clock
 
 
-def job(store: ToldStore, connection: str = "shop", **columns: Any) -> Job:
-    row = claimed(store, connection, **columns)
-    return Job.of(row, Claim("token", [row], None, asyncio.get_running_loop().time()))
-
-
 def is_released(settlement: Settlement) -> bool:
-    return (settlement.outcome, settlement.wait, settlement.error) == ("released", 0, None)
+    return (settlement.verdict, settlement.wait, settlement.error) == ("released", 0, None)
 
 
-def made(store: ToldStore, gateway: ToldGateway) -> Sender:
-    sender: Sender = parts(store, gateway).sender
+def made(store: ToldStore, gateway: ToldGateway, on_stopped: Callable[[], None] = lambda: None) -> Sender:
+    sender: Sender = parts(store, gateway, on_stopped).sender
     return sender
 
 
 @pytest.mark.parametrize(("lease_left", "dialled"), [(60, True), (11, True), (9, False), (0, False), (-5, False)])
 async def test_a_lease_that_may_end_before_the_gateway_answers_is_given_back(lease_left: float, dialled: bool) -> None:
     store, gateway = ToldStore(), ToldGateway()
-    settlement = await made(store, gateway).send(job(store, lease_left=lease_left))
-    assert (settlement.outcome == "sent", len(gateway.sent)) == (dialled, int(dialled))
+    settlement = await made(store, gateway).send(claimed(store, lease_left=lease_left))
+    assert (settlement.verdict == "sent", len(gateway.sent)) == (dialled, int(dialled))
     assert dialled or is_released(settlement)
 
 
 @pytest.mark.parametrize(("seconds", "dialled"), [(30, True), (-0.5, False)])
 async def test_a_slot_that_was_missed_is_not_made_up_for(seconds: float, dialled: bool) -> None:
     store, gateway = ToldStore(), ToldGateway()
-    until = (store.clock.now() + timedelta(seconds=seconds)).isoformat()
-    settlement = await made(store, gateway).send(job(store, send_until=until))
+    until = store.clock.now() + timedelta(seconds=seconds)
+    settlement = await made(store, gateway).send(claimed(store, send_until=until))
     assert (is_released(settlement), len(gateway.sent)) == (not dialled, int(dialled))
 
 
@@ -49,25 +46,25 @@ async def test_a_slot_that_was_missed_is_not_made_up_for(seconds: float, dialled
 async def test_nothing_is_dialled_any_more_once_we_are_told_to_stop(ahead: float) -> None:
     store, gateway = ToldStore(), ToldGateway()
     sender = made(store, gateway)
-    slot = (store.clock.now() + timedelta(seconds=ahead)).isoformat()
-    sending = asyncio.create_task(sender.send(job(store, send_at=slot, lease_left=7200)))
-    sender.stop.set()
+    slot = store.clock.now() + timedelta(seconds=ahead)
+    sending = asyncio.create_task(sender.send(claimed(store, send_at=slot, lease_left=7200)))
+    sender.halt()
     assert is_released(await asyncio.wait_for(sending, 5))
     assert gateway.sent == []
 
 
 async def test_what_was_claimed_before_its_connection_stopped_goes_back_and_the_next_claim_s_goes_out() -> None:
     store, gateway = ToldStore(), ToldGateway(Stopped("session down"))
-    sender, told = made(store, gateway), [0]
-    sender.on_stopped = lambda: told.__setitem__(0, told[0] + 1)
-    first, second, other = job(store), job(store), job(store, connection="other")
-    assert (await sender.send(first)).outcome == "stopped"
+    told = [0]
+    sender = made(store, gateway, lambda: told.__setitem__(0, told[0] + 1))
+    first, second, other = claimed(store), claimed(store), claimed(store, connection="other")
+    assert (await sender.send(first)).verdict == "stopped"
     assert told == [1]
     assert is_released(await sender.send(second))
     assert len(gateway.sent) == 1
     gateway.outcome = ToldGateway().outcome
-    assert (await sender.send(other)).outcome == "sent"
-    assert (await sender.send(second._replace(claimed_at=second.claimed_at + 5))).outcome == "sent"
+    assert (await sender.send(other)).verdict == "sent"
+    assert (await sender.send(replace(second, claimed_at=second.claimed_at + 5))).verdict == "sent"
 
 
 @pytest.mark.parametrize("dialled", [True, False])
@@ -75,12 +72,12 @@ async def test_a_send_that_is_cancelled_is_in_doubt_only_where_the_gateway_was_a
     store, gateway = ToldStore(), ToldGateway()
     gateway.open.clear()
     sender = made(store, gateway)
-    slot = (store.clock.now() + timedelta(seconds=-1 if dialled else 3600)).isoformat()
-    sending = asyncio.create_task(sender.send(job(store, send_at=slot, lease_left=7200)))
+    slot = store.clock.now() + timedelta(seconds=-1 if dialled else 3600)
+    sending = asyncio.create_task(sender.send(claimed(store, send_at=slot, lease_left=7200)))
     await auntil(lambda: gateway.sent if dialled else sender.in_flight["shop"])
     sending.cancel()
     settlement = await asyncio.wait_for(sending, 5)
-    assert (settlement.outcome == "unconfirmed", is_released(settlement)) == (dialled, not dialled)
+    assert (settlement.verdict == "unconfirmed", is_released(settlement)) == (dialled, not dialled)
     assert (sender.in_flight, sender.paid_for, sender.busy()) == ({}, {}, [])
 
 
@@ -93,9 +90,9 @@ async def test_what_nothing_paces_is_dialled_when_its_instant_has_come_for_certa
     store.clock.observe(datetime.now(UTC), asked_at - 0.4)
     gateway.clock = store.clock
     slot = store.clock.now() + timedelta(seconds=0.1)
-    until = (slot + timedelta(seconds=30)).isoformat() if paced else None
-    settlement = await made(store, gateway).send(job(store, send_at=slot.isoformat(), send_until=until))
-    assert settlement.outcome == "sent"
+    until = slot + timedelta(seconds=30) if paced else None
+    settlement = await made(store, gateway).send(claimed(store, send_at=slot, send_until=until))
+    assert settlement.verdict == "sent"
     [dialled_at] = gateway.at
     assert dialled_at >= slot + timedelta(seconds=0 if paced else store.clock.uncertainty)
     assert store.clock.uncertainty >= 0.2
@@ -128,8 +125,8 @@ async def test_what_this_machine_lacked_after_dialling_is_in_doubt_and_before_it
 
     monkeypatch.setattr(gateway if dialled else sender.resolver, "send" if dialled else "refuse_inside", fail)
     media = {"type": "image", "media_url": "https://e.com/a.png"}
-    settlement = await sender.send(job(store, **media))
-    assert settlement.outcome == ("unconfirmed" if dialled else "released")
+    settlement = await sender.send(claimed(store, **media))
+    assert settlement.verdict == ("unconfirmed" if dialled else "released")
     assert (settlement.wait is None) == dialled
 
 
@@ -143,11 +140,11 @@ async def test_connections_that_share_a_session_send_one_after_the_other(
     store, told = ToldStore(), ToldGateway(name=gateway)
     told.open.clear()
     sender = made(store, told)
-    jobs = [job(store, f"shop-{n}", sender=name, gateway=gateway) for n, name in enumerate(senders)]
+    jobs = [claimed(store, f"shop-{n}", sender=name, gateway=gateway) for n, name in enumerate(senders)]
     sending = [asyncio.create_task(sender.send(one)) for one in jobs]
     await auntil(lambda: len(told.sent) == together)
     for _ in range(50):
         await asyncio.sleep(0)
     assert len(told.sent) == together
     told.open.set()
-    assert [settlement.outcome for settlement in await asyncio.gather(*sending)] == ["sent", "sent"]
+    assert [settlement.verdict for settlement in await asyncio.gather(*sending)] == ["sent", "sent"]

@@ -1,18 +1,16 @@
 """Where the database's time zone data and ours disagree, as the doctor tells it."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from worker.recurrence.times import timezone
-from worker.recurrence.zonecheck import disagreements
+from worker.recurrence.zonecheck import Zone, disagreements
 
 BEGAN = datetime(2026, 11, 26, tzinfo=UTC)
 
 
-def zone(name: str, offsets: list[int] | None, messages: int = 1, connections: int = 0) -> dict[str, Any]:
+def zone(name: str, offsets: list[int] | None, messages: int = 1, connections: int = 0) -> Zone:
     """A row of get_timezones."""
-    row = {"name": name, "began_at": BEGAN.isoformat(), "offsets": offsets}
-    return {**row, "messages": messages, "connections": connections}
+    return Zone(name, messages, connections, BEGAN, offsets)
 
 
 def ours(name: str, weeks: int = 520) -> list[int]:

@@ -7,8 +7,9 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -29,7 +30,8 @@ FORWARDED = ("forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-i
 NAMES_OF_LOOPBACK = ("localhost", "")
 
 
-class Refusal(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Refusal:
     """Why not, for whoever asked and, where it is the operator's to mend, for the operator."""
 
     status: int

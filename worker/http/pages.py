@@ -133,7 +133,7 @@ class Pages:
             "problems": problems,
             "seconds_since_poll": round(now - vitals.last_poll, 1),
             "oldest_overdue_seconds": round(vitals.oldest_overdue, 1),
-            "realtime": vitals.realtime(),
+            "realtime": vitals.realtime,
             "held": [holder.words for holder in vitals.holders],
             "gateway": {"ok": vitals.gateway.ok, "detail": vitals.gateway.detail},
             "seconds_since_progress": {k: round(now - b.at, 1) for k, b in vitals.beats.copy().items()},

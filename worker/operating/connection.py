@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, time
-from typing import Any, NamedTuple
+from typing import Any
 
 from worker.errors import StoreRefused, WorkerError
 from worker.kinds import KINDS
-from worker.store.calls import Row
+from worker.store.reading import Row
 
 
 def _switch(text: str) -> bool:
@@ -29,7 +30,8 @@ def _within(kind: type[int] | type[float], least: float, most: float) -> Callabl
     return read
 
 
-class Setting(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Setting:
     """How one is read, what it takes, in words, and what it is where nothing is written."""
 
     read: Callable[[str], object]

@@ -10,7 +10,7 @@ from worker.kinds import kind_of
 from worker.recurrence.times import ZONE_DATA
 from worker.recurrence.zonecheck import disagreements
 from worker.sending.wake import listen_once
-from worker.store.calls import Row
+from worker.store.answers import Holder
 from worker.store.store import Store
 
 SKEW_SECONDS = 5
@@ -18,7 +18,7 @@ LATE_SECONDS = 30  # a due message that has waited for longer is late
 CONNECTIONS = 20  # are asked for their state: a sample where there are more
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """`level`: ok, warning (the daemon works) or failure."""
 
@@ -50,7 +50,7 @@ async def examine(settings: Settings, store: Store) -> AsyncIterator[Finding]:
         yield warning(
             f"the {settings.gateway} gateway sends nothing and marks rows as sent", "Set GATEWAY for production."
         )
-    held: list[Row] = []
+    held: list[Holder] = []
     try:
         held = await store.get_holders()
         agenda = await store.get_agenda(0, 1)
@@ -79,10 +79,10 @@ async def examine(settings: Settings, store: Store) -> AsyncIterator[Finding]:
     yield await realtime(settings)
 
 
-def holders(held: list[Row], late: bool) -> Iterator[Finding]:
+def holders(held: list[Holder], late: bool) -> Iterator[Finding]:
     """Transactions of others that hold what the daemon needs; a failure where messages are late."""
     for one in held:
-        what, _, remedy = str(one["words"]).partition(": end it with ")
+        what, _, remedy = one.words.partition(": end it with ")
         found = failure if late else warning
         yield found(what, f"What it holds waits for its end. If it does not end by itself: {remedy}")
 
@@ -108,19 +108,19 @@ async def zones(settings: Settings, store: Store) -> AsyncIterator[Finding]:
     for finding in wrong:
         yield finding
     if not wrong:
-        names = ", ".join(zone["name"] for zone in used[:5]) + (" …" if len(used) > 5 else "")
+        names = ", ".join(zone.name for zone in used[:5]) + (" …" if len(used) > 5 else "")
         yield ok(f"time zone data {ZONE_DATA}; the database agrees about {names}")
 
 
 async def database(store: Store) -> AsyncIterator[Finding]:
     """What the function `diagnose` finds: missing migrations, grants, policies, indexes, the publication."""
     try:
-        rows = await store.diagnose()
+        diagnosed = await store.diagnose()
     except WorkerError as e:
         yield failure(f"the database cannot be examined: {e}", "Run ./scripts/migrate.")
         return
-    for row in rows:
-        yield Finding(row["level"], row["what"], row["remedy"] or "")
+    for found in diagnosed:
+        yield Finding(found.level, found.what, found.remedy or "")
 
 
 async def gateway(settings: Settings, store: Store) -> AsyncIterator[Finding]:
@@ -150,9 +150,9 @@ async def senders(gateways: Gateways, store: Store) -> list[tuple[str, str]]:
     """The gateway and the sender of the first connections, and the environment's own where it needs no connection."""
     default = gateways.default.name
     found = [] if kind_of(default).one_at_a_time else [(default, "")]
-    for row in await store.get_connections(CONNECTIONS):
-        name = row["gateway"] or default
-        sender = sender_of(name, row["sender"], row["connection_id"])
+    for connection in await store.get_connections(CONNECTIONS):
+        name = connection.gateway or default
+        sender = sender_of(name, connection.sender, connection.connection_id)
         found.append((name, sender if kind_of(name).has_senders else ""))
     return [*dict.fromkeys(found)]
 

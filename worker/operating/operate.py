@@ -12,9 +12,10 @@ from worker.errors import StoreError, StoreRefused, WorkerError
 from worker.operating import connection as words
 from worker.operating import doctor as examination
 from worker.operating.status import Status, when
-from worker.store.api import Api, refuse_redirect
-from worker.store.calls import Row
+from worker.store.api import Api
 from worker.store.clock import Clock
+from worker.store.reading import Row
+from worker.store.redirect import refuse_redirect
 from worker.store.store import Store
 from worker.watch.metrics import Metrics
 
@@ -38,7 +39,7 @@ async def status(settings: Settings, as_json: bool) -> None:
         try:
             report = Status(await store.get_status(settings.handover_seconds), store.clock.skew, holders)
         except StoreError as e:
-            raise WorkerError("; ".join([str(e), *(holder["words"] for holder in holders)])) from e
+            raise WorkerError("; ".join([str(e), *(holder.words for holder in holders)])) from e
     if as_json:
         print(report.as_json())  # noqa: T201
     else:
@@ -56,9 +57,9 @@ async def resolve(settings: Settings, message_id: str, outcome: str) -> None:
     if known is None:
         raise WorkerError(f"{message_id} is neither unconfirmed nor handed over; `status` lists what is unconfirmed")
     Console().print(
-        f"{message_id} on connection {known['connection_id']}: attempt {known['attempts']} through {known['gateway']} "
-        f"began at {when(known['send_at'], store.clock.now()) if known['send_at'] else 'no known time'}; "
-        f"{known['error'] or 'no word of it since'}\n"
+        f"{message_id} on connection {known.connection_id}: attempt {known.attempts} through {known.gateway} "
+        f"began at {when(known.send_at, store.clock.now()) if known.send_at else 'no known time'}; "
+        f"{known.error or 'no word of it since'}\n"
         f"→ {'pending again, with a new job' if outcome == 'resend' else outcome}",
         highlight=False,
     )
@@ -70,9 +71,9 @@ async def connection(settings: Settings, connection_id: str, changes: list[str],
     async with connected(settings) as store:
         row = await store.get_connection_settings(connection_id)  # which outlive their connection
         if row is None and not await store.has_connection(connection_id):
-            raise words.unknown(connection_id, [row["connection_id"] for row in await store.get_connections(20)])
+            raise words.unknown(connection_id, [known.connection_id for known in await store.get_connections(20)])
         if values:
-            row = await _change(store, {**(row or {}), "connection_id": connection_id, **values})
+            row = await _change(store, connection_id, {**(row or {}), **values})
     print(json.dumps(row, indent=2) if as_json else words.described(connection_id, row, settings.gateway))  # noqa: T201
 
 
@@ -83,12 +84,12 @@ async def forget(settings: Settings, connection_id: str) -> None:
     print(f"{connection_id}: {'forgotten; it starts anew' if known else 'nothing is kept of it'}")  # noqa: T201
 
 
-async def _change(store: Store, values: Row) -> Row | None:
+async def _change(store: Store, connection_id: str, values: Row) -> Row | None:
     try:
-        await store.put_connection_settings(values)
+        await store.put_connection_settings(connection_id, values)
     except StoreRefused as e:
         raise words.refusal(e, values) from e
-    return await store.get_connection_settings(values["connection_id"])
+    return await store.get_connection_settings(connection_id)
 
 
 async def doctor(settings: Settings) -> None:

@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from worker.errors import BadMessage
+from worker.jobs import Written
 from worker.kinds import Kind, kind_of
 from worker.models import ContentKind, Media
 from worker.planning.attachments import describe, refuse_unplayable
 from worker.planning.links import Links, checked
 from worker.text.characters import is_blank, trimmed
+from worker.values import value
 
 ATTACHMENTS_LIMIT = 10
 
@@ -32,7 +33,7 @@ NAME = ("filename", "file_name", "fileName", "name")
 ASSET = ("asset_id", "assetId")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Content:
     """The part of a Message that its row decides; the fields are the Message's own."""
 
@@ -44,49 +45,49 @@ class Content:
     asset_id: str | None = None
 
 
-def content(row: Mapping[str, Any], gateway: str | None = None, links: Links = Links()) -> Content:
-    """What to send for a row: its `message`, `type`, `media_url`, `media`, `caption`, `asset_id`, `template`.
+def content_of(written: Written, gateway: str | None = None, links: Links = Links()) -> Content:
+    """What to send for what a row says.
 
     gateway: the one that it goes through; None where that does not matter.
     Raises BadMessage with a text for the author.
     """
     able = kind_of(gateway)
-    kind = declared(row)
-    if kind == "text" and not (row.get("media_url") or row.get("media") or row.get("asset_id")):
-        return Content("text", body(row, able))  # nearly all of them: nothing else to look at
+    kind = declared(written)
+    if kind == "text" and not (written.media_url or written.media or written.asset_id):
+        return Content("text", body(written, able))  # nearly all of them: nothing else to look at
     if kind == "template":
-        return Content("template", "", template=template(row))
-    items = [*attachments(row, kind, links, able)]
-    asset_id = asset(row) if able.knows_assets else None
+        return Content("template", "", template=template(written))
+    items = [*attachments(written, kind, links, able)]
+    asset_id = asset(written) if able.knows_assets else None
     if not items and asset_id:
         items = [Media(None, "document" if kind in (None, "text") else kind)]
     if items:
-        return with_media(row, items, asset_id, able)
-    if asset(row):
+        return with_media(written, items, asset_id, able)
+    if asset(written):
         raise BadMessage("Only the Node worker can look up asset_id: give the file's address in media_url.")
     if kind != "text":
         raise BadMessage("There is no attachment: give its address in media_url, or set the type to text.")
-    return Content("text", body(row, able))
+    return Content("text", body(written, able))
 
 
-def declared(row: Mapping[str, Any]) -> ContentKind | None:
-    name = str(row.get("type") or "").strip().lower()
+def declared(written: Written) -> ContentKind | None:
+    name = str(written.type or "").strip().lower()
     if name not in TYPES:
         raise BadMessage(f"Type {name[:20]!r} cannot be scheduled: use text, image, video, audio or document.")
     return TYPES[name]
 
 
-def body(row: Mapping[str, Any], able: Kind) -> str:
-    text = first(row, ("message", "caption"))
+def body(written: Written, able: Kind) -> str:
+    text = readable(written.message, written.caption)
     if not text:
         raise BadMessage("The message is empty: write a text or add an attachment.")
     return limited(text, able.text, "text", able)
 
 
-def with_media(row: Mapping[str, Any], items: list[Media], asset_id: str | None, able: Kind) -> Content:
+def with_media(written: Written, items: list[Media], asset_id: str | None, able: Kind) -> Content:
     if len(items) > ATTACHMENTS_LIMIT:
         raise BadMessage(f"{len(items)} attachments; at most {ATTACHMENTS_LIMIT} go out with one message.")
-    text = first(row, ("caption", "message")) or items[0].caption
+    text = readable(written.caption, written.message) or items[0].caption
     # Under audio WhatsApp shows no caption: the text goes out as a message of its own.
     limit, name = (able.text, "text") if items[0].kind == "audio" else (able.caption, "caption")
     return Content(items[0].kind, limited(text, limit, name, able), items[0], tuple(items[1:]), None, asset_id)
@@ -98,10 +99,10 @@ def limited(text: str, limit: int, name: str, able: Kind) -> str:
     return text
 
 
-def attachments(row: Mapping[str, Any], kind: ContentKind | None, links: Links, able: Kind) -> Iterator[Media]:
+def attachments(written: Written, kind: ContentKind | None, links: Links, able: Kind) -> Iterator[Media]:
     """`media_url` first, then what `media` adds to it; the row's own type is the first one's kind."""
-    listed = [*entries(row.get("media"))]
-    url = first(row, ("media_url",))
+    listed = [*entries(written.media)]
+    url = readable(written.media_url)
     if url and all(first(entry, URL) != url for entry in listed):
         listed.insert(0, {"url": url})
     for entry in listed:
@@ -145,13 +146,13 @@ def attachment(entry: Mapping[str, Any], kind: ContentKind | None, links: Links,
     return Media(url, known.kind, known.mime_type, known.filename, caption)
 
 
-def asset(row: Mapping[str, Any]) -> str:
-    return first(row, ASSET) or next((found for e in entries(row.get("media")) if (found := first(e, ASSET))), "")
+def asset(written: Written) -> str:
+    return readable(written.asset_id) or next((found for e in entries(written.media) if (found := first(e, ASSET))), "")
 
 
-def template(row: Mapping[str, Any]) -> dict[str, object]:
+def template(written: Written) -> dict[str, object]:
     """`template`, else `media`: `{"name", "language", "components"}` as WhatsApp's Cloud API has them."""
-    (found,) = decoded(row.get("template") or row.get("media"))[:1] or [None]
+    (found,) = decoded(written.template or written.media)[:1] or [None]
     if not isinstance(found, Mapping) or not first(found, ("name",)) or not found.get("language"):
         raise BadMessage('A template needs {"name": …, "language": …, "components": […]} in the media column.')
     language = found["language"]
@@ -163,5 +164,10 @@ def template(row: Mapping[str, Any]) -> dict[str, object]:
 
 
 def first(source: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    """What `readable` finds under these names."""
+    return readable(*(source.get(name) for name in names))
+
+
+def readable(*values: object) -> str:
     """The first of these that is a text with something to read in it, as written; else ""."""
-    return next((v for n in names if isinstance(v := source.get(n), str) and not is_blank(v)), "")
+    return next((value for value in values if isinstance(value, str) and not is_blank(value)), "")

@@ -1,27 +1,25 @@
 """Decides what becomes of a due row: whom it goes to or why it fails, and when its series goes on. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
 from uuid import uuid4
 
 from worker.config import Settings
 from worker.errors import BadMessage
+from worker.jobs import Decision, Due, Known, Written
 from worker.kinds import kind_of
 from worker.planning import content, recipient
 from worker.planning.links import Links
 from worker.recurrence import series as recurrence
-from worker.recurrence.times import parse_time
-from worker.store.calls import Enqueue
 from worker.text.characters import is_blank
 from worker.text.wire import encoded
+from worker.values import value
 
-Row = Mapping[str, Any]
+NOBODY_SAYS = Known()  # of a row without a contact, settings or a fault
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Step:
     """Where a series stands. `missed` occurrences were passed over in favour of `occurrence`. Times are UTC."""
 
@@ -33,33 +31,35 @@ class Step:
     next_after: datetime | None = None
 
 
-def plan(row: Row, known: Row | None, settings: Settings, now: datetime) -> Enqueue:
-    """`row` is a row of scheduled_messages, `known` what look_up_recipients says of it, `now` the database's clock.
+def decide(due: Due, known: Known | None, settings: Settings, now: datetime) -> Decision:
+    """`known` is what look_up_recipients says of the row, `now` the database's clock.
 
     A row that is planned ahead is planned for the instant at which it falls due.
     """
+    known = known or NOBODY_SAYS
     step, fault, address, expires_at = Step(), None, None, None
     try:
-        step = next_step(row, known, settings, max(now, parse_time(row["scheduled_at"])))
-        address = check(row, known or {}, settings)
-        refuse_lateness(row, step, settings, now)
-        expires_at = expiry((step.missed and step.occurrence) or row["scheduled_at"], settings)
+        refuse_unreadable(due)
+        step = next_step(due, known, settings, max(now, due.scheduled_at))
+        address = check(due, known, settings)
+        refuse_lateness(due, step, settings, now)
+        expires_at = expiry((step.missed and step.occurrence) or due.scheduled_at, settings)
     except BadMessage as e:
         fault = str(e)
-    return Enqueue(
-        id=row["id"],
-        revision=row["revision"],
+    return Decision(
+        id=due.id,
+        revision=due.revision,
         job_id=new_job_id(),
         recipient=address,
         error=fault,
         timezone=step.timezone,
-        anchor=iso(step.anchor),
-        occurrence=iso(step.occurrence),
+        anchor=step.anchor,
+        occurrence=step.occurrence,
         missed=step.missed,
-        next_at=iso(step.next_at),
-        next_after=iso(step.next_after),
-        expires_at=iso(expires_at),
-        phone=(known or {}).get("phone_number") if address and not recipient.is_direct(row["contact_id"]) else None,
+        next_at=step.next_at,
+        next_after=step.next_after,
+        expires_at=expires_at,
+        phone=known.phone_number if address and not recipient.is_direct(due.contact_id) else None,
     )
 
 
@@ -68,28 +68,33 @@ def new_job_id() -> str:
     return str(uuid4())
 
 
-def failed(planned: Enqueue, error: str) -> Enqueue:
+def failed(decision: Decision, error: str) -> Decision:
     """The same row, failing and taking its series no further."""
-    return Enqueue(planned.id, planned.revision, planned.job_id, error=error)
+    return Decision(decision.id, decision.revision, decision.job_id, error=error)
 
 
-def check(row: Row, known: Row, settings: Settings) -> str:
+def refuse_unreadable(due: Due) -> None:
+    if due.fault:
+        raise BadMessage(due.fault)
+
+
+def check(due: Due, known: Known, settings: Settings) -> str:
     """The recipient's address. Raises BadMessage for a row that can never be sent as it stands."""
-    gateway = known.get("gateway") or settings.gateway
-    read(row, gateway, settings)
-    if known.get("connection_exists") is False:
+    gateway = known.gateway or settings.gateway
+    read(due.written, gateway, settings)
+    if not known.connection_exists:
         raise BadMessage("The WhatsApp connection of this message does not exist any more. Choose another one.")
-    if known.get("is_blocked") and not recipient.is_direct(row["contact_id"]):
+    if known.is_blocked and not recipient.is_direct(due.contact_id):
         raise BadMessage("This contact is blocked. Unblock the contact to write to it.")
-    region = known.get("country_code") or settings.default_country_code
-    address = recipient.address(row["contact_id"], known.get("phone_number"), region)
+    region = known.country_code or settings.default_country_code
+    address = recipient.address(due.contact_id, known.phone_number, region)
     recipient.refuse_foreign(address, gateway)
     return address
 
 
-def read(row: Row, gateway: str | None, settings: Settings) -> content.Content:
+def read(written: Written, gateway: str | None, settings: Settings) -> content.Content:
     """What is to be sent through this gateway. Raises BadMessage."""
-    found = content.content(row, gateway, links(gateway, settings))
+    found = content.content_of(written, gateway, links(gateway, settings))
     if found.template or found.media:  # the column `media` holds whatever somebody calls JSON
         encoded(asdict(found))
     return found
@@ -105,24 +110,18 @@ def _links(allow_http: bool, we_fetch: bool, trusted: str) -> Links:
     return Links(allow_http, we_fetch, frozenset(host.strip().lower() for host in trusted.split(",") if host.strip()))
 
 
-def next_step(row: Row, known: Row | None, settings: Settings, now: datetime) -> Step:
+def next_step(due: Due, known: Known, settings: Settings, now: datetime) -> Step:
     """Coalesces what was missed into the latest occurrence and finds the one after it. Raises BadMessage."""
-    if not row["is_recurring"]:  # it needs neither a zone nor a pattern, whatever stands there
+    if due.series is None:
         return Step()
-    written = (row["timezone"], (known or {}).get("timezone"), settings.default_timezone)
+    series = due.series
+    written = (series.timezone, known.timezone, settings.default_timezone)
     zone = recurrence.timezone(next(name for name in written if name and not is_blank(name)))
-    rule = recurrence.parse(row["recurrence_pattern"] or "")
-    scheduled = parse_time(row["scheduled_at"])
-    anchor = (
-        datetime.fromisoformat(row["series_anchor"])
-        if row["series_anchor"]
-        else recurrence.local_anchor(scheduled, zone)
-    )
-    start = parse_time(row["occurrence_at"]) if row["occurrence_at"] else scheduled
-    end = recurrence.LAST_MOMENT
-    if row["recurrence_end_at"]:
-        end = min(end, parse_time(row["recurrence_end_at"]))
-    if row["next_id"]:  # a retry: the series has gone on without it
+    rule = recurrence.parse(series.recurrence_pattern or "")
+    anchor = series.series_anchor or recurrence.local_anchor(due.scheduled_at, zone)
+    start = series.occurrence_at or due.scheduled_at
+    end = min(recurrence.LAST_MOMENT, series.recurrence_end_at or recurrence.LAST_MOMENT)
+    if series.next_id:  # a retry: the series has gone on without it
         return Step(zone.key, anchor, start, 0, recurrence.next_occurrence(rule, anchor, zone, start, end))
     latest, missed = recurrence.missed(rule, anchor, zone, start, now, end)
     next_at = recurrence.next_occurrence(rule, anchor, zone, max(now, start), end)
@@ -130,10 +129,9 @@ def next_step(row: Row, known: Row | None, settings: Settings, now: datetime) ->
     return Step(zone.key, anchor, latest or start, missed, next_at, next_after)
 
 
-def refuse_lateness(row: Row, step: Step, settings: Settings, now: datetime) -> None:
+def refuse_lateness(due: Due, step: Step, settings: Settings, now: datetime) -> None:
     """Raises BadMessage for a message that is later than MAX_LATENESS_SECONDS."""
-    due = step.occurrence if step.missed and step.occurrence else row["scheduled_at"]
-    expires_at = expiry(due, settings)
+    expires_at = expiry(step.occurrence if step.missed and step.occurrence else due.scheduled_at, settings)
     if expires_at and now > expires_at:
         late = now - expires_at + timedelta(seconds=settings.max_lateness_seconds)
         limit = timedelta(seconds=settings.max_lateness_seconds)
@@ -142,10 +140,10 @@ def refuse_lateness(row: Row, step: Step, settings: Settings, now: datetime) -> 
         )
 
 
-def expiry(due: datetime | str, settings: Settings) -> datetime | None:
+def expiry(due_at: datetime, settings: Settings) -> datetime | None:
     if not settings.max_lateness_seconds:
         return None
-    return (parse_time(due) if isinstance(due, str) else due) + timedelta(seconds=settings.max_lateness_seconds)
+    return due_at + timedelta(seconds=settings.max_lateness_seconds)
 
 
 def spell(duration: timedelta) -> str:
@@ -158,7 +156,3 @@ def spell(duration: timedelta) -> str:
         if count:
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2]) or "0 s"
-
-
-def iso(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None

@@ -1,43 +1,55 @@
 """Pure: where the database's time zone data and ours disagree about the zones that are in use."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from worker.errors import BadTimezone
-from worker.recurrence.times import parse_time, timezone
+from worker.recurrence.times import timezone
 
 WEEK = timedelta(days=7)
 
 
-def disagreements(zones: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A zone in use, and how many use it. offsets: minutes east of UTC, once a week from `began_at` (UTC) on, as the
+    database has them; None where it does not know the zone.
+    """
+
+    name: str
+    messages: int
+    connections: int
+    began_at: datetime
+    offsets: list[int] | None
+
+
+def disagreements(zones: Iterable[Zone]) -> Iterator[tuple[str, str, str]]:
     """Level, what is wrong and what to do, for each zone of `get_timezones` of which not both say the same."""
     for zone in zones:
         try:
-            ours = timezone(zone["name"])
+            ours = timezone(zone.name)
         except BadTimezone as fault:
-            if zone["messages"] or zone["connections"]:
-                users = f"{zone['messages']} message(s) and {zone['connections']} connection(s)"
+            if zone.messages or zone.connections:
+                users = f"{zone.messages} message(s) and {zone.connections} connection(s)"
                 yield (
                     "failure",
                     f"{users} use a zone that is none: {fault}",
                     "Write another name there: they will fail.",
                 )
             continue
-        if zone["offsets"] is None:
+        if zone.offsets is None:
             yield (
                 "warning",
-                f"the database does not know the zone {zone['name']}",
+                f"the database does not know the zone {zone.name}",
                 "Its time zone data is older than the daemon's: update PostgreSQL or the system it runs on.",
             )
             continue
-        began = parse_time(zone["began_at"])
-        moments = (began + number * WEEK for number in range(len(zone["offsets"])))
-        for moment, theirs in zip(moments, zone["offsets"], strict=True):
+        moments = (zone.began_at + number * WEEK for number in range(len(zone.offsets)))
+        for moment, theirs in zip(moments, zone.offsets, strict=True):
             if (here := offset(moment.astimezone(ours))) != theirs:
                 yield (
                     "warning",
-                    f"{zone['name']}: in the week of {moment:%Y-%m-%d} the daemon has UTC{shown(here)}, the database"
+                    f"{zone.name}: in the week of {moment:%Y-%m-%d} the daemon has UTC{shown(here)}, the database"
                     f" UTC{shown(theirs)}",
                     "Messages repeat by the daemon's clock, sending hours and daily limits go by the database's: update"
                     " whichever has the older data.",

@@ -1,17 +1,11 @@
 """Rows that wait to be planned, in turns: however many rows somebody has, everybody else's next ones come with them."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+
+from worker.jobs import Due
 
 SHARE = 100  # rows of one while another waits
-
-Row = dict[str, Any]
-
-
-def payer(row: Mapping[str, Any]) -> str:
-    """Whose row it is, who pays for what it costs: as in the index scheduled_messages_payer_idx."""
-    return str(row["owner_id"] or row["connection_id"])
 
 
 def of_the_few(payers: Sequence[str], most: int) -> list[int]:
@@ -25,9 +19,9 @@ class Line:
     """One queue a payer, in the order in which their rows were listed."""
 
     def __init__(self) -> None:
-        self._queues: dict[str, deque[Row]] = {}
+        self._queues: dict[str, deque[Due]] = {}
         self._ids: set[str] = set()  # of those in the queues
-        self._taken: tuple[list[Row], list[Row]] = [], []  # the batch being written, and the one before
+        self._taken: tuple[list[Due], list[Due]] = [], []  # the batch being written, and the one before
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -37,18 +31,18 @@ class Line:
         """Who waits here and need not be looked for."""
         return [*self._queues]
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[Due]) -> None:
         """Those that are not here already."""
-        known = self._ids.union(row["id"] for rows in self._taken for row in rows)
+        known = self._ids.union(row.id for rows in self._taken for row in rows)
         for row in rows:
-            if row["id"] not in known:
-                known.add(row["id"])
-                self._ids.add(row["id"])
-                self._queues.setdefault(payer(row), deque()).append(row)
+            if row.id not in known:
+                known.add(row.id)
+                self._ids.add(row.id)
+                self._queues.setdefault(row.payer, deque()).append(row)
 
-    def take(self, number: int) -> list[Row]:
+    def take(self, number: int) -> list[Due]:
         """The next ones: up to SHARE of everybody, and again while there is room."""
-        taken: list[Row] = []
+        taken: list[Due] = []
         while self._queues and len(taken) < number:
             name, queue = next(iter(self._queues.items()))
             del self._queues[name]
@@ -56,6 +50,6 @@ class Line:
             taken += [queue.popleft() for _ in range(share)]
             if queue:
                 self._queues[name] = queue  # behind the others
-        self._ids.difference_update(row["id"] for row in taken)
+        self._ids.difference_update(row.id for row in taken)
         self._taken = taken, self._taken[0]
         return taken

@@ -1,7 +1,9 @@
 """Looks after connections that their gateway stopped: asks for their state at growing intervals, and tells it."""
 
 import asyncio
-import time
+import math
+from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -9,27 +11,29 @@ from worker.errors import ConfigError, WorkerError
 from worker.gateway import Gateway, Gateways, sender_of
 from worker.kinds import kind_of
 from worker.models import Health
-from worker.sending.dispatcher import Dispatcher
-from worker.store.calls import Agenda, Row
+from worker.store.answers import Agenda, Connection
 from worker.store.store import Store
-from worker.waiting import wait_for
+from worker.waiting import Alarm, Patience
 from worker.watch.vitals import Vitals
 
 log = structlog.get_logger()
 
-FIRST_SECONDS, IDLE_SECONDS = 2.0, 300.0
+FIRST_SECONDS, LONGEST_WAIT = 2.0, 60.0  # after a stop; after a call that failed
 MARGIN_SECONDS = 0.1
 SEATS = 100  # checks at a time
 LONGEST_CHECK = 10.0  # seconds; a session that hangs must not keep its seat from others
 
 
 class Probe:
-    """The intervals are the database's, which lets one daemon at a time look; ours only say when to ask it."""
+    """The intervals are the database's, which lets one daemon at a time look; ours only say when to ask it.
 
-    def __init__(self, store: Store, gateways: Gateways, dispatcher: Dispatcher, vitals: Vitals) -> None:
-        self.store, self.gateways, self.dispatcher, self.vitals = store, gateways, dispatcher, vitals
-        self._changed = asyncio.Event()
-        self._due_at = float("inf")
+    claims: is told when a connection may be back.
+    """
+
+    def __init__(self, store: Store, gateways: Gateways, claims: Alarm, vitals: Vitals) -> None:
+        self.store, self.gateways, self.claims, self.vitals = store, gateways, claims, vitals
+        self._alarm = Alarm(partial(vitals.beat, "probe"), first=math.inf)
+        self._patience = Patience("connections could not be probed", LONGEST_WAIT)
         self._looking: set[asyncio.Task[None]] = set()
         self._asking: dict[tuple[str, str], asyncio.Task[Health]] = {}  # one question for all connections of a sender
         self._found: dict[str, bool] = {}  # by connection: not yet told
@@ -38,56 +42,40 @@ class Probe:
     def plan(self, agenda: Agenda) -> None:
         """Takes note of the next probe, which may be another daemon's."""
         if agenda.next_probe_at:
-            self._come_back(self.store.clock.until(agenda.next_probe_at))
+            self._come_back(agenda.next_probe_at)
         else:
             self.vitals.gateway = Health(True)  # nothing is paused: another daemon may have found it well
 
     def stopped(self) -> None:
-        """The dispatcher has just stopped a connection."""
-        self._come_back(FIRST_SECONDS)
+        """A gateway has just stopped a connection."""
+        self._alarm.within(FIRST_SECONDS)
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`."""
         try:
-            while not stop.is_set():
-                await self._turn()
+            while await self._alarm.rings(stop):
+                self._alarm.within(await self._patience.attempt(self._take()))
         finally:
             for task in self._looking:
                 task.cancel()
 
-    async def _turn(self) -> None:
-        self._changed.clear()
-        wait = self._due_at - time.monotonic()
-        if wait > 0 or len(self._looking) >= SEATS:
-            self.vitals.beat("probe", within=2 * IDLE_SECONDS)
-            await wait_for(self._changed, max(MARGIN_SECONDS, min(wait, IDLE_SECONDS)))
-            return
-        self._due_at = float("inf")
-        try:
-            await self._take()
-        except WorkerError as e:
-            log.error("connections could not be probed", reason=str(e))
-            self._come_back(60)
-
     async def probe(self) -> None:
-        """One round over the paused connections whose turn it is."""
+        """One round over the paused connections whose turn it is, to its end."""
         await self._take()
         await asyncio.gather(*self._looking)
 
     async def _take(self) -> None:
-        rows, next_at = await self.store.take_probes(SEATS - len(self._looking))
-        for row in rows:
-            task = asyncio.create_task(self._look_at(row))
+        if len(self._looking) >= SEATS:
+            await asyncio.wait(self._looking, return_when=asyncio.FIRST_COMPLETED)
+        found, next_at = await self.store.take_probes(SEATS - len(self._looking))
+        for paused in found:
+            task = asyncio.create_task(self._look_at(paused))
             self._looking.add(task)
-            task.add_done_callback(self._looked)
-        if next_at:
-            self._come_back(self.store.clock.until(next_at))
+            task.add_done_callback(self._looking.discard)
+        self._come_back(next_at)
 
-    def _looked(self, task: asyncio.Task[None]) -> None:
-        self._looking.discard(task)
-        self._changed.set()
-
-    async def _look_at(self, row: Row) -> None:
-        self._found[row["connection_id"]] = await self._is_well(row)
+    async def _look_at(self, paused: Connection) -> None:
+        self._found[paused.connection_id] = await self._is_well(paused)
         async with self._telling:  # what is found meanwhile is told in the next call
             if self._found:
                 await self._tell()
@@ -102,39 +90,38 @@ class Probe:
             return
         for connection in back:
             log.info("a connection is back", connection=connection)
-        if next_at:
-            self._come_back(self.store.clock.until(next_at))
+        self._come_back(next_at)
         if well:
-            self.dispatcher.wake()
+            self.claims.wake()
 
-    async def _is_well(self, row: Row) -> bool:
-        health = await self._health(row)
-        is_default = not row["sender"] and not row["gateway"]
+    async def _is_well(self, paused: Connection) -> bool:
+        health = await self._health(paused)
+        is_default = not paused.sender and not paused.gateway
         if gateway_is_everybodys := is_default and kind_of(self.gateways.default.name).own_number:
             self.vitals.gateway = health
         if not health.ok:
             log.warning(
                 "a connection is still stopped",
-                connection=row["connection_id"],
+                connection=paused.connection_id,
                 reason=health.detail,
                 shared=gateway_is_everybodys,
             )
         return health.ok
 
-    async def _health(self, row: Row) -> Health:
+    async def _health(self, paused: Connection) -> Health:
         try:
-            gateway = self.gateways.of(row["gateway"] or self.gateways.default.name)
+            gateway = self.gateways.of(paused.gateway or self.gateways.default.name)
         except ConfigError as e:
             return Health(False, str(e))
-        asked = (gateway.name, sender_of(gateway.name, row["sender"], row["connection_id"]))
+        asked = (gateway.name, sender_of(gateway.name, paused.sender, paused.connection_id))
         if asked not in self._asking:
             self._asking[asked] = asyncio.create_task(check(gateway, asked[1]))
             self._asking[asked].add_done_callback(lambda _: self._asking.pop(asked))
         return await self._asking[asked]
 
-    def _come_back(self, seconds: float) -> None:
-        self._due_at = min(self._due_at, time.monotonic() + max(0.0, seconds) + MARGIN_SECONDS)
-        self._changed.set()
+    def _come_back(self, next_at: datetime | None) -> None:
+        if next_at:
+            self._alarm.within(max(0.0, self.store.clock.until(next_at)) + MARGIN_SECONDS)
 
 
 async def check(gateway: Gateway, sender: str) -> Health:

@@ -5,8 +5,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import structlog
@@ -14,58 +12,37 @@ import structlog
 from worker.config import Settings
 from worker.errors import BadMessage, ConfigError, Shortage
 from worker.gateway import Gateway, Gateways, sender_of
+from worker.jobs import Job, Order, Settlement
 from worker.kinds import kind_of
 from worker.models import Message, Outcome, Rejected, Stopped, Unconfirmed
 from worker.planning import plan
-from worker.planning.recipient import mask, refuse_foreign
+from worker.planning.recipient import refuse_foreign
 from worker.planning.resolver import Resolver
-from worker.recurrence.times import parse_time
 from worker.sending import result
-from worker.store.calls import Claim, Settlement
 from worker.store.clock import Clock
 from worker.waiting import wait_for
 from worker.watch.shortage import is_shortage
 
 log = structlog.get_logger()
 
-STOPPED_SECONDS = 1  # how soon a stop is written down: what is claimed later was claimed because the connection is back
+# Jobs claimed within this time after a stop are handed back; later ones were claimed after the connection resumed.
+STOPPED_SECONDS = 1
 SHORTAGE_SECONDS = 1.0  # until a message is tried again that lacked a descriptor
-SERIAL = 4  # of a connection that takes one message at a time: the next are at hand, the other seats are for others
-
-
-class Job(NamedTuple):
-    """A claimed job. `claimed_at` and `lease_ends` are monotonic; `row` is what the claim returned."""
-
-    id: str
-    token: str
-    row: dict[str, Any]
-    due: datetime
-    claimed_at: float
-    lease_ends: float
-
-    @property
-    def connection(self) -> str:
-        return str(self.row["connection_id"])
-
-    @property
-    def payer(self) -> str:
-        """As in private.connection_state."""
-        return str(self.row["owner_id"] or self.row["connection_id"])
-
-    @classmethod
-    def of(cls, row: dict[str, Any], claim: Claim) -> "Job":
-        lease_ends = claim.asked_at + float(row["lease_left"])
-        return cls(row["id"], claim.token, row, parse_time(row["scheduled_at"]), claim.asked_at, lease_ends)
+# A session sends one message at a time: at most so many are claimed for it, so that it does not fill the seats. The
+# claim gives no more at once either (private.choose_jobs).
+SERIAL = 4
 
 
 class Sender:
     """Any number of jobs at a time, but for gateways that take one message after the other from a sender."""
 
-    def __init__(self, gateways: Gateways, clock: Clock, settings: Settings) -> None:
-        self.gateways, self.clock, self.settings = gateways, clock, settings
+    def __init__(
+        self, gateways: Gateways, clock: Clock, settings: Settings, on_stopped: Callable[[], None] = lambda: None
+    ) -> None:
+        """on_stopped: is told when a gateway stops a connection."""
+        self.gateways, self.clock, self.settings, self._on_stopped = gateways, clock, settings, on_stopped
         self.resolver = Resolver()
-        self.on_stopped: Callable[[], None] = lambda: None
-        self.stop = asyncio.Event()
+        self._halted = asyncio.Event()
         self.in_flight: Counter[str] = Counter()  # by connection
         self.paid_for: Counter[str] = Counter()  # the same by payer
         self._serial: set[str] = set()  # connections in flight that take one message at a time, and not on slots
@@ -73,6 +50,14 @@ class Sender:
         # By gateway and sender, which several connections may share; gone when nobody waits for it.
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._stopped: dict[str, float] = {}  # connections that a gateway stopped, and when
+
+    def halt(self) -> None:
+        """From now on nothing is dialled: what waits for its slot goes back."""
+        self._halted.set()
+
+    @property
+    def is_halted(self) -> bool:
+        return self._halted.is_set()
 
     def busy(self) -> list[str]:
         """The connections and payers that must leave the seats to others."""
@@ -90,10 +75,10 @@ class Sender:
 
     async def send(self, job: Job) -> Settlement:
         """What became of it, also when we are cancelled or a gateway fails us."""
-        self.in_flight[job.connection] += 1
+        self.in_flight[job.connection_id] += 1
         self.paid_for[job.payer] += 1
-        if kind_of(job.row["gateway"]).one_at_a_time and self.clock.until(parse_time(job.row["send_at"])) <= 0:
-            self._serial.add(job.connection)
+        if kind_of(job.gateway).one_at_a_time and self.clock.until(job.send_at) <= 0:
+            self._serial.add(job.connection_id)
         try:
             return await self._attempt(job)
         except asyncio.CancelledError:
@@ -113,26 +98,26 @@ class Sender:
         """Instead of an answer. What was not dialled did not go out, and what this machine lacks is nobody's fault."""
         if isinstance(fault, Shortage) or (is_shortage(fault) and job.id not in self._dialled):
             log.error("a message waits for what this machine lacks", job=job.id, reason=str(fault))
-            return Settlement(job.id, job.token, "released", wait=SHORTAGE_SECONDS)
-        log.exception("a gateway raised instead of answering", gateway=job.row["gateway"], job=job.id)
+            return Settlement(job, "released", wait=SHORTAGE_SECONDS)
+        log.exception("a gateway raised instead of answering", gateway=job.gateway, job=job.id)
         if job.id not in self._dialled:
             return self._settle(job, Rejected("This message could not be prepared. The operator's log says why."))
         return self._settle(job, Unconfirmed("the worker failed while it was sending; its log says how."))
 
     def _leave(self, job: Job) -> None:
         self._dialled.discard(job.id)
-        self.in_flight[job.connection] -= 1
+        self.in_flight[job.connection_id] -= 1
         self.paid_for[job.payer] -= 1
         if not self.paid_for[job.payer]:
             del self.paid_for[job.payer]
-        if not self.in_flight[job.connection]:
-            del self.in_flight[job.connection]
-            self._serial.discard(job.connection)
+        if not self.in_flight[job.connection_id]:
+            del self.in_flight[job.connection_id]
+            self._serial.discard(job.connection_id)
 
     async def _attempt(self, job: Job) -> Settlement:
         try:
-            gateway = self.gateways.of(job.row["gateway"])
-            message = to_message(job.row, self.settings)
+            gateway = self.gateways.of(job.gateway)
+            message = to_message(job, self.settings)
             await self._judge_links(message, gateway.name)
         except BadMessage as e:
             return self._settle(job, Rejected(str(e)))
@@ -152,64 +137,53 @@ class Sender:
 
     async def _dial(self, job: Job, gateway: Gateway, message: Message) -> Settlement:
         """Sends it on its slot, or hands it back untouched when that can no longer be."""
-        wait = self.clock.until(parse_time(job.row["send_at"]))
-        if not job.row["send_until"]:  # nothing paces it: it goes when its instant has come for certain, never early
+        wait = self.clock.until(job.send_at)
+        if job.send_until is None:  # nothing paces it: it goes when its instant has come for certain, never early
             wait += self.clock.uncertainty
-        if (wait > 0 and await wait_for(self.stop, wait)) or not self._may_dial(job, gateway):
+        if (wait > 0 and await wait_for(self._halted, wait)) or not self._may_dial(job, gateway):
             return released(job)
         self._dialled.add(job.id)
         outcome = await gateway.send(message)
         if isinstance(outcome, Stopped):
-            self._stopped[job.connection] = time.monotonic()
-            self.on_stopped()
+            self._stopped[job.connection_id] = time.monotonic()
+            self._on_stopped()
         return self._settle(job, outcome)
 
     def _may_dial(self, job: Job, gateway: Gateway) -> bool:
         """Not what was claimed before its connection stopped, nor what has missed its slot and would crowd the next."""
-        if self.stop.is_set() or time.monotonic() + gateway.timeout > job.lease_ends:
+        if self.is_halted or time.monotonic() + gateway.timeout > job.lease_ends:
             return False
-        if job.claimed_at < self._stopped.get(job.connection, -math.inf) + STOPPED_SECONDS:
+        if job.claimed_at < self._stopped.get(job.connection_id, -math.inf) + STOPPED_SECONDS:
             return False
-        until = job.row["send_until"]
-        return until is None or self.clock.until(parse_time(until)) > 0
+        return job.send_until is None or self.clock.until(job.send_until) > 0
 
     def _settle(self, job: Job, outcome: Outcome) -> Settlement:
-        settlement = result.settle(job.id, job.token, job.row["attempts"], outcome, self.settings, self.clock.now())
-        settlement.line = {
-            "event": settlement.outcome,
-            "message": job.row["scheduled_message_id"],
-            "connection": job.connection,
-            "to": mask(job.row["recipient"]),
-            "late_ms": round(-self.clock.until(job.due) * 1000),
-        }
-        if settlement.error:
-            settlement.line["reason"] = settlement.error
-        return settlement
+        return result.settle(job, outcome, self.settings, self.clock.now())
 
 
 def released(job: Job) -> Settlement:
     """It was not dialled: it goes back as it was."""
-    return Settlement(job.id, job.token, "released", wait=0)
+    return Settlement(job, "released", wait=0)
 
 
-def to_message(row: dict[str, Any], settings: Settings) -> Message:
-    """A claimed row as the gateways want it. Raises BadMessage."""
-    what = plan.read(row, row["gateway"], settings)
-    refuse_foreign(row["recipient"], row["gateway"])  # the connection may have got another gateway since
+def to_message(order: Order, settings: Settings) -> Message:
+    """As the gateways want it. Raises BadMessage."""
+    content = plan.read(order.written, order.gateway, settings)
+    refuse_foreign(order.recipient, order.gateway)  # the connection may have got another gateway since
     return Message(
-        job_id=row["id"],
-        connection_id=row["connection_id"],
-        sender=sender_of(row["gateway"], row["sender"], row["connection_id"]),
-        recipient=row["recipient"],
-        kind=what.kind,
-        text=what.text,
-        media=what.media,
-        template=what.template,
-        asset_id=what.asset_id,
-        attempt=row["attempts"],
-        more=what.more,
-        throttled=row["throttled"],
-        scheduled_message_id=row["scheduled_message_id"],
-        owner_id=row["owner_id"],
-        api_key=row["api_key"],
+        job_id=order.id,
+        connection_id=order.connection_id,
+        sender=sender_of(order.gateway, order.sender, order.connection_id),
+        recipient=order.recipient,
+        kind=content.kind,
+        text=content.text,
+        media=content.media,
+        template=content.template,
+        asset_id=content.asset_id,
+        attempt=order.attempts,
+        more=content.more,
+        throttled=order.throttled,
+        scheduled_message_id=order.scheduled_message_id,
+        owner_id=order.owner_id,
+        api_key=order.api_key,
     )

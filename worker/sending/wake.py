@@ -205,8 +205,8 @@ class Wake:
 
     url: the project's ("https://ref.supabase.co"). key: the service key.
     on_change(scheduled_at, status): a row was inserted or changed; both as the server wrote them, or None
-    where it did not. on_ready(): changes flow from now on, so poll for what came before. Both are sync and
-    must be quick; one that raises costs a new subscription.
+    where it did not. on_ready(): changes flow from now on, so poll for what came before. on_state(state): what
+    it is from now on. All are sync and must be quick; one that raises costs a new subscription.
     """
 
     def __init__(
@@ -216,11 +216,12 @@ class Wake:
         *,
         on_change: OnChange,
         on_ready: Callable[[], None],
+        on_state: Callable[[State], None] = lambda _: None,
         timing: Timing | None = None,
     ) -> None:
         _quiet()
         self._url, self._key = url.rstrip("/"), key
-        self._on_change, self._on_ready = on_change, on_ready
+        self._on_change, self._on_ready, self._on_state = on_change, on_ready, on_state
         self._timing = timing or Timing()
         self._said = False
         self.state: State = "off"
@@ -228,14 +229,18 @@ class Wake:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ends when `stop` is set or it is cancelled; nothing that a server does ends it."""
-        self.state = "deaf"
+        self._enter("deaf")
         try:
             async with asyncio.TaskGroup() as group:
                 ear = group.create_task(self._listen_for_ever())
                 await stop.wait()
                 ear.cancel()
         finally:
-            self.state = "off"
+            self._enter("off")
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self._on_state(state)
 
     async def _listen_for_ever(self) -> None:
         failures = 0
@@ -263,13 +268,14 @@ class Wake:
     def _hear(self) -> None:
         if self.state != "listening":
             log.info("Realtime is listening", action="realtime_listening")
-            self.state, self._said = "listening", False
+            self._enter("listening")
+            self._said = False
             self._heard_since = time.monotonic()
         self._on_ready()
 
     def _go_deaf(self, trouble: Trouble) -> None:
         if self.state == "listening":
-            self.state = "deaf"
+            self._enter("deaf")
         if not self._said:
             self._said = True
             sentence = "this server has no Realtime" if trouble.absent else "Realtime is deaf"

@@ -5,7 +5,7 @@ import functools
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import httpx
 import structlog
@@ -22,11 +22,11 @@ from tenacity import (
 from tenacity.stop import stop_base, stop_never
 
 from worker.config import Settings
-from worker.errors import ConfigError, StoreError, StoreMisconfigured, StoreOverfull
+from worker.errors import StoreError, StoreMisconfigured, StoreOverfull
 from worker.recurrence.times import parse_time
-from worker.store.calls import Row
 from worker.store.clock import Clock
-from worker.store.verdict import unreachable, verdict
+from worker.store.faults import fault_of, unreachable
+from worker.store.reading import Answer, Row, listed, of, understood
 from worker.waiting import wait_for
 from worker.watch.metrics import Metrics
 
@@ -44,15 +44,11 @@ async def _note_status(response: httpx.Response) -> None:
     _status.set(response.status_code)
 
 
-class Reply(NamedTuple):
-    """What an RPC returned, and when it was asked (monotonic seconds)."""
-
-    data: Any
-    asked_at: float
-
-
 class Api:
-    """attempts: how often a call is tried (None: for ever). longest: seconds that one try may take."""
+    """attempts: how often a call is tried (None: for ever). longest: seconds that one try may take.
+
+    on_try: is told of every try. on_trouble: why there is no answer, "" when there is one again.
+    """
 
     def __init__(
         self,
@@ -62,17 +58,26 @@ class Api:
         metrics: Metrics,
         attempts: int | None = None,
         longest: float = LONGEST_CALL,
+        on_try: Callable[[], object] = lambda: None,
+        on_trouble: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._client, self._http, self.clock, self._metrics, self._longest = client, http, clock, metrics, longest
         self._stop: stop_base | Any = stop_after_attempt(attempts) if attempts else stop_never
         self._down: set[str] = set()  # calls that are waiting to be answered
         self._down_since = 0.0  # monotonic
         self._hurry = asyncio.Event()
-        self.on_try: Callable[[], object] = lambda: None
-        self.on_trouble: Callable[[str], object] = lambda _: None  # why there is no answer; "" when there is one again
+        self._on_try, self._on_trouble = on_try, on_trouble
 
     @classmethod
-    async def connect(cls, settings: Settings, clock: Clock, metrics: Metrics, attempts: int | None = None) -> Self:
+    async def connect(
+        cls,
+        settings: Settings,
+        clock: Clock,
+        metrics: Metrics,
+        attempts: int | None = None,
+        on_try: Callable[[], object] = lambda: None,
+        on_trouble: Callable[[str], object] = lambda _: None,
+    ) -> Self:
         """Opens nothing yet. HTTP/1.1, because a cancelled HTTP/2 request poisons httpx's pool."""
         http = httpx.AsyncClient(
             http2=False,
@@ -82,7 +87,8 @@ class Api:
         )
         options = AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http)
         client = await acreate_client(settings.supabase_url, settings.supabase_service_role_key, options)
-        return cls(client, http, clock, metrics, attempts, min(LONGEST_CALL, 1.5 * settings.lease_seconds))
+        longest = min(LONGEST_CALL, 1.5 * settings.lease_seconds)
+        return cls(client, http, clock, metrics, attempts, longest, on_try, on_trouble)
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -91,41 +97,55 @@ class Api:
         self,
         name: str,
         arguments: Row | Callable[[], Row],
-        column: str,
+        read: Callable[[Row], Answer],
         patient: bool = False,
         divisible: bool = False,
-    ) -> tuple[Row, float]:
-        """The one row of an answer, and when it was asked for (monotonic). Its `db_now` sets the clock.
+    ) -> Answer:
+        """What `read` makes of the one row of an answer, whose `db_now` sets the clock."""
+        return await self.timed_row(name, arguments, lambda row, _: read(row), patient, divisible)
 
-        column: one that it has; what lacks it is somebody else's answer.
-        """
-        reply = await self.call(
-            name, arguments, lambda data: len(data) == 1 and _has(data[0], column), patient=patient, divisible=divisible
-        )
-        row = reply.data[0]
-        if "db_now" in row:
-            self.clock.observe(parse_time(row["db_now"]), reply.asked_at)
-        return row, reply.asked_at
+    async def timed_row(
+        self,
+        name: str,
+        arguments: Row | Callable[[], Row],
+        read: Callable[[Row, float], Answer],
+        patient: bool = False,
+        divisible: bool = False,
+    ) -> Answer:
+        """The same for what depends on when it was asked for (monotonic seconds)."""
 
-    async def rows(self, name: str, column: str, arguments: Row | None = None, select: str = "*") -> list[Row]:
-        """column: as above. select: the columns that are wanted, where the function returns more and only reads."""
-        rows: list[Row] = (
-            await self.call(name, arguments or {}, lambda data: all(_has(row, column) for row in data), select)
-        ).data
-        return rows
+        def read_one(data: Any, asked_at: float) -> Answer:
+            (row,) = listed(data)
+            answer = read(row, asked_at)
+            if "db_now" in row:
+                self.clock.observe(parse_time(row["db_now"]), asked_at)
+            return answer
+
+        return await self.call(name, arguments, read_one, patient=patient, divisible=divisible)
+
+    async def rows(
+        self, name: str, read: Callable[[Row], Answer], arguments: Row | None = None, select: str = "*"
+    ) -> list[Answer]:
+        """select: the columns that are wanted, where the function returns more; only for one that reads."""
+        return await self.call(name, arguments or {}, lambda data, _: [read(row) for row in listed(data)], select)
+
+    async def value(self, name: str, kind: type[Answer], arguments: Row) -> Answer:
+        """Of a function that returns one value."""
+        return await self.call(name, arguments, lambda data, _: of(kind, data))
 
     async def call(
         self,
         name: str,
         arguments: Row | Callable[[], Row],
-        valid: Callable[[list[Any]], bool],
+        read: Callable[[Any, float], Answer],
         select: str = "*",
         patient: bool = False,
         divisible: bool = False,
-    ) -> Reply:
+    ) -> Answer:
         """One call, repeated while Supabase is down, slow or talks nonsense. Raises StoreRefused, StoreMisconfigured.
 
         arguments: what makes them anew for each try, where they depend on the time.
+        read: what makes the answer of the JSON and of when it was asked for; where it cannot, that is somebody else's.
         patient: grants and migrations that are missing are waited for as well.
         divisible: what is too large to be passed on raises StoreOverfull.
         """
@@ -137,55 +157,57 @@ class Api:
                 before_sleep=functools.partial(self._say_down, name),
             ):  # fmt: skip
                 with attempt:
-                    reply = await self._once(name, arguments() if callable(arguments) else arguments, select)
-                    if not isinstance(reply.data, list) or not valid(reply.data):
-                        raise StoreError(f"{name} was answered with something that is not what it returns")
+                    asked_at = time.monotonic()
+                    data = await self._once(name, arguments() if callable(arguments) else arguments, select)
+                    answer = understood(name, read, data, asked_at)
             answered = True
         finally:
             self._say_up(name, answered)
-        return reply
+        return answer
 
-    async def _once(self, name: str, arguments: Row, select: str) -> Reply:
-        asked_at = time.monotonic()
-        self.on_try()
+    async def _once(self, name: str, arguments: Row, select: str) -> Any:
+        self._on_try()
         try:
             with self._metrics.rpc(name):
                 async with asyncio.timeout(self._longest):
                     request = self._client.rpc(name, arguments)
                     if select != "*":
                         request = request.select(select)
-                    return Reply((await request.execute()).data, asked_at)
+                    return (await request.execute()).data
         except APIError as e:
-            raise verdict(name, _status.get(), str(e.code or ""), str(e.message)) from e
+            raise fault_of(name, _status.get(), str(e.code or ""), str(e.message)) from e
         except (httpx.HTTPError, TimeoutError, OSError, ValueError) as e:
             raise unreachable(name, e) from e
 
     def table(self, name: str) -> AsyncRequestBuilder:
-        """A table's requests, to be run by `on_table`."""
+        """A table's requests, to be run by `on_table` or `pages`."""
         return self._client.table(name)
 
     def function(self, name: str) -> Any:
         """A function's request, to be run by `pages`."""
         return self._client.rpc(name, {})
 
-    async def pages(self, request: Callable[[], Any], limit: int = 100_000) -> list[Row]:
+    async def pages(self, name: str, request: Callable[[], Any], limit: int = 100_000) -> list[Row]:
         """Up to `limit` rows of a request that is made anew for each page, as many a page as the server gives."""
         rows: list[Row] = []
         while len(rows) < limit:
-            page = await self.on_table(request().range(len(rows), limit - 1))
+            page = await self.on_table(name, request().range(len(rows), limit - 1))
             if not page:
                 break
             rows += page
         return rows
 
-    async def on_table(self, request: Any) -> list[Row]:
-        """One request, not repeated: for operators, who see what comes of it. Raises StoreError, StoreRefused."""
+    async def on_table(self, name: str, request: Any) -> list[Row]:
+        """One request, not repeated: for operators, who see what comes of it. Raises StoreError, StoreRefused.
+
+        name: what is asked, for them.
+        """
         try:
             rows: list[Row] = (await request.execute()).data
         except APIError as e:
-            raise verdict("connection_settings", _status.get(), str(e.code or ""), str(e.message)) from e
+            raise fault_of(name, _status.get(), str(e.code or ""), str(e.message)) from e
         except (httpx.HTTPError, OSError, ValueError) as e:
-            raise unreachable("connection_settings", e) from e
+            raise unreachable(name, e) from e
         return rows
 
     def hurry(self) -> None:
@@ -200,9 +222,9 @@ class Api:
 
     def _say_down(self, name: str, state: RetryCallState) -> None:
         """Once for an outage, whatever it meets: one call may be refused while the others are answered."""
-        self.on_try()
+        self._on_try()
         reason = str(state.outcome.exception()) if state.outcome else ""
-        self.on_trouble(reason)
+        self._on_trouble(reason)
         if not self._down:
             self._down_since = time.monotonic()
             log.warning("Supabase does not answer; waiting for it", reason=reason)
@@ -213,34 +235,11 @@ class Api:
             return
         self._down.discard(name)
         if answered and not self._down:
-            self.on_trouble("")
+            self._on_trouble("")
             log.info("Supabase answers again", after_seconds=round(time.monotonic() - self._down_since, 1))
-
-
-def _has(row: object, column: str) -> bool:
-    return isinstance(row, dict) and column in row
 
 
 def _is_passing(patient: bool, divisible: bool, error: BaseException) -> bool:
     if isinstance(error, StoreOverfull):
         return not divisible
     return isinstance(error, StoreError) and (patient or not isinstance(error, StoreMisconfigured))
-
-
-async def refuse_redirect(settings: Settings) -> None:
-    """Raises ConfigError where SUPABASE_URL leads to the same path at another address, from http to https for one.
-
-    Only for that: whatever else the server answers, or does not, may be over in a moment.
-    """
-    path = "/rest/v1/"
-    try:
-        async with httpx.AsyncClient(timeout=5) as http:
-            answer = await http.get(
-                settings.supabase_url + path, headers={"apikey": settings.supabase_service_role_key}
-            )
-    except (httpx.HTTPError, OSError):
-        return
-    given, final = answer.url, answer.next_request.url if answer.next_request else answer.url
-    if final.path == given.path and (final.scheme, final.netloc) != (given.scheme, given.netloc):
-        address = str(final).partition("?")[0].removesuffix(path)
-        raise ConfigError(f"SUPABASE_URL: the server there redirects to {address}: set it to that")

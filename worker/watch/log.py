@@ -24,8 +24,6 @@ NUMBER = re.compile(
 # Our own, or shortened already; redacting them for each message would take longer than sending it.
 SAFE = frozenset({"timestamp", "level", "event", "message", "job", "to", "gateway", "occurrence"})
 
-SPOKEN = 20  # lines about rows that one call was refused
-
 JSON = structlog.processors.JSONRenderer(ensure_ascii=False)
 encode = json.JSONEncoder(default=str, ensure_ascii=False).encode
 
@@ -84,21 +82,6 @@ def info_many(events: Sequence[dict[str, Any]]) -> None:
     out = _Lossy(sys.stdout)
     out.write("".join(f"{encode({**_redact_values(None, '', event), **common})}\n" for event in events))
     out.flush()
-
-
-def say_refused(what: str, refused: Sequence[dict[str, Any]]) -> None:
-    """A line for each of the first rows that the database refused; see `worker.store.calls.Done`."""
-    logger = structlog.get_logger()
-    for row in refused[:SPOKEN]:
-        said = {
-            "row": row["id"],
-            "sqlstate": row["code"],
-            "reason": row["reason"],
-            "became": row.get("became", "put aside"),
-        }
-        logger.error(f"the database refuses {what}", **said)
-    if len(refused) > SPOKEN:
-        logger.error(f"the database refuses {what}, and others", count=len(refused) - SPOKEN)
 
 
 def configure(level: str = "info") -> None:

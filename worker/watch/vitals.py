@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from worker.models import Health
 
@@ -15,15 +14,17 @@ LEAST = 60.0  # seconds: no interval is so short that one slow call would make a
 _last: ContextVar[tuple[str, float | None] | None] = ContextVar("last", default=None)
 
 
-class Beat(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Beat:
     """One sign of life. `at`: the clock's seconds. `within`: the next must come within that many."""
 
     at: float
     within: float
 
 
-class Holder(NamedTuple):
-    """A transaction of somebody's that holds what we need. `seconds`: its age at the last look, 0 if nobody tells."""
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A transaction of somebody's holds what we need. `seconds`: its age at the last look, 0 if nobody tells."""
 
     seconds: float
     words: str
@@ -35,7 +36,7 @@ class Vitals:
 
     store_trouble: why Supabase does not answer just now; "" when it does.
     oldest_overdue: how long the oldest due row had been waiting when the last poll was made.
-    realtime: asked whenever health is, e.g. `lambda: wake.state`.
+    realtime: off, deaf or listening (sending/wake.py).
     holders: whom we waited for at the last look; a fault where that lasts, or makes messages late.
     """
 
@@ -45,8 +46,8 @@ class Vitals:
     store_trouble: str = ""
     oldest_overdue: float = 0.0
     gateway: Health = field(default_factory=lambda: Health(ok=True))
-    realtime: Callable[[], str] = lambda: "off"
-    holders: list[Holder] = field(default_factory=list)
+    realtime: str = "off"
+    holders: list[Hold] = field(default_factory=list)
     beats: dict[str, Beat] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -64,6 +65,9 @@ class Vitals:
 
     def troubled(self, reason: str) -> None:
         self.store_trouble = reason
+
+    def heard(self, state: str) -> None:
+        self.realtime = state
 
     def polled(self, oldest_overdue: float = 0.0) -> None:
         """A poll was answered."""

@@ -8,7 +8,7 @@ import pytest
 
 from local.postgres import free_port
 from worker.errors import StoreError, StoreMisconfigured, StoreOverfull, StoreRefused
-from worker.store.verdict import unreachable, verdict
+from worker.store.faults import fault_of, unreachable
 
 # status, code, and whose matter it is. PostgREST's pairs of status and SQLSTATE are those of its page on errors.
 CASES = [
@@ -36,7 +36,7 @@ CASES = [
 
 @pytest.mark.parametrize(("status", "code", "kind"), CASES)
 def test_whose_matter_an_error_is(status: int, code: str, kind: type[Exception]) -> None:
-    error = verdict("enqueue_broadcast_jobs", status, code, "words")
+    error = fault_of("enqueue_broadcast_jobs", status, code, "words")
     assert type(error) is kind
     assert f"enqueue_broadcast_jobs: HTTP {status}" in str(error)
     assert code in str(error)
@@ -55,7 +55,7 @@ def test_whose_matter_an_error_is(status: int, code: str, kind: type[Exception])
     ],
 )
 def test_it_says_what_to_do(status: int, code: str, advice: str) -> None:
-    assert advice in str(verdict("get_agenda", status, code, "words"))
+    assert advice in str(fault_of("get_agenda", status, code, "words"))
 
 
 def failing(url: str) -> Exception:

@@ -24,7 +24,7 @@ SIZE = "a server before the database takes no request of this size: raise its li
 KEY = "if it stays so, look at SUPABASE_SERVICE_ROLE_KEY and at this machine's clock"
 
 
-def verdict(call: str, status: int, code: str, message: str) -> StoreError | StoreRefused:
+def fault_of(call: str, status: int, code: str, message: str) -> StoreError | StoreRefused:
     """status: the answer's HTTP status. code: of the JSON in its body, or what stands for it where there is none."""
     text = f"{call}: HTTP {status}{f', code {code}' if code not in ('', str(status)) else ''}: {message[:300]}".strip()
     if code == "SUP":

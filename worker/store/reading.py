@@ -1,0 +1,251 @@
+"""From the JSON that the database's functions answer to values, once.
+
+The readers raise KeyError, TypeError, ValueError or BadMessage for what is somebody else's answer.
+"""
+
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from worker.errors import BadMessage, StoreError
+from worker.jobs import Due, HandOver, Job, Known, Series, Written
+from worker.recurrence.times import parse_time
+from worker.recurrence.zonecheck import Zone
+from worker.store.answers import (
+    Agenda,
+    Claim,
+    Connection,
+    Diagnosis,
+    Done,
+    Doubtful,
+    Halted,
+    Holder,
+    Overview,
+    PutAside,
+    Rescued,
+    Resolved,
+    Waiting,
+    Withdrawn,
+)
+from worker.store.refused import Refused
+
+Row = dict[str, Any]
+Answer = TypeVar("Answer")
+
+# Stands for what is before the calendar begins, and for what cannot be read.
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+
+
+def understood(call: str, read: Callable[[Any, float], Answer], data: Any, asked_at: float) -> Answer:
+    """What `read` makes of an answer. Raises StoreError where that is not what this call returns."""
+    try:
+        return read(data, asked_at)
+    except (LookupError, TypeError, ValueError, AttributeError, BadMessage) as e:
+        raise StoreError(f"{call} was answered with something that is not what it returns") from e
+
+
+def listed(data: Any) -> list[Any]:
+    return of(list, data)
+
+
+def of(kind: type[Answer], data: Any) -> Answer:
+    if not isinstance(data, kind):
+        raise TypeError
+    return data
+
+
+def due(row: Row) -> Due:
+    """A row of scheduled_messages. One of whose times is none, such as the year 12026, has a `fault`."""
+    scheduled_at, series, fault = EARLIEST, None, None
+    try:
+        scheduled_at = parse_time(row["scheduled_at"])
+        series = _series(row) if row["is_recurring"] else None  # else it does not matter what stands there
+    except BadMessage as e:
+        fault = str(e)
+    return Due(
+        id=row["id"],
+        revision=row["revision"],
+        connection_id=row["connection_id"],
+        owner_id=row["owner_id"],
+        contact_id=row["contact_id"],
+        scheduled_at=scheduled_at,
+        written=_written(row),
+        series=series,
+        fault=fault,
+    )
+
+
+def _series(row: Row) -> Series:
+    return Series(
+        recurrence_pattern=row["recurrence_pattern"],
+        recurrence_end_at=_time(row["recurrence_end_at"]),
+        timezone=row["timezone"],
+        series_anchor=_wall_time(row["series_anchor"]),
+        occurrence_at=_time(row["occurrence_at"]),
+        next_id=row["next_id"],
+    )
+
+
+def _written(row: Row) -> Written:
+    return Written(row["type"], row["message"], row["media_url"], row["caption"], row["media"], row["asset_id"])
+
+
+def known(row: Row) -> Known:
+    return Known(
+        phone_number=row["phone_number"],
+        is_blocked=bool(row["is_blocked"]),
+        connection_exists=row["connection_exists"],
+        timezone=row["timezone"],
+        country_code=row["country_code"],
+        gateway=row["gateway"],
+    )
+
+
+def all_known(row: Row) -> dict[str, Known]:
+    return {one["id"]: known(one) for one in row["known"] or []}
+
+
+def probes(row: Row) -> tuple[list[Connection], datetime | None]:
+    return [connection(one) for one in row["probes"] or []], instant_or_none(row["next_probe_at"])
+
+
+def finished_probes(row: Row) -> tuple[list[str], datetime | None]:
+    return row["back"] or [], instant_or_none(row["next_probe_at"])
+
+
+def job(row: Row, token: str, asked_at: float) -> Job:
+    return Job(
+        **_order(row),
+        token=token,
+        scheduled_at=parse_time(row["scheduled_at"]),
+        send_at=parse_time(row["send_at"]),
+        send_until=instant_or_none(row["send_until"]),
+        claimed_at=asked_at,
+        lease_ends=asked_at + float(row["lease_left"]),
+    )
+
+
+def hand_over(row: Row) -> HandOver:
+    return HandOver(**_order(row))
+
+
+def _order(row: Row) -> Row:
+    return {
+        "id": row["id"],
+        "scheduled_message_id": row["scheduled_message_id"],
+        "connection_id": row["connection_id"],
+        "owner_id": row["owner_id"],
+        "gateway": row["gateway"],
+        "sender": row["sender"],
+        "api_key": row["api_key"],
+        "recipient": row["recipient"],
+        "written": _written(row),
+        "attempts": row["attempts"],
+        "throttled": row["throttled"],
+    }
+
+
+def agenda(row: Row) -> Agenda:
+    return Agenda(
+        upcoming=[due(one) for one in row["upcoming"] or []],
+        stale_hand_overs=row["stale_hand_overs"],
+        next_due_at=instant_or_none(row["next_due_at"]),
+        next_ready_at=instant_or_none(row["next_ready_at"]),
+        next_expiry_at=instant_or_none(row["next_expiry_at"]),
+        next_probe_at=instant_or_none(row["next_probe_at"]),
+        complete_until=instant_or_none(row["complete_until"]),
+        holders=tuple(holder(one) for one in row["holders"] or []),
+    )
+
+
+def claim(row: Row, asked_at: float, token: str) -> Claim:
+    return Claim(
+        jobs=[job(one, token, asked_at) for one in row["jobs"] or []],
+        next_ready_at=instant_or_none(row["next_ready_at"]),
+        asked_at=asked_at,
+        refused=refused(row.get("refused")),
+    )
+
+
+def done(ids: str) -> Callable[[Row], Done]:
+    """Of a function that returns its ids under this name."""
+    return lambda row: Done(row[ids] or [], refused(row["refused"]))
+
+
+def rescued(row: Row) -> Rescued:
+    return Rescued(
+        rescued=row["rescued"],
+        expired=row["expired"],
+        refused=refused(row["refused"]),
+        hand_overs=[hand_over(one) for one in row["hand_overs"] or []],
+        next_expiry_at=instant_or_none(row["next_expiry_at"]),
+    )
+
+
+def resolved(row: Row) -> Resolved:
+    return Resolved(
+        connection_id=row["connection_id"],
+        gateway=row["gateway"],
+        attempts=row["attempts"],
+        send_at=instant_or_none(row["send_at"]),
+        error=row["error"],
+    )
+
+
+def refused(rows: list[Row] | None) -> list[Refused]:
+    return [Refused(row["id"], row["code"], row["reason"], row.get("became", "put aside")) for row in rows or []]
+
+
+def reading(kind: type[Answer]) -> Callable[[Row], Answer]:
+    """Reads rows whose columns are the fields of this class, and need no other reading; what else they have is left."""
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    return lambda row: kind(**{name: row[name] for name in names})
+
+
+holder = reading(Holder)
+connection = reading(Connection)
+diagnosis, withdrawn = reading(Diagnosis), reading(Withdrawn)
+waiting, halted, doubtful, put_aside = reading(Waiting), reading(Halted), reading(Doubtful), reading(PutAside)
+
+
+def zone(row: Row) -> Zone:
+    return Zone(
+        name=row["name"],
+        messages=row["messages"],
+        connections=row["connections"],
+        began_at=parse_time(row["began_at"]),
+        offsets=row["offsets"],
+    )
+
+
+def overview(row: Row) -> Overview:
+    return Overview(
+        db_now=row["db_now"],
+        counts=row["counts"] or {},
+        next_due_at=row["next_due_at"],
+        oldest_overdue_at=row["oldest_overdue_at"],
+        waiting=[waiting(one) for one in row["waiting"] or []],
+        connections=[halted(one) for one in row["connections"] or []],
+        unconfirmed=[doubtful(one) for one in row["unconfirmed"] or []],
+        stale_hand_overs=row["stale_hand_overs"],
+        refused=[put_aside(one) for one in row["refused"] or []],
+    )
+
+
+def _wall_time(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise BadMessage(f"not a time on the wall, between the years 1 and 9999: {str(text)[:40]!r}") from None
+
+
+def _time(text: str | None) -> datetime | None:
+    return parse_time(text) if text else None
+
+
+def instant_or_none(text: str | None) -> datetime | None:
+    """None for what never comes; what has been for ever is the first moment of the calendar."""
+    if not text or text == "infinity":
+        return None
+    return EARLIEST if text == "-infinity" else parse_time(text)
