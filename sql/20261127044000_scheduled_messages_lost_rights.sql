@@ -141,14 +141,6 @@ end
 $$;
 revoke all on function private.confirm_connection from public;
 
-create or replace trigger confirm_connection after insert or update on public.scheduled_messages
-for each row when (
-    new.status = 'pending'
-    and row_security_active('private.connection_owners'::regclass)
-    and not pg_has_role('service_role', 'usage')
-)
-execute function private.confirm_connection();
-
 create or replace function private.cancel_messages_of_connection()
 returns trigger
 language plpgsql
@@ -252,3 +244,12 @@ begin
     );
 end
 $$;
+
+-- Last, since whoever deletes a user or a connection comes to the messages last.
+create or replace trigger confirm_connection after insert or update on public.scheduled_messages
+for each row when (
+    new.status = 'pending'
+    and row_security_active('private.connection_owners'::regclass)
+    and not pg_has_role('service_role', 'usage')
+)
+execute function private.confirm_connection();

@@ -5,6 +5,16 @@
 set local lock_timeout = '1s';
 
 -- In the order in which writers come to them: else one of those and we could wait for each other.
+do $$
+begin
+    if (
+        select c.relkind in ('r', 'p') from pg_class as c
+        where c.oid = 'public.connections'::regclass
+    ) then
+        lock table public.connections in share row exclusive mode;
+    end if;
+end
+$$;
 lock table public.scheduled_messages in share row exclusive mode;
 lock table public.broadcast_jobs in share row exclusive mode;
 lock table public.broadcast_messages in share row exclusive mode;

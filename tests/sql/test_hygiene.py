@@ -178,3 +178,17 @@ def test_every_file_of_sql_says_what_it_locks():
         )
         comment = text[: text.index("\n\n")] if "\n\n" in text else text
         assert not touches or "Locks:" in comment, path.name
+
+
+IN_ORDER = ("auth.users", "public.connections", "public.scheduled_messages", "public.broadcast_jobs",
+            "public.broadcast_messages")  # fmt: skip
+LOCKS = re.compile(
+    r"(?:^ *lock table|^ *alter table|^ *create (?:or replace )?trigger [^;]*?\bon) ((?:public|auth)\.\w+)", re.M
+)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sql").glob("2*.sql")), ids=lambda path: path.stem)
+def test_a_file_comes_to_the_tables_in_the_order_of_those_who_write_them(path):
+    """Else a migration and a writer wait for each other: who deletes a connection comes to its messages next."""
+    first = list(dict.fromkeys(table for table in LOCKS.findall(path.read_text()) if table in IN_ORDER))
+    assert first == sorted(first, key=IN_ORDER.index)
