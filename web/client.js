@@ -110,8 +110,11 @@ export async function signIn(email, password) {
   if (error) throw new Refusal(error.status ? error.message : UNANSWERED, { status: error.status ?? 0 })
 }
 
-// Here alone, also when the server does not answer.
-export const signOut = () => supabase.auth.signOut({ scope: 'local' })
+// Of this browser alone, also when the server does not answer. Nothing that was being written stays for whoever comes next.
+export async function signOut() {
+  sessionStorage.clear()
+  await supabase.auth.signOut({ scope: 'local' })
+}
 
 // Since when nothing is answered, for the line above the pages.
 export const reach = { since: null, told: new Set() }

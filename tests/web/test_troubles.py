@@ -194,6 +194,22 @@ def test_a_session_that_has_ended_asks_to_sign_in_and_comes_back_to_what_was_bei
     assert texts(db) == ["Before the holidays"]
 
 
+def test_signing_out_leaves_nothing_for_whoever_comes_next_also_while_the_api_is_away(desk, api, person, contact):
+    window = desk(person, troubled=True)
+    begin(window, contact, "Private")
+    assert window.stored(f"draft {contact['id']}")["values"]["message"] == "Private"
+    window.page.keyboard().press("Escape")
+    api.cut()
+    try:
+        window.press("Sign out")
+        window.button("Sign in").waitFor()
+    finally:
+        api.restore()
+    assert window.page.evaluate("sessionStorage.length + localStorage.length") == 0
+    window.page.reload()
+    window.button("Sign in").waitFor()
+
+
 def test_while_the_api_is_away_what_was_shown_stays_and_says_from_when_it_is(desk, db, api, person, contact):
     window = desk(person, troubled=True).open()
     window.button("Asha").waitFor()
