@@ -1,6 +1,7 @@
--- Who sends a message meets us here: one job with one recipient, one message of that job. The tables are the upstream
--- application's; where they exist, only our columns are added.
--- Locks: `add column` without a volatile default takes `access exclusive` for an instant, `create trigger` `share row exclusive`.
+-- Who sends a message meets us here: one job with one recipient, one message of that job. The
+-- tables are the upstream application's; where they exist, only our columns are added.
+-- Locks: `add column` without a volatile default takes `access exclusive` for an instant, `create
+-- trigger` `share row exclusive`.
 set local lock_timeout = '1s';
 
 do $$
@@ -115,7 +116,8 @@ add column if not exists lease_until timestamptz,
 -- When it is to be dialled: at send_at, and not after send_until (null: whenever).
 add column if not exists send_at timestamptz,
 add column if not exists send_until timestamptz,
--- RETRY_ATTEMPTS and RETRY_DELAY_SECONDS of the daemon that claimed it: a Node worker's answer comes without a daemon.
+-- RETRY_ATTEMPTS and RETRY_DELAY_SECONDS of the daemon that claimed it: a Node worker's answer
+-- comes without a daemon.
 add column if not exists retry_attempts integer,
 add column if not exists retry_delay_seconds double precision;
 
@@ -142,9 +144,11 @@ add column if not exists parts jsonb;
 alter table public.broadcast_jobs set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 alter table public.broadcast_messages set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 
-grant select, insert, update, delete on public.broadcast_jobs, public.broadcast_messages to service_role;
+grant select, insert, update, delete on public.broadcast_jobs, public.broadcast_messages
+to service_role;
 
--- Jobs whose scheduled row is gone while they were being sent: text and number go when that is over.
+-- Jobs whose scheduled row is gone while they were being sent: text and number go when that is
+-- over.
 create table if not exists private.erasures (
     job_id uuid primary key,
     -- Where it is over and could not be erased: when to try again.
@@ -153,8 +157,9 @@ create table if not exists private.erasures (
 alter table private.erasures enable row level security;
 grant select, insert, update, delete on private.erasures to service_role;
 
--- Takes what was written and to whom out of jobs that are over; what is not over yet, or in somebody's hands, is remembered. Of
--- jobs for the Node worker the rest stays: it may come back to one, and is told by it that there is nothing to send.
+-- Takes what was written and to whom out of jobs that are over; what is not over yet, or in
+-- somebody's hands, is remembered. Of jobs for the Node worker the rest stays: it may come back to
+-- one, and is told by it that there is nothing to send.
 create or replace function private.erase_jobs(p_job_ids uuid[])
 returns void
 language plpgsql
@@ -170,7 +175,8 @@ begin
     if array_remove(p_job_ids, null) = '{}' then
         return;
     end if;
-    -- Jobs before their messages, as every writer: else a migration and we could wait for each other.
+    -- Jobs before their messages, as every writer: else a migration and we could wait for each
+    -- other.
     lock table public.broadcast_jobs in row exclusive mode;
     v_over := array(
         select j.id from public.broadcast_jobs as j
@@ -185,19 +191,35 @@ begin
     v_over := array(
         select o.id from unnest(v_over) as o (id)
         where o.id = any(v_free)
-            or not exists (select from public.broadcast_messages as m where m.job_id = o.id)
+            or not exists (
+                select from public.broadcast_messages as m where m.job_id = any(array[o.id])
+            )
     );
     v_gone := array(
-        select j.id from public.broadcast_jobs as j where j.id = any(v_over) and not private.hands_over(j.gateway)
+        select j.id from public.broadcast_jobs as j
+        where j.id = any(v_over) and not private.hands_over(j.gateway)
     );
     delete from public.broadcast_messages as m where m.job_id = any(v_gone);
     delete from public.broadcast_jobs as j where j.id = any(v_gone);
     update public.broadcast_messages as m
-    set contact = '', message = null, media_url = null, caption = null, data = null, error = null, updated_at = now()
+    set contact = '',
+        message = null,
+        media_url = null,
+        caption = null,
+        data = null,
+        error = null,
+        updated_at = now()
     where m.job_id = any(v_over);
     update public.broadcast_jobs as j
-    set recipient = null, contacts = '{}', contact_id = null, message = null, media_url = null, caption = null, media = null,
-        variables = null, updated_at = now()
+    set recipient = null,
+        contacts = '{}',
+        contact_id = null,
+        message = null,
+        media_url = null,
+        caption = null,
+        media = null,
+        variables = null,
+        updated_at = now()
     where j.id = any(v_over);
 
     delete from private.erasures as e where e.job_id = any(v_over);
@@ -256,9 +278,10 @@ private.erase_deleted from public;
 grant execute on function private.erase_jobs, private.erase_rows,
 private.erase_deleted to service_role;
 
--- An application may let its users write these tables; what the daemon keeps in them is not theirs all the same. The Node
--- worker may be such a user: it tells what became of the jobs that were handed over to it, and nothing else. It may be quicker
--- than our writing down that it has the job, which is `sending` till then.
+-- An application may let its users write these tables; what the daemon keeps in them is not theirs
+-- all the same. The Node worker may be such a user: it tells what became of the jobs that were
+-- handed over to it, and nothing else. It may be quicker than our writing down that it has the job,
+-- which is `sending` till then.
 create or replace function private.guard_broadcasts()
 returns trigger
 language plpgsql
@@ -267,15 +290,17 @@ set search_path = ''
 as $$
 declare
     v_told constant text[] := array[
-        'status', 'progress', 'total_contacts', 'sent_count', 'failed_count', 'skipped_count', 'completed_at', 'updated_at',
-        'message_id', 'message_ids', 'error', 'error_message', 'sent_at', 'data'
+        'status', 'progress', 'total_contacts', 'sent_count', 'failed_count', 'skipped_count',
+        'completed_at', 'updated_at', 'message_id', 'message_ids', 'error', 'error_message',
+        'sent_at', 'data'
     ];
     v_old constant jsonb := to_jsonb(old);
     v_new constant jsonb := to_jsonb(new);
     v_job public.broadcast_jobs;
 begin
     if coalesce(v_old ->> 'scheduled_message_id', v_new ->> 'scheduled_message_id') is not null then
-        select * into v_job from public.broadcast_jobs as j where j.id = coalesce(v_old ->> 'job_id', v_old ->> 'id')::uuid;
+        select * into v_job from public.broadcast_jobs as j
+        where j.id = coalesce(v_old ->> 'job_id', v_old ->> 'id')::uuid;
         if tg_op = 'INSERT'
             or v_job.status = 'queued'
             or (tg_op = 'DELETE' and v_job.status in ('sending', 'handed_over', 'active'))
@@ -285,7 +310,8 @@ begin
                 or v_new - v_told is distinct from v_old - v_told
             ))
         then
-            raise exception 'The jobs of scheduled messages are written by their worker alone.' using errcode = '42501';
+            raise exception 'The jobs of scheduled messages are written by their worker alone.'
+                using errcode = '42501';
         end if;
     end if;
     if tg_op = 'DELETE' then
@@ -296,10 +322,16 @@ end
 $$;
 revoke all on function private.guard_broadcasts from public;
 
-create or replace trigger guard_broadcasts before insert or update or delete on public.broadcast_jobs
-for each row when (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))
-execute function private.guard_broadcasts();
+create or replace trigger guard_broadcasts
+before insert or update or delete on public.broadcast_jobs
+for each row when (
+    row_security_active('private.connection_owners'::regclass)
+    and not pg_has_role('service_role', 'usage')
+) execute function private.guard_broadcasts();
 
-create or replace trigger guard_broadcasts before insert or update or delete on public.broadcast_messages
-for each row when (row_security_active('private.connection_owners'::regclass) and not pg_has_role('service_role', 'usage'))
-execute function private.guard_broadcasts();
+create or replace trigger guard_broadcasts
+before insert or update or delete on public.broadcast_messages
+for each row when (
+    row_security_active('private.connection_owners'::regclass)
+    and not pg_has_role('service_role', 'usage')
+) execute function private.guard_broadcasts();

@@ -183,15 +183,9 @@ $$;
 revoke all on function private.deliver_rows from public;
 grant execute on function private.deliver_rows to service_role;
 
+-- p_rows: a JSON array, each of its objects a private.delivery; what is null may be left out.
 -- Returns the jobs that are ours, and what the database refused: [{id, code, reason}].
-create or replace function public.record_deliveries(
-    p_job_ids uuid[],
-    p_message_ids text[],
-    p_statuses text[],
-    p_errors text[],
-    p_part_numbers integer[] default null,
-    p_part_counts integer[] default null
-)
+create or replace function public.record_deliveries(p_rows text)
 returns table (recorded uuid[], refused jsonb)
 language plpgsql
 volatile
@@ -200,37 +194,23 @@ set lock_timeout = '250ms'
 as $$
 declare
     v_rows constant private.delivery[] := array(
-        select row(
-            given.job_id, given.message_id, given.status, given.error, given.part, given.parts
-        )::private.delivery
-        from unnest(
-            p_job_ids, p_message_ids, p_statuses, p_errors, p_part_numbers, p_part_counts
-        ) as given (job_id, message_id, status, error, part, parts)
-        order by given.job_id
+        select told
+        from json_populate_recordset(null::private.delivery, p_rows::json) as told
+        order by told.job_id
     );
 begin
     select
-        array(select jsonb_array_elements_text(t.done)::uuid),
+        array(select jsonb_array_elements_text(tried.done)::uuid),
         (
-            select jsonb_agg(
-                jsonb_build_object(
-                    'id', (v_rows[r.place]).job_id,
-                    'code', r.code,
-                    'reason', r.reason
-                )
-            )
-            from jsonb_to_recordset(t.refused) as r (place integer, code text, reason text)
+            select jsonb_agg(jsonb_build_object(
+                'id', (v_rows[said.place]).job_id, 'code', said.code, 'reason', said.reason
+            ))
+            from jsonb_to_recordset(tried.refused) as said (place integer, code text, reason text)
         )
     into recorded, refused
-    from private.try_rows('deliver_rows', v_rows, true) as t;
+    from private.try_rows('deliver_rows', v_rows, true) as tried;
     return next;
 end
 $$;
-revoke all on function public.record_deliveries(
-    uuid[], text[], text[], text[], integer[], integer[]
-)
-from public, anon, authenticated;
-grant execute on function public.record_deliveries(
-    uuid[], text[], text[], text[], integer[], integer[]
-)
-to service_role;
+revoke all on function public.record_deliveries(text) from public, anon, authenticated;
+grant execute on function public.record_deliveries(text) to service_role;

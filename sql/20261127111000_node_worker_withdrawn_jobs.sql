@@ -1,6 +1,6 @@
--- Jobs that a Node worker was given and that are over without it: the operator has settled them, their row was cancelled or
--- deleted. Each is told once, so that a daemon takes it out of the queue; where that fails the worker finds it over
--- (guard_job_of_node_worker).
+-- Jobs that a Node worker was given and that are over without it: the operator has settled them,
+-- their row was cancelled or deleted. Each is told once, so that a daemon takes it out of the
+-- queue; where that fails the worker finds it over (guard_job_of_node_worker).
 create or replace function public.take_withdrawn_jobs()
 returns table (id uuid, gateway text)
 language sql
@@ -10,20 +10,23 @@ set lock_timeout = '250ms'
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
-    update public.broadcast_jobs as j
+    update public.broadcast_jobs as job
     set lease_until = null
     from (
-        select w.id from private.gateways as g
+        select withdrawn.id from private.gateways as kind
         cross join lateral (
             select o.id from public.broadcast_jobs as o
-            where o.gateway = any(array[g.name])
-                and o.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and o.lease_until <= now()
-            order by o.lease_until limit 1000 for update skip locked
-        ) as w
-        where g.hands_over
+            where o.gateway = any(array[kind.name])
+                and o.status in ('completed', 'failed', 'cancelled', 'unconfirmed')
+                and o.lease_until <= now()
+            order by o.lease_until
+            limit 1000
+            for update skip locked
+        ) as withdrawn
+        where kind.hands_over
     ) as over
-    where j.id = any(array[over.id])
-    returning j.id, j.gateway
+    where job.id = any(array[over.id])
+    returning job.id, job.gateway
 $$;
 revoke all on function public.take_withdrawn_jobs() from public, anon, authenticated;
 grant execute on function public.take_withdrawn_jobs() to service_role;

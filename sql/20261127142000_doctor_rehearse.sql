@@ -57,12 +57,11 @@ begin
             'recipient', s.contact_id,
             'timezone', 'UTC',
             'anchor', now()::timestamp,
-            'occurrence_at', now(),
+            'occurrence', now(),
             'missed', 0,
             'next_at', now() + interval '1 day',
             'next_after', now() + interval '2 days',
             'soon', now(),
-            'place', array_position(v_ids, s.id),
             'stage', 0
         ))
         from public.scheduled_messages as s
@@ -81,9 +80,9 @@ begin
 
     -- All three are claimed.
     perform private.announce_work(array[v_connection], array[now()]);
-    perform private.take_jobs(
-        array[v_connection], v_token, 3, 60, 'mock', clock_timestamp(), 0.15, '0', 3, 60
-    );
+    perform private.take_jobs(array[v_connection], 3, row(
+        v_token, 60, 'mock', clock_timestamp(), 0.15, '0', 3, 60
+    )::private.claim_terms);
     select string_agg(c.jobs::text, '') into v_claimed
     from public.claim_broadcast_jobs(v_token, 3, 60, 'mock') as c;
     if v_claimed is null or json_array_length(v_claimed::json) < 3 then
@@ -96,18 +95,18 @@ begin
         select jsonb_populate_record(null::private.told_row, jsonb_build_object(
             'job_id', told.job_id,
             'token', v_token,
-            'outcome', told.outcome,
+            'verdict', told.verdict,
             'message_id', told.message_id,
             'error', told.error,
             'wait', 0,
-            'answered_at', now(),
+            'told_at', now(),
             'quietly', false
         ))
         from (
             values
             (v_jobs[1], 'sent', repeat('m', 200), null),
             (v_jobs[2], 'failed', null, repeat('e', 1900))
-        ) as told (job_id, outcome, message_id, error)
+        ) as told (job_id, verdict, message_id, error)
     ));
     perform private.expect_status(v_ids[1:1], 'sent');
     perform private.expect_status(v_ids[2:2], 'failed');

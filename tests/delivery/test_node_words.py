@@ -9,6 +9,7 @@ from redis import Redis
 from tests.delivery.conftest import Pass
 from tests.delivery.jobs import end_leases, end_waits, job
 from tests.delivery.node_worker import NodeWorker
+from tests.helpers.calls import record
 from tests.helpers.polling import until
 from tests.helpers.rows import Database, message, one, schedule, statuses
 
@@ -289,10 +290,7 @@ async def test_a_record_that_comes_after_the_workers_doubt_does_not_hand_over_an
     await hand_over()
     token = job(db, row)["lease_token"]
     db.execute("update broadcast_messages set status = 'failed', error = 'Request timeout after 15000ms'")
-    db.execute(
-        "select record_outcomes(array[%s::uuid], array[%s::uuid], array['handed_over'], null, null, '{600}', '{0}')",
-        (job(db, row)["id"], token),
-    )
+    record(db, {"job_id": job(db, row)["id"], "token": token, "verdict": "handed_over", "wait": 600})
     assert job(db, row)["status"] == "unconfirmed"
     redis.flushall()
     end_leases(db)

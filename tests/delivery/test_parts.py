@@ -12,6 +12,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.delivery.cloud_stub import CloudStub, refusal
+from tests.helpers import calls
 from tests.helpers.http_server import Reply
 from tests.helpers.rows import Database, add_connections, message, one, schedule
 from worker.http.webhook import parse_statuses
@@ -128,18 +129,20 @@ def begin(db: Database, stories: list[Story]) -> str:
 
 
 def answer(db: Database, token: str, told: list[tuple[Story, Answer]]) -> None:
-    outcomes = [one_answer.then or "sent" for _, one_answer in told]
-    errors = [explained(story, given) for story, given in told]
-    parts = [json.dumps({"of": s.count, "ids": [f"wamid.{n}" for n in range(1, a.taken + 1)]}) for s, a in told]
-    db.execute(
-        "select record_outcomes("
-        "%s::uuid[], %s::uuid[], %s, %s::text[], %s::text[], %s::float8[], %s::float8[], %s::text[])",
-        (
-            [story.job for story, _ in told], [token] * len(told), outcomes,
-            ["wamid.1" if o == "sent" else None for o in outcomes], errors, [None] * len(told), [0.0] * len(told),
-            parts,
+    calls.record(
+        db,
+        *(
+            {
+                "job_id": story.job,
+                "token": token,
+                "verdict": given.then or "sent",
+                "message_id": None if given.then else "wamid.1",
+                "error": explained(story, given),
+                "parts": json.dumps({"of": story.count, "ids": [f"wamid.{n}" for n in range(1, given.taken + 1)]}),
+            }
+            for story, given in told
         ),
-    )  # fmt: skip
+    )
 
 
 def explained(story: Story, given: Answer) -> str | None:
@@ -151,14 +154,20 @@ def explained(story: Story, given: Answer) -> str | None:
 
 
 def tell(db: Database, told: list[tuple[Story, Word]]) -> None:
-    db.execute(
-        "select record_deliveries(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::integer[], %s::integer[])",
-        (
-            [story.job for story, _ in told], [f"wamid.{word.part}" for _, word in told],
-            [word.told for _, word in told], ["1: no" if word.told == "failed" else None for _, word in told],
-            [word.part for _, word in told], [story.count for story, _ in told],
+    calls.tell(
+        db,
+        *(
+            {
+                "job_id": story.job,
+                "message_id": f"wamid.{word.part}",
+                "status": word.told,
+                "error": "1: no" if word.told == "failed" else None,
+                "part": word.part,
+                "parts": story.count,
+            }
+            for story, word in told
         ),
-    )  # fmt: skip
+    )
 
 
 def play(db: Database, stories: list[Story]) -> None:
@@ -231,8 +240,7 @@ def test_words_of_jobs_that_were_sent_before_are_understood(db: Database) -> Non
     """They carry the job's id alone, whatever part they are of."""
     story = Story(2, ())
     begin(db, [story])
-    sql = "select record_deliveries(array[%s]::uuid[], array['wamid.9'], array['delivered'], array[null])"
-    db.execute(sql, (story.job,))
+    calls.tell(db, {"job_id": story.job, "message_id": "wamid.9", "status": "delivered"})
     row = message(db, story.job)
     assert (row["status"], row["delivery_status"], row["message_id"]) == ("sent", "delivered", "wamid.9")
 

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from local.postgres import free_port
 from tests.delivery.cloud_stub import CloudStub, refusal
 from tests.delivery.jobs import end_waits, job
+from tests.helpers.calls import p_rows
 from tests.helpers.http_server import Reply
 from tests.helpers.polling import until
 from tests.helpers.process import Worker, environment
@@ -145,10 +146,9 @@ def test_of_what_is_told_in_one_call_the_best_holds_in_any_order(
     db: Database, shop: str, service: httpx.Client, state: str, told: tuple[str, str]
 ) -> None:
     row = row_in(db, state, "shop", None)
-    told_of = {"p_job_ids": [job(db, row)["id"]] * 2, "p_message_ids": ["wamid.1"] * 2, "p_statuses": [*told]}
-    answer = service.post(
-        "/rpc/record_deliveries", content=json.dumps({**told_of, "p_errors": ["5: No", None]}, default=str)
-    )
+    of = {"job_id": job(db, row)["id"], "message_id": "wamid.1"}
+    words = [{**of, "status": status, "error": error} for status, error in zip(told, ("5: No", None), strict=True)]
+    answer = service.post("/rpc/record_deliveries", json={"p_rows": p_rows(*words)})
     assert answer.is_success, answer.text
     best = max(told, key=["sent", "failed", "delivered", "read"].index)
     after = message(db, row)

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from tests.helpers.calls import p_rows, record
 from tests.helpers.foreign import having, lift, refusing
 from tests.helpers.rows import add_connections, message, one, schedule, schedule_many, statuses
 from tests.sql.states import job_of, row_in
@@ -237,7 +238,7 @@ async def test_receipts_of_others_are_written(db, parts, service):
     add_connections(db, "shop")
     rows = [row_in(db, "sent", "shop", None, message=POISON if n == 1 else "Hello") for n in range(3)]
     jobs = [str(job_of(db, row)["id"]) for row in rows]
-    told = {"p_job_ids": jobs, "p_message_ids": jobs, "p_statuses": ["read"] * 3, "p_errors": [None] * 3}
+    told = {"p_rows": p_rows(*({"job_id": job, "message_id": job, "status": "read"} for job in jobs))}
 
     with refusing(db, "scheduled_messages", "new.message = 'Poison'", on="update"):
         [answer] = service.post("/rpc/record_deliveries", json=told).raise_for_status().json()
@@ -265,13 +266,13 @@ def test_what_stops_everybody_is_no_rows_fault_and_nothing_is_put_aside(db, code
     jobs = [job_of(db, row) for row in (poison, other)]
     db.execute("select private.announce_work(array['shop'], array[now()])")
     db.execute("update broadcast_jobs set lease_until = now() - interval '1 s' where status = 'sending'")
-    ids, tokens = [job.get("id") for job in jobs], [job.get("lease_token") for job in jobs]
+    told = [
+        {"job_id": job.get("id"), "token": job.get("lease_token"), "verdict": "sent", "message_id": "m"} for job in jobs
+    ]
     made = {
         "enqueue": lambda: enqueue(db, poison, other),
         "claim": lambda: db.execute("select claim_broadcast_jobs(gen_random_uuid(), 10, 60)"),
-        "record": lambda: db.execute(
-            "select record_outcomes(%s, %s, '{sent,sent}', '{a,b}', null, null, '{0,0}')", (ids, tokens)
-        ),
+        "record": lambda: record(db, *told),
         "rescue": lambda: db.execute("select rescue_broadcast_jobs()"),
     }[call]
     table = "scheduled_messages" if call == "enqueue" else "broadcast_jobs"

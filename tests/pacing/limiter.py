@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
+from tests.helpers.calls import record
 from tests.helpers.rows import Database, add_connections, one
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday on which nothing special happens
@@ -108,20 +109,13 @@ class Queue:
 
     def record(self, claimed: Claimed, *outcomes: str, error: str | None = None, wait: float | None = None) -> None:
         """One outcome for all jobs of a claim, or one for each."""
-        n = len(claimed.jobs)
-        outcomes = outcomes * n if len(outcomes) == 1 else outcomes
-        self.db.execute(
-            "select record_outcomes(%s::uuid[], %s::uuid[], %s, %s::text[], %s::text[], %s::float8[], %s::float8[])",
-            (
-                [job["id"] for job in claimed.jobs],
-                [claimed.token] * n,
-                list(outcomes),
-                ["m" if outcome == "sent" else None for outcome in outcomes],
-                [error] * n,
-                [wait] * n,
-                [0.0] * n,
-            ),
-        )
+        outcomes = outcomes * len(claimed.jobs) if len(outcomes) == 1 else outcomes
+        told = [
+            {"verdict": outcome, "message_id": "m" if outcome == "sent" else None, "error": error, "wait": wait}
+            for outcome in outcomes
+        ]
+        jobs = [{"job_id": job["id"], "token": claimed.token} for job in claimed.jobs]
+        record(self.db, *(job | answer for job, answer in zip(jobs, told, strict=True)))
 
     def state(self, connection: str = "shop") -> dict[str, Any]:
         """What the limiter remembers, as JSON: times are texts, two of which are "infinity" and "-infinity"."""

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
+from tests.helpers.calls import record
 from tests.helpers.rows import Database, message, one
 
 # The state of a row and of its job: "processing" is three different things.
@@ -83,8 +84,8 @@ def job_of(db: Database, row: str) -> dict[str, Any]:
 def answered(db: Database, row: str, outcome: str) -> None:
     """The daemon that sends this row records what the gateway said."""
     job = job_of(db, row)
-    told = "array[%s::uuid], array[%s::uuid], array[%s], array['true_1'], array['Busy.'], array[0], array[0]"
-    db.execute(f"select record_outcomes({told})", (job["id"], job["lease_token"], outcome))
+    told = {"verdict": outcome, "message_id": "true_1", "error": "Busy.", "wait": 0}
+    record(db, {"job_id": job["id"], "token": job["lease_token"], **told})
 
 
 def status(db: Database, row: str) -> str:

@@ -8,6 +8,7 @@ import httpx
 import psycopg
 import pytest
 
+from tests.helpers.calls import record
 from tests.helpers.rows import add_connections, message, one, schedule
 from tests.sql.states import add_job, answered, job_of, row_in, status
 
@@ -403,9 +404,9 @@ def test_a_fenced_out_daemon_settles_nothing(db, theirs):
     row = theirs("sending")
     db.execute("update broadcast_jobs set lease_token = %s", (str(uuid4()),))
     job = job_of(db, row)
-    told = "array[%s::uuid], array[%s::uuid], array['sent'], array['forged'], array[null], array[null::float], array[0]"
+    forged = {"job_id": job["id"], "token": uuid4(), "verdict": "sent", "message_id": "forged"}
 
-    assert one(db, f"select fenced_out from record_outcomes({told})", job["id"], str(uuid4())) == [job["id"]]
+    assert record(db, forged)["fenced_out"] == [job["id"]]
     assert status(db, row) == "processing"
     answered(db, row, "sent")
     assert status(db, row) == "sent"

@@ -13,7 +13,7 @@ from tests.helpers.rows import Database, message, one
 from tests.sql.states import row_in, status
 from tests.sql.test_access_matrix import MATRIX
 from worker.jobs import Decision
-from worker.store.calls import ENQUEUE_ARGUMENTS, columns
+from worker.store.calls import PLANNED_ROW, objects, p_rows
 
 THEIRS = "THEIRS"  # stands for what is the other tenant's
 DUE = "2026-01-01T00:00:00Z"
@@ -254,7 +254,7 @@ def test_nothing_is_read_of_what_a_tenant_keeps_in_a_connection_or_a_contact(db,
             Decision(row, revisions[row], str(uuid4()), recipient="+919876543210", phone="+919876543210")
             for row in rows
         ]
-        done = call(db, "enqueue_broadcast_jobs", p_ahead_seconds=0, **columns(plans, ENQUEUE_ARGUMENTS))
+        done = call(db, "enqueue_broadcast_jobs", **p_rows(objects(plans, PLANNED_ROW)))
         assert len(done["enqueued"]) == len(rows)
         assert one(db, TOASTED) == before
         claim = call(

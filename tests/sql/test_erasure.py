@@ -5,6 +5,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.helpers.calls import record, tell
 from tests.helpers.rows import Database, message, one
 from tests.sql.states import STATES, job_of, row_in, status
 
@@ -73,8 +74,8 @@ def test_what_is_being_sent_when_the_service_deletes_it_is_settled_first_and_the
     db.execute("select rescue_broadcast_jobs()")
     assert job_of(db, row)["message"] == SECRET, "whoever sends it may ask for it again"
 
-    told = "array[%s::uuid], array[%s::uuid], array[%s], array['true_1'], array['Busy.'], array[0], array[0]"
-    db.execute(f"select record_outcomes({told})", (job["id"], job["lease_token"], outcome))
+    told = {"verdict": outcome, "message_id": "true_1", "error": "Busy.", "wait": 0}
+    record(db, {"job_id": job["id"], "token": job["lease_token"], **told})
     if (gateway, outcome) == ("bullmq", "unconfirmed"):  # it stays handed over, until its worker tells
         assert job_of(db, row)["message"] == SECRET
         db.execute("update broadcast_messages set status = 'sent' where job_id = %s", (job["id"],))
@@ -156,8 +157,7 @@ def test_a_late_answer_to_what_is_gone_says_that_nobody_wants_it(db, tenants):
     job = job_of(db, row)
     tenants[0].delete(row)
 
-    told = "array[%s::uuid], array[%s::uuid], array['sent'], array['true_1'], array[null], array[0], array[0]"
-    db.execute(f"select record_outcomes({told})", (job["id"], job["lease_token"]))
-    db.execute("select record_deliveries(array[%s::uuid], array['true_1'], array['read'], array[null])", (job["id"],))
+    record(db, {"job_id": job["id"], "token": job["lease_token"], "verdict": "sent", "message_id": "true_1"})
+    tell(db, {"job_id": job["id"], "message_id": "true_1", "status": "read"})
 
     assert traces(db) == []

@@ -18,18 +18,21 @@ MESSAGE_GONE = (
 )
 
 
+def told(name: str, **fields: str) -> str:
+    """A call with one row of these fields, as SQL."""
+    given = ", ".join(f"'{field}', {value}" for field, value in {"job_id": "%(old)s::uuid", **fields}.items())
+    return f"select {name}(json_build_array(json_build_object({given}))::text)"
+
+
 def record(outcome: str, parts: str = "null") -> str:
-    return (
-        f"select record_outcomes(array[%(old)s::uuid], array[%(token)s::uuid], '{{{outcome}}}', '{{true_1}}',"
-        f" '{{Busy}}', '{{5}}', '{{0}}', array[{parts}]::text[])"
-    )
+    words = {"message_id": "'true_1'", "error": "'Busy'", "wait": "5", "parts": f"{parts}::text"}
+    return told("record_outcomes", token="%(token)s::uuid", verdict=f"'{outcome}'", **words)
 
 
 def deliver(status: str, part: str = "null, null") -> str:
-    one_part, parts = (f"array[{p}]::integer[]" for p in part.split(", "))
-    return (
-        f"select record_deliveries(array[%(old)s::uuid], '{{true_1}}', '{{{status}}}', '{{Busy}}', {one_part}, {parts})"
-    )
+    one_part, parts = (f"{each}::integer" for each in part.split(", "))
+    words = {"message_id": "'true_1'", "error": "'Busy'", "part": one_part, "parts": parts}
+    return told("record_deliveries", status=f"'{status}'", **words)
 
 
 SAID = "update broadcast_messages set status = '{}', error = '{}' where job_id = %(old)s"

@@ -8,6 +8,7 @@ import pytest
 from local.api import ROOT
 from tests.helpers.rows import one
 from tests.sql.supabase_cli import supabase
+from worker.store.calls import DELIVERY, PLANNED_ROW, TOLD_ROW
 
 OURS = "pronamespace in ('public'::regnamespace, 'private'::regnamespace)"
 
@@ -98,6 +99,25 @@ def test_what_runs_as_its_owner_can_only_be_fired_as_a_trigger(db):
     """)
     assert (holders["pronargs"], holders["provolatile"], holders["is_open"]) == (0, "s", False)
     assert "query" not in " ".join(holders["proargnames"])
+
+
+def test_no_function_takes_more_than_ten_arguments(db):
+    assert names(db, f"select proname from pg_proc where {OURS} and pronargs > 10") == []
+
+
+@pytest.mark.parametrize(
+    ("type_name", "told", "the_databases_own"),
+    [
+        ("planned_row", PLANNED_ROW, {"soon", "stage", "series_ends"}),
+        ("told_row", (*TOLD_ROW, "age"), {"told_at", "quietly"}),
+        ("delivery", DELIVERY, set()),
+    ],
+)
+def test_the_database_knows_every_field_that_it_is_told(db, type_name, told, the_databases_own):
+    """It passes over a name that it does not know."""
+    fields = names(db, f"select attname from pg_attribute where attrelid = 'private.{type_name}'::regclass")
+
+    assert set(fields) == {*told} | the_databases_own
 
 
 def test_nothing_that_the_daemon_calls_waits_for_a_lock_for_longer_than_it_says(db):

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
+from tests.helpers.calls import record
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.rows import Database, add_connections, message, one, schedule
 from tests.sql.states import STATES, answered, job_of, row_in, status
@@ -95,8 +96,8 @@ def test_an_answer_still_settles_a_row_whose_message_was_deleted_meanwhile(outco
     job = job_of(db, row)
     db.execute("delete from broadcast_messages")
     assert status(db, row) == "unconfirmed"
-    told = "array[%s::uuid], array[%s::uuid], array[%s], array['true_1'], array['Busy.'], array[0], array[0]"
-    db.execute(f"select record_outcomes({told})", (job["id"], job["lease_token"], outcome))
+    told = {"verdict": outcome, "message_id": "true_1", "error": "Busy.", "wait": 0}
+    record(db, {"job_id": job["id"], "token": job["lease_token"], **told})
     assert status(db, row) == outcome
 
 

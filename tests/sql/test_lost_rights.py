@@ -10,6 +10,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from local import migrate
+from tests.helpers import calls
 from tests.helpers.accounts import User
 from tests.helpers.polling import until
 from tests.helpers.rows import Database, message, one
@@ -199,11 +200,10 @@ def test_as_the_former_owner_a_message_may_still_be_cancelled_and_deleted_but_no
 
 def enqueue(session: Database, *rows: str) -> None:
     """As a daemon does it with daily messages, which have a next occurrence."""
-    tomorrow, number = one(session, "select now() + interval '1 day'"), len(rows)
-    same = (0, "+919876500000", None, "UTC", "2026-01-01", "2026-01-01T00:00:00Z", 0, tomorrow, None, None, None)
-    revisions, *others = ([value] * number for value in same)
-    arguments = [[*rows], revisions, [uuid4() for _ in rows], *others]
-    session.execute(f"select enqueue_broadcast_jobs({', '.join(['%s'] * 13)})", arguments)
+    tomorrow = one(session, "select now() + interval '1 day'")
+    series = {"timezone": "UTC", "anchor": "2026-01-01", "occurrence": "2026-01-01T00:00:00Z", "next_at": tomorrow}
+    same = {"revision": 0, "recipient": "+919876500000", **series}
+    calls.enqueue(session, *({"id": row, "job_id": uuid4(), **same} for row in rows))
 
 
 def waits(db: Database, session: Database) -> bool:

@@ -11,11 +11,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from tests.helpers.calls import record
 from tests.helpers.nouns import settlement
 from tests.helpers.rows import Database, add_connections, one
 from tests.sql.states import row_in
 from worker.jobs import Decision
-from worker.store.calls import ENQUEUE_ARGUMENTS, SETTLEMENT_ARGUMENTS, columns
+from worker.store.calls import PLANNED_ROW, TOLD_ROW, objects, p_rows
 
 BIG = {
     *("scheduled_messages", "broadcast_jobs", "broadcast_messages", "contacts", "connections", "connection_settings"),
@@ -167,7 +168,7 @@ class Plans:
 
     def of(self, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
         """The scans of our big tables that the call makes; nothing of it stays."""
-        types = {row["argument"]: row["type"] for row in self.db.execute(TYPES, (name,))}
+        types = {row["argument"]: row["type"] for row in self.db.execute(TYPES, (name.split(".")[-1],))}
         given = ", ".join(f"{argument} => %({argument})s::{types[argument]}" for argument in arguments)
         self.trees.clear()
         with self.db.transaction(force_rollback=True):
@@ -209,28 +210,23 @@ def calls(db: Database) -> Iterator[tuple[str, dict[str, Any]]]:
     )
     sending = ids(db, "select id from broadcast_jobs where status = 'sending' and lease_until > now()")
     claim = {"p_token": str(uuid4()), "p_seats": BATCH, "p_lease_seconds": 60}
-    enqueue = columns([Decision(row, 0, str(uuid4()), "+919800000000") for row in due], ENQUEUE_ARGUMENTS)
-    record = columns(
-        [settlement(job, "sent", TOKEN, message_id=f"true_{job}") for job in sending], SETTLEMENT_ARGUMENTS
-    )
+    enqueue = p_rows(objects([Decision(row, 0, str(uuid4()), "+919800000000") for row in due], PLANNED_ROW))
     yield "get_pending_scheduled_messages", {}
     yield "get_due_of_others", {"p_payers": ["shop-0"]}
     yield "get_agenda", {"p_horizon_seconds": 90, "p_limit": 500}
     yield "look_up_recipients", {"p_ids": due}
     yield "enqueue_broadcast_jobs", enqueue
+    yield "private.supersede", {"p_rows": due}
     yield "claim_broadcast_jobs", claim
     yield "enqueue_and_claim_broadcast_jobs", enqueue | claim
-    yield "record_outcomes", record | {"p_ages": [0.0] * len(sending)}
-    for outcome in ("retry", "stopped", "throttled_recipient", "throttled_connection", "unconfirmed"):
-        others = {"p_outcomes": [outcome] * len(sending), "p_errors": ["why"] * len(sending)}
-        yield "record_outcomes", record | others | {"p_ages": [0.0] * len(sending)}
+    for verdict in ("sent", "retry", "stopped", "throttled_recipient", "throttled_connection", "unconfirmed"):
+        why = None if verdict == "sent" else "why"
+        told = [settlement(job, verdict, TOKEN, message_id=f"true_{job}", error=why) for job in sending]
+        yield "record_outcomes", p_rows(objects(told, TOLD_ROW))
     yield "rescue_broadcast_jobs", {}
     yield "take_probes", {}
     yield "take_withdrawn_jobs", {}
-    yield (
-        "record_deliveries",
-        {"p_job_ids": sending, "p_message_ids": sending, "p_statuses": ["read"] * BATCH, "p_errors": [None] * BATCH},
-    )
+    yield "record_deliveries", p_rows([{"job_id": job, "message_id": job, "status": "read"} for job in sending])
 
 
 def test_no_call_reads_more_than_it_needs_and_poll_and_claim_go_by_their_own_indexes(plans: Plans):
@@ -255,8 +251,8 @@ def test_an_outcome_touches_no_index_of_the_scheduled_messages(db: Database):
     add_connections(db, "shop")
     job = one(db, "select broadcast_job_id from scheduled_messages where id = %s", row_in(db, "sending", "shop", None))
     hot = "select pg_stat_get_xact_tuples_hot_updated('scheduled_messages'::regclass)"
-    told = "array[%s]::uuid[], array[lease_token], array['sent'], array['m'], array[null], array[0], array[0]"
+    told = {"job_id": job, "token": one(db, "select lease_token from broadcast_jobs"), "verdict": "sent"}
     with db.transaction():
         before = one(db, hot)
-        db.execute(f"select record_outcomes({told}) from broadcast_jobs where id = %s", (job, job))
+        record(db, {**told, "message_id": "m"})
         assert one(db, hot) == before + 1

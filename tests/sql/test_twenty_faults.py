@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from local import migrate
-from tests.helpers.rows import one
+from tests.helpers.calls import enqueue
 from tests.sql.roles import Roles, another_database, opened, sql_file
 
 BOTH = ("the document", "ours")
@@ -208,8 +208,8 @@ def won(db: psycopg.Connection[Any], row: dict[str, Any]) -> bool:
         return (
             db.execute("update scheduled_messages set status = 'processing' where id = %s", (row["id"],)).rowcount == 1
         )
-    arguments = [[row["id"]], [row["revision"]], [uuid4()], [row["contact_id"]], *[[None]] * 4, [0], *[[None]] * 4]
-    return len(one(db, f"select enqueued from enqueue_broadcast_jobs({', '.join(['%s'] * 13)})", *arguments)) == 1
+    planned = {"id": row["id"], "revision": row["revision"], "job_id": uuid4(), "recipient": row["contact_id"]}
+    return enqueue(db, planned) == [str(row["id"])]
 
 
 def test_10_the_functions_search_path_is_the_callers(world):

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from local import migrate
+from tests.helpers import calls
 from tests.helpers.rows import Database, one
 from tests.sql.projects import Project, project, user_of
 from tests.sql.roles import sql_file
@@ -207,8 +208,7 @@ def test_4_the_node_worker_tells_under_the_anon_key_what_became_of_a_hand_over(u
         "lease_token"
     ]
     assert [one["id"] for one in claimed["jobs"]] == [job]
-    told = "array[%s::uuid], array[%s::uuid], array['handed_over'], array[null], array[null], array[600], array[0]"
-    upstream.db.execute(f"select record_outcomes({told})", (job, token))
+    calls.record(upstream.db, {"job_id": job, "token": token, "verdict": "handed_over", "wait": 600})
 
     with upstream.project.client("SUPABASE_ANON_KEY") as node:
         of_job, of_message = {"id": f"eq.{job}"}, {"job_id": f"eq.{job}", "contact": "eq.919876500000"}
@@ -227,8 +227,8 @@ def test_4_the_node_worker_tells_under_the_anon_key_what_became_of_a_hand_over(u
 def enqueue(db: Database, row: str, job: str) -> None:
     """As the daemon does it."""
     revision = stored(db, row)["revision"]
-    arguments = [[row], [revision], [job], ["+919876500000"], *[[None]] * 4, [0], *[[None]] * 4]
-    assert len(one(db, f"select enqueued from enqueue_broadcast_jobs({', '.join(['%s'] * 13)})", *arguments)) == 1
+    planned = {"id": row, "revision": revision, "job_id": job, "recipient": "+919876500000"}
+    assert calls.enqueue(db, planned) == [row]
 
 
 def test_5_the_node_worker_takes_over_again_and_gives_back(upstream, tmp_path):

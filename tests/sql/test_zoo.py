@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -15,6 +14,7 @@ import psycopg
 import pytest
 
 from local import migrate
+from tests.helpers import calls
 from tests.helpers.process import Worker
 from tests.helpers.rows import Database, one
 from tests.sql.projects import project
@@ -97,20 +97,8 @@ class Keeper:
             assert phone == ("919876543210" if self.animal.contact else None)
             assert row_id in [str(row["id"]) for row in db.execute("select id from get_pending_scheduled_messages()")]
             revision = one(db, "select revision from scheduled_messages where id = %s", row_id)
-            nothing: list[Any] = [None]
-            arguments = [
-                [row_id],
-                [revision],
-                [job],
-                [phone or self.contact],
-                *[nothing] * 4,
-                [0],
-                *[nothing] * 3,
-                [phone],
-            ]
-            places = ", ".join(["%s"] * 13)
-            enqueued = one(db, f"select enqueued from enqueue_broadcast_jobs({places})", *arguments)
-            assert [str(each) for each in enqueued] == [row_id]
+            who = {"recipient": phone or self.contact, "phone": phone}
+            assert calls.enqueue(db, {"id": row_id, "revision": revision, "job_id": job, **who}) == [row_id]
             jobs = one(db, "select jobs from claim_broadcast_jobs(%s, 5, 60)", token) or []
         assert [each["id"] for each in jobs] == [job]
         assert self.status(row_id) == "processing"
@@ -118,9 +106,9 @@ class Keeper:
 
     def record(self, job: str, token: str, outcome: str, message_id: str | None, error: str | None) -> None:
         with self.acting("service_role") as db:
-            told = "array[%s::uuid], array[%s::uuid], array[%s], array[%s], array[%s], array[0], array[0]"
-            recorded = db.execute(f"select * from record_outcomes({told})", (job, token, outcome, message_id, error))
-            assert recorded.fetchall() == [{"fenced_out": [], "refused": None}]
+            told = {"verdict": outcome, "message_id": message_id, "error": error, "wait": 0}
+            recorded = calls.record(db, {"job_id": job, "token": token, **told})
+            assert recorded == {"fenced_out": [], "refused": None}
 
     def status(self, row_id: str) -> str:
         return str(one(self.db, "select status from scheduled_messages where id = %s", row_id))

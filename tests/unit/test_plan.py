@@ -1,5 +1,6 @@
 """What becomes of a due row: whom it goes to or why it fails, until when it is any use, and when its series goes on."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from worker import config
 from worker.jobs import Decision, Due, Known
 from worker.planning.plan import decide, spell
 from worker.store import reading
-from worker.store.calls import columns
+from worker.store.calls import PLANNED_ROW, objects, p_rows
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 ROW = {"id": "r", "revision": 7, "owner_id": "o", "contact_id": "+919876543210", "scheduled_at": NOW}
@@ -38,8 +39,8 @@ def timed(fields: dict[str, Any]) -> dict[str, Any]:
 
 def told(decision: Decision) -> SimpleNamespace:
     """As the database is told of it."""
-    found = columns([decision], {name: name for name in Decision.__dataclass_fields__})
-    return SimpleNamespace(**{name: column and column[0] for name, column in found.items()})
+    [found] = json.loads(p_rows(objects([decision], PLANNED_ROW))["p_rows"])
+    return SimpleNamespace(**{name: found.get(name) for name in PLANNED_ROW})
 
 
 def planned(

@@ -1,31 +1,31 @@
-"""The arguments of the database's functions that take many rows: one array for each field."""
+"""The argument of the database's functions that take many rows."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-ENQUEUE_ARGUMENTS = {
-    "id": "p_ids", "revision": "p_revisions", "job_id": "p_job_ids", "recipient": "p_recipients", "error": "p_errors",
-    "timezone": "p_timezones", "anchor": "p_anchors", "occurrence": "p_occurrences", "missed": "p_missed",
-    "next_at": "p_next_at", "next_after": "p_next_after", "expires_at": "p_expires_at", "phone": "p_phones",
-}  # fmt: skip
-SETTLEMENT_ARGUMENTS = {
-    "job_id": "p_job_ids", "token": "p_tokens", "verdict": "p_outcomes", "message_id": "p_message_ids",
-    "error": "p_errors", "wait": "p_waits", "parts": "p_parts",
-}  # fmt: skip
+from worker.jobs import Decision
 
-DELIVERY_ARGUMENTS = {
-    "job_id": "p_job_ids", "message_id": "p_message_ids", "status": "p_statuses", "error": "p_errors",
-    "part": "p_part_numbers", "parts": "p_part_counts",
-}  # fmt: skip
+# What p_rows says of each: fields of private.planned_row, private.told_row and private.delivery in sql/.
+PLANNED_ROW = tuple(field.name for field in fields(Decision))
+TOLD_ROW = ("job_id", "token", "verdict", "message_id", "error", "wait", "parts")
+DELIVERY = ("job_id", "message_id", "status", "error", "part", "parts")
 
 
-def columns(values: Sequence[Any], names: dict[str, str]) -> dict[str, list[Any] | None]:
-    """Turns rows into the parallel arrays of an RPC; null for one that would hold nothing else, which unnests alike."""
-    found = {argument: [*map(_plain, map(attrgetter(name), values))] for name, argument in names.items()}
-    return {argument: column if any(v is not None for v in column) else None for argument, column in found.items()}
+def objects(values: Iterable[object], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Each value as an object of these fields; what is None is left out, which the database takes alike."""
+    read = attrgetter(*names)
+    return [
+        {name: field for name, field in zip(names, read(value), strict=True) if field is not None} for value in values
+    ]
 
 
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
+def p_rows(objects: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The argument: JSON as text, which every server passes on as it is.
+
+    See docs/adr/0026-many-rows-are-one-argument.md.
+    """
+    return {"p_rows": json.dumps(objects, ensure_ascii=False, separators=(",", ":"), default=datetime.isoformat)}

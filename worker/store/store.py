@@ -23,7 +23,7 @@ from worker.store.answers import (
     Withdrawn,
 )
 from worker.store.api import Api
-from worker.store.calls import DELIVERY_ARGUMENTS, ENQUEUE_ARGUMENTS, SETTLEMENT_ARGUMENTS, columns
+from worker.store.calls import DELIVERY, PLANNED_ROW, TOLD_ROW, objects, p_rows
 from worker.store.reading import Row
 from worker.store.refused import say_refused
 
@@ -72,7 +72,7 @@ class Store:
 
     async def enqueue(self, rows: Sequence[Decision], early: float = 0.0) -> Done:
         """Tells which rows were still as we read them. `early`: see `claim`."""
-        arguments: Row = {"p_ahead_seconds": early, **columns(rows, ENQUEUE_ARGUMENTS)}
+        arguments: Row = {"p_early_seconds": early, **p_rows(objects(rows, PLANNED_ROW))}
         read = reading.done("enqueued")
         return await self._api.row("enqueue_broadcast_jobs", arguments, read, divisible=len(rows) > 1)
 
@@ -101,24 +101,26 @@ class Store:
             "p_lease_seconds": lease,
             "p_gateway": gateway,
             "p_busy": list(busy),
-            "p_lead_seconds": call_seconds,
-            "p_ahead_seconds": early,
+            "p_call_seconds": call_seconds,
+            "p_early_seconds": early,
             "p_retry_attempts": retries[0],
             "p_retry_delay_seconds": retries[1],
         }
         name = "claim_broadcast_jobs"
         if rows:
-            name, arguments = "enqueue_and_claim_broadcast_jobs", arguments | columns(rows, ENQUEUE_ARGUMENTS)
+            name, arguments = "enqueue_and_claim_broadcast_jobs", arguments | p_rows(objects(rows, PLANNED_ROW))
         read = functools.partial(reading.claim, token=token)
         return await self._api.timed_row(name, arguments, read, divisible=len(rows) > 1)
 
     async def record(self, settlements: Sequence[Settlement]) -> Done:
         """Tells of the jobs that were not ours to settle any more: they had been fenced out."""
-        arguments = columns(settlements, SETTLEMENT_ARGUMENTS)
+        told = objects(settlements, TOLD_ROW)
 
         def aged() -> Row:  # also after an hour of trying, `sent_at` is when the gateway answered
             now = time.monotonic()
-            return arguments | {"p_ages": [now - settlement.answered_at for settlement in settlements]}
+            for row, settlement in zip(told, settlements, strict=True):
+                row["age"] = now - settlement.answered_at
+            return p_rows(told)
 
         read, several = reading.done("fenced_out"), len(settlements) > 1
         return await self._api.row("record_outcomes", aged, read, patient=True, divisible=several)
@@ -141,7 +143,7 @@ class Store:
 
     async def record_deliveries(self, updates: Sequence[StatusUpdate]) -> None:
         """What a webhook told. Updates of messages that are not ours, or that their rows refuse, are left out."""
-        arguments = columns([u for u in updates if u.job_id], DELIVERY_ARGUMENTS)
+        arguments = p_rows(objects([u for u in updates if u.job_id], DELIVERY))
         refused = await self._api.row("record_deliveries", arguments, lambda row: reading.refused(row["refused"]))
         say_refused("a receipt", refused)
 
