@@ -13,8 +13,8 @@ CREATE TYPE private.claim_terms AS (
 	lease_seconds double precision,
 	gateway text,
 	at timestamp with time zone,
-	lead double precision,
-	ahead interval,
+	call_seconds double precision,
+	early interval,
 	retry_attempts integer,
 	retry_delay_seconds double precision
 );
@@ -34,6 +34,16 @@ CREATE TYPE private.late_row AS (
 	quietly boolean
 );
 
+CREATE TYPE private.noted_row AS (
+	connection_id text,
+	outcome text,
+	error text,
+	available_at timestamp with time zone,
+	send_at timestamp with time zone,
+	recipient text,
+	id uuid
+);
+
 CREATE TYPE private.planned_row AS (
 	id uuid,
 	revision integer,
@@ -42,14 +52,13 @@ CREATE TYPE private.planned_row AS (
 	error text,
 	timezone text,
 	anchor timestamp without time zone,
-	occurrence_at timestamp with time zone,
+	occurrence timestamp with time zone,
 	missed integer,
 	next_at timestamp with time zone,
 	next_after timestamp with time zone,
 	expires_at timestamp with time zone,
 	phone text,
 	soon timestamp with time zone,
-	place integer,
 	stage integer,
 	series_ends text
 );
@@ -74,13 +83,24 @@ CREATE TYPE private.told_message AS (
 CREATE TYPE private.told_row AS (
 	job_id uuid,
 	token uuid,
-	outcome text,
+	verdict text,
 	message_id text,
 	error text,
 	wait double precision,
-	answered_at timestamp with time zone,
-	quietly boolean,
-	parts jsonb
+	age double precision,
+	parts text,
+	told_at timestamp with time zone,
+	quietly boolean
+);
+
+CREATE TYPE private.waiting_connection AS (
+	connection_id text,
+	reason text,
+	until timestamp with time zone,
+	told_at timestamp with time zone,
+	told_id uuid,
+	has_more boolean,
+	look_at timestamp with time zone
 );
 
 CREATE FUNCTION private.add_next(p_rows uuid[], p_next_ids uuid[], p_next_after timestamp with time zone[]) RETURNS void
@@ -96,38 +116,44 @@ begin
     if v_own is null then
         with made as (
             insert into public.scheduled_messages (
-                id, scheduled_at, next_scheduled_at, connection_id, contact_id, message, type, media_url, caption, media,
-                asset_id, created_by, owner_id, is_recurring, recurrence_pattern, recurrence_end_at, timezone, series_id,
-                series_anchor, occurrence_at
+                id, scheduled_at, next_scheduled_at, connection_id, contact_id, message, type,
+                media_url, caption, media, asset_id, created_by, owner_id, is_recurring,
+                recurrence_pattern, recurrence_end_at, timezone, series_id, series_anchor,
+                occurrence_at
             )
-            select g.next_id, s.next_scheduled_at, g.next_after, s.connection_id, s.contact_id, s.message, s.type,
-                s.media_url, s.caption, s.media, s.asset_id, s.created_by, s.owner_id, true, s.recurrence_pattern,
-                s.recurrence_end_at, s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at
-            from unnest(p_rows, p_next_ids, p_next_after) as g (id, next_id, next_after)
-            join public.scheduled_messages as s on s.id = any(array[g.id])
+            select
+                given.next_id, s.next_scheduled_at, given.next_after, s.connection_id,
+                s.contact_id, s.message, s.type, s.media_url, s.caption, s.media, s.asset_id,
+                s.created_by, s.owner_id, true, s.recurrence_pattern, s.recurrence_end_at,
+                s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at
+            from unnest(p_rows, p_next_ids, p_next_after) as given (id, next_id, next_after)
+            join public.scheduled_messages as s on s.id = any(array[given.id])
             on conflict (series_id, occurrence_at) where series_id is not null do nothing
             returning id
         )
-        select array_agg(m.id) into v_made from made as m;
+        select array_agg(made.id) into v_made from made;
     else
         execute format(
             'with made as (
                 insert into public.scheduled_messages (
-                    id, scheduled_at, next_scheduled_at, connection_id, contact_id, message, type, media_url, caption,
-                    media, asset_id, created_by, owner_id, is_recurring, recurrence_pattern, recurrence_end_at, timezone,
-                    series_id, series_anchor, occurrence_at, %1$s
+                    id, scheduled_at, next_scheduled_at, connection_id, contact_id, message, type,
+                    media_url, caption, media, asset_id, created_by, owner_id, is_recurring,
+                    recurrence_pattern, recurrence_end_at, timezone, series_id, series_anchor,
+                    occurrence_at, %1$s
                 )
-                select g.next_id, s.next_scheduled_at, g.next_after, s.connection_id, s.contact_id, s.message, s.type,
-                    s.media_url, s.caption, s.media, s.asset_id, s.created_by, s.owner_id, true, s.recurrence_pattern,
-                    s.recurrence_end_at, s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at, %2$s
-                from unnest($1, $2, $3) as g (id, next_id, next_after)
-                join public.scheduled_messages as s on s.id = any(array[g.id])
+                select
+                    given.next_id, s.next_scheduled_at, given.next_after, s.connection_id,
+                    s.contact_id, s.message, s.type, s.media_url, s.caption, s.media, s.asset_id,
+                    s.created_by, s.owner_id, true, s.recurrence_pattern, s.recurrence_end_at,
+                    s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at, %2$s
+                from unnest($1, $2, $3) as given (id, next_id, next_after)
+                join public.scheduled_messages as s on s.id = any(array[given.id])
                 on conflict (series_id, occurrence_at) where series_id is not null do nothing
                 returning id
             )
-            select array_agg(m.id) from made as m',
-            (select string_agg(format('%I', c.name), ', ') from unnest(v_own) as c (name)),
-            (select string_agg(format('s.%I', c.name), ', ') from unnest(v_own) as c (name))
+            select array_agg(made.id) from made',
+            (select string_agg(format('%I', own.name), ', ') from unnest(v_own) as own (name)),
+            (select string_agg(format('s.%I', own.name), ', ') from unnest(v_own) as own (name))
         )
         into v_made using p_rows, p_next_ids, p_next_after;
     end if;
@@ -136,9 +162,12 @@ begin
         update public.scheduled_messages as s
         set next_id = (
             select o.id from public.scheduled_messages as o
-            where o.series_id = s.series_id and o.occurrence_at = s.next_scheduled_at limit 1
+            where o.series_id = s.series_id and o.occurrence_at = s.next_scheduled_at
+            limit 1
         )
-        where s.id = any(p_rows) and s.next_id = any(p_next_ids) and s.next_id <> all(coalesce(v_made, '{}'));
+        where s.id = any(p_rows)
+            and s.next_id = any(p_next_ids)
+            and s.next_id <> all(coalesce(v_made, '{}'));
     end if;
 end
 $_$;
@@ -156,9 +185,11 @@ begin
         v_connection := new.id;
     end if;
     if v_connection is not null then
-        update private.connection_state as c
-        set ready_at = now(), probe_at = case when c.paused_reason is not null then now() end, refused_ids = '{}'
-        where c.connection_id = v_connection;
+        update private.connection_state as state
+        set ready_at = now(),
+            probe_at = case when state.paused_reason is not null then now() end,
+            refused_ids = '{}'
+        where state.connection_id = v_connection;
     end if;
     return null;
 exception when undefined_column then -- upstream's table need not have `connected`
@@ -170,22 +201,28 @@ CREATE FUNCTION private.announce_now(p_connections text[], p_at timestamp with t
     LANGUAGE sql
     SET search_path TO ''
     AS $$
-    insert into private.connection_state as c (connection_id, ready_at, payer)
-    select work.connection_id, work.at, coalesce(first_job.payer, work.connection_id)
+    insert into private.connection_state as state (connection_id, ready_at, payer)
+    select
+        work.connection_id,
+        work.at as ready_at,
+        coalesce(first_job.payer, work.connection_id) as payer
     from (
         select given.connection_id, min(given.at) as at
         from unnest(p_connections, p_at) as given (connection_id, at)
         group by given.connection_id
     ) as work
     left join lateral (
-        select j.user_id::text as payer from public.broadcast_jobs as j
-        where j.connection_id = work.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
-        order by j.available_at, j.id
+        select job.user_id::text as payer from public.broadcast_jobs as job
+        where job.connection_id = work.connection_id
+            and job.status = 'queued'
+            and job.scheduled_message_id is not null
+        order by job.available_at, job.id
         limit 1
     ) as first_job on true
     order by work.connection_id
-    on conflict (connection_id) do update set ready_at = excluded.ready_at, payer = excluded.payer
-    where c.ready_at > excluded.ready_at
+    on conflict (connection_id) do update
+    set ready_at = excluded.ready_at, payer = excluded.payer
+    where state.ready_at > excluded.ready_at
 $$;
 
 CREATE FUNCTION private.announce_work(p_connections text[], p_at timestamp with time zone[]) RETURNS void
@@ -196,27 +233,40 @@ begin
     perform private.announce_now(p_connections, p_at);
 exception when lock_not_available then
     with free as materialized (
-        select c.connection_id from private.connection_state as c
-        where c.connection_id = any(p_connections) order by c.connection_id for no key update skip locked
+        select state.connection_id from private.connection_state as state
+        where state.connection_id = any(p_connections)
+        order by state.connection_id
+        for no key update skip locked
     ),
     held as (
-        select given.connection_id, min(given.at) as at
-        from unnest(p_connections, p_at) as given (connection_id, at)
-        where given.connection_id not in (select f.connection_id from free as f)
-            and exists (select 1 from private.connection_state as c where c.connection_id = given.connection_id)
+        select given.connection_id
+        from unnest(p_connections) as given (connection_id)
+        where given.connection_id not in (select free.connection_id from free)
+            and exists (
+                select 1 from private.connection_state as state
+                where state.connection_id = given.connection_id
+            )
         group by given.connection_id
     ),
     told_later as (
-        insert into private.refused_rows as r (step, id, code, reason, again_at, connection_id)
-        select 'announce', md5(h.connection_id)::uuid, '55P03', 'a transaction that is still open holds this connection',
-            now() + interval '1 second', h.connection_id
-        from held as h
-        on conflict (id, step) do update set again_at = excluded.again_at, tries = r.tries + 1
+        insert into private.refused_rows as aside (
+            step, id, code, reason, again_at, connection_id
+        )
+        select
+            'announce' as step,
+            md5(held.connection_id)::uuid as id,
+            '55P03' as code,
+            'a transaction that is still open holds this connection' as reason,
+            now() + interval '1 second' as again_at,
+            held.connection_id
+        from held
+        on conflict (id, step) do update
+        set again_at = excluded.again_at, tries = aside.tries + 1
     )
     select array_agg(given.connection_id), array_agg(given.at)
     into p_connections, p_at
     from unnest(p_connections, p_at) as given (connection_id, at)
-    where given.connection_id not in (select h.connection_id from held as h);
+    where given.connection_id not in (select held.connection_id from held);
     perform private.announce_now(p_connections, p_at);
 end
 $$;
@@ -228,12 +278,19 @@ CREATE FUNCTION private.answer_parts(p_answers jsonb) RETURNS void
     SET enable_seqscan TO 'off'
     AS $$
 begin
-    update public.broadcast_messages as m
-    set parts = private.with_answer(m.parts, (a.parts ->> 'of')::integer, a.parts -> 'ids', a.outcome, a.error),
-        message_ids = array(select jsonb_array_elements_text(a.parts -> 'ids'))
-    from jsonb_to_recordset(p_answers) as a (job_id uuid, outcome text, error text, parts jsonb)
-    where m.job_id = any(array[a.job_id]);
-    perform private.settle_by_parts(array(select (a ->> 'job_id')::uuid from jsonb_array_elements(p_answers) as a));
+    update public.broadcast_messages as entry
+    set parts = private.with_answer(
+            entry.parts, (answer.parts ->> 'of')::integer, answer.parts -> 'ids', answer.outcome,
+            answer.error
+        ),
+        message_ids = array(select jsonb_array_elements_text(answer.parts -> 'ids'))
+    from jsonb_to_recordset(p_answers) as answer (
+        job_id uuid, outcome text, error text, parts jsonb
+    )
+    where entry.job_id = any(array[answer.job_id]);
+    perform private.settle_by_parts(
+        array(select (answer ->> 'job_id')::uuid from jsonb_array_elements(p_answers) as answer)
+    );
 end
 $$;
 
@@ -241,7 +298,10 @@ CREATE FUNCTION private.api_key_of(p_connection text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
-    select (select left(api_key::text, 255) from public.connections as co where co.id::text = any(array[p_connection]))
+    select (
+        select left(api_key::text, 255) from public.connections as c
+        where c.id::text = any(array[p_connection])
+    )
     from (values (null::text)) as missing (api_key)
 $$;
 
@@ -390,84 +450,211 @@ begin
 end
 $$;
 
-CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) RETURNS TABLE(connection_id text, id uuid, scheduled_message_id uuid, recipient text, gateway text, put_off_until timestamp with time zone, arrival_at timestamp with time zone, send_at timestamp with time zone, send_until timestamp with time zone, step double precision, jitter double precision, recipient_step double precision, today date, used integer, recipient_reason text)
+CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_terms private.claim_terms) RETURNS TABLE(connection_id text, id uuid, scheduled_message_id uuid, recipient text, gateway text, put_off_until timestamp with time zone, arrival_at timestamp with time zone, send_at timestamp with time zone, send_until timestamp with time zone, step double precision, jitter double precision, recipient_step double precision, today date, used integer, recipient_reason text)
     LANGUAGE sql ROWS 50
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
+    -- The connections that may send now.
     with turn as materialized (
-        select * from private.pace(p_turn, p_now, p_gateway, p_lead) as p where p.blocked_reason is null
+        select * from private.pace(p_turn, p_terms.at, p_terms.gateway, p_terms.call_seconds) as p
+        where p.blocked_reason is null
     ),
+    -- Of each its oldest jobs, locked.
     candidate as materialized (
-        select t.*, job.*
-        from turn as t
+        select turn.*, job.*
+        from turn
+        -- As SERIAL in worker/sending/sender.py.
+        cross join (select 4 as few) as session
         cross join lateral (
-            select j.id, j.scheduled_message_id, j.recipient, j.available_at,
-                octet_length(j.message) + coalesce(octet_length(j.caption), 0) + coalesce(octet_length(j.media::text), 0) as size
+            select
+                j.id,
+                j.scheduled_message_id,
+                j.recipient,
+                j.available_at,
+                octet_length(j.message)
+                + coalesce(octet_length(j.caption), 0)
+                + coalesce(octet_length(j.media::text), 0) as size
             from public.broadcast_jobs as j
-            where j.connection_id = t.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
-                and j.available_at <= case when t.step is null then p_now + p_ahead else p_now end and (j.expires_at is null or j.expires_at > p_now)
+            where j.connection_id = turn.connection_id
+                and j.status = 'queued'
+                and j.scheduled_message_id is not null
+                and j.available_at <= case
+                    when turn.step is null then p_terms.at + p_terms.early else p_terms.at
+                end
+                and (j.expires_at is null or j.expires_at > p_terms.at)
                 and j.id <> all(array(
-                    select r.id from private.refused_rows as r where r.step = 'claim' and r.again_at > p_now
+                    select aside.id from private.refused_rows as aside
+                    where aside.step = 'claim' and aside.again_at > p_terms.at
                 ))
-                -- What is tried to find out about the connection is one that nothing is held against, if there is one.
-                and (not t.is_on_trial or j.refused_at is null or not exists (
-                    select from public.broadcast_jobs as f
-                    where f.connection_id = t.connection_id and f.status = 'queued' and f.scheduled_message_id is not null
-                        and f.available_at <= p_now and f.refused_at is null
-                        and f.id <> all(array(
-                            select r.id from private.refused_rows as r where r.step = 'claim' and r.again_at > p_now
+                -- What is tried to find out about the connection is one that nothing is held
+                -- against, if there is one.
+                and (not turn.is_on_trial or j.refused_at is null or not exists (
+                    select from public.broadcast_jobs as other
+                    where other.connection_id = any(array[turn.connection_id])
+                        and other.status = 'queued'
+                        and other.scheduled_message_id is not null
+                        and other.available_at <= p_terms.at
+                        and other.refused_at is null
+                        and other.id <> all(array(
+                            select aside.id from private.refused_rows as aside
+                            where aside.step = 'claim' and aside.again_at > p_terms.at
                         ))
                 ))
             order by j.available_at, j.id
-            limit case when t.slots = 0 then 0 when t.is_on_trial then 1 else least(
-                ceil(p_seats::numeric / (select count(*) from turn)), case when t.recipient_step is null then t.slots end,
-                case when t.step is null and t.one_at_a_time then 4 end
-            ) end
+            limit case
+                when turn.slots = 0 then 0
+                when turn.is_on_trial then 1
+                else least(
+                    ceil(p_seats::numeric / (select count(*) from turn)),
+                    case when turn.recipient_step is null then turn.slots end,
+                    case when turn.step is null and turn.one_at_a_time then session.few end
+                )
+            end
             for update skip locked
         ) as job
         limit p_seats
     ),
-    -- A thousand maximal messages would be more than a claim can carry.
+    -- A thousand maximal messages would be more than a claim can carry: eight megabytes.
     carried as (
-        select c.*
+        select sized.*
         from (
-            select c.*, sum(c.size) over (
-                order by c.available_at, c.id rows between unbounded preceding and 1 preceding
-            ) as size_before
-            from candidate as c
-        ) as c
-        where coalesce(c.size_before, 0) < 8000000
+            select
+                candidate.*,
+                sum(candidate.size) over (
+                    order by candidate.available_at, candidate.id
+                    rows between unbounded preceding and 1 preceding
+                ) as size_before
+            from candidate
+        ) as sized
+        where coalesce(sized.size_before, 0) < 8000000
     ),
+    -- When each one's recipient may get it.
     spaced as (
-        select c.*, greatest(r.free_at, p_now) + make_interval(secs => c.recipient_step * (
-            row_number() over (partition by c.connection_id, c.recipient order by c.available_at, c.id) - 1
-        )) as free_at, case when r.free_at > p_now then r.reason end as recipient_reason
-        from carried as c
-        left join private.recipient_state as r
-            on c.recipient_step is not null and r.connection_id = any(array[c.connection_id]) and r.recipient = any(array[c.recipient])
+        select
+            carried.*,
+            greatest(recipient.free_at, p_terms.at) + make_interval(
+                secs => carried.recipient_step * (
+                    row_number() over (
+                        partition by carried.connection_id, carried.recipient
+                        order by carried.available_at, carried.id
+                    ) - 1
+                )
+            ) as free_at,
+            case when recipient.free_at > p_terms.at then recipient.reason end as recipient_reason
+        from carried
+        left join private.recipient_state as recipient
+            on carried.recipient_step is not null
+            and recipient.connection_id = any(array[carried.connection_id])
+            and recipient.recipient = any(array[carried.recipient])
     ),
+    -- When its connection may send it: one step after the one before, and some jitter.
     slotted as (
-        select s.*, row_number() over line as place, s.first_at + make_interval(secs => s.step * (row_number() over line - 1) + coalesce(
-            sum(random() * s.jitter) over (line rows between unbounded preceding and 1 preceding), 0
-        )) as arrival_at
-        from spaced as s
-        where s.recipient_step is null or s.free_at <= p_now
-        window line as (partition by s.connection_id order by s.available_at, s.id)
+        select
+            spaced.*,
+            row_number() over line as place,
+            spaced.first_at + make_interval(
+                secs => spaced.step * (row_number() over line - 1) + coalesce(
+                    sum(random() * spaced.jitter) over (
+                        line rows between unbounded preceding and 1 preceding
+                    ),
+                    0
+                )
+            ) as arrival_at
+        from spaced
+        where spaced.recipient_step is null or spaced.free_at <= p_terms.at
+        window line as (partition by spaced.connection_id order by spaced.available_at, spaced.id)
     )
-    select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, null, s.arrival_at, slot.at,
-        least(slot.at + make_interval(secs => s.tolerance), s.closes_at), s.step, s.jitter, s.recipient_step, s.today, s.used, null
-    from slotted as s
-    cross join lateral (select greatest(s.earliest, s.arrival_at - make_interval(secs => s.slack), s.available_at) as at) as slot
-    where (s.slots is null or s.place <= s.slots) and (s.step is null or slot.at < s.horizon) -- jitter may push it beyond
-        and (s.closes_at is null or slot.at < s.closes_at)
+    select
+        slotted.connection_id,
+        slotted.id,
+        slotted.scheduled_message_id,
+        slotted.recipient,
+        slotted.gateway,
+        null as put_off_until,
+        slotted.arrival_at,
+        slot.at as send_at,
+        least(slot.at + make_interval(secs => slotted.tolerance), slotted.closes_at) as send_until,
+        slotted.step,
+        slotted.jitter,
+        slotted.recipient_step,
+        slotted.today,
+        slotted.used,
+        null as recipient_reason
+    from slotted
+    cross join lateral (
+        select greatest(
+            slotted.earliest,
+            slotted.arrival_at - make_interval(secs => slotted.slack),
+            slotted.available_at
+        ) as at
+    ) as slot
+    where (slotted.slots is null or slotted.place <= slotted.slots)
+        and (slotted.step is null or slot.at < slotted.horizon) -- jitter may push it beyond
+        and (slotted.closes_at is null or slot.at < slotted.closes_at)
     union all
-    select s.connection_id, s.id, s.scheduled_message_id, s.recipient, s.gateway, s.free_at, null, null,
-        null, s.step, s.jitter, s.recipient_step, s.today, s.used, s.recipient_reason
-    from spaced as s
-    where s.recipient_step is not null and s.free_at > p_now
+    select
+        spaced.connection_id,
+        spaced.id,
+        spaced.scheduled_message_id,
+        spaced.recipient,
+        spaced.gateway,
+        spaced.free_at as put_off_until,
+        null as arrival_at,
+        null as send_at,
+        null as send_until,
+        spaced.step,
+        spaced.jitter,
+        spaced.recipient_step,
+        spaced.today,
+        spaced.used,
+        spaced.recipient_reason
+    from spaced
+    where spaced.recipient_step is not null and spaced.free_at > p_terms.at
+$$;
+
+CREATE FUNCTION private.claimed_jobs(p_token uuid) RETURNS json
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+    select json_agg(claimed)
+    from (
+        select
+            job.id,
+            job.scheduled_message_id,
+            job.connection_id,
+            job.recipient,
+            job.type,
+            job.message,
+            job.media_url,
+            job.caption,
+            job.media,
+            job.asset_id,
+            job.user_id as owner_id,
+            job.attempts,
+            job.throttled,
+            coalesce(job.schedule, job.send_at) as scheduled_at,
+            job.send_at,
+            job.send_until,
+            job.gateway,
+            settings.sender,
+            extract(epoch from job.lease_until - clock_timestamp()) as lease_left,
+            case
+                when job.gateway = any(array(
+                    select kind.name from private.gateways as kind where kind.hands_over
+                )) then private.api_key_of(job.connection_id)
+            end as api_key
+        from public.broadcast_jobs as job
+        left join public.connection_settings as settings
+            on settings.connection_id = any(array[job.connection_id])
+        where job.lease_token = p_token and job.status = 'sending'
+        order by job.send_at, job.schedule, job.id
+    ) as claimed
 $$;
 
 CREATE FUNCTION private.close_job_of_node_worker() RETURNS trigger
@@ -476,10 +663,18 @@ CREATE FUNCTION private.close_job_of_node_worker() RETURNS trigger
     AS $$
 begin
     update public.broadcast_jobs as j
-    set status = 'completed', sent_count = 1, progress = 100, completed_at = now(), lease_until = null, updated_at = now()
-    where j.id = new.job_id and j.status not in ('queued', 'completed') and private.hands_over(j.gateway);
+    set status = 'completed',
+        sent_count = 1,
+        progress = 100,
+        completed_at = now(),
+        lease_until = null,
+        updated_at = now()
+    where j.id = new.job_id
+        and j.status not in ('queued', 'completed')
+        and private.hands_over(j.gateway);
     perform private.note_or_leave(jsonb_build_array(jsonb_build_object(
-        'connection_id', j.connection_id, 'outcome', 'sent', 'send_at', j.send_at, 'recipient', j.recipient, 'id', j.id
+        'connection_id', j.connection_id, 'outcome', 'sent', 'send_at', j.send_at,
+        'recipient', j.recipient, 'id', j.id
     )))
     from public.broadcast_jobs as j
     join private.connection_state as c on c.connection_id = any(array[j.connection_id])
@@ -493,32 +688,50 @@ CREATE FUNCTION private.columns_that_travel() RETURNS text[]
     SET search_path TO ''
     AS $$
     with own as materialized (
-        select a.attnum, a.attname::text as name, not a.attnotnull as is_nullable, a.atthasdef as has_default
+        select
+            a.attnum,
+            a.attname::text as name,
+            not a.attnotnull as is_nullable,
+            a.atthasdef as has_default
         from pg_catalog.pg_attribute as a
         left join pg_catalog.pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum
-        where a.attrelid = 'public.scheduled_messages'::regclass and a.attnum > 0 and not a.attisdropped
-            and a.attname <> all(private.our_columns()) and a.attgenerated = '' and a.attidentity = ''
+        where a.attrelid = 'public.scheduled_messages'::regclass
+            and a.attnum > 0
+            and not a.attisdropped
+            and a.attname <> all(private.our_columns())
+            and a.attgenerated = ''
+            and a.attidentity = ''
             and coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '') !~ 'nextval\('
-    )
-    select array_agg(o.name order by o.attnum)
-    from own as o
-    where o.attnum not in (
-        select spared.attnum
+    ),
+    -- Of each such index the column that is left out.
+    spared as (
+        select without_one.attnum
         from pg_catalog.pg_index as i
         cross join lateral (
             select k.attnum
             from unnest(i.indkey::smallint[]) with ordinality as k (attnum, position)
             join own on own.attnum = k.attnum
             where own.has_default or own.is_nullable
-            order by own.has_default desc, k.position desc limit 1
-        ) as spared
-        where i.indrelid = 'public.scheduled_messages'::regclass and i.indisunique and 0 <> all(i.indkey::smallint[])
+            order by own.has_default desc, k.position desc
+            limit 1
+        ) as without_one
+        where i.indrelid = 'public.scheduled_messages'::regclass
+            and i.indisunique
+            and 0 <> all(i.indkey::smallint[])
+            -- Not where the next occurrence differs anyway.
             and not exists (
                 select 1 from pg_catalog.pg_attribute as a
-                where a.attrelid = i.indrelid and a.attnum = any(i.indkey::smallint[])
-                    and a.attname in ('id', 'scheduled_at', 'occurrence_at', 'created_at', 'due_at', 'broadcast_job_id', 'message_id')
+                where a.attrelid = i.indrelid
+                    and a.attnum = any(i.indkey::smallint[])
+                    and a.attname in (
+                        'id', 'scheduled_at', 'occurrence_at', 'created_at', 'due_at',
+                        'broadcast_job_id', 'message_id'
+                    )
             )
     )
+    select array_agg(own.name order by own.attnum)
+    from own
+    where own.attnum not in (select spared.attnum from spared)
 $$;
 
 CREATE FUNCTION private.complete_old_row() RETURNS trigger
@@ -835,6 +1048,74 @@ begin
 end
 $_$;
 
+CREATE FUNCTION private.enqueue_or_put_aside(p_planned private.planned_row[], OUT done jsonb, OUT refused jsonb) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_rows private.planned_row[] := p_planned;
+    v_try record;
+    v_said jsonb := '{}'; -- what was said of each, by its id
+begin
+    done := '[]';
+    while v_rows <> '{}' loop
+        select tried.done, tried.refused into v_try
+        from private.try_rows('enqueue_rows', v_rows, true) as tried;
+        done := done || v_try.done;
+        exit when v_try.refused = '[]';
+        -- What is not the row's own fault does not fail: it is put aside.
+        with less as (
+            select
+                said.place,
+                said.code,
+                said.reason,
+                planned.id,
+                case
+                    when private.is_the_rows_fault(said.code)
+                    then private.with_less(v_rows[said.place], planned, said.reason)
+                end as next
+            from jsonb_to_recordset(v_try.refused) as said (place integer, code text, reason text)
+            cross join lateral (
+                select p.* from unnest(p_planned) as p where p.id = v_rows[said.place].id limit 1
+            ) as planned
+        )
+        select
+            coalesce(
+                array_agg(less.next order by less.place)
+                    filter (where (less.next).stage is not null),
+                '{}'
+            ),
+            -- Of a row that is refused again the first reason stays: the others follow from it.
+            v_said || jsonb_object_agg(
+                less.id,
+                coalesce(
+                    v_said -> less.id::text,
+                    jsonb_build_object('id', less.id, 'code', less.code, 'reason', less.reason)
+                ) || jsonb_build_object('became', case (less.next).stage
+                    when 1 then 'series ended'
+                    when 2 then 'failed'
+                    when 3 then 'failed'
+                    else 'put aside'
+                end)
+            )
+        into v_rows, v_said
+        from less;
+    end loop;
+
+    if v_said <> '{}' then
+        perform private.put_aside(
+            'enqueue', array_agg(aside.id), array_agg(aside.code), array_agg(aside.reason), null
+        )
+        from jsonb_each(v_said) as said
+        cross join lateral jsonb_to_record(said.value) as aside (
+            id uuid, code text, reason text, became text
+        )
+        where aside.became = 'put aside';
+        refused := (select jsonb_agg(said.value) from jsonb_each(v_said) as said);
+    end if;
+end
+$$;
+
 CREATE FUNCTION private.enqueue_rows(p_rows private.planned_row[]) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -843,127 +1124,195 @@ CREATE FUNCTION private.enqueue_rows(p_rows private.planned_row[]) RETURNS jsonb
     AS $$
 declare
     v_done jsonb;
-    v_rows uuid[];
+    v_recurring uuid[]; -- those of a series that have a job now
+    v_rows uuid[]; -- those that have a next one, its id, and when the one after that is
     v_next_ids uuid[];
     v_next_after timestamptz[];
 begin
-    with won as materialized (
-        -- Not `s.*`: a project may have columns of its own by the names that follow.
-        select s.id, s.connection_id, s.contact_id, s.message, s.type, s.media_url, s.caption, s.media,
-            s.asset_id, s.scheduled_at, s.created_by, s.owner_id, s.is_recurring, s.series_id,
-            g.job_id, g.recipient, g.error as refusal, g.series_ends, g.timezone as zone, g.anchor,
-            g.occurrence_at as occurrence, g.missed as missed_now, g.next_at, g.next_after, g.expires_at,
-            case when g.next_at is not null and s.next_id is null then gen_random_uuid() end as new_id,
-            -- A series has an id that nobody can choose. An occurrence that its author has moved to the instant of another one
-            -- begins a series of its own.
+    -- Rows that are still as they were read, locked, each with what was decided of it.
+    with due as materialized (
+        -- Not `message.*`: a project may have columns of its own by the names that follow.
+        select
+            message.id,
+            message.connection_id,
+            message.contact_id,
+            message.message,
+            message.type,
+            message.media_url,
+            message.caption,
+            message.media,
+            message.asset_id,
+            message.scheduled_at,
+            message.created_by,
+            message.owner_id,
+            message.is_recurring,
+            planned.job_id,
+            planned.recipient,
+            planned.error as refusal,
+            planned.series_ends,
+            planned.timezone as zone,
+            planned.anchor,
+            planned.occurrence,
+            planned.missed as missed_now,
+            planned.next_at,
+            planned.next_after,
+            planned.expires_at,
             case
-                when g.anchor is null then s.series_id
-                when s.series_id is null or exists (
-                    select 1 from public.scheduled_messages as o
-                    where o.series_id = any(array[s.series_id]) and o.occurrence_at = any(array[g.occurrence_at]) and o.id <> s.id
+                when planned.next_at is not null and message.next_id is null
+                then gen_random_uuid()
+            end as new_id,
+            -- A series has an id that nobody can choose. An occurrence that its author has moved to
+            -- the instant of another one begins a series of its own.
+            case
+                when planned.anchor is null then message.series_id
+                when message.series_id is null or exists (
+                    select 1 from public.scheduled_messages as other
+                    where other.series_id = any(array[message.series_id])
+                        and other.occurrence_at = any(array[planned.occurrence])
+                        and other.id <> message.id
                 ) then gen_random_uuid()
-                else s.series_id
+                else message.series_id
             end as series
-        from unnest(p_rows) as g
-        cross join lateral (select r.* from public.scheduled_messages as r where r.id = g.id limit 1 for update skip locked) as s
-        where s.status = 'pending' and s.revision = g.revision and s.scheduled_at <= g.soon
-            -- As look_up_recipients finds it.
-            and (g.phone is null or exists (
+        from unnest(p_rows) as planned
+        cross join lateral (
+            select s.* from public.scheduled_messages as s
+            where s.id = planned.id
+            limit 1
+            for update skip locked
+        ) as message
+        where message.status = 'pending'
+            and message.revision = planned.revision
+            and message.scheduled_at <= planned.soon
+            -- Its contact is still whom look_up_recipients found: with this number, not blocked,
+            -- and of the same owner, who is the connection's where the row has none.
+            and (planned.phone is null or exists (
                 select 1
-                from (values (null::text, null::text, null::text, null::text)) as missing (phone_number, is_blocked, owner_id, user_id)
+                from (
+                    values (null::text, null::text, null::text, null::text)
+                ) as missing (phone_number, is_blocked, owner_id, user_id)
                 cross join lateral (
-                    select left(phone_number::text, 256) as phone, is_blocked::text as is_blocked,
+                    select
+                        left(phone_number::text, 256) as phone,
+                        is_blocked::text as is_blocked,
                         coalesce(owner_id::text, user_id::text) as owner
                     from public.contacts as c
-                    where c.id = any(array[private.contact_key(s.contact_id)])
-                ) as c
-                where c.phone = g.phone and not private.is_yes(c.is_blocked)
-                    and (c.owner in (s.owner_id::text, s.created_by::text) or (
-                        s.owner_id is null and s.created_by is null and exists (
-                            select 1
-                            from (values (null::text)) as missing (user_id)
-                            cross join lateral (
-                                select user_id::text as owner from public.connections as k
-                                where k.id::text = any(array[s.connection_id])
-                            ) as k
-                            where k.owner = c.owner
+                    where c.id = any(array[private.contact_key(message.contact_id)])
+                ) as contact
+                where contact.phone = planned.phone
+                    and not private.is_yes(contact.is_blocked)
+                    and (
+                        contact.owner in (message.owner_id::text, message.created_by::text)
+                        or (
+                            message.owner_id is null
+                            and message.created_by is null
+                            and exists (
+                                select 1
+                                from (values (null::text)) as missing (user_id)
+                                cross join lateral (
+                                    select user_id::text as owner
+                                    from public.connections as c
+                                    where c.id::text = any(array[message.connection_id])
+                                ) as connection
+                                where connection.owner = contact.owner
+                            )
                         )
-                    ))
+                    )
             ))
     ),
+    -- A job each for those that can be sent.
     job as (
         insert into public.broadcast_jobs (
-            id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id, type, message, media_url, caption, media,
-            asset_id, user_id, schedule, status, total_contacts, available_at, expires_at, broadcast_name, isprivatemessage
+            id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id,
+            type, message, media_url, caption, media, asset_id, user_id, schedule, status,
+            total_contacts, available_at, expires_at, broadcast_name, isprivatemessage
         )
-        select w.job_id, w.id, case when w.is_recurring then w.series end, w.connection_id, w.recipient,
-            array[w.recipient], w.contact_id, w.type, w.message, w.media_url, w.caption, w.media::text,
-            w.asset_id, coalesce(w.owner_id, w.created_by), w.scheduled_at, 'queued', 1, greatest(now(), w.scheduled_at), w.expires_at,
-            'scheduled message', true
-        from won as w
-        where w.refusal is null
+        select
+            due.job_id,
+            due.id,
+            case when due.is_recurring then due.series end as series_id,
+            due.connection_id,
+            due.recipient,
+            array[due.recipient] as contacts,
+            due.contact_id,
+            due.type,
+            due.message,
+            due.media_url,
+            due.caption,
+            due.media::text as media,
+            due.asset_id,
+            coalesce(due.owner_id, due.created_by) as user_id,
+            due.scheduled_at as schedule,
+            'queued' as status,
+            1 as total_contacts,
+            greatest(now(), due.scheduled_at) as available_at,
+            due.expires_at,
+            'scheduled message' as broadcast_name,
+            true as isprivatemessage
+        from due
+        where due.refusal is null
     ),
-    message as (
-        insert into public.broadcast_messages (id, job_id, scheduled_message_id, contact, message, type, media_url, caption, status)
-        -- Digits alone, also of a WhatsApp id: by them the Node worker finds the row.
-        select w.job_id, w.job_id, w.id, regexp_replace(split_part(w.recipient, '@', 1), '\D', '', 'g'),
-            w.message, w.type, w.media_url, w.caption, 'waiting'
-        from won as w
-        where w.refusal is null
+    -- And that job's message.
+    entry as (
+        insert into public.broadcast_messages (
+            id, job_id, scheduled_message_id, contact, message, type, media_url, caption, status
+        )
+        select
+            due.job_id as id,
+            due.job_id,
+            due.id as scheduled_message_id,
+            -- Digits alone, also of a WhatsApp id: by them the Node worker finds the row.
+            regexp_replace(split_part(due.recipient, '@', 1), '\D', '', 'g') as contact,
+            due.message,
+            due.type,
+            due.media_url,
+            due.caption,
+            'waiting' as status
+        from due
+        where due.refusal is null
     ),
-    -- An earlier occurrence that still waits would go out together with this one. Not a later one: this may be the retry of an
-    -- old one; and not when this one fails: then the earlier is all there is.
-    superseded as (
-        update public.broadcast_jobs as j
-        set status = 'cancelled', completed_at = now(), updated_at = now()
-        from (
-            select e.id from public.broadcast_jobs as e
-            join won as w on e.series_id = any(array[w.series_id]) and e.id <> w.job_id
-            join public.scheduled_messages as m on m.id = any(array[e.scheduled_message_id]) and m.occurrence_at < w.occurrence
-            join public.broadcast_messages as t on t.job_id = any(array[e.id])
-            where e.status = 'queued' and w.series = w.series_id and w.refusal is null
-                and m.broadcast_job_id = e.id
-                and (m.owner_id, m.created_by) is not distinct from (w.owner_id, w.created_by)
-            -- The row too: whoever holds it, deleting its connection, say, may be waiting for one of ours.
-            for update of e, m, t skip locked
-        ) as earlier
-        where j.id = any(array[earlier.id])
-        returning j.id
-    ),
-    told as (
-        update public.broadcast_messages as m
-        set status = 'failed', error = 'Superseded: it still waited when the next occurrence of its series fell due.', updated_at = now()
-        from superseded
-        where m.job_id = any(array[superseded.id])
-    ),
+    -- What the row says of it.
     changed as (
-        update public.scheduled_messages as s
-        set status = case when w.refusal is null then 'processing' else 'failed' end,
+        update public.scheduled_messages as message
+        set status = case when due.refusal is null then 'processing' else 'failed' end,
             due_at = null,
-            error = coalesce(w.refusal, w.series_ends, case
-                when w.is_recurring and w.next_at is null and s.next_id is null
-                    then private.why_no_next(s.recurrence_pattern, s.recurrence_end_at)
+            error = coalesce(due.refusal, due.series_ends, case
+                when due.is_recurring and due.next_at is null and message.next_id is null
+                    then private.why_no_next(message.recurrence_pattern, message.recurrence_end_at)
             end),
-            broadcast_job_id = case when w.refusal is null then w.job_id end,
-            timezone = coalesce(w.zone, s.timezone),
-            series_id = w.series,
-            series_anchor = w.anchor,
-            occurrence_at = w.occurrence,
-            scheduled_at = case when w.missed_now > 0 then w.occurrence else s.scheduled_at end,
-            missed = w.missed_now,
-            next_id = coalesce(s.next_id, w.new_id),
-            next_scheduled_at = w.next_at,
+            broadcast_job_id = case when due.refusal is null then due.job_id end,
+            timezone = coalesce(due.zone, message.timezone),
+            series_id = due.series,
+            series_anchor = due.anchor,
+            occurrence_at = due.occurrence,
+            scheduled_at = case
+                when due.missed_now > 0 then due.occurrence else message.scheduled_at
+            end,
+            missed = due.missed_now,
+            next_id = coalesce(message.next_id, due.new_id),
+            next_scheduled_at = due.next_at,
             updated_at = now()
-        from won as w
-        where s.id = any(array[w.id])
-        returning s.id, s.connection_id, s.status, s.scheduled_at
+        from due
+        where message.id = any(array[due.id])
+        returning
+            message.id,
+            case when due.refusal is null then message.connection_id end as connection_id,
+            greatest(now(), message.scheduled_at) as due_at,
+            due.is_recurring and due.refusal is null as recurs,
+            due.new_id,
+            due.next_after
     )
-    select jsonb_agg(jsonb_build_array(c.id, case when c.status = 'processing' then c.connection_id end, greatest(now(), c.scheduled_at))),
-        (select array_agg(w.id) from won as w where w.new_id is not null),
-        (select array_agg(w.new_id) from won as w where w.new_id is not null),
-        (select array_agg(w.next_after) from won as w where w.new_id is not null)
-    into v_done, v_rows, v_next_ids, v_next_after
-    from changed as c;
+    select
+        jsonb_agg(jsonb_build_array(changed.id, changed.connection_id, changed.due_at)),
+        array_agg(changed.id) filter (where changed.recurs),
+        array_agg(changed.id) filter (where changed.new_id is not null),
+        array_agg(changed.new_id) filter (where changed.new_id is not null),
+        array_agg(changed.next_after) filter (where changed.new_id is not null)
+    into v_done, v_recurring, v_rows, v_next_ids, v_next_after
+    from changed;
+
+    if v_recurring is not null then
+        perform private.supersede(v_recurring);
+    end if;
     if v_rows is not null then
         perform private.add_next(v_rows, v_next_ids, v_next_after);
     end if;
@@ -1014,7 +1363,8 @@ begin
     if array_remove(p_job_ids, null) = '{}' then
         return;
     end if;
-    -- Jobs before their messages, as every writer: else a migration and we could wait for each other.
+    -- Jobs before their messages, as every writer: else a migration and we could wait for each
+    -- other.
     lock table public.broadcast_jobs in row exclusive mode;
     v_over := array(
         select j.id from public.broadcast_jobs as j
@@ -1029,19 +1379,35 @@ begin
     v_over := array(
         select o.id from unnest(v_over) as o (id)
         where o.id = any(v_free)
-            or not exists (select from public.broadcast_messages as m where m.job_id = o.id)
+            or not exists (
+                select from public.broadcast_messages as m where m.job_id = any(array[o.id])
+            )
     );
     v_gone := array(
-        select j.id from public.broadcast_jobs as j where j.id = any(v_over) and not private.hands_over(j.gateway)
+        select j.id from public.broadcast_jobs as j
+        where j.id = any(v_over) and not private.hands_over(j.gateway)
     );
     delete from public.broadcast_messages as m where m.job_id = any(v_gone);
     delete from public.broadcast_jobs as j where j.id = any(v_gone);
     update public.broadcast_messages as m
-    set contact = '', message = null, media_url = null, caption = null, data = null, error = null, updated_at = now()
+    set contact = '',
+        message = null,
+        media_url = null,
+        caption = null,
+        data = null,
+        error = null,
+        updated_at = now()
     where m.job_id = any(v_over);
     update public.broadcast_jobs as j
-    set recipient = null, contacts = '{}', contact_id = null, message = null, media_url = null, caption = null, media = null,
-        variables = null, updated_at = now()
+    set recipient = null,
+        contacts = '{}',
+        contact_id = null,
+        message = null,
+        media_url = null,
+        caption = null,
+        media = null,
+        variables = null,
+        updated_at = now()
     where j.id = any(v_over);
 
     delete from private.erasures as e where e.job_id = any(v_over);
@@ -1101,20 +1467,27 @@ declare
     v_done jsonb;
 begin
     with too_late as (
-        update public.broadcast_jobs as j
-        set status = 'failed', completed_at = now(), updated_at = now()
-        from unnest(p_rows) as g
-        where j.id = any(array[g.id]) and j.status = 'queued'
-        returning j.id, j.scheduled_message_id
+        update public.broadcast_jobs as job
+        set status = 'failed',
+            completed_at = now(),
+            updated_at = now()
+        from unnest(p_rows) as given
+        where job.id = any(array[given.id]) and job.status = 'queued'
+        returning job.id, job.scheduled_message_id
     ),
     told_too_late as (
-        update public.broadcast_messages as m
-        set status = 'failed', updated_at = now(),
-            error = 'Not sent in time. It waited for: ' || coalesce(s.waiting_reason, s.error, 'its turn on this connection') || '.'
+        update public.broadcast_messages as entry
+        set status = 'failed',
+            error = 'Not sent in time. It waited for: '
+                || coalesce(
+                    message.waiting_reason, message.error, 'its turn on this connection'
+                ) || '.',
+            updated_at = now()
         from too_late
-        left join public.scheduled_messages as s
-            on s.id = any(array[too_late.scheduled_message_id]) and s.broadcast_job_id = too_late.id
-        where m.job_id = any(array[too_late.id])
+        left join public.scheduled_messages as message
+            on message.id = any(array[too_late.scheduled_message_id])
+            and message.broadcast_job_id = too_late.id
+        where entry.job_id = any(array[too_late.id])
     )
     select jsonb_agg('expired'::text) into v_done from too_late;
     return v_done;
@@ -1241,7 +1614,8 @@ CREATE FUNCTION private.fail_beyond_limit(p_turn text[], p_now timestamp with ti
     AS $$
 declare
     v_strict constant text[] := array(
-        select se.connection_id from public.connection_settings as se where se.connection_id = any(p_turn) and se.at_daily_limit = 'fail'
+        select settings.connection_id from public.connection_settings as settings
+        where settings.connection_id = any(p_turn) and settings.at_daily_limit = 'fail'
     );
     v_rows private.beyond_limit_row[];
 begin
@@ -1249,23 +1623,34 @@ begin
         return;
     end if;
     v_rows := array(
-        select row(w.id, p.connection_id, p.blocked_reason)::private.beyond_limit_row
-        from private.situation(v_strict, p_now, p_gateway) as p
+        select row(
+            job.id, connection.connection_id, connection.blocked_reason
+        )::private.beyond_limit_row
+        from private.situation(v_strict, p_now, p_gateway) as connection
         cross join lateral (
-            select q.id from public.broadcast_jobs as q
-            where q.connection_id = p.connection_id and q.status = 'queued' and q.scheduled_message_id is not null and q.available_at <= p_now
-                and q.id <> all(array(
-                    select r.id from private.refused_rows as r where r.step = 'claim' and r.again_at > p_now
+            select j.id from public.broadcast_jobs as j
+            where j.connection_id = connection.connection_id
+                and j.status = 'queued'
+                and j.scheduled_message_id is not null
+                and j.available_at <= p_now
+                and j.id <> all(array(
+                    select r.id from private.refused_rows as r
+                    where r.step = 'claim' and r.again_at > p_now
                 ))
-            order by q.available_at, q.id limit 1000 for update skip locked
-        ) as w
-        where p.fails
+            order by j.available_at, j.id
+            limit 1000
+            for update skip locked
+        ) as job
+        where connection.fails
     );
     perform private.put_aside(
-        'claim', array_agg((v_rows[r.place]).id), array_agg(r.code), array_agg(r.reason), null, array_agg((v_rows[r.place]).connection_id)
+        'claim', array_agg((v_rows[said.place]).id), array_agg(said.code),
+        array_agg(said.reason), null, array_agg((v_rows[said.place]).connection_id)
     )
-    from private.try_rows('fail_rows', v_rows, false) as t
-    cross join lateral jsonb_to_recordset(t.refused) as r (place integer, code text, reason text);
+    from private.try_rows('fail_rows', v_rows, false) as tried
+    cross join lateral jsonb_to_recordset(tried.refused) as said (
+        place integer, code text, reason text
+    );
 end
 $$;
 
@@ -1278,16 +1663,20 @@ CREATE FUNCTION private.fail_rows(p_rows private.beyond_limit_row[]) RETURNS jso
     AS $$
 begin
     with failed as (
-        update public.broadcast_jobs as j
-        set status = 'failed', completed_at = now(), updated_at = now()
+        update public.broadcast_jobs as job
+        set status = 'failed',
+            completed_at = now(),
+            updated_at = now()
         from unnest(p_rows) as beyond
-        where j.id = any(array[beyond.id])
-        returning j.id, beyond.reason
+        where job.id = any(array[beyond.id])
+        returning job.id, beyond.reason
     )
-    update public.broadcast_messages as m
-    set status = 'failed', error = 'Not sent: ' || failed.reason || '.', updated_at = now()
+    update public.broadcast_messages as entry
+    set status = 'failed',
+        error = 'Not sent: ' || failed.reason || '.',
+        updated_at = now()
     from failed
-    where m.job_id = any(array[failed.id]);
+    where entry.job_id = any(array[failed.id]);
     return '[]';
 end
 $$;
@@ -1296,35 +1685,51 @@ CREATE FUNCTION private.fate(p_parts jsonb) RETURNS TABLE(status text, message_i
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
     AS $$
-    select whole.status, whole.message_id, whole.delivery_status, left(case whole.status
-        when 'sent' then 'Accepted, but not delivered: ' || whole.undelivered
-        when 'failed' then whole.out || ' of ' || whole.number || ' parts went out, then: ' || whole.why
-    end, 2000)
+    select
+        whole.status,
+        whole.message_id,
+        whole.delivery_status,
+        left(case whole.status
+            when 'sent' then 'Accepted, but not delivered: ' || whole.undelivered
+            when 'failed' then whole.out || ' of ' || whole.number || ' parts went out, then: '
+                || whole.why
+        end, 2000) as error
     from (
-        select count(*) as number, count(*) filter (where part.fate = 'out') as out,
+        select
+            count(*) as number,
+            count(*) filter (where part.fate = 'out') as out,
             case
-                when bool_or(part.fate = 'unknown') then 'unconfirmed' when bool_or(part.fate = 'lost') then 'failed' else 'sent'
+                when bool_or(part.fate = 'unknown') then 'unconfirmed'
+                when bool_or(part.fate = 'lost') then 'failed'
+                else 'sent'
             end as status,
             (array_agg(part.id order by part.place))[1] as message_id,
             case
                 when bool_or(part.told = 'failed') then 'failed'
-                when bool_and(part.told is not null) then (
-                    array['sent', 'delivered', 'read']
-                )[min(array_position(array['sent', 'delivered', 'read'], part.told))]
+                when bool_and(part.told is not null) then (array['sent', 'delivered', 'read'])[
+                    min(array_position(array['sent', 'delivered', 'read'], part.told))
+                ]
             end as delivery_status,
             string_agg('part ' || part.place || ': ' || part.error, '; ' order by part.place)
                 filter (where part.told = 'failed') as undelivered,
             (array_agg(part.why order by part.place) filter (where part.fate = 'lost'))[1] as why
         from (
-            select e.place, p.id, p.told, p.error, coalesce(p.reason, p.error) as why,
+            select
+                element.place,
+                p.id,
+                p.told,
+                p.error,
+                coalesce(p.reason, p.error) as why,
                 case
                     when p.said in ('failed', 'none') then 'lost'
                     when p.said = 'sent' or p.told in ('sent', 'delivered', 'read') then 'out'
                     when p.told = 'failed' then 'lost'
                     else 'unknown'
                 end as fate
-            from jsonb_array_elements(p_parts) with ordinality as e (part, place)
-            cross join lateral jsonb_to_record(e.part) as p (id text, said text, told text, reason text, error text)
+            from jsonb_array_elements(p_parts) with ordinality as element (part, place)
+            cross join lateral jsonb_to_record(element.part) as p (
+                id text, said text, told text, reason text, error text
+            )
         ) as part
     ) as whole
 $$;
@@ -1524,6 +1929,7 @@ CREATE FUNCTION private.find_namesakes() RETURNS TABLE(what text, remedy text, i
         'public.connection_usage(text)',
         'public.count_upcoming_messages(text, date, date)',
         'public.diagnose()',
+        'public.enqueue_broadcast_jobs(text, double precision)',
         'public.finish_probes(text[], text[])',
         'public.forget_connection(text)',
         'public.get_agenda(double precision, integer, double precision)',
@@ -1533,7 +1939,8 @@ CREATE FUNCTION private.find_namesakes() RETURNS TABLE(what text, remedy text, i
         'public.get_status(double precision)',
         'public.get_timezones(text, integer)',
         'public.look_up_recipients(uuid[])',
-        'public.record_deliveries(uuid[], text[], text[], text[], integer[], integer[])',
+        'public.record_deliveries(text)',
+        'public.record_outcomes(text)',
         'public.rescue_broadcast_jobs(double precision)',
         'public.resolve_scheduled_message(uuid, text)',
         'public.take_probes(integer)',
@@ -2359,6 +2766,36 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.forget_refused() RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+    delete from private.refused_rows as aside
+    where (aside.id, aside.step) in (
+        select old.id, old.step from private.refused_rows as old
+        where old.step in ('enqueue', 'claim', 'rescue')
+            and old.again_at <= now()
+            and not exists (
+                select 1 from public.scheduled_messages as message
+                where old.step = 'enqueue'
+                    and message.id = any(array[old.id])
+                    and message.status = 'pending'
+            )
+            and not exists (
+                select 1 from public.broadcast_jobs as job
+                where old.step <> 'enqueue'
+                    and job.id = any(array[old.id])
+                    and job.status in ('queued', 'sending', 'handed_over')
+            )
+        order by old.again_at
+        limit 1000
+        for update skip locked
+    )
+$$;
+
 CREATE FUNCTION private.get_holders() RETURNS TABLE(pid integer, role text, application text, seconds double precision, state text, tables text[], blocks integer, transaction text)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
@@ -2446,15 +2883,17 @@ CREATE FUNCTION private.guard_broadcasts() RETURNS trigger
     AS $$
 declare
     v_told constant text[] := array[
-        'status', 'progress', 'total_contacts', 'sent_count', 'failed_count', 'skipped_count', 'completed_at', 'updated_at',
-        'message_id', 'message_ids', 'error', 'error_message', 'sent_at', 'data'
+        'status', 'progress', 'total_contacts', 'sent_count', 'failed_count', 'skipped_count',
+        'completed_at', 'updated_at', 'message_id', 'message_ids', 'error', 'error_message',
+        'sent_at', 'data'
     ];
     v_old constant jsonb := to_jsonb(old);
     v_new constant jsonb := to_jsonb(new);
     v_job public.broadcast_jobs;
 begin
     if coalesce(v_old ->> 'scheduled_message_id', v_new ->> 'scheduled_message_id') is not null then
-        select * into v_job from public.broadcast_jobs as j where j.id = coalesce(v_old ->> 'job_id', v_old ->> 'id')::uuid;
+        select * into v_job from public.broadcast_jobs as j
+        where j.id = coalesce(v_old ->> 'job_id', v_old ->> 'id')::uuid;
         if tg_op = 'INSERT'
             or v_job.status = 'queued'
             or (tg_op = 'DELETE' and v_job.status in ('sending', 'handed_over', 'active'))
@@ -2464,7 +2903,8 @@ begin
                 or v_new - v_told is distinct from v_old - v_told
             ))
         then
-            raise exception 'The jobs of scheduled messages are written by their worker alone.' using errcode = '42501';
+            raise exception 'The jobs of scheduled messages are written by their worker alone.'
+                using errcode = '42501';
         end if;
     end if;
     if tg_op = 'DELETE' then
@@ -2547,7 +2987,8 @@ begin
     end if;
     if new.status = 'active' then
         if old.status not in ('sending', 'handed_over', 'delayed') then
-            raise exception 'This message is not to be sent: its job is % already.', old.status using errcode = 'PT409';
+            raise exception 'This message is not to be sent: its job is % already.', old.status
+                using errcode = 'PT409';
         end if;
     elsif old.status in ('completed', 'failed', 'cancelled', 'unconfirmed') then
         if new.status in ('failed', 'cancelled', 'delayed', 'completed')
@@ -2559,7 +3000,8 @@ begin
         if new.status not in ('completed', 'failed', 'cancelled', 'delayed') then
             new.status := old.status; -- no word that a Node worker knows
         elsif new.status in ('failed', 'cancelled') and exists (
-            select 1 from public.broadcast_messages as m where m.job_id = new.id and m.status = 'sent'
+            select 1 from public.broadcast_messages as m
+            where m.job_id = new.id and m.status = 'sent'
         ) then
             new.status := 'completed';
         end if;
@@ -2650,11 +3092,10 @@ CREATE FUNCTION private.have_turn(p_turn text[], p_seats integer, p_terms privat
     AS $$
 begin
     perform private.fail_beyond_limit(p_turn, p_terms.at, p_terms.gateway);
-    perform private.take_jobs(
-        p_turn, p_terms.token, p_seats, p_terms.lease_seconds, p_terms.gateway, p_terms.at, p_terms.lead, p_terms.ahead,
-        p_terms.retry_attempts, p_terms.retry_delay_seconds
+    perform private.take_jobs(p_turn, p_seats, p_terms);
+    perform private.set_next_look(
+        array(select told from private.tell_waiting(p_turn, p_terms, false) as told), p_terms.at
     );
-    perform private.put_back(p_turn, p_terms.at, p_terms.gateway, p_terms.lead, false);
 end
 $$;
 
@@ -2663,35 +3104,38 @@ CREATE FUNCTION private.have_turn_slowly(p_connection text, p_seats integer, p_t
     SET search_path TO ''
     AS $$
 declare
+    v_turn constant text[] := array[p_connection];
     v_job uuid;
     v_code text;
     v_reason text;
 begin
-    perform private.fail_beyond_limit(array[p_connection], p_terms.at, p_terms.gateway);
+    perform private.fail_beyond_limit(v_turn, p_terms.at, p_terms.gateway);
     for _ in 1..p_seats loop
-        select c.id into v_job
-        from private.choose_jobs(array[p_connection], 1, p_terms.gateway, p_terms.at, p_terms.lead, p_terms.ahead) as c;
+        v_job := (select chosen.id from private.choose_jobs(v_turn, 1, p_terms) as chosen);
         exit when v_job is null;
         begin
-            perform private.take_jobs(
-                array[p_connection], p_terms.token, 1, p_terms.lease_seconds, p_terms.gateway, p_terms.at, p_terms.lead, p_terms.ahead,
-                p_terms.retry_attempts, p_terms.retry_delay_seconds
-            );
+            perform private.take_jobs(v_turn, 1, p_terms);
         exception when others then
             get stacked diagnostics v_code = returned_sqlstate, v_reason = message_text;
             if private.stops_everybody(v_code) then
                 raise;
             end if;
-            perform private.put_aside('claim', array[v_job], array[v_code], array[left(v_reason, 500)], null, array[p_connection]);
+            perform private.put_aside(
+                'claim', array[v_job], array[v_code], array[left(v_reason, 500)], null, v_turn
+            );
         end;
     end loop;
     begin
-        perform private.put_back(array[p_connection], p_terms.at, p_terms.gateway, p_terms.lead, false);
+        perform private.set_next_look(
+            array(select told from private.tell_waiting(v_turn, p_terms, false) as told), p_terms.at
+        );
     exception when others then
         if private.stops_everybody(sqlstate) then
             raise;
         end if;
-        perform private.put_back(array[p_connection], p_terms.at, p_terms.gateway, p_terms.lead, true);
+        perform private.set_next_look(
+            array(select told from private.tell_waiting(v_turn, p_terms, true) as told), p_terms.at
+        );
     end;
 end
 $$;
@@ -2731,10 +3175,12 @@ begin
             if private.stops_everybody(v_code) then
                 raise;
             end if;
-            update private.connection_state as c
-            set ready_at = p_terms.at + interval '1 minute', waiting_until = p_terms.at + interval '1 minute',
-                waiting_reason = 'the database refuses to reckon with this connection: ' || left(v_reason, 300)
-            where c.connection_id = v_connection;
+            update private.connection_state as state
+            set ready_at = p_terms.at + interval '1 minute',
+                waiting_until = p_terms.at + interval '1 minute',
+                waiting_reason = 'the database refuses to reckon with this connection: '
+                    || left(v_reason, 300)
+            where state.connection_id = v_connection;
         end;
     end loop;
 end
@@ -2753,9 +3199,13 @@ begin
     select * into v_job from public.broadcast_jobs as j where j.id = p_job_id for update;
     if p_meaning in ('retry', 'stopped') and v_job.status <> 'unconfirmed' then
         if p_meaning = 'stopped' or v_job.attempts < coalesce(v_job.retry_attempts, 3) then
-            v_goes_on := private.send_again(v_job, p_meaning, v_error); -- before the job ends: its message then tells the row nothing
+            -- Before the job ends: its message then tells the row nothing.
+            v_goes_on := private.send_again(v_job, p_meaning, v_error);
         else
-            v_error := v_error || format(' (given up after %s %s)', v_job.attempts, case v_job.attempts when 1 then 'try' else 'tries' end);
+            v_error := v_error || format(
+                ' (given up after %s %s)', v_job.attempts,
+                case v_job.attempts when 1 then 'try' else 'tries' end
+            );
         end if;
     end if;
     update public.broadcast_jobs as j
@@ -2767,11 +3217,13 @@ begin
     where j.id = p_job_id;
     perform private.tell(p_job_id, case when v_doubt then 'unconfirmed' else 'failed' end, case
         when not v_doubt then v_error
-        when p_words = '' or p_words is null then 'It may have been sent: the broadcast worker ended its job without a word on it.'
+        when p_words = '' or p_words is null
+            then 'It may have been sent: the broadcast worker ended its job without a word on it.'
         else 'It may have been sent: the broadcast worker says: ' || p_words
     end);
     if v_goes_on then
-        perform private.erase_jobs(array[p_job_id]); -- the row knows only its last one, when it is deleted
+        -- The row knows only its last one, when it is deleted.
+        perform private.erase_jobs(array[p_job_id]);
     end if;
 end
 $$;
@@ -2955,12 +3407,23 @@ CREATE FUNCTION private.is_session_of_another(p_connection_id text, p_gateway te
     SET enable_seqscan TO 'off'
     AS $$
     select exists (
-        select 1 from public.connection_settings as o
-        where o.sender = p_connection_id and o.connection_id <> p_connection_id and coalesce(o.gateway, p_default) = p_gateway
+        select 1 from public.connection_settings as other
+        where other.sender = p_connection_id
+            and other.connection_id <> p_connection_id
+            and coalesce(other.gateway, p_default) = p_gateway
             and coalesce(
-                (select private.owner_of(c.*) from public.connections as c where c.id::text = o.connection_id),
-                (select w.owner_id from private.connection_owners as w where w.connection_id = o.connection_id)
-            ) is distinct from (select private.owner_of(c.*) from public.connections as c where c.id::text = p_connection_id)
+                (
+                    select private.owner_of(c.*) from public.connections as c
+                    where c.id::text = any(array[other.connection_id])
+                ),
+                (
+                    select w.owner_id from private.connection_owners as w
+                    where w.connection_id = other.connection_id
+                )
+            ) is distinct from (
+                select private.owner_of(c.*) from public.connections as c
+                where c.id::text = any(array[p_connection_id])
+            )
     )
 $$;
 
@@ -3089,7 +3552,9 @@ CREATE FUNCTION private.lose_deleted_message() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-    perform private.lose_job(old.scheduled_message_id, j.id, j.status, 'its entry in broadcast_messages was deleted')
+    perform private.lose_job(
+        old.scheduled_message_id, j.id, j.status, 'its entry in broadcast_messages was deleted'
+    )
     from public.broadcast_jobs as j
     where j.id = old.job_id and j.status not in ('completed', 'failed', 'cancelled', 'unconfirmed');
     return null;
@@ -3106,11 +3571,16 @@ begin
         -- As guard_update does it, which is off where triggers are.
         broadcast_job_id = case when p_status <> 'queued' then p_job_id end,
         revision = s.revision + (p_status = 'queued')::integer,
-        error = case when p_status <> 'queued' then 'It may have been sent: ' || p_how || ' while it was being sent.' end,
+        error = case
+            when p_status <> 'queued'
+            then 'It may have been sent: ' || p_how || ' while it was being sent.'
+        end,
         waiting_reason = null,
         waiting_until = null,
         updated_at = now()
-    where s.id = p_row_id and s.broadcast_job_id = p_job_id and s.status in ('processing', 'in_queue');
+    where s.id = p_row_id
+        and s.broadcast_job_id = p_job_id
+        and s.status in ('processing', 'in_queue');
     update public.broadcast_jobs as j
     set status = 'cancelled', completed_at = now(), updated_at = now()
     where j.id = p_job_id and j.status = 'queued';
@@ -3122,27 +3592,44 @@ CREATE FUNCTION private.lose_marked_job() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-    v_by constant text := coalesce(nullif(to_jsonb(new) ->> 'error_message', ''), 'its job was marked as ' || new.status || ' by somebody');
+    v_by constant text := coalesce(
+        nullif(to_jsonb(new) ->> 'error_message', ''),
+        'its job was marked as ' || new.status || ' by somebody'
+    );
 begin
-    if (old.status = 'sending' and private.hands_over(old.gateway)) -- its worker's word: settle_job_of_node_worker
-        or not exists (select 1 from public.broadcast_messages as m where m.job_id = new.id and m.status in ('waiting', 'pending'))
-    then
+    if (
+        old.status = 'sending'
+        and private.hands_over(old.gateway) -- its worker's word: settle_job_of_node_worker
+    ) or not exists (
+        select 1 from public.broadcast_messages as m
+        where m.job_id = new.id and m.status in ('waiting', 'pending')
+    ) then
         return null;
     end if;
     if old.status = 'sending' then
         -- The daemon's answer, if it still comes, settles what is unconfirmed.
-        update public.broadcast_jobs as j set status = 'unconfirmed', updated_at = now() where j.id = new.id;
-        perform private.tell(new.id, 'unconfirmed', 'It may have been sent: ' || v_by || ' while it was being sent.');
+        update public.broadcast_jobs as j
+        set status = 'unconfirmed', updated_at = now()
+        where j.id = new.id;
+        perform private.tell(
+            new.id, 'unconfirmed', 'It may have been sent: ' || v_by || ' while it was being sent.'
+        );
     elsif new.status = 'cancelled' then
         update public.scheduled_messages as s
         set status = 'cancelled', error = 'Not sent: ' || v_by || '.'
-        where s.id = new.scheduled_message_id and s.broadcast_job_id = new.id and s.status in ('processing', 'in_queue');
+        where s.id = new.scheduled_message_id
+            and s.broadcast_job_id = new.id
+            and s.status in ('processing', 'in_queue');
     elsif new.status = 'failed' then
         perform private.tell(new.id, 'failed', 'Not sent: ' || v_by || '.');
     elsif new.status = 'completed' then
-        perform private.tell(new.id, 'unconfirmed', 'The daemon did not send it, but ' || v_by || '.');
+        perform private.tell(
+            new.id, 'unconfirmed', 'The daemon did not send it, but ' || v_by || '.'
+        );
     else
-        update public.broadcast_jobs as j set status = 'cancelled', completed_at = now(), updated_at = now() where j.id = new.id;
+        update public.broadcast_jobs as j
+        set status = 'cancelled', completed_at = now(), updated_at = now()
+        where j.id = new.id;
         perform private.lose_job(new.scheduled_message_id, new.id, 'queued', '');
     end if;
     return null;
@@ -3159,8 +3646,11 @@ begin
     where j.id = new.job_id and j.status = 'queued';
     if found and new.status = 'cancelled' then
         update public.scheduled_messages as s
-        set status = 'cancelled', error = 'Not sent: its entry in broadcast_messages was cancelled by somebody.'
-        where s.id = new.scheduled_message_id and s.broadcast_job_id = new.job_id and s.status = 'processing';
+        set status = 'cancelled',
+            error = 'Not sent: its entry in broadcast_messages was cancelled by somebody.'
+        where s.id = new.scheduled_message_id
+            and s.broadcast_job_id = new.job_id
+            and s.status = 'processing';
     end if;
     return null;
 end
@@ -3176,12 +3666,17 @@ begin
         insert into private.connection_owners as o (connection_id, owner_id)
         select c.id::text, private.owner_of(c.*)
         from public.connections as c
-        on conflict (connection_id) do update set owner_id = excluded.owner_id where not o.is_held;
-        perform private.cancel_messages(w.connection_id, null, 'The WhatsApp connection of this message was deleted.')
+        on conflict (connection_id) do update
+        set owner_id = excluded.owner_id
+        where not o.is_held;
+        perform private.cancel_messages(
+            waiting.connection_id, null, 'The WhatsApp connection of this message was deleted.'
+        )
         from (
             select distinct s.connection_id from public.scheduled_messages as s
-            where s.status in ('pending', 'processing', 'in_queue') order by s.connection_id
-        ) as w;
+            where s.status in ('pending', 'processing', 'in_queue')
+            order by s.connection_id
+        ) as waiting;
     elsif tg_table_name = 'scheduled_messages' then
         update public.broadcast_jobs as j
         set status = 'cancelled', completed_at = now(), updated_at = now()
@@ -3190,9 +3685,12 @@ begin
             select j.id from public.broadcast_jobs as j where j.scheduled_message_id is not null
         ));
     else
-        perform private.lose_job(j.scheduled_message_id, j.id, j.status, tg_table_name || ' was emptied')
+        perform private.lose_job(
+            j.scheduled_message_id, j.id, j.status, tg_table_name || ' was emptied'
+        )
         from public.broadcast_jobs as j
-        where j.scheduled_message_id is not null and j.status not in ('completed', 'failed', 'cancelled', 'unconfirmed');
+        where j.scheduled_message_id is not null
+            and j.status not in ('completed', 'failed', 'cancelled', 'unconfirmed');
     end if;
     return null;
 end
@@ -3328,7 +3826,11 @@ CREATE FUNCTION private.meaning_of(p_words text) RETURNS text
             ('^E[A-Z]+: .*, (open|read|stat)\M', 'retry'), -- fs.readFileSync of what it downloaded
             ('^EMPTY_MESSAGE$', 'failed'),
             ('^Contacts data is not an array', 'failed'),
-            ('^Cannot read properties of \w+ \(reading ''(startsWith|split|includes)''\)$', 'failed'), -- a file without a type
+            -- a file without a type
+            (
+                '^Cannot read properties of \w+ \(reading ''(startsWith|split|includes)''\)$',
+                'failed'
+            ),
             -- utils/broadcastConnectionFactory.js, before it publishes the request
             ('^Connection .* recently failed: ', 'stopped'),
             ('^Koneksi .* tidak dapat diakses', 'stopped'),
@@ -3341,7 +3843,8 @@ CREATE FUNCTION private.meaning_of(p_words text) RETURNS text
             ('^Unknown action: ', 'failed'),
             ('^Missing media path for ', 'failed'),
             ('^Media file not accessible: ', 'retry'),
-            -- utils/connectionManagerSingleton.js and connections/ConnectionManager.js, while the server starts
+            -- utils/connectionManagerSingleton.js and connections/ConnectionManager.js, while the
+            -- server starts
             ('^Socket\.IO instance is required$', 'stopped'),
             ('^ConnectionManager belum diinisialisasi', 'stopped')
         ) as w (pattern, meaning)
@@ -3416,41 +3919,55 @@ CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
     SET enable_bitmapscan TO 'off'
     AS $$
     select least(
+        -- A lease.
         (
-            select j.lease_until from public.broadcast_jobs as j
-            where j.status in ('sending', 'handed_over') and j.lease_until is not null
-                and j.id <> all(array(
-                    select r.id from private.refused_rows as r
-                    where r.step = 'record' or (r.step = 'rescue' and r.again_at > now())
+            select job.lease_until from public.broadcast_jobs as job
+            where job.status in ('sending', 'handed_over')
+                and job.lease_until is not null
+                and job.id <> all(array(
+                    select aside.id from private.refused_rows as aside
+                    where aside.step = 'record'
+                        or (aside.step = 'rescue' and aside.again_at > now())
                 ))
-            order by j.lease_until limit 1
+            order by job.lease_until
+            limit 1
         ),
+        -- A waiting job's usefulness.
         (
-            select j.expires_at from public.broadcast_jobs as j
-            where j.status = 'queued' and j.expires_at is not null
-                and j.id <> all(array(
-                    select r.id from private.refused_rows as r where r.step = 'rescue' and r.again_at > now()
+            select job.expires_at from public.broadcast_jobs as job
+            where job.status = 'queued'
+                and job.expires_at is not null
+                and job.id <> all(array(
+                    select aside.id from private.refused_rows as aside
+                    where aside.step = 'rescue' and aside.again_at > now()
                 ))
-            order by j.expires_at limit 1
+            order by job.expires_at
+            limit 1
         ),
+        -- What was put aside.
         (
-            select min(r.again_at) from private.refused_rows as r
-            where r.step in ('record', 'settle', 'rescue', 'announce', 'note', 'tend')
+            select min(aside.again_at) from private.refused_rows as aside
+            where aside.step in ('record', 'settle', 'rescue', 'announce', 'note', 'tend')
         ),
+        -- What a Node worker need not do any more.
         (
-            select min(w.lease_until) from private.gateways as g
+            select min(job.lease_until) from private.gateways as kind
             cross join lateral (
                 select o.lease_until from public.broadcast_jobs as o
-                where o.gateway = any(array[g.name])
-                    and o.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and o.lease_until is not null
-                order by o.lease_until limit 1
-            ) as w
-            where g.hands_over
+                where o.gateway = any(array[kind.name])
+                    and o.status in ('completed', 'failed', 'cancelled', 'unconfirmed')
+                    and o.lease_until is not null
+                order by o.lease_until
+                limit 1
+            ) as job
+            where kind.hands_over
         ),
+        -- What is to be erased.
         (
-            select min(greatest(e.again_at, now())) from private.erasures as e
-            where coalesce((select j.status from public.broadcast_jobs as j where j.id = e.job_id limit 1), '')
-                not in ('queued', 'sending', 'handed_over', 'active')
+            select min(greatest(erasure.again_at, now())) from private.erasures as erasure
+            where coalesce((
+                select j.status from public.broadcast_jobs as j where j.id = erasure.job_id limit 1
+            ), '') not in ('queued', 'sending', 'handed_over', 'active')
         )
     )
 $$;
@@ -3472,161 +3989,116 @@ CREATE FUNCTION private.next_probe(p_but text[] DEFAULT '{}'::text[]) RETURNS ti
     ) as first
 $$;
 
-CREATE FUNCTION private.note_done(p_done jsonb) RETURNS void
-    LANGUAGE sql
-    SET search_path TO ''
-    AS $$
-    select private.note_outcomes(
-        array_agg(d.connection_id), array_agg(d.outcome), array_agg(d.error), array_agg(d.available_at), array_agg(d.send_at),
-        array_agg(d.recipient), array_agg(d.id)
-    )
-    from jsonb_to_recordset(p_done) as d (
-        connection_id text, outcome text, error text, available_at timestamptz, send_at timestamptz, recipient text, id uuid
-    )
-$$;
-
 CREATE FUNCTION private.note_or_leave(p_done jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 declare
     v_connection text;
+    v_rows private.noted_row[] := array(
+        select noted from jsonb_populate_recordset(null::private.noted_row, p_done) as noted
+    );
 begin
-    if p_done = '[]' then
+    if v_rows = '{}' then
         return;
     end if;
     begin
-        perform private.note_done(p_done);
+        perform private.note_outcomes(v_rows);
+        return;
     exception when others then
         if private.stops_everybody(sqlstate) then
             raise;
         end if;
         perform private.wait_less(sqlstate);
-        for v_connection in
-            select distinct d ->> 'connection_id' from jsonb_array_elements(p_done) as d order by 1
-        loop
-            begin
-                perform private.note_done((
-                    select jsonb_agg(d) from jsonb_array_elements(p_done) as d where d ->> 'connection_id' = v_connection
-                ));
-            exception when others then
-                if private.stops_everybody(sqlstate) then
-                    raise;
-                end if;
-                -- What somebody holds is noted later.
-                perform private.put_aside(
-                    'note', array[md5(v_connection || clock_timestamp())::uuid], array[sqlstate], array[left(sqlerrm, 500)], array[(
-                        select jsonb_agg(d) from jsonb_array_elements(p_done) as d where d ->> 'connection_id' = v_connection
-                    )], array[v_connection]
-                )
-                where sqlstate = '55P03';
-            end;
-        end loop;
     end;
+    for v_connection, v_rows in
+        select noted.connection_id, array_agg(noted)
+        from jsonb_populate_recordset(null::private.noted_row, p_done) as noted
+        group by 1
+        order by 1
+    loop
+        begin
+            perform private.note_outcomes(v_rows);
+        exception when others then
+            if private.stops_everybody(sqlstate) then
+                raise;
+            end if;
+            -- What somebody holds is noted later.
+            perform private.put_aside(
+                'note', array[md5(v_connection || clock_timestamp())::uuid], array[sqlstate],
+                array[left(sqlerrm, 500)], array[to_jsonb(v_rows)], array[v_connection]
+            )
+            where sqlstate = '55P03';
+        end;
+    end loop;
 end
 $$;
 
-CREATE FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) RETURNS void
+CREATE FUNCTION private.note_outcomes(p_rows private.noted_row[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    -- In order, like every writer of several of these rows: else two could wait for each other.
+    select from private.connection_state as state
+    where state.connection_id = any(array(select noted.connection_id from unnest(p_rows) as noted))
+    order by state.connection_id
+    for update;
+
+    -- First, because what went out beside a message that was refused does not tell which of them
+    -- was dialled later.
+    select private.note_who_got_through(p_rows);
+    select private.note_who_did_not(p_rows);
+    -- After the connections, like a claim.
+    select private.note_recipients(p_rows)
+$$;
+
+CREATE FUNCTION private.note_recipients(p_rows private.noted_row[]) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
     AS $_$
-    -- In order, like every writer of several of these rows: else two could wait for each other.
-    select from private.connection_state as c where c.connection_id = any(p_connections) order by c.connection_id for update;
-
-    -- First, because what went out beside a message that was refused does not tell which of them was dialled later. The one
-    -- message that is tried while a connection is doubted settles it by getting through, and by stopping it again; after any
-    -- other answer the next is tried at once.
-    update private.connection_state as c
-    set through_at = case when heard.is_through then now() else c.through_at end,
-        resumed_at = case when not heard.is_through then c.resumed_at end,
-        refused_ids = case when heard.is_through then '{}' else c.refused_ids end,
-        paused_reason = case when not (heard.is_through and heard.is_doubted) then c.paused_reason end,
-        probe_at = case when not (heard.is_through and heard.is_doubted) then c.probe_at end,
-        is_on_trial = heard.is_doubted and not heard.is_through and not heard.is_stopped,
-        ready_at = least(c.ready_at, now())
-    from (
-        select st.connection_id, cardinality(st.refused_ids) > 1 as is_doubted,
-            bool_or(g.outcome = 'sent') as is_through, bool_or(g.outcome = 'stopped') as is_stopped
-        from unnest(p_connections, p_outcomes, p_send_at) as g (connection_id, outcome, send_at)
-        join private.connection_state as st on st.connection_id = any(array[g.connection_id]) and g.send_at >= st.resumed_at
-        group by st.connection_id
-    ) as heard
-    where c.connection_id = any(array[heard.connection_id]) and (heard.is_through or heard.is_doubted);
-
-    update private.connection_state as c
-    set sent_today = greatest(0, c.sent_today - heard.unsent),
-        ready_at = least(c.ready_at, now()),
-        arrival_at = greatest(
-            -- Nobody dialled on the last slot that was booked, and none behind it is: it is free again.
-            case when c.arrival_at < heard.unused_at + heard.two_steps then least(c.arrival_at, heard.unused_at) else c.arrival_at end,
-            c.throttled_until, heard.throttled_until
-        ),
-        throttle_seconds = case when heard.is_slower then least(60, greatest(0.05, 2 * heard.step)) else c.throttle_seconds end,
-        throttled_until = greatest(c.throttled_until, heard.throttled_until),
-        recipients_until = greatest(c.recipients_until, heard.recipients_until),
-        paused_reason = coalesce(c.paused_reason, heard.stopped),
-        probe_at = case
-            when heard.pauses then now() + private.probe_delay(0)
-            when heard.stopped is not null and cardinality(c.refused_ids) > 1 then now() + private.probe_delay(c.failed_probes)
-            else c.probe_at
-        end,
-        failed_probes = case when heard.pauses then 0 else c.failed_probes end,
-        stopped_ids = c.stopped_ids || heard.stopped_ids,
-        told_at = case when heard.stopped is not null then '-infinity' else c.told_at end
-    from (
-        select st.connection_id,
-            count(*) filter (where (g.send_at at time zone coalesce(se.timezone, 'UTC'))::date = st.day) as unsent,
-            greatest(
-                max(greatest(g.available_at, now())) filter (where g.outcome = 'throttled_connection'),
-                max(now() + interval '10 seconds') filter (where g.outcome = 'locked_recipient')
-            ) as throttled_until,
-            max(g.available_at) filter (where g.outcome in ('throttled_recipient', 'locked_recipient')) as recipients_until,
-            bool_or(g.outcome in ('throttled_connection', 'locked_recipient') and (st.throttled_until is null or g.send_at >= st.throttled_until)) as is_slower,
-            greatest(private.slowdown(st.throttle_seconds, st.throttled_until, now()), se.period_seconds / se.messages) as step,
-            max(g.send_at) filter (where g.outcome = 'released') as unused_at,
-            case when se.burst = 1 and se.jitter_seconds < se.period_seconds / se.messages then
-                make_interval(secs => 2 * se.period_seconds / se.messages)
-            end as two_steps,
-            max(left(g.error, 300)) filter (where g.outcome = 'stopped') as stopped,
-            bool_or(g.outcome = 'stopped') and st.paused_reason is null as pauses,
-            coalesce(array_agg(g.job_id) filter (where g.outcome = 'stopped'), '{}') as stopped_ids
-        from unnest(p_connections, p_outcomes, p_errors, p_available_at, p_send_at, p_job_ids)
-            as g (connection_id, outcome, error, available_at, send_at, job_id)
-        join private.connection_state as st on st.connection_id = any(array[g.connection_id])
-        left join public.connection_settings as se on se.connection_id = any(array[g.connection_id])
-        where g.outcome not in ('sent', 'unconfirmed', 'handed_over')
-        group by st.connection_id, se.connection_id
-    ) as heard
-    where c.connection_id = any(array[heard.connection_id]);
-
-    -- After the connections, like a claim.
     with free as (
-        delete from private.recipient_state as r
-        using unnest(p_connections, p_outcomes, p_recipients, p_job_ids) as g (connection_id, outcome, recipient, job_id)
-        where r.connection_id = any(array[g.connection_id]) and r.recipient = any(array[g.recipient]) and r.job_id = g.job_id
-            and g.outcome not in ('sent', 'unconfirmed', 'handed_over')
-        returning r.connection_id, r.recipient, r.free_at, g.outcome
+        delete from private.recipient_state as known
+        using unnest(p_rows) as noted
+        where known.connection_id = any(array[noted.connection_id])
+            and known.recipient = any(array[noted.recipient])
+            and known.job_id = noted.id
+            and noted.outcome not in ('sent', 'unconfirmed', 'handed_over')
+        returning known.connection_id, known.recipient, known.free_at, noted.outcome
     )
-    update public.broadcast_jobs as j
-    set available_at = now(), updated_at = now()
-    from free as f
+    update public.broadcast_jobs as job
+    set available_at = now(),
+        updated_at = now()
+    from free
     cross join lateral (
-        select q.id from public.broadcast_jobs as q
-        where q.connection_id = f.connection_id and q.status = 'queued' and q.scheduled_message_id is not null
-            and q.available_at > now() and q.available_at <= f.free_at and q.recipient = f.recipient and q.attempts = 0
-        order by q.available_at, q.id limit 1 for update skip locked
+        select j.id from public.broadcast_jobs as j
+        where j.connection_id = free.connection_id
+            and j.status = 'queued'
+            and j.scheduled_message_id is not null
+            and j.available_at > now()
+            and j.available_at <= free.free_at
+            and j.recipient = free.recipient
+            and j.attempts = 0
+        order by j.available_at, j.id
+        limit 1
+        for update skip locked
     ) as next_one
-    where j.id = any(array[next_one.id]) and f.outcome = 'failed';
+    where job.id = any(array[next_one.id]) and free.outcome = 'failed';
 
-    insert into private.recipient_state as r (connection_id, recipient, free_at, reason)
-    select g.connection_id, g.recipient, max(g.available_at),
-        max(regexp_replace(g.error, '^try .*? UTC: |\. By the time it might.*$', '', 'g'))
-    from unnest(p_connections, p_outcomes, p_errors, p_available_at, p_recipients)
-        as g (connection_id, outcome, error, available_at, recipient)
-    where g.outcome in ('throttled_recipient', 'locked_recipient')
-    group by g.connection_id, g.recipient
+    insert into private.recipient_state as known (connection_id, recipient, free_at, reason)
+    select
+        noted.connection_id,
+        noted.recipient,
+        max(noted.available_at) as free_at,
+        max(
+            regexp_replace(noted.error, '^try .*? UTC: |\. By the time it might.*$', '', 'g')
+        ) as reason
+    from unnest(p_rows) as noted
+    where noted.outcome in ('throttled_recipient', 'locked_recipient')
+    group by noted.connection_id, noted.recipient
     on conflict (connection_id, recipient) do update
-    set free_at = greatest(r.free_at, excluded.free_at), reason = excluded.reason, job_id = null
+    set free_at = greatest(known.free_at, excluded.free_at),
+        reason = excluded.reason,
+        job_id = null
 $_$;
 
 CREATE FUNCTION private.note_row() RETURNS trigger
@@ -3658,15 +4130,128 @@ CREATE FUNCTION private.note_untended() RETURNS integer
     select count(*)::integer from noted
 $$;
 
+CREATE FUNCTION private.note_who_did_not(p_rows private.noted_row[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    update private.connection_state as state
+    set sent_today = greatest(0, state.sent_today - heard.unsent),
+        ready_at = least(state.ready_at, now()),
+        arrival_at = greatest(
+            -- Nobody dialled on the last slot that was booked, and none behind it is: it is free
+            -- again.
+            case
+                when state.arrival_at < heard.unused_at + heard.two_steps
+                then least(state.arrival_at, heard.unused_at)
+                else state.arrival_at
+            end,
+            state.throttled_until,
+            heard.throttled_until
+        ),
+        throttle_seconds = case
+            when heard.is_slower then least(60, greatest(0.05, 2 * heard.step))
+            else state.throttle_seconds
+        end,
+        throttled_until = greatest(state.throttled_until, heard.throttled_until),
+        recipients_until = greatest(state.recipients_until, heard.recipients_until),
+        paused_reason = coalesce(state.paused_reason, heard.stopped),
+        probe_at = case
+            when heard.pauses then now() + private.probe_delay(0)
+            when heard.stopped is not null and cardinality(state.refused_ids) > 1
+                then now() + private.probe_delay(state.failed_probes)
+            else state.probe_at
+        end,
+        failed_probes = case when heard.pauses then 0 else state.failed_probes end,
+        stopped_ids = state.stopped_ids || heard.stopped_ids,
+        told_at = case when heard.stopped is not null then '-infinity' else state.told_at end
+    from (
+        select
+            known.connection_id,
+            count(*) filter (
+                where (
+                    noted.send_at at time zone coalesce(settings.timezone, 'UTC')
+                )::date = known.day
+            ) as unsent,
+            greatest(
+                max(greatest(noted.available_at, now()))
+                    filter (where noted.outcome = 'throttled_connection'),
+                max(now() + interval '10 seconds')
+                    filter (where noted.outcome = 'locked_recipient')
+            ) as throttled_until,
+            max(noted.available_at)
+                filter (where noted.outcome in ('throttled_recipient', 'locked_recipient'))
+                as recipients_until,
+            bool_or(
+                noted.outcome in ('throttled_connection', 'locked_recipient')
+                and (known.throttled_until is null or noted.send_at >= known.throttled_until)
+            ) as is_slower,
+            greatest(
+                private.slowdown(known.throttle_seconds, known.throttled_until, now()),
+                settings.period_seconds / settings.messages
+            ) as step,
+            max(noted.send_at) filter (where noted.outcome = 'released') as unused_at,
+            case
+                when settings.burst = 1
+                    and settings.jitter_seconds < settings.period_seconds / settings.messages
+                    then make_interval(secs => 2 * settings.period_seconds / settings.messages)
+            end as two_steps,
+            max(left(noted.error, 300)) filter (where noted.outcome = 'stopped') as stopped,
+            bool_or(noted.outcome = 'stopped') and known.paused_reason is null as pauses,
+            coalesce(
+                array_agg(noted.id) filter (where noted.outcome = 'stopped'), '{}'
+            ) as stopped_ids
+        from unnest(p_rows) as noted
+        join private.connection_state as known
+            on known.connection_id = any(array[noted.connection_id])
+        left join public.connection_settings as settings
+            on settings.connection_id = any(array[noted.connection_id])
+        where noted.outcome not in ('sent', 'unconfirmed', 'handed_over')
+        group by known.connection_id, settings.connection_id
+    ) as heard
+    where state.connection_id = any(array[heard.connection_id])
+$$;
+
+CREATE FUNCTION private.note_who_got_through(p_rows private.noted_row[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    update private.connection_state as state
+    set through_at = case when heard.is_through then now() else state.through_at end,
+        resumed_at = case when not heard.is_through then state.resumed_at end,
+        refused_ids = case when heard.is_through then '{}' else state.refused_ids end,
+        paused_reason = case
+            when not (heard.is_through and heard.is_doubted) then state.paused_reason
+        end,
+        probe_at = case when not (heard.is_through and heard.is_doubted) then state.probe_at end,
+        is_on_trial = heard.is_doubted and not heard.is_through and not heard.is_stopped,
+        ready_at = least(state.ready_at, now())
+    from (
+        select
+            known.connection_id,
+            cardinality(known.refused_ids) > 1 as is_doubted,
+            bool_or(noted.outcome = 'sent') as is_through,
+            bool_or(noted.outcome = 'stopped') as is_stopped
+        from unnest(p_rows) as noted
+        join private.connection_state as known
+            on known.connection_id = any(array[noted.connection_id])
+            and noted.send_at >= known.resumed_at
+        group by known.connection_id
+    ) as heard
+    where state.connection_id = any(array[heard.connection_id])
+        and (heard.is_through or heard.is_doubted)
+$$;
+
 CREATE FUNCTION private.our_columns() RETURNS text[]
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
     AS $$
     select array[
-        'id', 'connection_id', 'contact_id', 'message', 'type', 'media_url', 'caption', 'media', 'asset_id', 'scheduled_at', 'status',
-        'created_at', 'created_by', 'owner_id', 'sent_at', 'message_id', 'error', 'is_recurring', 'recurrence_pattern',
-        'recurrence_end_at', 'next_scheduled_at', 'timezone', 'series_id', 'series_anchor', 'occurrence_at', 'missed', 'next_id',
-        'broadcast_job_id', 'due_at', 'waiting_reason', 'waiting_until', 'delivery_status', 'revision', 'updated_at',
+        'id', 'connection_id', 'contact_id', 'message', 'type', 'media_url', 'caption', 'media',
+        'asset_id', 'scheduled_at', 'status', 'created_at', 'created_by', 'owner_id', 'sent_at',
+        'message_id', 'error', 'is_recurring', 'recurrence_pattern', 'recurrence_end_at',
+        'next_scheduled_at', 'timezone', 'series_id', 'series_anchor', 'occurrence_at', 'missed',
+        'next_id', 'broadcast_job_id', 'due_at', 'waiting_reason', 'waiting_until',
+        'delivery_status', 'revision', 'updated_at',
         'scheduled_in_queue' -- upstream's: whether its queue has the row
     ]
 $$;
@@ -3692,40 +4277,75 @@ CREATE FUNCTION private.owner_of(p_connection public.connections) RETURNS text
     SET search_path TO ''
     AS $$select coalesce(p_connection.user_id::text)$$;
 
-CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, turn_reason text, today date, used integer, closes_at timestamp with time zone, horizon timestamp with time zone, earliest timestamp with time zone, first_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamp with time zone, is_on_trial boolean, one_at_a_time boolean)
+CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_call_seconds double precision) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, turn_reason text, today date, used integer, closes_at timestamp with time zone, horizon timestamp with time zone, earliest timestamp with time zone, first_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamp with time zone, is_on_trial boolean, one_at_a_time boolean)
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
-    select s.connection_id, s.gateway, s.blocked_reason, s.blocked_until, s.fails, case when s.step is not null then s.turn_reason end,
-        s.today, s.used, s.closes_at, h.horizon, h.earliest, h.first_at, s.step, s.slack, s.jitter, s.tolerance, s.recipient_step,
+    select
+        found.connection_id,
+        found.gateway,
+        found.blocked_reason,
+        found.blocked_until,
+        found.fails,
+        case when found.step is not null then found.turn_reason end as turn_reason,
+        found.today,
+        found.used,
+        found.closes_at,
+        next_slot.horizon,
+        next_slot.earliest,
+        next_slot.first_at,
+        found.step,
+        found.slack,
+        found.jitter,
+        found.tolerance,
+        found.recipient_step,
         least(
-            s.daily_limit - s.used,
-            case when s.is_on_trial then 1 end,
+            found.daily_limit - found.used,
+            case when found.is_on_trial then 1 end,
             room.free,
             case
-                when s.step is null then null
-                when h.earliest >= h.horizon then 0
-                else greatest(0, ceil(extract(epoch from h.horizon - h.first_at + make_interval(secs => s.slack))::double precision / s.step))
+                when found.step is null then null
+                when next_slot.earliest >= next_slot.horizon then 0
+                else greatest(0, ceil(extract(
+                    epoch from next_slot.horizon - next_slot.first_at
+                        + make_interval(secs => found.slack)
+                )::double precision / found.step))
             end
-        )::integer,
+        )::integer as slots,
         case
-            when greatest(h.earliest, h.first_at - make_interval(secs => s.slack)) >= s.closes_at then s.closes_at
+            when greatest(
+                next_slot.earliest, next_slot.first_at - make_interval(secs => found.slack)
+            ) >= found.closes_at then found.closes_at
             when room.free = 0 then p_now + interval '5 seconds'
-            else h.first_at - make_interval(secs => s.slack + p_lead + 0.15)
-        end,
-        s.is_on_trial, s.one_at_a_time
-    from private.situation(p_connections, p_now, p_gateway) as s
+            else next_slot.first_at
+                - make_interval(secs => found.slack + p_call_seconds + seconds.early)
+        end as look_at,
+        found.is_on_trial,
+        found.one_at_a_time
+    from private.situation(p_connections, p_now, p_gateway) as found
+    cross join (select 0.35 as reach, 0.15 as early) as seconds
     cross join lateral (
-        select least(p_now + make_interval(secs => p_lead + 0.35), s.closes_at) as horizon,
-            p_now + make_interval(secs => greatest(0, p_lead - s.tolerance)) as earliest,
-            greatest(s.arrival_at, p_now + make_interval(secs => greatest(0, p_lead - s.tolerance))) as first_at
-    ) as h
+        select
+            least(
+                p_now + make_interval(secs => p_call_seconds + seconds.reach), found.closes_at
+            ) as horizon,
+            soonest.at as earliest,
+            greatest(found.arrival_at, soonest.at) as first_at
+        from (
+            select p_now
+                + make_interval(secs => greatest(0, p_call_seconds - found.tolerance)) as at
+        ) as soonest
+    ) as next_slot
     left join lateral (
-        select greatest(0, greatest(10, floor((9 + s.slack) / s.step)) - count(*)) as free
-        from public.broadcast_jobs as j
-        where j.connection_id = s.connection_id and j.status in ('handed_over', 'active')
-            and j.scheduled_message_id is not null and j.send_at > p_now - interval '10 minutes'
-        having s.hands_over
+        select greatest(
+            0, greatest(10, floor((9 + found.slack) / found.step)) - count(*)
+        ) as free
+        from public.broadcast_jobs as job
+        where job.connection_id = found.connection_id
+            and job.status in ('handed_over', 'active')
+            and job.scheduled_message_id is not null
+            and job.send_at > p_now - interval '10 minutes'
+        having found.hands_over
     ) as room on true
 $$;
 
@@ -3766,86 +4386,6 @@ CREATE FUNCTION private.put_aside(p_step text, p_ids uuid[], p_codes text[], p_r
         ))
 $$;
 
-CREATE FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision, p_quietly boolean) RETURNS void
-    LANGUAGE sql
-    SET search_path TO ''
-    SET plan_cache_mode TO 'force_generic_plan'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    AS $$
-    with paced as materialized (
-        select p.*, coalesce(p.blocked_reason, p.turn_reason) as reason, greatest(10, 1000 / cardinality(p_turn)) as enough,
-            case when news.is_new then '-infinity' else st.told_at end as told_at, st.told_id,
-            case when not news.is_new then st.waiting_until end as told_until
-        from private.pace(p_turn, p_now, p_gateway, p_lead) as p
-        join private.connection_state as st on st.connection_id = any(array[p.connection_id])
-        cross join lateral (
-            select st.waiting_reason is distinct from coalesce(p.blocked_reason, p.turn_reason)
-                or coalesce(st.waiting_until <> p.blocked_until, false) as is_new
-        ) as news
-    ),
-    untold as materialized (
-        select p.connection_id, p.reason, p.blocked_until, p.step is null or p.blocked_reason is not null as is_certain, job.*, row_number() over line as place, case
-                when p.blocked_reason is not null then p.blocked_until
-                else greatest(p.first_at, p.told_until + make_interval(secs => p.step)) + make_interval(secs => p.step * (row_number() over line - 1))
-            end as until
-        from paced as p
-        cross join lateral (
-            select j.id, j.scheduled_message_id, j.available_at from public.broadcast_jobs as j
-            where j.connection_id = p.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
-                and (j.available_at, j.id) > (p.told_at, p.told_id)
-            order by j.available_at, j.id limit p.enough
-        ) as job
-        window line as (partition by p.connection_id order by job.available_at, job.id)
-    ),
-    -- Not the rows that somebody is editing: they will have no job any more.
-    told as (
-        update public.scheduled_messages as s
-        set waiting_reason = u.reason, waiting_until = u.until, updated_at = now()
-        from (
-            select m.id, u.reason, nullif(u.until, 'infinity') as until
-            from untold as u
-            -- Each by its key, whatever the statistics say of statuses.
-            cross join lateral (
-                select w.id from public.scheduled_messages as w
-                where w.id = u.scheduled_message_id and w.broadcast_job_id = u.id and w.status = 'processing'
-                    and (w.waiting_reason, w.waiting_until) is distinct from (u.reason, nullif(u.until, 'infinity'))
-                    -- What waits for longer because of itself or its recipient says so.
-                    and not (w.waiting_until >= u.available_at and u.available_at > greatest(p_now, u.blocked_until))
-                limit 1 for no key update skip locked
-            ) as m
-            where not p_quietly and (u.is_certain or u.until > p_now + interval '1 second')
-        ) as u
-        where s.id = any(array[u.id])
-    )
-    update private.connection_state as st
-    set waiting_reason = p.reason, waiting_until = coalesce(p.blocked_until, last.until, p.told_until),
-        told_at = case when p.reason is not null or last.place = p.enough then coalesce(last.available_at, p.told_at) end,
-        told_id = coalesce(last.id, p.told_id),
-        turn_at = p_now,
-        ready_at = case
-            when last.place = p.enough then p_now
-            when st.paused_reason is not null and not st.is_on_trial then 'infinity'
-            else greatest(p_now, case when p.blocked_reason is null then p.look_at when not p.fails then p.blocked_until end, least(next_job.available_at, aside.again_at, 'infinity'))
-        end
-    from paced as p
-    left join lateral (select u.* from untold as u where u.connection_id = p.connection_id order by u.place desc limit 1) as last on true
-    left join lateral (
-        select j.available_at from public.broadcast_jobs as j
-        where j.connection_id = p.connection_id and j.status = 'queued' and j.scheduled_message_id is not null
-            and (j.expires_at is null or j.expires_at > p_now)
-            and j.id <> all(array(
-                select r.id from private.refused_rows as r where r.step = 'claim' and r.again_at > p_now
-            ))
-        order by j.available_at limit 1
-    ) as next_job on true
-    left join lateral (
-        select r.again_at from private.refused_rows as r
-        where r.step = 'claim' and r.connection_id = p.connection_id and r.again_at > p_now order by r.again_at limit 1
-    ) as aside on true
-    where st.connection_id = any(array[p.connection_id])
-$$;
-
 CREATE FUNCTION private.ready_of_others(p_payers text[], p_busy text[], p_until timestamp with time zone) RETURNS SETOF text
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -3864,10 +4404,11 @@ declare
     v_connection text;
 begin
     for v_step in 1..200 loop
-        select c.payer, c.ready_at into v_next, v_ready_at
-        from private.connection_state as c
-        where (c.payer, c.ready_at) > (v_payer, 'infinity') and c.ready_at < 'infinity'
-        order by c.payer, c.ready_at, c.connection_id
+        select state.payer, state.ready_at into v_next, v_ready_at
+        from private.connection_state as state
+        where (state.payer, state.ready_at) > (v_payer, 'infinity')
+            and state.ready_at < 'infinity'
+        order by state.payer, state.ready_at, state.connection_id
         limit 1;
         if v_next is null and not v_is_second_round then
             v_is_second_round := true;
@@ -3877,11 +4418,13 @@ begin
         exit when v_next is null or (v_is_second_round and v_next > v_start);
         v_payer := v_next;
         continue when v_ready_at > p_until or v_payer = any(p_payers) or v_payer = any(p_busy);
-        select c.connection_id into v_connection
-        from private.connection_state as c
-        where (c.payer, c.ready_at) >= (v_payer, '-infinity') and (c.payer, c.ready_at) <= (v_payer, p_until)
-            and c.ready_at < 'infinity' and c.connection_id <> all(p_busy)
-        order by c.payer, c.ready_at, c.connection_id
+        select state.connection_id into v_connection
+        from private.connection_state as state
+        where (state.payer, state.ready_at) >= (v_payer, '-infinity')
+            and (state.payer, state.ready_at) <= (v_payer, p_until)
+            and state.ready_at < 'infinity'
+            and state.connection_id <> all(p_busy)
+        order by state.payer, state.ready_at, state.connection_id
         limit 1;
         if v_connection is not null then
             return next v_connection;
@@ -3897,27 +4440,32 @@ CREATE FUNCTION private.record_or_put_aside(p_rows private.told_row[]) RETURNS j
 declare
     v_rows private.told_row[] := p_rows;
     v_done jsonb;
-    v_more jsonb;
     v_refused jsonb;
 begin
-    select t.done, t.refused into v_done, v_refused from private.try_rows('record_rows', v_rows, false) as t;
+    select tried.done, tried.refused into v_done, v_refused
+    from private.try_rows('record_rows', v_rows, false) as tried;
     if v_refused <> '[]' then
-        select array_agg(row(g.job_id, g.token, g.outcome, g.message_id, g.error, g.wait, g.answered_at, true,
-            g.parts)::private.told_row)
-        into v_rows
-        from jsonb_to_recordset(v_refused) as r (place integer)
-        cross join lateral (select (v_rows[r.place]).*) as g;
-        select v_done || t.done, t.refused into v_done, v_refused from private.try_rows('record_rows', v_rows, false) as t;
+        -- Perhaps it is only what their rows would be told.
+        v_rows := array(
+            select jsonb_populate_record(v_rows[said.place], '{"quietly": true}')
+            from jsonb_to_recordset(v_refused) as said (place integer)
+        );
+        select v_done || tried.done, tried.refused into v_done, v_refused
+        from private.try_rows('record_rows', v_rows, false) as tried;
     end if;
     if v_refused <> '[]' then
-        perform private.put_aside('record', array_agg((v_rows[r.place]).job_id), array_agg(r.code), array_agg(r.reason),
-            array_agg(to_jsonb(v_rows[r.place])))
-        from jsonb_to_recordset(v_refused) as r (place integer, code text, reason text);
+        perform private.put_aside(
+            'record', array_agg((v_rows[said.place]).job_id), array_agg(said.code),
+            array_agg(said.reason), array_agg(to_jsonb(v_rows[said.place]))
+        )
+        from jsonb_to_recordset(v_refused) as said (place integer, code text, reason text);
     end if;
     perform private.note_or_leave(v_done);
     return (
-        select jsonb_agg(jsonb_build_object('id', (v_rows[r.place]).job_id, 'code', r.code, 'reason', r.reason))
-        from jsonb_to_recordset(v_refused) as r (place integer, code text, reason text)
+        select jsonb_agg(jsonb_build_object(
+            'id', (v_rows[said.place]).job_id, 'code', said.code, 'reason', said.reason
+        ))
+        from jsonb_to_recordset(v_refused) as said (place integer, code text, reason text)
     );
 end
 $$;
@@ -3932,126 +4480,222 @@ declare
     v_done jsonb;
     v_parted jsonb;
 begin
+    -- In order, like record_deliveries: else the two could wait for each other.
     with given as (
-        select * from unnest(p_rows) as g order by g.job_id -- like record_deliveries: else the two could wait for each other
+        select * from unnest(p_rows) as g order by g.job_id
     ),
-    -- Found by its key, whatever the statistics say of statuses.
+    -- The jobs that this is still the answer to, locked, each with what it means. `wanted`: whether
+    -- its row still waits for it, where that matters.
     held as materialized (
-        select g.job_id, g.token, g.message_id, g.wait, g.answered_at, g.quietly, g.parts, g.outcome as said, is_late, j.status, j.wanted,
-            case when is_late then 'failed' else g.outcome end as outcome,
+        select
+            given.job_id,
+            given.token,
+            given.message_id,
+            given.wait,
+            given.told_at - make_interval(secs => coalesce(given.age, 0)) as answered_at,
+            given.quietly,
+            given.parts::jsonb as parts,
+            given.verdict as said,
+            is_late,
+            job.status,
+            job.wanted,
+            case when is_late then 'failed' else given.verdict end as verdict,
             case
-                when is_late then regexp_replace(g.error, '^try .*? UTC: ', '') || '. By the time it might, it would be too late'
-                else g.error
+                when is_late then regexp_replace(given.error, '^try .*? UTC: ', '')
+                    || '. By the time it might, it would be too late'
+                else given.error
             end as error,
             case
                 when is_late then 'failed'
-                when g.outcome = 'unconfirmed' and private.hands_over(j.gateway) then 'handed_over'
-                else g.outcome
+                when given.verdict = 'unconfirmed' and private.hands_over(job.gateway)
+                    then 'handed_over'
+                else given.verdict
             end as meaning
-        from given as g
+        from given
         cross join lateral (
-            select w.status, w.lease_token, w.gateway, w.expires_at, case when g.outcome not in ('sent', 'failed', 'unconfirmed', 'handed_over') then exists (
-                select 1 from public.scheduled_messages as s
-                where s.id = w.scheduled_message_id and s.broadcast_job_id = w.id and s.status = 'processing'
-            ) end as wanted
-            from public.broadcast_jobs as w where w.id = g.job_id limit 1 for update
-        ) as j
+            select
+                j.status,
+                j.lease_token,
+                j.gateway,
+                j.expires_at,
+                case
+                    when given.verdict not in ('sent', 'failed', 'unconfirmed', 'handed_over')
+                    then exists (
+                        select 1 from public.scheduled_messages as message
+                        where message.id = any(array[j.scheduled_message_id])
+                            and message.broadcast_job_id = j.id
+                            and message.status = 'processing'
+                    )
+                end as wanted
+            from public.broadcast_jobs as j
+            where j.id = given.job_id
+            limit 1
+            for update
+        ) as job
         cross join lateral (
-            select g.outcome = 'locked_recipient'
-                and coalesce(j.expires_at < now() + make_interval(secs => g.wait), false) as is_late
+            select given.verdict = 'locked_recipient' and coalesce(
+                job.expires_at < now() + make_interval(secs => given.wait), false
+            ) as is_late
         ) as late
-        where j.lease_token = g.token and (
-            j.status in ('sending', 'unconfirmed')
-            or (g.outcome in ('handed_over', 'unconfirmed') and j.status in ('handed_over', 'active', 'completed', 'failed') and private.hands_over(j.gateway))
-        )
+        where job.lease_token = given.token
+            and (
+                job.status in ('sending', 'unconfirmed')
+                or (
+                    given.verdict in ('handed_over', 'unconfirmed')
+                    and job.status in ('handed_over', 'active', 'completed', 'failed')
+                    and private.hands_over(job.gateway)
+                )
+            )
     ),
-    -- What is unconfirmed never goes back to the queue, also when a late answer says that it could; nor does what was
-    -- cancelled or deleted meanwhile.
+    -- What is unconfirmed never goes back to the queue, also when a late answer says that it could;
+    -- nor does what was cancelled or deleted meanwhile.
     settled as (
-        update public.broadcast_jobs as j
+        update public.broadcast_jobs as job
         set status = case
-                when g.outcome = 'sent' then 'completed'
-                when g.meaning in ('unconfirmed', 'handed_over') then g.meaning
-                when g.outcome = 'failed' or j.status = 'unconfirmed' then 'failed'
-                when not g.wanted then 'cancelled'
+                when held.verdict = 'sent' then 'completed'
+                when held.meaning in ('unconfirmed', 'handed_over') then held.meaning
+                when held.verdict = 'failed' or job.status = 'unconfirmed' then 'failed'
+                when not held.wanted then 'cancelled'
                 else 'queued'
             end,
-            -- Without a wait it keeps its place in the line.
             available_at = case
-                when g.meaning = 'handed_over' then j.available_at
+                when held.meaning = 'handed_over' then job.available_at
                 -- One that costs no try must not be first again at once, for ever.
-                when g.outcome in ('throttled_recipient', 'throttled_connection') then now() + make_interval(secs => greatest(1, g.wait))
-                when g.wait > 0 then now() + make_interval(secs => g.wait)
-                else j.available_at
+                when held.verdict in ('throttled_recipient', 'throttled_connection')
+                    then now() + make_interval(secs => greatest(1, held.wait))
+                when held.wait > 0 then now() + make_interval(secs => held.wait)
+                -- Without a wait it keeps its place in the line.
+                else job.available_at
             end,
-            attempts = j.attempts - (g.outcome in ('throttled_recipient', 'throttled_connection', 'stopped', 'released'))::integer,
-            throttled = j.throttled + (g.outcome = 'throttled_recipient')::integer,
-            refusal = case when g.outcome = 'stopped' then left(g.error, 500) else j.refusal end,
-            lease_until = case when g.meaning = 'handed_over' then now() + make_interval(secs => coalesce(g.wait, 0)) end,
-            sent_count = (g.outcome = 'sent')::integer,
-            failed_count = (g.outcome = 'failed')::integer,
-            progress = case when g.outcome in ('sent', 'failed') then 100 else j.progress end,
-            completed_at = case when g.outcome in ('sent', 'failed') then g.answered_at end,
+            attempts = job.attempts - (held.verdict in (
+                'throttled_recipient', 'throttled_connection', 'stopped', 'released'
+            ))::integer,
+            throttled = job.throttled + (held.verdict = 'throttled_recipient')::integer,
+            refusal = case
+                when held.verdict = 'stopped' then left(held.error, 500) else job.refusal
+            end,
+            lease_until = case
+                when held.meaning = 'handed_over'
+                then now() + make_interval(secs => coalesce(held.wait, 0))
+            end,
+            sent_count = (held.verdict = 'sent')::integer,
+            failed_count = (held.verdict = 'failed')::integer,
+            progress = case when held.verdict in ('sent', 'failed') then 100 else job.progress end,
+            completed_at = case when held.verdict in ('sent', 'failed') then held.answered_at end,
             updated_at = now()
-        from held as g
-        where j.id = any(array[g.job_id])
+        from held
+        where job.id = any(array[held.job_id])
             -- The worker may have said already that nobody knows.
-            and (g.status = 'sending' or (g.status = 'unconfirmed' and g.meaning <> 'handed_over'))
-        returning j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.status, j.available_at, j.send_at,
-            g.said, g.wait, g.outcome, g.message_id, g.error, g.answered_at, g.quietly, g.parts
+            and (
+                held.status = 'sending'
+                or (held.status = 'unconfirmed' and held.meaning <> 'handed_over')
+            )
+        returning
+            job.id,
+            job.scheduled_message_id,
+            job.connection_id,
+            job.recipient,
+            job.status,
+            job.available_at,
+            job.send_at,
+            held.said,
+            held.wait,
+            held.verdict,
+            held.message_id,
+            held.error,
+            held.answered_at,
+            held.quietly,
+            held.parts
     ),
+    -- The rows of those that are over hear of it by their messages (settle_scheduled_messages).
     told as (
-        update public.broadcast_messages as m
-        set status = case d.status when 'completed' then 'sent' else d.status end,
-            message_id = d.message_id, updated_at = now(),
+        update public.broadcast_messages as entry
+        set status = case settled.status when 'completed' then 'sent' else settled.status end,
+            message_id = settled.message_id,
             error = case
-                when d.status = 'failed' and d.outcome <> 'failed' then 'Not sent, and not tried again, because the worker was held up for too long'
-                    || coalesce(': ' || regexp_replace(d.error, '^try .*? UTC: ', ''), '.')
-                else d.error
+                when settled.status = 'failed' and settled.verdict <> 'failed'
+                    then 'Not sent, and not tried again, because the worker was held up for too'
+                        || ' long' || coalesce(
+                            ': ' || regexp_replace(settled.error, '^try .*? UTC: ', ''), '.'
+                        )
+                else settled.error
             end,
-            sent_at = case when d.status = 'completed' then d.answered_at end
-        from settled as d
-        where m.job_id = any(array[d.id]) and d.status in ('completed', 'failed', 'unconfirmed', 'cancelled')
-        returning m.job_id
+            sent_at = case when settled.status = 'completed' then settled.answered_at end,
+            updated_at = now()
+        from settled
+        where entry.job_id = any(array[settled.id])
+            and settled.status in ('completed', 'failed', 'unconfirmed', 'cancelled')
+        returning entry.job_id
     ),
     -- Somebody has deleted the message: then the row hears it itself.
     untold as (
-        update public.scheduled_messages as s
-        set status = case d.status when 'completed' then 'sent' else d.status end,
-            message_id = coalesce(d.message_id, s.message_id),
-            error = d.error,
-            sent_at = case when d.status = 'completed' then d.answered_at end,
+        update public.scheduled_messages as message
+        set status = case settled.status when 'completed' then 'sent' else settled.status end,
+            message_id = coalesce(settled.message_id, message.message_id),
+            error = settled.error,
+            sent_at = case when settled.status = 'completed' then settled.answered_at end,
             updated_at = now()
-        from settled as d
-        where d.status in ('completed', 'failed', 'unconfirmed') and d.id not in (select t.job_id from told as t)
-            and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id
-            and s.status in ('processing', 'unconfirmed')
+        from settled
+        where settled.status in ('completed', 'failed', 'unconfirmed')
+            and settled.id not in (select told.job_id from told)
+            and message.id = any(array[settled.scheduled_message_id])
+            and message.broadcast_job_id = settled.id
+            and message.status in ('processing', 'unconfirmed')
     ),
+    -- The rows of those that wait again are told why.
     waits as (
-        update public.scheduled_messages as s
-        set error = case when d.outcome = 'retry' then left(d.error, 2000) end,
-            waiting_reason = case when d.outcome <> 'retry' then left(d.error, 500) end,
-            waiting_until = case when d.outcome <> 'retry' then d.available_at end,
+        update public.scheduled_messages as message
+        set error = case when settled.verdict = 'retry' then left(settled.error, 2000) end,
+            waiting_reason = case when settled.verdict <> 'retry' then left(settled.error, 500) end,
+            waiting_until = case when settled.verdict <> 'retry' then settled.available_at end,
             updated_at = now()
-        from settled as d
-        where d.error is not null and d.status = 'queued' and not d.quietly and s.id = any(array[d.scheduled_message_id]) and s.broadcast_job_id = d.id and s.status = 'processing'
+        from settled
+        where settled.status = 'queued'
+            and settled.error is not null
+            and not settled.quietly
+            and message.id = any(array[settled.scheduled_message_id])
+            and message.broadcast_job_id = settled.id
+            and message.status = 'processing'
+    ),
+    -- Of what went out the connection is told only where it has been stopped since anything else
+    -- did; and of what was handed over when its worker tells of it.
+    noted as (
+        select
+            settled.connection_id,
+            settled.said as outcome,
+            settled.error,
+            settled.send_at,
+            settled.recipient,
+            settled.id,
+            case settled.said
+                when 'locked_recipient' then now() + make_interval(secs => settled.wait)
+                else settled.available_at
+            end as available_at
+        from settled
+        where settled.verdict not in ('sent', 'unconfirmed', 'handed_over')
+            or (
+                settled.verdict <> 'handed_over'
+                and exists (
+                    select from private.connection_state as state
+                    where state.connection_id = any(array[settled.connection_id])
+                        and state.resumed_at is not null
+                )
+            )
+    ),
+    parted as (
+        select
+            settled.id as job_id,
+            settled.verdict as outcome,
+            settled.error,
+            settled.parts
+        from settled
+        where jsonb_typeof(settled.parts) = 'object'
+            and settled.status in ('completed', 'failed', 'unconfirmed')
     )
-    select jsonb_agg(to_jsonb(d)), (
-            select jsonb_agg(jsonb_build_object('job_id', s.id, 'outcome', s.outcome, 'error', s.error, 'parts', s.parts))
-            from settled as s
-            where jsonb_typeof(s.parts) = 'object' and s.status in ('completed', 'failed', 'unconfirmed')
-        )
-    into v_done, v_parted
-    from (
-        select s.connection_id, s.said as outcome, s.error, s.send_at, s.recipient, s.id,
-            case s.said when 'locked_recipient' then now() + make_interval(secs => s.wait) else s.available_at end as available_at
-        from settled as s
-        -- Of what went out the connection is told only where it has been stopped since anything else did.
-        -- And of what was handed over when its worker tells of it.
-        where s.outcome not in ('sent', 'unconfirmed', 'handed_over') or (s.outcome <> 'handed_over' and exists (
-            select from private.connection_state as c where c.connection_id = any(array[s.connection_id]) and c.resumed_at is not null
-        ))
-    ) as d;
+    select
+        (select jsonb_agg(to_jsonb(noted)) from noted),
+        (select jsonb_agg(to_jsonb(parted)) from parted)
+    into v_done, v_parted;
     if v_parted is not null then
         perform private.answer_parts(v_parted);
     end if;
@@ -4264,12 +4908,11 @@ begin
             'recipient', s.contact_id,
             'timezone', 'UTC',
             'anchor', now()::timestamp,
-            'occurrence_at', now(),
+            'occurrence', now(),
             'missed', 0,
             'next_at', now() + interval '1 day',
             'next_after', now() + interval '2 days',
             'soon', now(),
-            'place', array_position(v_ids, s.id),
             'stage', 0
         ))
         from public.scheduled_messages as s
@@ -4288,9 +4931,9 @@ begin
 
     -- All three are claimed.
     perform private.announce_work(array[v_connection], array[now()]);
-    perform private.take_jobs(
-        array[v_connection], v_token, 3, 60, 'mock', clock_timestamp(), 0.15, '0', 3, 60
-    );
+    perform private.take_jobs(array[v_connection], 3, row(
+        v_token, 60, 'mock', clock_timestamp(), 0.15, '0', 3, 60
+    )::private.claim_terms);
     select string_agg(c.jobs::text, '') into v_claimed
     from public.claim_broadcast_jobs(v_token, 3, 60, 'mock') as c;
     if v_claimed is null or json_array_length(v_claimed::json) < 3 then
@@ -4303,18 +4946,18 @@ begin
         select jsonb_populate_record(null::private.told_row, jsonb_build_object(
             'job_id', told.job_id,
             'token', v_token,
-            'outcome', told.outcome,
+            'verdict', told.verdict,
             'message_id', told.message_id,
             'error', told.error,
             'wait', 0,
-            'answered_at', now(),
+            'told_at', now(),
             'quietly', false
         ))
         from (
             values
             (v_jobs[1], 'sent', repeat('m', 200), null),
             (v_jobs[2], 'failed', null, repeat('e', 1900))
-        ) as told (job_id, outcome, message_id, error)
+        ) as told (job_id, verdict, message_id, error)
     ));
     perform private.expect_status(v_ids[1:1], 'sent');
     perform private.expect_status(v_ids[2:2], 'failed');
@@ -4466,61 +5109,108 @@ declare
     v_done jsonb;
     v_parted uuid[];
 begin
+    -- `wanted`: whether its row still waits for it.
     with late as materialized (
-        select j.id, j.scheduled_message_id, j.gateway, j.status, j.lease_until, g.handover_seconds, g.quietly
-        from unnest(p_rows) as g
-        join public.broadcast_jobs as j on j.id = any(array[g.id])
+        select
+            job.id,
+            job.scheduled_message_id,
+            job.status,
+            job.lease_until,
+            private.hands_over(job.gateway) as is_handed_over,
+            given.handover_seconds,
+            given.quietly,
+            exists (
+                select 1 from public.scheduled_messages as message
+                where message.id = any(array[job.scheduled_message_id])
+                    and message.broadcast_job_id = job.id
+                    and message.status = 'processing'
+            ) as wanted
+        from unnest(p_rows) as given
+        join public.broadcast_jobs as job on job.id = any(array[given.id])
     ),
+    -- What a daemon was sending may have gone out.
     unconfirmed as (
-        update public.broadcast_jobs as j
-        set status = 'unconfirmed', updated_at = now()
+        update public.broadcast_jobs as job
+        set status = 'unconfirmed',
+            updated_at = now()
         from late
-        where j.id = any(array[late.id]) and late.status = 'sending' and not private.hands_over(late.gateway)
-        returning j.id, late.lease_until
+        where job.id = any(array[late.id])
+            and late.status = 'sending'
+            and not late.is_handed_over
+        returning job.id, late.lease_until
     ),
     told_unconfirmed as (
-        update public.broadcast_messages as m
-        set status = 'unconfirmed', updated_at = now(),
+        update public.broadcast_messages as entry
+        set status = 'unconfirmed',
             error = 'It may have been sent: the sender stopped while it was sending, at about '
-                || to_char(unconfirmed.lease_until at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS') || ' UTC at the latest.'
-        from unconfirmed
-        where m.job_id = any(array[unconfirmed.id])
-        returning m.job_id, m.parts
-    ),
-    handed_over as (
-        update public.broadcast_jobs as j
-        set status = case when l.wanted then 'handed_over' else 'cancelled' end,
-            -- What may never have reached Redis is looked at once more, soon.
-            lease_until = case when j.send_at > now() - interval '1 day' then now()
-                + make_interval(secs => case when l.status = 'sending' then least(60, l.handover_seconds) else l.handover_seconds end) end,
+                || to_char(
+                    unconfirmed.lease_until at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS'
+                ) || ' UTC at the latest.',
             updated_at = now()
-        from (
-            select late.*, exists (
-                select 1 from public.scheduled_messages as s
-                where s.id = late.scheduled_message_id and s.broadcast_job_id = late.id and s.status = 'processing'
-            ) as wanted
-            from late
-        ) as l
-        where j.id = any(array[l.id]) and private.hands_over(l.gateway)
-        returning j.*, l.status as former_status, l.quietly
+        from unconfirmed
+        where entry.job_id = any(array[unconfirmed.id])
+        returning entry.job_id, entry.parts
+    ),
+    -- What the Node worker was given it is given again.
+    handed_over as (
+        update public.broadcast_jobs as job
+        set status = case when late.wanted then 'handed_over' else 'cancelled' end,
+            lease_until = case
+                when job.send_at > now() - interval '1 day' then now() + make_interval(
+                    -- What may never have reached Redis is looked at once more, soon.
+                    secs => case
+                        when late.status = 'sending' then least(60, late.handover_seconds)
+                        else late.handover_seconds
+                    end
+                )
+            end,
+            updated_at = now()
+        from late
+        where job.id = any(array[late.id]) and late.is_handed_over
+        returning job.*, late.status as former_status, late.quietly
     ),
     told_handed_over as (
-        update public.scheduled_messages as s
-        set waiting_reason = 'the broadcast worker has had it since ' || to_char(h.send_at at time zone 'utc', 'YYYY-MM-DD HH24:MI')
+        update public.scheduled_messages as message
+        set waiting_reason = 'the broadcast worker has had it since '
+                || to_char(handed_over.send_at at time zone 'utc', 'YYYY-MM-DD HH24:MI')
                 || ' UTC and has not told what became of it',
             updated_at = now()
-        from handed_over as h
-        where h.former_status = 'handed_over' and not h.quietly and s.id = any(array[h.scheduled_message_id]) and s.broadcast_job_id = h.id and s.status = 'processing'
+        from handed_over
+        where handed_over.former_status = 'handed_over'
+            and not handed_over.quietly
+            and message.id = any(array[handed_over.scheduled_message_id])
+            and message.broadcast_job_id = handed_over.id
+            and message.status = 'processing'
+    ),
+    again as (
+        select
+            handed_over.id,
+            handed_over.scheduled_message_id,
+            handed_over.connection_id,
+            handed_over.recipient,
+            handed_over.type,
+            handed_over.message,
+            handed_over.media_url,
+            handed_over.caption,
+            handed_over.media,
+            handed_over.asset_id,
+            handed_over.user_id as owner_id,
+            handed_over.attempts,
+            handed_over.throttled,
+            handed_over.gateway,
+            null as sender,
+            private.api_key_of(handed_over.connection_id) as api_key
+        from handed_over
+        where handed_over.status = 'handed_over' and handed_over.lease_until is not null
     )
-    select (select coalesce(jsonb_agg('unconfirmed'::text), '[]') from unconfirmed) || coalesce(jsonb_agg(to_jsonb(again)), '[]'),
-        (select array_agg(t.job_id) from told_unconfirmed as t where t.parts is not null)
-    into v_done, v_parted
-    from (
-        select h.id, h.scheduled_message_id, h.connection_id, h.recipient, h.type, h.message, h.media_url, h.caption, h.media, h.asset_id,
-            h.user_id as owner_id, h.attempts, h.throttled, h.gateway, null as sender, private.api_key_of(h.connection_id) as api_key
-        from handed_over as h
-        where h.status = 'handed_over' and h.lease_until is not null
-    ) as again;
+    select
+        (select coalesce(jsonb_agg('unconfirmed'::text), '[]') from unconfirmed)
+        || (select coalesce(jsonb_agg(to_jsonb(again)), '[]') from again),
+        (
+            select array_agg(told_unconfirmed.job_id) from told_unconfirmed
+            where told_unconfirmed.parts is not null
+        )
+    into v_done, v_parted;
     if v_parted is not null then
         perform private.settle_by_parts(v_parted); -- all may be known of them by now
     end if;
@@ -4541,50 +5231,60 @@ declare
     v_tended uuid[];
 begin
     v_due := array(
-        select r from private.refused_rows as r
-        where r.step in ('record', 'settle', 'announce', 'note', 'tend') and r.again_at <= now()
-        order by r.again_at limit 200 for update skip locked
+        select aside from private.refused_rows as aside
+        where aside.step in ('record', 'settle', 'announce', 'note', 'tend')
+            and aside.again_at <= now()
+        order by aside.again_at
+        limit 200
+        for update skip locked
     );
-    if v_due <> '{}' then
-        perform private.record_or_put_aside(array(
-            select jsonb_populate_record(null::private.told_row, r.outcome) from unnest(v_due) as r where r.step = 'record' order by r.id
-        ));
-        perform private.announce_work(array_agg(r.connection_id), array_agg(now())) from unnest(v_due) as r where r.step = 'announce';
-        perform private.note_or_leave(r.outcome) from unnest(v_due) as r where r.step = 'note';
-        v_told := array(
-            select jsonb_populate_record(null::private.told_message, r.outcome)
-            from unnest(v_due) as r where r.step = 'settle' order by r.id
-        );
-        perform private.put_aside(
-            'settle', array_agg((v_told[r.place]).job_id), array_agg(r.code), array_agg(r.reason),
-            array_agg(to_jsonb(v_told[r.place]))
-        )
-        from private.try_rows('settle_again', v_told, false) as t
-        cross join lateral jsonb_to_recordset(t.refused) as r (place integer, code text, reason text)
-        having count(*) > 0;
-        v_tended := array(select r.id from unnest(v_due) as r where r.step = 'tend' order by r.id);
-        perform private.put_aside(
-            'tend', array_agg(v_tended[r.place]), array_agg(r.code), array_agg(r.reason), null
-        )
-        from private.try_rows('tend_rows', v_tended, false) as t
-        cross join lateral jsonb_to_recordset(t.refused) as r (place integer, code text, reason text)
-        having count(*) > 0;
-        -- But those that were put aside anew.
-        delete from private.refused_rows as r
-        using unnest(v_due) as d
-        where r.id = any(array[d.id]) and r.step = d.step and r.again_at = d.again_at;
+    if v_due = '{}' then
+        return;
     end if;
-    delete from private.refused_rows as r
-    where (r.id, r.step) in (
-        select o.id, o.step from private.refused_rows as o
-        where o.step in ('enqueue', 'claim', 'rescue') and o.again_at <= now()
-            and not exists (select 1 from public.scheduled_messages as s where o.step = 'enqueue' and s.id = o.id and s.status = 'pending')
-            and not exists (
-                select 1 from public.broadcast_jobs as j
-                where o.step <> 'enqueue' and j.id = o.id and j.status in ('queued', 'sending', 'handed_over')
-            )
-        order by o.again_at limit 1000 for update skip locked
+    perform private.record_or_put_aside(array(
+        select jsonb_populate_record(null::private.told_row, due.outcome)
+        from unnest(v_due) as due
+        where due.step = 'record'
+        order by due.id
+    ));
+    perform private.announce_work(array_agg(due.connection_id), array_agg(now()))
+    from unnest(v_due) as due
+    where due.step = 'announce';
+    perform private.note_or_leave(due.outcome)
+    from unnest(v_due) as due
+    where due.step = 'note';
+    v_told := array(
+        select jsonb_populate_record(null::private.told_message, due.outcome)
+        from unnest(v_due) as due
+        where due.step = 'settle'
+        order by due.id
     );
+    perform private.put_aside(
+        'settle', array_agg((v_told[said.place]).job_id), array_agg(said.code),
+        array_agg(said.reason), array_agg(to_jsonb(v_told[said.place]))
+    )
+    from private.try_rows('settle_again', v_told, false) as tried
+    cross join lateral jsonb_to_recordset(tried.refused) as said (
+        place integer, code text, reason text
+    )
+    having count(*) > 0;
+    v_tended := array(
+        select due.id from unnest(v_due) as due where due.step = 'tend' order by due.id
+    );
+    perform private.put_aside(
+        'tend', array_agg(v_tended[said.place]), array_agg(said.code), array_agg(said.reason), null
+    )
+    from private.try_rows('tend_rows', v_tended, false) as tried
+    cross join lateral jsonb_to_recordset(tried.refused) as said (
+        place integer, code text, reason text
+    )
+    having count(*) > 0;
+    -- But those that were put aside anew.
+    delete from private.refused_rows as aside
+    using unnest(v_due) as due
+    where aside.id = any(array[due.id])
+        and aside.step = due.step
+        and aside.again_at = due.again_at;
 end
 $$;
 
@@ -4737,40 +5437,50 @@ begin
         error = case
             when p_meaning = 'retry' then left(format(
                 'try %s of %s at %s UTC: %s', p_job.attempts + 1, coalesce(p_job.retry_attempts, 3),
-                to_char(v_at at time zone 'utc', case when v_wait < 43200 then 'HH24:MI' else 'YYYY-MM-DD HH24:MI' end), p_words
+                to_char(
+                    v_at at time zone 'utc',
+                    case when v_wait < 43200 then 'HH24:MI' else 'YYYY-MM-DD HH24:MI' end
+                ),
+                p_words
             ), 2000)
         end,
         waiting_reason = case when p_meaning = 'stopped' then left(v_said, 500) end,
         waiting_until = null,
         updated_at = now()
-    where s.id = p_job.scheduled_message_id and s.broadcast_job_id = p_job.id and s.status in ('processing', 'in_queue');
+    where s.id = p_job.scheduled_message_id
+        and s.broadcast_job_id = p_job.id
+        and s.status in ('processing', 'in_queue');
     if not found then
         return false;
     end if;
 
     insert into public.broadcast_jobs (
-        id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id, type, message, media_url, caption,
-        media, asset_id, user_id, schedule, status, total_contacts, available_at, expires_at, broadcast_name, isprivatemessage,
-        attempts, throttled, refusals, refused_at, refusal
+        id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id,
+        type, message, media_url, caption, media, asset_id, user_id, schedule, status,
+        total_contacts, available_at, expires_at, broadcast_name, isprivatemessage, attempts,
+        throttled, refusals, refused_at, refusal
     )
     values (
-        v_id, p_job.scheduled_message_id, p_job.series_id, p_job.connection_id, p_job.recipient, p_job.contacts,
-        p_job.contact_id, p_job.type, p_job.message, p_job.media_url, p_job.caption, p_job.media, p_job.asset_id, p_job.user_id,
-        p_job.schedule, 'queued', 1, v_at, p_job.expires_at, p_job.broadcast_name, true,
-        p_job.attempts - (p_meaning = 'stopped')::integer, p_job.throttled, p_job.refusals, p_job.refused_at,
+        v_id, p_job.scheduled_message_id, p_job.series_id, p_job.connection_id, p_job.recipient,
+        p_job.contacts, p_job.contact_id, p_job.type, p_job.message, p_job.media_url,
+        p_job.caption, p_job.media, p_job.asset_id, p_job.user_id, p_job.schedule, 'queued', 1,
+        v_at, p_job.expires_at, p_job.broadcast_name, true,
+        p_job.attempts - (p_meaning = 'stopped')::integer, p_job.throttled, p_job.refusals,
+        p_job.refused_at,
         case when p_meaning = 'stopped' then left(v_said, 500) else p_job.refusal end
     );
     insert into public.broadcast_messages (
         id, job_id, scheduled_message_id, contact, message, type, media_url, caption, status
     )
     values (
-        v_id, v_id, p_job.scheduled_message_id, regexp_replace(split_part(p_job.recipient, '@', 1), '\D', '', 'g'),
+        v_id, v_id, p_job.scheduled_message_id,
+        regexp_replace(split_part(p_job.recipient, '@', 1), '\D', '', 'g'),
         p_job.message, p_job.type, p_job.media_url, p_job.caption, 'waiting'
     );
     perform private.announce_work(array[p_job.connection_id], array[v_at]);
     perform private.note_or_leave(jsonb_build_array(jsonb_build_object(
-        'connection_id', p_job.connection_id, 'outcome', p_meaning, 'error', v_said, 'available_at', v_at,
-        'send_at', p_job.send_at, 'recipient', p_job.recipient, 'id', v_id
+        'connection_id', p_job.connection_id, 'outcome', p_meaning, 'error', v_said,
+        'available_at', v_at, 'send_at', p_job.send_at, 'recipient', p_job.recipient, 'id', v_id
     )));
     return true;
 end
@@ -4786,6 +5496,65 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.set_next_look(p_waiting private.waiting_connection[], p_now timestamp with time zone) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+    update private.connection_state as state
+    set waiting_reason = waiting.reason,
+        waiting_until = waiting.until,
+        told_at = waiting.told_at,
+        told_id = waiting.told_id,
+        turn_at = p_now,
+        ready_at = case
+            when waiting.has_more then p_now
+            when state.paused_reason is not null and not state.is_on_trial then 'infinity'
+            else greatest(
+                p_now, waiting.look_at, least(next_job.available_at, aside.again_at, 'infinity')
+            )
+        end
+    from unnest(p_waiting) as waiting
+    left join lateral (
+        select j.available_at from public.broadcast_jobs as j
+        where j.connection_id = waiting.connection_id
+            and j.status = 'queued'
+            and j.scheduled_message_id is not null
+            and (j.expires_at is null or j.expires_at > p_now)
+            and j.id <> all(array(
+                select r.id from private.refused_rows as r
+                where r.step = 'claim' and r.again_at > p_now
+            ))
+        order by j.available_at
+        limit 1
+    ) as next_job on true
+    left join lateral (
+        select r.again_at from private.refused_rows as r
+        where r.step = 'claim'
+            and r.connection_id = waiting.connection_id
+            and r.again_at > p_now
+        order by r.again_at
+        limit 1
+    ) as aside on true
+    where state.connection_id = any(array[waiting.connection_id])
+$$;
+
+CREATE FUNCTION private.settle(p_rows private.told_message[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    perform private.settle_rows(p_rows);
+exception when others then
+    if private.stops_everybody(sqlstate) then
+        raise;
+    end if;
+    perform private.settle_or_put_aside(p_rows);
+end
+$$;
+
 CREATE FUNCTION private.settle_again(p_rows private.told_message[]) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -4793,13 +5562,14 @@ CREATE FUNCTION private.settle_again(p_rows private.told_message[]) RETURNS json
     SET enable_seqscan TO 'off'
     AS $$
 begin
-    update public.broadcast_messages as m set updated_at = now()
-    from unnest(p_rows) as g
-    where m.job_id = any(array[g.job_id]);
-    perform private.settle_or_put_aside(array(
-        select g from unnest(p_rows) as g
+    update public.broadcast_messages as entry set updated_at = now()
+    from unnest(p_rows) as told
+    where entry.job_id = any(array[told.job_id]);
+    perform private.settle(array(
+        select told from unnest(p_rows) as told
         where not exists (
-            select from public.broadcast_messages as m where m.job_id = any(array[g.job_id])
+            select from public.broadcast_messages as entry
+            where entry.job_id = any(array[told.job_id])
         )
     ));
     return '[]';
@@ -4812,49 +5582,76 @@ CREATE FUNCTION private.settle_by_parts(p_job_ids uuid[]) RETURNS void
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
+    -- The jobs, locked, and what became of each by now.
     with known as materialized (
-        select j.id, j.scheduled_message_id, j.status as job_status, f.*,
-            (j.status = 'unconfirmed' and f.status <> 'unconfirmed') or (j.status = 'sending' and f.status = 'sent') as is_settled
-        from (select distinct g.id from unnest(p_job_ids) as g (id) order by g.id) as given
+        select
+            job.id,
+            job.scheduled_message_id,
+            job.status as job_status,
+            fate.*,
+            (job.status = 'unconfirmed' and fate.status <> 'unconfirmed')
+            or (job.status = 'sending' and fate.status = 'sent') as is_settled
+        from (
+            select distinct g.id from unnest(p_job_ids) as g (id) order by g.id
+        ) as given
         cross join lateral (
-            select w.id, w.scheduled_message_id, w.status from public.broadcast_jobs as w
-            where w.id = given.id limit 1 for update
-        ) as j
+            select j.id, j.scheduled_message_id, j.status from public.broadcast_jobs as j
+            where j.id = given.id
+            limit 1
+            for update
+        ) as job
         cross join lateral (
             select m.parts from public.broadcast_messages as m
-            where m.job_id = j.id and m.parts is not null limit 1
-        ) as m
-        cross join lateral private.fate(m.parts) as f
+            where m.job_id = job.id and m.parts is not null
+            limit 1
+        ) as entry
+        cross join lateral private.fate(entry.parts) as fate
     ),
     settled as (
-        update public.broadcast_jobs as j
-        set status = case k.status when 'sent' then 'completed' else 'failed' end,
-            progress = 100, completed_at = now(), updated_at = now()
-        from known as k
-        where j.id = any(array[k.id]) and k.is_settled
+        update public.broadcast_jobs as job
+        set status = case known.status when 'sent' then 'completed' else 'failed' end,
+            progress = 100,
+            completed_at = now(),
+            updated_at = now()
+        from known
+        where job.id = any(array[known.id]) and known.is_settled
     ),
     told as (
-        update public.broadcast_messages as m
-        set status = case when k.is_settled then k.status else m.status end,
-            message_id = coalesce(m.message_id, k.message_id),
-            delivery_status = k.delivery_status,
-            error = case when k.is_settled or m.status = 'sent' then k.error else m.error end,
-            sent_at = case when k.is_settled and k.status = 'sent' then now() else m.sent_at end,
+        update public.broadcast_messages as entry
+        set status = case when known.is_settled then known.status else entry.status end,
+            message_id = coalesce(entry.message_id, known.message_id),
+            delivery_status = known.delivery_status,
+            error = case
+                when known.is_settled or entry.status = 'sent' then known.error
+                else entry.error
+            end,
+            sent_at = case
+                when known.is_settled and known.status = 'sent' then now()
+                else entry.sent_at
+            end,
             updated_at = now()
-        from known as k
-        where m.job_id = any(array[k.id])
+        from known
+        where entry.job_id = any(array[known.id])
     )
     select;
 
-    update public.scheduled_messages as s
-    set delivery_status = m.delivery_status, error = m.error, updated_at = now()
+    -- And the rows that were sent already.
+    update public.scheduled_messages as message
+    set delivery_status = entry.delivery_status,
+        error = entry.error,
+        updated_at = now()
     from unnest(p_job_ids) as given (id)
     cross join lateral (
-        select w.scheduled_message_id, w.delivery_status, w.error from public.broadcast_messages as w
-        where w.job_id = given.id and w.status = 'sent' and w.parts is not null limit 1
-    ) as m
-    where s.id = any(array[m.scheduled_message_id]) and s.broadcast_job_id = given.id and s.status = 'sent'
-        and (s.delivery_status, s.error) is distinct from (m.delivery_status, m.error)
+        select m.scheduled_message_id, m.delivery_status, m.error
+        from public.broadcast_messages as m
+        where m.job_id = given.id and m.status = 'sent' and m.parts is not null
+        limit 1
+    ) as entry
+    where message.id = any(array[entry.scheduled_message_id])
+        and message.broadcast_job_id = given.id
+        and message.status = 'sent'
+        and (message.delivery_status, message.error)
+        is distinct from (entry.delivery_status, entry.error)
 $$;
 
 CREATE FUNCTION private.settle_job_of_node_worker() RETURNS trigger
@@ -4881,7 +5678,8 @@ begin
             v_meaning := 'retry';
         end if;
         perform private.hear_node_worker(
-            new.id, v_meaning, coalesce(v_words, case when not v_began then 'it could not begin' end)
+            new.id, v_meaning,
+            coalesce(v_words, case when not v_began then 'it could not begin' end)
         );
     end if;
     return null;
@@ -4895,59 +5693,64 @@ CREATE FUNCTION private.settle_or_put_aside(p_rows private.told_message[]) RETUR
     SET enable_seqscan TO 'off'
     AS $$
 declare
-    v_rows private.told_message[] := p_rows;
-    v_free private.told_message[];
-    v_held private.told_message[];
+    v_rows private.told_message[] := array(
+        select told from unnest(p_rows) as told
+        cross join lateral (
+            select m.id from public.scheduled_messages as m
+            where m.id = told.scheduled_message_id
+            limit 1
+            for no key update skip locked
+        ) as free
+    );
+    v_held constant private.told_message[] := array(
+        select told from unnest(p_rows) as told
+        cross join lateral (
+            select m.id from public.scheduled_messages as m
+            where m.id = told.scheduled_message_id
+            limit 1
+        ) as message
+        where told.job_id not in (select free.job_id from unnest(v_rows) as free)
+    );
     v_refused jsonb;
 begin
-    -- Those that nobody holds, at once; the others may have to wait, and then to be told later.
-    v_free := array(
-        select n from unnest(v_rows) as n
-        cross join lateral (
-            select w.id from public.scheduled_messages as w where w.id = n.scheduled_message_id limit 1 for no key update skip locked
-        ) as s
-    );
-    v_held := array(
-        select n from unnest(v_rows) as n
-        cross join lateral (
-            select w.id from public.scheduled_messages as w where w.id = n.scheduled_message_id limit 1
-        ) as s
-        where n.job_id <> all (array(select f.job_id from unnest(v_free) as f))
-    );
     if v_held <> '{}' then
         begin
             perform private.settle_rows(v_held);
         exception when lock_not_available then
             perform private.put_aside(
-                'settle', array_agg(h.job_id), array_agg('55P03'::text),
+                'settle', array_agg(held.job_id), array_agg('55P03'::text),
                 array_agg('a transaction that is still open holds this row'::text),
-                array_agg(to_jsonb(h))
+                array_agg(to_jsonb(held))
             )
-            from unnest(v_held) as h;
+            from unnest(v_held) as held;
         when others then
-            v_free := v_rows; -- what is refused is found below
+            v_rows := p_rows; -- what is refused is found below
         end;
     end if;
-    v_rows := v_free;
-    v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
-    if v_refused <> '[]' then
-        select array_agg(row(
-            m.job_id, m.scheduled_message_id, m.status, m.sent_at, m.message_id, m.error, m.delivery_status,
-            (
-                select coalesce(min(a.atttypmod) - 4, 100) from pg_catalog.pg_attribute as a
-                where a.attrelid = 'public.scheduled_messages'::regclass and a.attname in ('error', 'message_id') and a.atttypmod > 4
-            )
-        )::private.told_message)
-        into v_rows
-        from jsonb_to_recordset(v_refused) as r (place integer)
-        cross join lateral (select (v_rows[r.place]).*) as m;
-        v_refused := (select t.refused from private.try_rows('settle_rows', v_rows, false) as t);
-        perform private.put_aside(
-            'settle', array_agg((v_rows[r.place]).job_id), array_agg(r.code), array_agg(r.reason),
-            array_agg(to_jsonb(v_rows[r.place]))
-        )
-        from jsonb_to_recordset(v_refused) as r (place integer, code text, reason text);
+
+    v_refused := (
+        select tried.refused from private.try_rows('settle_rows', v_rows, false) as tried
+    );
+    if v_refused = '[]' then
+        return;
     end if;
+    v_rows := array(
+        select jsonb_populate_record(v_rows[said.place], jsonb_build_object('longest', (
+            select coalesce(min(a.atttypmod) - 4, 100) from pg_catalog.pg_attribute as a
+            where a.attrelid = 'public.scheduled_messages'::regclass
+                and a.attname in ('error', 'message_id')
+                and a.atttypmod > 4
+        )))
+        from jsonb_to_recordset(v_refused) as said (place integer)
+    );
+    v_refused := (
+        select tried.refused from private.try_rows('settle_rows', v_rows, false) as tried
+    );
+    perform private.put_aside(
+        'settle', array_agg((v_rows[said.place]).job_id), array_agg(said.code),
+        array_agg(said.reason), array_agg(to_jsonb(v_rows[said.place]))
+    )
+    from jsonb_to_recordset(v_refused) as said (place integer, code text, reason text);
 end
 $$;
 
@@ -4958,24 +5761,38 @@ CREATE FUNCTION private.settle_rows(p_rows private.told_message[]) RETURNS jsonb
     SET enable_seqscan TO 'off'
     AS $$
 begin
-    update public.scheduled_messages as s
-    set status = case n.status when 'sent' then 'sent' when 'unconfirmed' then 'unconfirmed' else 'failed' end,
-        sent_at = case when n.status = 'sent' then coalesce(n.sent_at, now()) end,
-        message_id = case when n.status = 'sent' then left(coalesce(n.message_id, n.job_id::text), least(512, n.longest)) end,
-        error = case
-            when n.status <> 'sent' then left(coalesce(nullif(n.error, ''), 'The sender gave no reason.'), least(2000, n.longest))
-            when s.error like 'The series ends with this message%' then s.error
+    update public.scheduled_messages as message
+    set status = case told.status
+            when 'sent' then 'sent'
+            when 'unconfirmed' then 'unconfirmed'
+            else 'failed'
         end,
-        delivery_status = coalesce(n.delivery_status, s.delivery_status),
+        sent_at = case when told.status = 'sent' then coalesce(told.sent_at, now()) end,
+        message_id = case
+            when told.status = 'sent'
+            then left(coalesce(told.message_id, told.job_id::text), least(512, told.longest))
+        end,
+        error = case
+            when told.status <> 'sent' then left(
+                coalesce(nullif(told.error, ''), 'The sender gave no reason.'),
+                least(2000, told.longest)
+            )
+            when message.error like 'The series ends with this message%' then message.error
+        end,
+        delivery_status = coalesce(told.delivery_status, message.delivery_status),
         waiting_reason = null,
         waiting_until = null,
         updated_at = now()
-    from unnest(p_rows) as n
-    where s.id = any(array[n.scheduled_message_id])
-        and n.status in ('sent', 'failed', 'skipped', 'unconfirmed')
-        and s.broadcast_job_id = n.job_id
-        -- Cancelled while it was being sent, it may have gone out: then that is what the row says.
-        and (s.status in ('processing', 'unconfirmed', 'in_queue') or (s.status = 'cancelled' and n.status in ('sent', 'unconfirmed')));
+    from unnest(p_rows) as told
+    where message.id = any(array[told.scheduled_message_id])
+        and told.status in ('sent', 'failed', 'skipped', 'unconfirmed')
+        and message.broadcast_job_id = told.job_id
+        and (
+            message.status in ('processing', 'unconfirmed', 'in_queue')
+            -- Cancelled while it was being sent, it may have gone out: then that is what the row
+            -- says.
+            or (message.status = 'cancelled' and told.status in ('sent', 'unconfirmed'))
+        );
     return '[]';
 end
 $$;
@@ -4991,36 +5808,100 @@ declare
     v_heard uuid[];
     v_rows private.told_message[];
 begin
-    -- What a Node worker calls failed may have gone out, or may be tried again (private.hear_node_worker).
-    select array_agg(n.job_id) into v_heard
-    from changed as n
-    cross join lateral (select w.gateway, w.status from public.broadcast_jobs as w where w.id = n.job_id limit 1) as j
-    where n.status in ('failed', 'skipped') and n.scheduled_message_id is not null
-        and j.status not in ('queued', 'completed', 'failed', 'cancelled') and private.hands_over(j.gateway);
+    -- What a Node worker calls failed may have gone out, or may be tried again (hear_node_worker).
+    select array_agg(entry.job_id) into v_heard
+    from changed as entry
+    cross join lateral (
+        select j.gateway, j.status from public.broadcast_jobs as j
+        where j.id = entry.job_id
+        limit 1
+    ) as job
+    where entry.status in ('failed', 'skipped')
+        and entry.scheduled_message_id is not null
+        and job.status not in ('queued', 'completed', 'failed', 'cancelled')
+        and private.hands_over(job.gateway);
     if v_heard is not null then
-        perform private.hear_node_worker(n.job_id, private.meaning_of(n.error), n.error)
-        from changed as n where n.job_id = any (v_heard);
+        perform private.hear_node_worker(
+            entry.job_id, private.meaning_of(entry.error), entry.error
+        )
+        from changed as entry
+        where entry.job_id = any(v_heard);
     end if;
 
     select array_agg(
         row(
-            n.job_id, n.scheduled_message_id, n.status, n.sent_at,
+            entry.job_id,
+            entry.scheduled_message_id,
+            entry.status,
+            entry.sent_at,
             -- As json, because upstream has had message_ids as text and as text[].
-            coalesce(n.message_id, to_jsonb(n) #>> '{message_ids,0}', nullif(to_jsonb(n) ->> 'message_ids', '[]')),
-            n.error, n.delivery_status, null
+            coalesce(
+                entry.message_id,
+                to_jsonb(entry) #>> '{message_ids,0}',
+                nullif(to_jsonb(entry) ->> 'message_ids', '[]')
+            ),
+            entry.error,
+            entry.delivery_status,
+            null
         )::private.told_message
-        order by n.scheduled_message_id
+        order by entry.scheduled_message_id
     )
     into v_rows
-    from changed as n
-    where n.scheduled_message_id is not null and n.status in ('sent', 'failed', 'skipped', 'unconfirmed')
-        and n.job_id <> all (coalesce(v_heard, '{}'));
-    if v_rows is null then
-        return null;
+    from changed as entry
+    where entry.scheduled_message_id is not null
+        and entry.status in ('sent', 'failed', 'skipped', 'unconfirmed')
+        and entry.job_id <> all(coalesce(v_heard, '{}'));
+    if v_rows is not null then
+        perform private.settle(v_rows);
     end if;
-    perform private.settle_or_put_aside(v_rows);
     return null;
 end
+$$;
+
+CREATE FUNCTION private.share_turns(p_turn text[], p_payers text[], p_busy text[], p_until timestamp with time zone) RETURNS text[]
+    LANGUAGE sql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+    with known as (
+        select unnest(p_turn) as connection_id
+        union
+        select other.connection_id
+        from private.ready_of_others(p_payers, p_busy, p_until) as other (connection_id)
+    ),
+    candidate as materialized (
+        select state.*
+        from known
+        cross join lateral (
+            select s.connection_id, s.ready_at, s.payer from private.connection_state as s
+            where s.connection_id = any(array[known.connection_id])
+            limit 1
+            for update skip locked
+        ) as state
+    ),
+    ranked as (
+        select
+            candidate.connection_id,
+            candidate.ready_at,
+            last_turn.turn_at,
+            row_number() over (
+                partition by candidate.payer order by candidate.ready_at, candidate.connection_id
+            ) as place
+        from candidate
+        cross join lateral (
+            select s.turn_at from private.connection_state as s
+            where s.payer = candidate.payer
+            order by s.turn_at desc
+            limit 1
+        ) as last_turn
+    )
+    select array_agg(chosen.connection_id)
+    from (
+        select ranked.connection_id from ranked
+        order by ranked.place, ranked.turn_at, ranked.ready_at, ranked.connection_id
+        limit cardinality(p_turn)
+    ) as chosen
 $$;
 
 CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with time zone, p_gateway text) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, today date, used integer, daily_limit integer, closes_at timestamp with time zone, arrival_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, turn_reason text, is_on_trial boolean, one_at_a_time boolean, hands_over boolean)
@@ -5029,79 +5910,130 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
-    select st.connection_id, f.gateway,
+    select
+        state.connection_id,
+        known.gateway,
         case block.kind
             when 'off' then 'this connection is switched off'
-            when 'held' then 'this connection has an id that was another account''s; the operator can release it'
-            when 'unnamed' then 'nobody has confirmed which session is this connection''s; the operator can name it'
-            when 'paused' then 'the connection is paused: ' || st.paused_reason
+            when 'held' then 'this connection has an id that was another account''s; '
+                || 'the operator can release it'
+            when 'unnamed' then 'nobody has confirmed which session is this connection''s; '
+                || 'the operator can name it'
+            when 'paused' then 'the connection is paused: ' || state.paused_reason
             when 'disconnected' then 'the WhatsApp connection is not connected'
-            when 'closed' then 'outside the sending hours ' || to_char(se.window_start, 'HH24:MI') || ' to ' || to_char(se.window_end, 'HH24:MI')
-            when 'limit' then 'the daily limit of ' || f.daily_limit || ' messages is reached'
-        end,
+            when 'closed' then 'outside the sending hours '
+                || to_char(settings.window_start, 'HH24:MI') || ' to '
+                || to_char(settings.window_end, 'HH24:MI')
+            when 'limit' then 'the daily limit of ' || known.daily_limit || ' messages is reached'
+        end as blocked_reason,
         case
             when block.kind in ('off', 'held', 'unnamed', 'disconnected') then 'infinity'
-            when block.kind = 'paused' then coalesce(st.probe_at, 'infinity')
-            when block.kind = 'closed' then ca.opens_at
-            when block.kind = 'limit' then ca.reopens_at
-        end,
-        coalesce(block.kind = 'limit' and se.at_daily_limit = 'fail', false), day.today, f.used, f.daily_limit,
-        least(case when se.daily_limit is not null then ca.tomorrow end, case when se.window_start is not null then ca.closes_at end),
-        st.arrival_at, f.step, coalesce(rate.burst - 1, 0) * f.step, coalesce(se.jitter_seconds, 0), rate.period_seconds * 0.02,
+            when block.kind = 'paused' then coalesce(state.probe_at, 'infinity')
+            when block.kind = 'closed' then calendar.opens_at
+            when block.kind = 'limit' then calendar.reopens_at
+        end as blocked_until,
+        coalesce(block.kind = 'limit' and settings.at_daily_limit = 'fail', false) as fails,
+        day.today,
+        known.used,
+        known.daily_limit,
+        least(
+            case when settings.daily_limit is not null then calendar.tomorrow end,
+            case when settings.window_start is not null then calendar.closes_at end
+        ) as closes_at,
+        state.arrival_at,
+        known.step,
+        coalesce(rate.burst - 1, 0) * known.step as slack,
+        coalesce(settings.jitter_seconds, 0) as jitter,
+        rate.period_seconds * share.tolerance as tolerance,
         coalesce(
-            nullif(coalesce(se.recipient_interval_seconds, kind.pair_seconds), 0) * 1.03,
-            case when st.recipients_until > p_now then 0 end
-        ),
-        'its turn: ' || coalesce('at most ' || rate.messages || ' in ' || rate.period_seconds || ' s', 'the gateway has asked to slow down'),
-        st.is_on_trial, kind.one_at_a_time, kind.hands_over
-    from private.connection_state as st
-    left join public.connection_settings as se on se.connection_id = any(array[st.connection_id])
-    left join private.gateways as kind on kind.name = any(array[coalesce(se.gateway, p_gateway)])
-    left join private.connection_owners as ow on ow.connection_id = any(array[st.connection_id])
-    -- Upstream's table need not have the column: where it does not, the name is found one level up. Not by to_jsonb of the
-    -- row, which may hold a picture of many megabytes.
+            nullif(
+                coalesce(settings.recipient_interval_seconds, kind.pair_seconds), 0
+            ) * share.stretch,
+            case when state.recipients_until > p_now then 0 end
+        ) as recipient_step,
+        'its turn: ' || coalesce(
+            'at most ' || rate.messages || ' in ' || rate.period_seconds || ' s',
+            'the gateway has asked to slow down'
+        ) as turn_reason,
+        state.is_on_trial,
+        kind.one_at_a_time,
+        kind.hands_over
+    from private.connection_state as state
+    cross join (select 1.03 as stretch, 0.02 as tolerance) as share
+    left join public.connection_settings as settings
+        on settings.connection_id = any(array[state.connection_id])
+    left join private.gateways as kind
+        on kind.name = any(array[coalesce(settings.gateway, p_gateway)])
+    left join private.connection_owners as owner
+        on owner.connection_id = any(array[state.connection_id])
+    -- Upstream's table need not have the column: where it does not, the name is found one level up.
+    -- Not by to_jsonb of the row, which may hold a picture of many megabytes.
     left join lateral (
-        select (select connected::text from public.connections as co where co.id::text = any(array[st.connection_id])) as connected
+        select (
+            select connected::text from public.connections as c
+            where c.id::text = any(array[state.connection_id])
+        ) as connected
         from (values (null::text)) as missing (connected)
     ) as phone on true
+    -- Its day and its hours, where anything depends on them.
     left join lateral (
-        select c.* from private.calendar(coalesce(se.timezone, 'UTC'), se.window_start, se.window_end, p_now) as c
-        where se.daily_limit is not null or se.window_start is not null
+        select c.* from private.calendar(
+            coalesce(settings.timezone, 'UTC'), settings.window_start, settings.window_end, p_now
+        ) as c
+        where settings.daily_limit is not null or settings.window_start is not null
         offset 0
-    ) as ca on true
-    cross join lateral (select (p_now at time zone coalesce(se.timezone, 'UTC'))::date as today) as day
+    ) as calendar on true
+    cross join lateral (
+        select (p_now at time zone coalesce(settings.timezone, 'UTC'))::date as today
+    ) as day
+    -- Its own rate, or its gateway's.
     cross join lateral (
         select
-            coalesce(se.messages, kind.messages) as messages,
-            coalesce(se.period_seconds, kind.period_seconds) as period_seconds,
-            case when se.messages is null then kind.burst else se.burst end as burst
+            coalesce(settings.messages, kind.messages) as messages,
+            coalesce(settings.period_seconds, kind.period_seconds) as period_seconds,
+            case when settings.messages is null then kind.burst else settings.burst end as burst
         offset 0
     ) as rate
     cross join lateral (
-        select coalesce(se.gateway, p_gateway) as gateway,
-            case when st.day = day.today then st.sent_today else 0 end as used,
-            case when se.daily_limit is not null then private.daily_limit(se, day.today) end as daily_limit,
+        select
+            coalesce(settings.gateway, p_gateway) as gateway,
+            case when state.day = day.today then state.sent_today else 0 end as used,
+            case
+                when settings.daily_limit is not null
+                then private.daily_limit(settings, day.today)
+            end as daily_limit,
             greatest(
-                rate.period_seconds / (rate.messages - rate.burst + 1) * 1.03,
-                case when st.throttled_until is not null then private.slowdown(st.throttle_seconds, st.throttled_until, p_now) end
+                rate.period_seconds / (rate.messages - rate.burst + 1) * share.stretch,
+                case
+                    when state.throttled_until is not null
+                    then private.slowdown(state.throttle_seconds, state.throttled_until, p_now)
+                end
             ) as step
         offset 0
-    ) as f
+    ) as known
+    -- The first thing that stands in its way.
     cross join lateral (
         select case
-            when not se.enabled then 'off'
-            when ow.is_held then 'held'
-            when se.sender is null and kind.one_at_a_time
-                and (ow.is_chosen or private.is_session_of_another(st.connection_id, f.gateway, p_gateway)) then 'unnamed'
-            when st.paused_reason is not null and not st.is_on_trial then 'paused'
+            when not settings.enabled then 'off'
+            when owner.is_held then 'held'
+            when settings.sender is null
+                and kind.one_at_a_time
+                and (
+                    owner.is_chosen
+                    or private.is_session_of_another(
+                        state.connection_id, known.gateway, p_gateway
+                    )
+                )
+                then 'unnamed'
+            when state.paused_reason is not null and not state.is_on_trial then 'paused'
             -- A boolean, a number or a word.
             when lower(phone.connected) in ('false', 'f', 'no', 'off', '0') then 'disconnected'
-            when not ca.is_open then 'closed'
-            when f.used >= f.daily_limit then 'limit'
+            when not calendar.is_open then 'closed'
+            when known.used >= known.daily_limit then 'limit'
         end as kind
         offset 0
     ) as block
-    where st.connection_id = any(p_connections)
+    where state.connection_id = any(p_connections)
 $$;
 
 CREATE FUNCTION private.slowdown(p_seconds double precision, p_until timestamp with time zone, p_now timestamp with time zone) RETURNS double precision
@@ -5110,7 +6042,10 @@ CREATE FUNCTION private.slowdown(p_seconds double precision, p_until timestamp w
     AS $$
     select case when worn.seconds > 0.01 then worn.seconds end
     from (
-        select p_seconds * power(0.5, least(60, greatest(0, extract(epoch from p_now - p_until)::double precision / 10))) as seconds
+        select extract(epoch from p_now - p_until)::double precision / 10 as halvings
+    ) as since
+    cross join lateral (
+        select p_seconds * power(0.5, least(60, greatest(0, since.halvings))) as seconds
     ) as worn
 $$;
 
@@ -5119,6 +6054,47 @@ CREATE FUNCTION private.stops_everybody(p_code text) RETURNS boolean
     SET search_path TO ''
     AS $$
     select left(p_code, 2) in ('08', '25', '40', '53', '57', '58')
+$$;
+
+CREATE FUNCTION private.supersede(p_rows uuid[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+    with superseded as (
+        update public.broadcast_jobs as job
+        set status = 'cancelled',
+            completed_at = now(),
+            updated_at = now()
+        from (
+            select waiting.id
+            from unnest(p_rows) as given (id)
+            join public.scheduled_messages as later on later.id = any(array[given.id])
+            join public.broadcast_jobs as waiting
+                on waiting.series_id = any(array[later.series_id])
+                and waiting.status = 'queued'
+            join public.scheduled_messages as message
+                on message.id = any(array[waiting.scheduled_message_id])
+                and message.broadcast_job_id = waiting.id
+                and message.occurrence_at < later.occurrence_at
+                and (message.owner_id, message.created_by)
+                is not distinct from (later.owner_id, later.created_by)
+            join public.broadcast_messages as entry on entry.job_id = any(array[waiting.id])
+            where message.id <> all(p_rows)
+            -- The row too: whoever holds it, deleting its connection, say, may be waiting for one
+            -- of ours.
+            for update of waiting, message, entry skip locked
+        ) as earlier
+        where job.id = any(array[earlier.id])
+        returning job.id
+    )
+    update public.broadcast_messages as entry
+    set status = 'failed',
+        error = 'Superseded: it still waited when the next occurrence of its series fell due.',
+        updated_at = now()
+    from superseded
+    where entry.job_id = any(array[superseded.id])
 $$;
 
 CREATE FUNCTION private.tables_of_messages() RETURNS SETOF pg_class
@@ -5134,70 +6110,115 @@ CREATE FUNCTION private.tables_of_messages() RETURNS SETOF pg_class
     )
 $$;
 
-CREATE FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval, p_retry_attempts integer, p_retry_delay_seconds double precision) RETURNS void
+CREATE FUNCTION private.take_jobs(p_turn text[], p_seats integer, p_terms private.claim_terms) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
     with chosen as materialized (
-        select * from private.choose_jobs(p_turn, p_seats, p_gateway, p_now, p_lead, p_ahead)
+        select * from private.choose_jobs(p_turn, p_seats, p_terms)
     ),
     sending as (
-        update public.broadcast_jobs as j
-        set status = 'sending', lease_token = p_token, lease_until = now() + make_interval(secs => p_lease_seconds), gateway = c.gateway,
-            attempts = j.attempts + 1, send_at = c.send_at, send_until = c.send_until, updated_at = now(),
-            retry_attempts = p_retry_attempts,
-            retry_delay_seconds = p_retry_delay_seconds
-        from chosen as c
-        where j.id = any(array[c.id]) and c.put_off_until is null
+        update public.broadcast_jobs as job
+        set status = 'sending',
+            lease_token = p_terms.token,
+            lease_until = now() + make_interval(secs => p_terms.lease_seconds),
+            gateway = chosen.gateway,
+            attempts = job.attempts + 1,
+            send_at = chosen.send_at,
+            send_until = chosen.send_until,
+            retry_attempts = p_terms.retry_attempts,
+            retry_delay_seconds = p_terms.retry_delay_seconds,
+            updated_at = now()
+        from chosen
+        where job.id = any(array[chosen.id]) and chosen.put_off_until is null
     ),
     put_off as (
-        update public.broadcast_jobs as j
-        set available_at = c.put_off_until, updated_at = now()
-        from chosen as c
-        where j.id = any(array[c.id]) and c.put_off_until is not null
+        update public.broadcast_jobs as job
+        set available_at = chosen.put_off_until,
+            updated_at = now()
+        from chosen
+        where job.id = any(array[chosen.id]) and chosen.put_off_until is not null
     ),
+    -- The rows of those say why. Not the ones that somebody is editing: see tell_waiting.
     told as (
-        update public.scheduled_messages as s
-        set waiting_reason = left(coalesce(c.recipient_reason, 'its recipient got a message a moment ago'), 500), waiting_until = c.put_off_until, updated_at = now()
+        update public.scheduled_messages as message
+        set waiting_reason = left(
+                coalesce(waiting.recipient_reason, 'its recipient got a message a moment ago'), 500
+            ),
+            waiting_until = waiting.put_off_until,
+            updated_at = now()
         from (
-            select m.id, c.put_off_until, c.recipient_reason from chosen as c
-            -- Each by its key, whatever the statistics say of statuses.
+            select
+                free.id,
+                chosen.put_off_until,
+                chosen.recipient_reason
+            from chosen
             cross join lateral (
-                select w.id from public.scheduled_messages as w
-                where w.id = c.scheduled_message_id and w.broadcast_job_id = c.id and w.status = 'processing'
-                limit 1 for no key update skip locked
-            ) as m
-            where c.put_off_until is not null
-        ) as c
-        where s.id = any(array[c.id])
+                select m.id from public.scheduled_messages as m
+                where m.id = chosen.scheduled_message_id
+                    and m.broadcast_job_id = chosen.id
+                    and m.status = 'processing'
+                limit 1
+                for no key update skip locked
+            ) as free
+            where chosen.put_off_until is not null
+        ) as waiting
+        where message.id = any(array[waiting.id])
     ),
+    -- Whom each connection writes to now, where that spaces them.
     remembered as (
-        insert into private.recipient_state as r (connection_id, recipient, free_at, job_id)
-        select c.connection_id, c.recipient, c.send_at + make_interval(secs => c.recipient_step), c.id
-        from chosen as c
-        where c.put_off_until is null and c.recipient_step > 0
-        on conflict (connection_id, recipient) do update set free_at = excluded.free_at, job_id = excluded.job_id, reason = null
+        insert into private.recipient_state as known (connection_id, recipient, free_at, job_id)
+        select
+            chosen.connection_id,
+            chosen.recipient,
+            chosen.send_at + make_interval(secs => chosen.recipient_step) as free_at,
+            chosen.id as job_id
+        from chosen
+        where chosen.put_off_until is null and chosen.recipient_step > 0
+        on conflict (connection_id, recipient) do update
+        set free_at = excluded.free_at,
+            job_id = excluded.job_id,
+            reason = null
+    ),
+    taken as (
+        select
+            chosen.connection_id,
+            chosen.today,
+            chosen.used,
+            chosen.step,
+            chosen.jitter,
+            count(*) as number,
+            max(chosen.arrival_at) as last_at
+        from chosen
+        where chosen.put_off_until is null
+        group by chosen.connection_id, chosen.today, chosen.used, chosen.step, chosen.jitter
     )
-    update private.connection_state as st
-    set day = taken.today, sent_today = taken.used + taken.number,
-        arrival_at = coalesce(taken.last_at + make_interval(secs => taken.step + random() * taken.jitter), st.arrival_at),
+    update private.connection_state as state
+    set day = taken.today,
+        sent_today = taken.used + taken.number,
+        arrival_at = coalesce(
+            taken.last_at + make_interval(secs => taken.step + random() * taken.jitter),
+            state.arrival_at
+        ),
+        is_on_trial = false,
         -- Whoever tries a message may die before it can tell.
-        is_on_trial = false, probe_at = case when st.is_on_trial then now() + make_interval(secs => p_lease_seconds) else st.probe_at end
-    from (
-        select c.connection_id, c.today, c.used, c.step, c.jitter, count(*) as number, max(c.arrival_at) as last_at
-        from chosen as c
-        where c.put_off_until is null
-        group by c.connection_id, c.today, c.used, c.step, c.jitter
-    ) as taken
-    where st.connection_id = any(array[taken.connection_id]);
+        probe_at = case
+            when state.is_on_trial then now() + make_interval(secs => p_terms.lease_seconds)
+            else state.probe_at
+        end
+    from taken
+    where state.connection_id = any(array[taken.connection_id]);
 
     -- More than were remembered, so that the table holds about the last minute's.
-    delete from private.recipient_state as r
-    where (r.connection_id, r.recipient) in (
-        select o.connection_id, o.recipient from private.recipient_state as o
-        where o.free_at < p_now - interval '1 minute' order by o.free_at limit 2 * p_seats for update skip locked
+    delete from private.recipient_state as known
+    where (known.connection_id, known.recipient) in (
+        select old.connection_id, old.recipient from private.recipient_state as old
+        where old.free_at < p_terms.at - interval '1 minute'
+        order by old.free_at
+        limit 2 * p_seats
+        for update skip locked
     )
 $$;
 
@@ -5220,50 +6241,33 @@ declare
 begin
     select array_agg(turn.connection_id), array_agg(distinct turn.payer) into v_turn, v_payers
     from (
-        select c.connection_id, c.payer from private.connection_state as c
-        where c.ready_at <= p_until and c.connection_id <> all(p_busy) and c.payer <> all(p_busy)
-        order by c.ready_at, c.connection_id limit p_seats for update skip locked
+        select state.connection_id, state.payer from private.connection_state as state
+        where state.ready_at <= p_until
+            and state.connection_id <> all(p_busy)
+            and state.payer <> all(p_busy)
+        order by state.ready_at, state.connection_id
+        limit p_seats
+        for update skip locked
     ) as turn;
     if cardinality(v_turn) = p_seats then
-        with candidate as materialized (
-            select c.connection_id, c.ready_at, c.payer
-            from (
-                select unnest(v_turn) as connection_id
-                union
-                select others.connection_id from private.ready_of_others(v_payers, p_busy, p_until) as others (connection_id)
-            ) as known
-            cross join lateral (
-                select st.connection_id, st.ready_at, st.payer from private.connection_state as st
-                where st.connection_id = any(array[known.connection_id]) limit 1 for update skip locked
-            ) as c
-        ),
-        ranked as (
-            select c.connection_id, c.ready_at, last_turn.turn_at,
-                row_number() over (partition by c.payer order by c.ready_at, c.connection_id) as place
-            from candidate as c
-            cross join lateral (
-                select p.turn_at from private.connection_state as p
-                where p.payer = c.payer order by p.turn_at desc limit 1
-            ) as last_turn
-        )
-        select array_agg(chosen.connection_id) into v_turn
-        from (
-            select r.connection_id from ranked as r order by r.place, r.turn_at, r.ready_at, r.connection_id limit p_seats
-        ) as chosen;
+        v_turn := private.share_turns(v_turn, v_payers, p_busy, p_until);
     end if;
     if v_turn is null then
         begin
-            select array_agg(turn.connection_id) into v_turn
-            from (
-                select c.connection_id from private.connection_state as c
-                where c.ready_at <= p_until and c.connection_id <> all(p_busy) and c.payer <> all(p_busy)
-                order by c.ready_at, c.connection_id limit 1 for update
-            ) as turn;
+            v_turn := array(
+                select state.connection_id from private.connection_state as state
+                where state.ready_at <= p_until
+                    and state.connection_id <> all(p_busy)
+                    and state.payer <> all(p_busy)
+                order by state.ready_at, state.connection_id
+                limit 1
+                for update
+            );
         exception when lock_not_available then
             null; -- who holds it holds it for longer than a turn takes
         end;
     end if;
-    return v_turn;
+    return nullif(v_turn, '{}');
 end
 $$;
 
@@ -5291,9 +6295,119 @@ begin
         where j.id = p_job_id
             and s.id = j.scheduled_message_id
             and s.broadcast_job_id = j.id
-            and (s.status in ('processing', 'unconfirmed', 'in_queue') or (s.status = 'cancelled' and p_status <> 'failed'));
+            and (
+                s.status in ('processing', 'unconfirmed', 'in_queue')
+                or (s.status = 'cancelled' and p_status <> 'failed')
+            );
     end if;
 end
+$$;
+
+CREATE FUNCTION private.tell_waiting(p_turn text[], p_terms private.claim_terms, p_quietly boolean) RETURNS SETOF private.waiting_connection
+    LANGUAGE sql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+    with paced as materialized (
+        select
+            pace.*,
+            news.reason,
+            greatest(10, 1000 / cardinality(p_turn)) as enough,
+            case when news.is_new then '-infinity' else state.told_at end as told_at,
+            state.told_id,
+            case when not news.is_new then state.waiting_until end as told_until
+        from private.pace(p_turn, p_terms.at, p_terms.gateway, p_terms.call_seconds) as pace
+        join private.connection_state as state
+            on state.connection_id = any(array[pace.connection_id])
+        cross join lateral (
+            select
+                why.reason,
+                state.waiting_reason is distinct from why.reason
+                or coalesce(state.waiting_until <> pace.blocked_until, false) as is_new
+            from (select coalesce(pace.blocked_reason, pace.turn_reason) as reason) as why
+        ) as news
+    ),
+    untold as materialized (
+        select
+            paced.connection_id,
+            paced.reason,
+            paced.blocked_until,
+            paced.step is null or paced.blocked_reason is not null as is_certain,
+            job.*,
+            row_number() over line as place,
+            case
+                when paced.blocked_reason is not null then paced.blocked_until
+                else greatest(
+                    paced.first_at, paced.told_until + make_interval(secs => paced.step)
+                ) + make_interval(secs => paced.step * (row_number() over line - 1))
+            end as until
+        from paced
+        cross join lateral (
+            select j.id, j.scheduled_message_id, j.available_at from public.broadcast_jobs as j
+            where j.connection_id = paced.connection_id
+                and j.status = 'queued'
+                and j.scheduled_message_id is not null
+                and (j.available_at, j.id) > (paced.told_at, paced.told_id)
+            order by j.available_at, j.id
+            limit paced.enough
+        ) as job
+        window line as (partition by paced.connection_id order by job.available_at, job.id)
+    ),
+    -- Not the rows that somebody is editing: they will have no job any more.
+    told as (
+        update public.scheduled_messages as message
+        set waiting_reason = waiting.reason,
+            waiting_until = waiting.until,
+            updated_at = now()
+        from (
+            select
+                free.id,
+                untold.reason,
+                nullif(untold.until, 'infinity') as until
+            from untold
+            cross join lateral (
+                select m.id from public.scheduled_messages as m
+                where m.id = untold.scheduled_message_id
+                    and m.broadcast_job_id = untold.id
+                    and m.status = 'processing'
+                    and (m.waiting_reason, m.waiting_until)
+                    is distinct from (untold.reason, nullif(untold.until, 'infinity'))
+                    -- What waits for longer because of itself or its recipient says so.
+                    and not (
+                        m.waiting_until >= untold.available_at
+                        and untold.available_at > greatest(p_terms.at, untold.blocked_until)
+                    )
+                limit 1
+                for no key update skip locked
+            ) as free
+            where not p_quietly
+                and (untold.is_certain or untold.until > p_terms.at + interval '1 second')
+        ) as waiting
+        where message.id = any(array[waiting.id])
+    )
+    select
+        paced.connection_id,
+        paced.reason,
+        coalesce(paced.blocked_until, last.until, paced.told_until) as until,
+        case
+            when paced.reason is not null or last.place = paced.enough
+            then coalesce(last.available_at, paced.told_at)
+        end as told_at,
+        coalesce(last.id, paced.told_id) as told_id,
+        coalesce(last.place = paced.enough, false) as has_more,
+        case
+            when paced.blocked_reason is null then paced.look_at
+            when not paced.fails then paced.blocked_until
+        end as look_at
+    from paced
+    left join lateral (
+        select u.* from untold as u
+        where u.connection_id = paced.connection_id
+        order by u.place desc
+        limit 1
+    ) as last on true
 $$;
 
 CREATE FUNCTION private.tend_rows(p_ids uuid[]) RETURNS jsonb
@@ -5806,9 +6920,16 @@ CREATE FUNCTION private.with_answer(p_parts jsonb, p_count integer, p_ids jsonb,
         when n <= done.count then jsonb_build_object('id', p_ids -> (n - 1), 'said', 'sent')
         when n = done.count + 1 then jsonb_build_object(
             'said', p_outcome,
-            'reason', regexp_replace(p_error, '^(It may have been sent: )?(\d+ of \d+ parts went out, then: )?', '')
+            'reason', regexp_replace(
+                p_error,
+                '^(It may have been sent: )?(\d+ of \d+ parts went out, then: )?',
+                ''
+            )
         )
-        else jsonb_build_object('said', 'none', 'reason', 'the rest was not sent, because it was not known then what had become of this')
+        else jsonb_build_object(
+            'said', 'none',
+            'reason', 'the rest was not sent, because it was not known then what had become of this'
+        )
     end order by n)
     from (select jsonb_array_length(p_ids) as count) as done
     cross join generate_series(1, p_count) as n
@@ -5819,6 +6940,9 @@ CREATE FUNCTION private.with_less(p_row private.planned_row, p_planned private.p
     SET search_path TO ''
     AS $$
 declare
+    v_error constant text := coalesce(
+        p_planned.error, 'The database refused to schedule this message: ' || p_reason
+    );
     v_less private.planned_row := p_planned;
 begin
     v_less.stage := p_row.stage + 1;
@@ -5832,17 +6956,17 @@ begin
         when 1 then
             v_less.next_at := null;
             v_less.next_after := null;
-            v_less.series_ends := 'The series ends with this message, because the database refused the next one: ' || p_reason;
+            v_less.series_ends := 'The series ends with this message, because the database refused'
+                || ' the next one: ' || p_reason;
         when 2 then
             v_less.recipient := null;
-            v_less.error := coalesce(p_planned.error, 'The database refused to schedule this message: ' || p_reason);
+            v_less.error := v_error;
         when 3 then
             v_less := row(p_planned.id, p_planned.revision, p_planned.job_id);
             v_less.missed := 0;
             v_less.soon := p_planned.soon;
-            v_less.place := p_planned.place;
             v_less.stage := 3;
-            v_less.error := coalesce(p_planned.error, 'The database refused to schedule this message: ' || p_reason);
+            v_less.error := v_error;
         else
             return null;
     end case;
@@ -5855,18 +6979,28 @@ CREATE FUNCTION private.with_word(p_parts jsonb, p_place integer, p_count intege
     SET search_path TO ''
     AS $$
     select case
-        when array_position(array['sent', 'failed', 'delivered', 'read'], p_told)
-            > coalesce(array_position(array['sent', 'failed', 'delivered', 'read'], known.part ->> 'told'), 0)
-        then jsonb_set(known.parts, array[(p_place - 1)::text], jsonb_build_object('id', p_id) || known.part
-            || jsonb_build_object('told', p_told, 'error', case p_told when 'failed' then coalesce(p_error, 'WhatsApp gave no reason.') end))
+        when array_position(ranked.words, p_told)
+            > coalesce(array_position(ranked.words, known.part ->> 'told'), 0)
+        then jsonb_set(
+            known.parts,
+            array[(p_place - 1)::text],
+            jsonb_build_object('id', p_id)
+            || known.part
+            || jsonb_build_object('told', p_told, 'error', case p_told
+                when 'failed' then coalesce(p_error, 'WhatsApp gave no reason.')
+            end)
+        )
         else known.parts
     end
     from (
         select made.parts, made.parts -> (p_place - 1) as part
         from (
-            select coalesce(p_parts, (select jsonb_agg('{}'::jsonb) from generate_series(1, p_count))) as parts
+            select coalesce(
+                p_parts, (select jsonb_agg('{}'::jsonb) from generate_series(1, p_count))
+            ) as parts
         ) as made
     ) as known
+    cross join (select array['sent', 'failed', 'delivered', 'read'] as words) as ranked
 $$;
 
 CREATE FUNCTION private.with_words(p_parts jsonb, p_words jsonb) RETURNS jsonb
@@ -5878,7 +7012,9 @@ declare
     v_word record;
 begin
     for v_word in
-        select * from jsonb_to_recordset(p_words) as w (part integer, parts integer, message_id text, status text, error text)
+        select * from jsonb_to_recordset(p_words) as word (
+            part integer, parts integer, message_id text, status text, error text
+        )
     loop
         if v_word.part between 1 and coalesce(jsonb_array_length(v_parts), v_word.parts) then
             v_parts := private.with_word(
@@ -6030,7 +7166,7 @@ $$
 end
 $_$;
 
-CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_now timestamp with time zone DEFAULT NULL::timestamp with time zone, p_lead_seconds double precision DEFAULT 0.15, p_ahead_seconds double precision DEFAULT 0, p_retry_attempts integer DEFAULT 3, p_retry_delay_seconds double precision DEFAULT 60) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
+CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_now timestamp with time zone DEFAULT NULL::timestamp with time zone, p_call_seconds double precision DEFAULT 0, p_early_seconds double precision DEFAULT 0, p_retry_attempts integer DEFAULT 3, p_retry_delay_seconds double precision DEFAULT 60) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET lock_timeout TO '250ms'
@@ -6040,37 +7176,33 @@ CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lea
     AS $$
 declare
     v_seats constant integer := least(p_seats, 1000);
-    v_lead constant double precision := greatest(0.15, least(10, p_lead_seconds));
-    v_ahead constant interval := make_interval(secs => least(1, p_ahead_seconds));
+    v_call_seconds constant double precision := greatest(0.15, least(10, p_call_seconds));
+    v_early constant interval := make_interval(secs => least(1, p_early_seconds));
     v_turn text[];
     v_now timestamptz;
 begin
     perform pg_advisory_xact_lock(hashtextextended(p_token::text, 0));
-    if v_seats > 0 and not exists (select 1 from public.broadcast_jobs as j where j.lease_token = p_token and j.status = 'sending') then
-        v_turn := private.take_turn(v_seats, p_busy, coalesce(p_now, now()) + v_ahead);
+    if v_seats > 0 and not exists (
+        select 1 from public.broadcast_jobs as job
+        where job.lease_token = p_token and job.status = 'sending'
+    ) then
+        v_turn := private.take_turn(v_seats, p_busy, coalesce(p_now, now()) + v_early);
     end if;
     if v_turn is not null then
         v_now := coalesce(p_now, clock_timestamp()); -- it may have waited for its turn
         perform private.have_turns(v_turn, v_seats, row(
-            p_token, p_lease_seconds, p_gateway, v_now, v_lead, v_ahead, p_retry_attempts, p_retry_delay_seconds
+            p_token, p_lease_seconds, p_gateway, v_now, v_call_seconds, v_early, p_retry_attempts,
+            p_retry_delay_seconds
         )::private.claim_terms);
     end if;
 
-    return query
-    select clock_timestamp(), (select min(c.ready_at) from private.connection_state as c where c.connection_id <> all(p_busy) and c.payer <> all(p_busy)),
-        json_agg(claimed)
-    from (
-        select j.id, j.scheduled_message_id, j.connection_id, j.recipient, j.type, j.message, j.media_url, j.caption, j.media,
-            j.asset_id, j.user_id as owner_id, j.attempts, j.throttled, coalesce(j.schedule, j.send_at) as scheduled_at, j.send_at, j.send_until, j.gateway, se.sender,
-            extract(epoch from j.lease_until - clock_timestamp()) as lease_left,
-            case
-                when j.gateway = any(array(select g.name from private.gateways as g where g.hands_over)) then private.api_key_of(j.connection_id)
-            end as api_key
-        from public.broadcast_jobs as j
-        left join public.connection_settings as se on se.connection_id = any(array[j.connection_id])
-        where j.lease_token = p_token and j.status = 'sending'
-        order by j.send_at, j.schedule, j.id
-    ) as claimed;
+    jobs := private.claimed_jobs(p_token);
+    db_now := clock_timestamp();
+    next_ready_at := (
+        select min(state.ready_at) from private.connection_state as state
+        where state.connection_id <> all(p_busy) and state.payer <> all(p_busy)
+    );
+    return next;
 end
 $$;
 
@@ -6380,7 +7512,7 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_lead_seconds double precision DEFAULT 0.15, p_ahead_seconds double precision DEFAULT 0, p_retry_attempts integer DEFAULT 3, p_retry_delay_seconds double precision DEFAULT 60) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json, refused jsonb)
+CREATE FUNCTION public.enqueue_and_claim_broadcast_jobs(p_rows text, p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_call_seconds double precision DEFAULT 0, p_early_seconds double precision DEFAULT 0, p_retry_attempts integer DEFAULT 3, p_retry_delay_seconds double precision DEFAULT 60) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json, refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET lock_timeout TO '250ms'
@@ -6388,21 +7520,19 @@ CREATE FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revision
 declare
     v_refused jsonb;
 begin
-    select e.refused into v_refused
-    from public.enqueue_broadcast_jobs(
-        p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
-        p_next_at, p_next_after, p_expires_at, p_phones, p_ahead_seconds
-    ) as e;
+    v_refused := (
+        select done.refused from public.enqueue_broadcast_jobs(p_rows, p_early_seconds) as done
+    );
     return query
-    select c.db_now, c.next_ready_at, c.jobs, v_refused
+    select claim.db_now, claim.next_ready_at, claim.jobs, v_refused
     from public.claim_broadcast_jobs(
-        p_token, p_seats, p_lease_seconds, p_gateway, p_busy, null, p_lead_seconds, p_ahead_seconds,
-        p_retry_attempts, p_retry_delay_seconds
-    ) as c;
+        p_token, p_seats, p_lease_seconds, p_gateway, p_busy, null, p_call_seconds,
+        p_early_seconds, p_retry_attempts, p_retry_delay_seconds
+    ) as claim;
 end
 $$;
 
-CREATE FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_ahead_seconds double precision DEFAULT 0) RETURNS TABLE(enqueued uuid[], refused jsonb)
+CREATE FUNCTION public.enqueue_broadcast_jobs(p_rows text, p_early_seconds double precision DEFAULT 0) RETURNS TABLE(enqueued uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET lock_timeout TO '250ms'
@@ -6411,68 +7541,30 @@ CREATE FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[
     AS $$
 #variable_conflict use_variable
 declare
-    v_planned private.planned_row[];
-    v_rows private.planned_row[];
-    v_try record;
-    v_done jsonb := '[]';
-    v_said jsonb := '{}'; -- by place
+    v_defaults private.planned_row;
+    v_tried record;
 begin
-    select array_agg(
-        row(
-            g.id, g.revision, g.job_id, g.recipient, g.error, g.timezone, g.anchor, g.occurrence_at, g.missed, g.next_at, g.next_after,
-            g.expires_at, g.phone, now() + make_interval(secs => least(1, p_ahead_seconds)), g.place, 0, null
-        )::private.planned_row
-        order by g.place
-    )
-    into v_planned
-    from (
-        select given.*, row_number() over () as place
-        from unnest(
-            p_ids, p_revisions, p_job_ids, p_recipients, p_errors, p_timezones, p_anchors, p_occurrences, p_missed,
-            p_next_at, p_next_after, p_expires_at, p_phones
-        ) as given (
-            id, revision, job_id, recipient, error, timezone, anchor, occurrence_at, missed, next_at, next_after, expires_at, phone
-        )
+    v_defaults.missed := 0;
+    v_defaults.soon := now() + make_interval(secs => least(1, p_early_seconds));
+    v_defaults.stage := 0;
+    v_tried := private.enqueue_or_put_aside(array(
+        select planned
+        from json_populate_recordset(v_defaults, p_rows::json) as planned
         where not exists (
-            select 1 from private.refused_rows as r where r.id = given.id and r.step = 'enqueue' and r.again_at > now()
+            select 1 from private.refused_rows as aside
+            where aside.id = planned.id and aside.step = 'enqueue' and aside.again_at > now()
         )
-    ) as g;
-    v_rows := v_planned;
-
-    while v_rows <> '{}' loop
-        select t.done, t.refused into v_try from private.try_rows('enqueue_rows', v_rows, true) as t;
-        v_done := v_done || v_try.done;
-        exit when v_try.refused = '[]';
-        -- What is not the row's own fault does not fail: it is put aside.
-        with less as (
-            select r.code, r.reason, (v_rows[r.place]).place, case
-                    when private.is_the_rows_fault(r.code) then private.with_less(v_rows[r.place], v_planned[(v_rows[r.place]).place], r.reason)
-                end as next
-            from jsonb_to_recordset(v_try.refused) as r (place integer, code text, reason text)
-        )
-        select coalesce(array_agg(l.next order by l.place) filter (where (l.next).stage is not null), '{}'),
-            v_said || jsonb_object_agg(
-                l.place, coalesce(v_said -> l.place::text, jsonb_build_object('code', l.code, 'reason', l.reason)) || jsonb_build_object(
-                    'id', v_planned[l.place].id,
-                    'became', case (l.next).stage when 1 then 'series ended' when 2 then 'failed' when 3 then 'failed' else 'put aside' end
-                )
-            )
-        into v_rows, v_said
-        from less as l;
-    end loop;
-
-    if v_said <> '{}' then
-        perform private.put_aside('enqueue', array_agg(r.id), array_agg(r.code), array_agg(r.reason), null)
-        from jsonb_each(v_said) as said
-        cross join lateral jsonb_to_record(said.value) as r (id uuid, code text, reason text, became text)
-        where r.became = 'put aside';
-        refused := (select jsonb_agg(said.value) from jsonb_each(v_said) as said);
-    end if;
+    ));
     -- All at once, and last: see there.
-    perform private.announce_work(array_agg(d.row ->> 1), array_agg((d.row ->> 2)::timestamptz))
-    from jsonb_array_elements(v_done) as d (row)
-    where d.row ->> 1 is not null;
-    enqueued := array(select (d.row ->> 0)::uuid from jsonb_array_elements(v_done) as d (row));
+    perform private.announce_work(
+        array_agg(done.row ->> 1), array_agg((done.row ->> 2)::timestamptz)
+    )
+    from jsonb_array_elements(v_tried.done) as done (row)
+    where done.row ->> 1 is not null;
+    enqueued := array(
+        select (done.row ->> 0)::uuid from jsonb_array_elements(v_tried.done) as done (row)
+    );
+    refused := v_tried.refused;
     return next;
 end
 $$;
@@ -6974,61 +8066,58 @@ CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(db_now tim
         or settings.connection_id is not null
 $$;
 
-CREATE FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[], p_part_numbers integer[] DEFAULT NULL::integer[], p_part_counts integer[] DEFAULT NULL::integer[]) RETURNS TABLE(recorded uuid[], refused jsonb)
+CREATE FUNCTION public.record_deliveries(p_rows text) RETURNS TABLE(recorded uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET lock_timeout TO '250ms'
     AS $$
 declare
     v_rows constant private.delivery[] := array(
-        select row(
-            given.job_id, given.message_id, given.status, given.error, given.part, given.parts
-        )::private.delivery
-        from unnest(
-            p_job_ids, p_message_ids, p_statuses, p_errors, p_part_numbers, p_part_counts
-        ) as given (job_id, message_id, status, error, part, parts)
-        order by given.job_id
+        select told
+        from json_populate_recordset(null::private.delivery, p_rows::json) as told
+        order by told.job_id
     );
 begin
     select
-        array(select jsonb_array_elements_text(t.done)::uuid),
+        array(select jsonb_array_elements_text(tried.done)::uuid),
         (
-            select jsonb_agg(
-                jsonb_build_object(
-                    'id', (v_rows[r.place]).job_id,
-                    'code', r.code,
-                    'reason', r.reason
-                )
-            )
-            from jsonb_to_recordset(t.refused) as r (place integer, code text, reason text)
+            select jsonb_agg(jsonb_build_object(
+                'id', (v_rows[said.place]).job_id, 'code', said.code, 'reason', said.reason
+            ))
+            from jsonb_to_recordset(tried.refused) as said (place integer, code text, reason text)
         )
     into recorded, refused
-    from private.try_rows('deliver_rows', v_rows, true) as t;
+    from private.try_rows('deliver_rows', v_rows, true) as tried;
     return next;
 end
 $$;
 
-CREATE FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[], p_parts text[] DEFAULT NULL::text[]) RETURNS TABLE(fenced_out uuid[], refused jsonb)
+CREATE FUNCTION public.record_outcomes(p_rows text) RETURNS TABLE(fenced_out uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET lock_timeout TO '250ms'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
+declare
+    v_defaults private.told_row;
+    v_rows private.told_row[];
 begin
-    refused := private.record_or_put_aside(array(
-        select row(
-            g.job_id, g.token, g.outcome, g.message_id, g.error, g.wait, now() - make_interval(secs => coalesce(g.age, 0)), false,
-            g.parts::jsonb
-        )::private.told_row
-        from unnest(p_job_ids, p_tokens, p_outcomes, p_message_ids, p_errors, p_waits, p_ages, p_parts)
-            as g (job_id, token, outcome, message_id, error, wait, age, parts)
-        order by g.job_id
-    ));
+    v_defaults.told_at := now();
+    v_defaults.quietly := false;
+    v_rows := array(
+        select told
+        from json_populate_recordset(v_defaults, p_rows::json) as told
+        order by told.job_id
+    );
+    refused := private.record_or_put_aside(v_rows);
     fenced_out := array(
-        select g.job_id from unnest(p_job_ids, p_tokens) as g (job_id, token)
-        left join lateral (select w.lease_token from public.broadcast_jobs as w where w.id = g.job_id limit 1) as j on true
-        where j.lease_token is distinct from g.token
+        select told.job_id
+        from unnest(v_rows) as told
+        left join lateral (
+            select j.lease_token from public.broadcast_jobs as j where j.id = told.job_id limit 1
+        ) as job on true
+        where job.lease_token is distinct from told.token
     );
     return next;
 end
@@ -7049,46 +8138,73 @@ declare
     v_more jsonb;
 begin
     perform private.retry_refused();
+    perform private.forget_refused();
     perform private.erase_deleted();
     v_late := array(
-        select row(j.id, p_handover_seconds, false)::private.late_row from public.broadcast_jobs as j
-        where j.status in ('sending', 'handed_over') and j.lease_until < now()
-            and j.id <> all(array(
-                select r.id from private.refused_rows as r
-                where r.step = 'record' or (r.step = 'rescue' and r.again_at > now())
+        select row(job.id, p_handover_seconds, false)::private.late_row
+        from public.broadcast_jobs as job
+        where job.status in ('sending', 'handed_over')
+            and job.lease_until < now()
+            and job.id <> all(array(
+                select aside.id from private.refused_rows as aside
+                where aside.step = 'record' or (aside.step = 'rescue' and aside.again_at > now())
             ))
-        order by j.lease_until limit 1000 for update skip locked
+        order by job.lease_until
+        limit 1000
+        for update skip locked
     );
     v_expired := array(
-        select row(j.id, p_handover_seconds, false)::private.late_row from public.broadcast_jobs as j
-        where j.status = 'queued' and j.scheduled_message_id is not null and j.expires_at < now()
-            and j.id <> all(array(
-                select r.id from private.refused_rows as r where r.step = 'rescue' and r.again_at > now()
+        select row(job.id, p_handover_seconds, false)::private.late_row
+        from public.broadcast_jobs as job
+        where job.status = 'queued'
+            and job.scheduled_message_id is not null
+            and job.expires_at < now()
+            and job.id <> all(array(
+                select aside.id from private.refused_rows as aside
+                where aside.step = 'rescue' and aside.again_at > now()
             ))
-        order by j.expires_at limit 1000 for update skip locked
+        order by job.expires_at
+        limit 1000
+        for update skip locked
     );
-    select t.done, t.refused into v_done, refused from private.try_rows('rescue_rows', v_late, false) as t;
-    if refused <> '[]' then
-        v_late := array(
-            select row((v_late[r.place]).id, p_handover_seconds, true)::private.late_row
-            from jsonb_to_recordset(refused) as r (place integer)
-        );
-        select v_done || t.done, t.refused into v_done, refused from private.try_rows('rescue_rows', v_late, false) as t;
-    end if;
-    select v_done || t.done, t.refused into v_done, v_more from private.try_rows('expire_rows', v_expired, false) as t;
-    refused := (
-        select jsonb_agg(jsonb_build_object('id', id, 'code', code, 'reason', reason)) from (
-            select (v_late[r.place]).id, r.code, r.reason from jsonb_to_recordset(refused) as r (place integer, code text, reason text)
-            union all
-            select (v_expired[r.place]).id, r.code, r.reason from jsonb_to_recordset(v_more) as r (place integer, code text, reason text)
-        ) as both_lists
-    );
-    perform private.put_aside('rescue', array_agg(r.id), array_agg(r.code), array_agg(r.reason), null)
-    from jsonb_to_recordset(refused) as r (id uuid, code text, reason text);
 
-    rescued := (select count(*) from jsonb_array_elements(v_done) as d where d = '"unconfirmed"');
-    expired := (select count(*) from jsonb_array_elements(v_done) as d where d = '"expired"');
-    hand_overs := (select jsonb_agg(d) from jsonb_array_elements(v_done) as d where jsonb_typeof(d) = 'object');
+    select tried.done, tried.refused into v_done, refused
+    from private.try_rows('rescue_rows', v_late, false) as tried;
+    if refused <> '[]' then
+        -- Perhaps it is only what their rows would be told.
+        v_late := array(
+            select row((v_late[said.place]).id, p_handover_seconds, true)::private.late_row
+            from jsonb_to_recordset(refused) as said (place integer)
+        );
+        select v_done || tried.done, tried.refused into v_done, refused
+        from private.try_rows('rescue_rows', v_late, false) as tried;
+    end if;
+    select v_done || tried.done, tried.refused into v_done, v_more
+    from private.try_rows('expire_rows', v_expired, false) as tried;
+    refused := (
+        select jsonb_agg(to_jsonb(said)) from (
+            select (v_late[late.place]).id, late.code, late.reason
+            from jsonb_to_recordset(refused) as late (place integer, code text, reason text)
+            union all
+            select (v_expired[more.place]).id, more.code, more.reason
+            from jsonb_to_recordset(v_more) as more (place integer, code text, reason text)
+        ) as said
+    );
+    perform private.put_aside(
+        'rescue', array_agg(said.id), array_agg(said.code), array_agg(said.reason), null
+    )
+    from jsonb_to_recordset(refused) as said (id uuid, code text, reason text);
+
+    rescued := (
+        select count(*) from jsonb_array_elements(v_done) as done where done = '"unconfirmed"'
+    );
+    expired := (
+        select count(*) from jsonb_array_elements(v_done) as done where done = '"expired"'
+    );
+    hand_overs := (
+        select jsonb_agg(done) from jsonb_array_elements(v_done) as done
+        where jsonb_typeof(done) = 'object'
+    );
     db_now := clock_timestamp();
     next_expiry_at := private.next_expiry();
     return next;
@@ -7254,20 +8370,23 @@ CREATE FUNCTION public.take_withdrawn_jobs() RETURNS TABLE(id uuid, gateway text
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
-    update public.broadcast_jobs as j
+    update public.broadcast_jobs as job
     set lease_until = null
     from (
-        select w.id from private.gateways as g
+        select withdrawn.id from private.gateways as kind
         cross join lateral (
             select o.id from public.broadcast_jobs as o
-            where o.gateway = any(array[g.name])
-                and o.status in ('completed', 'failed', 'cancelled', 'unconfirmed') and o.lease_until <= now()
-            order by o.lease_until limit 1000 for update skip locked
-        ) as w
-        where g.hands_over
+            where o.gateway = any(array[kind.name])
+                and o.status in ('completed', 'failed', 'cancelled', 'unconfirmed')
+                and o.lease_until <= now()
+            order by o.lease_until
+            limit 1000
+            for update skip locked
+        ) as withdrawn
+        where kind.hands_over
     ) as over
-    where j.id = any(array[over.id])
-    returning j.id, j.gateway
+    where job.id = any(array[over.id])
+    returning job.id, job.gateway
 $$;
 
 CREATE TABLE private.connection_owners (
@@ -7703,8 +8822,11 @@ REVOKE ALL ON FUNCTION private.cancel_messages_of_connection() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.cancel_messages_of_user() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval) TO service_role;
+REVOKE ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_terms private.claim_terms) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_terms private.claim_terms) TO service_role;
+
+REVOKE ALL ON FUNCTION private.claimed_jobs(p_token uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.claimed_jobs(p_token uuid) TO service_role;
 
 REVOKE ALL ON FUNCTION private.close_job_of_node_worker() FROM PUBLIC;
 
@@ -7736,6 +8858,9 @@ REVOKE ALL ON FUNCTION private.deliver_rows(p_rows private.delivery[]) FROM PUBL
 GRANT ALL ON FUNCTION private.deliver_rows(p_rows private.delivery[]) TO service_role;
 
 REVOKE ALL ON FUNCTION private.earliest_next(p_pattern text, p_start timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.enqueue_or_put_aside(p_planned private.planned_row[], OUT done jsonb, OUT refused jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.enqueue_or_put_aside(p_planned private.planned_row[], OUT done jsonb, OUT refused jsonb) TO service_role;
 
 REVOKE ALL ON FUNCTION private.enqueue_rows(p_rows private.planned_row[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.enqueue_rows(p_rows private.planned_row[]) TO service_role;
@@ -7804,6 +8929,9 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO service_
 REVOKE ALL ON FUNCTION private.foreign_changes(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.forget_refusals() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.forget_refused() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.forget_refused() TO service_role;
 
 REVOKE ALL ON FUNCTION private.get_holders() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.get_holders() TO service_role;
@@ -7892,19 +9020,25 @@ GRANT ALL ON FUNCTION private.next_expiry() TO service_role;
 REVOKE ALL ON FUNCTION private.next_probe(p_but text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.next_probe(p_but text[]) TO service_role;
 
-REVOKE ALL ON FUNCTION private.note_done(p_done jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.note_done(p_done jsonb) TO service_role;
-
 REVOKE ALL ON FUNCTION private.note_or_leave(p_done jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.note_or_leave(p_done jsonb) TO service_role;
 
-REVOKE ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.note_outcomes(p_connections text[], p_outcomes text[], p_errors text[], p_available_at timestamp with time zone[], p_send_at timestamp with time zone[], p_recipients text[], p_job_ids uuid[]) TO service_role;
+REVOKE ALL ON FUNCTION private.note_outcomes(p_rows private.noted_row[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.note_outcomes(p_rows private.noted_row[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.note_recipients(p_rows private.noted_row[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.note_recipients(p_rows private.noted_row[]) TO service_role;
 
 REVOKE ALL ON FUNCTION private.note_row() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.note_untended() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.note_untended() TO service_role;
+
+REVOKE ALL ON FUNCTION private.note_who_did_not(p_rows private.noted_row[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.note_who_did_not(p_rows private.noted_row[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.note_who_got_through(p_rows private.noted_row[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.note_who_got_through(p_rows private.noted_row[]) TO service_role;
 
 REVOKE ALL ON FUNCTION private.our_columns() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.our_columns() TO service_role;
@@ -7915,17 +9049,14 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connections TO service_role;
 REVOKE ALL ON FUNCTION private.owner_of(p_connection public.connections) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.owner_of(p_connection public.connections) TO service_role;
 
-REVOKE ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_lead double precision) TO service_role;
+REVOKE ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_call_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_call_seconds double precision) TO service_role;
 
 REVOKE ALL ON FUNCTION private.probe_delay(p_failed integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.probe_delay(p_failed integer) TO service_role;
 
 REVOKE ALL ON FUNCTION private.put_aside(p_step text, p_ids uuid[], p_codes text[], p_reasons text[], p_outcomes jsonb[], p_connections text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.put_aside(p_step text, p_ids uuid[], p_codes text[], p_reasons text[], p_outcomes jsonb[], p_connections text[]) TO service_role;
-
-REVOKE ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision, p_quietly boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.put_back(p_turn text[], p_now timestamp with time zone, p_gateway text, p_lead double precision, p_quietly boolean) TO service_role;
 
 REVOKE ALL ON FUNCTION private.ready_of_others(p_payers text[], p_busy text[], p_until timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.ready_of_others(p_payers text[], p_busy text[], p_until timestamp with time zone) TO service_role;
@@ -7972,6 +9103,12 @@ REVOKE ALL ON FUNCTION private.send_again(p_job public.broadcast_jobs, p_meaning
 
 REVOKE ALL ON FUNCTION private.set_due_at() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.set_next_look(p_waiting private.waiting_connection[], p_now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.set_next_look(p_waiting private.waiting_connection[], p_now timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION private.settle(p_rows private.told_message[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.settle(p_rows private.told_message[]) TO service_role;
+
 REVOKE ALL ON FUNCTION private.settle_again(p_rows private.told_message[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.settle_again(p_rows private.told_message[]) TO service_role;
 
@@ -7988,6 +9125,9 @@ GRANT ALL ON FUNCTION private.settle_rows(p_rows private.told_message[]) TO serv
 
 REVOKE ALL ON FUNCTION private.settle_scheduled_messages() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.share_turns(p_turn text[], p_payers text[], p_busy text[], p_until timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.share_turns(p_turn text[], p_payers text[], p_busy text[], p_until timestamp with time zone) TO service_role;
+
 REVOKE ALL ON FUNCTION private.situation(p_connections text[], p_now timestamp with time zone, p_gateway text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.situation(p_connections text[], p_now timestamp with time zone, p_gateway text) TO service_role;
 
@@ -7997,11 +9137,14 @@ GRANT ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until times
 REVOKE ALL ON FUNCTION private.stops_everybody(p_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.stops_everybody(p_code text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.supersede(p_rows uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.supersede(p_rows uuid[]) TO service_role;
+
 REVOKE ALL ON FUNCTION private.tables_of_messages() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.tables_of_messages() TO service_role;
 
-REVOKE ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.take_jobs(p_turn text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_now timestamp with time zone, p_lead double precision, p_ahead interval, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
+REVOKE ALL ON FUNCTION private.take_jobs(p_turn text[], p_seats integer, p_terms private.claim_terms) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.take_jobs(p_turn text[], p_seats integer, p_terms private.claim_terms) TO service_role;
 
 REVOKE ALL ON FUNCTION private.take_right(p_user_id text) FROM PUBLIC;
 
@@ -8009,6 +9152,9 @@ REVOKE ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until
 GRANT ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) TO service_role;
 
 REVOKE ALL ON FUNCTION private.tell(p_job_id uuid, p_status text, p_error text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.tell_waiting(p_turn text[], p_terms private.claim_terms, p_quietly boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.tell_waiting(p_turn text[], p_terms private.claim_terms, p_quietly boolean) TO service_role;
 
 REVOKE ALL ON FUNCTION private.tend_rows(p_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.tend_rows(p_ids uuid[]) TO service_role;
@@ -8057,8 +9203,8 @@ REVOKE ALL ON FUNCTION private.write_contact_key() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.write_refusals() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision, p_ahead_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_lead_seconds double precision, p_ahead_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
+REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_call_seconds double precision, p_early_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_call_seconds double precision, p_early_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
 
 REVOKE ALL ON FUNCTION public.connection_usage(connection_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.connection_usage(connection_id text) TO authenticated;
@@ -8071,11 +9217,11 @@ GRANT ALL ON FUNCTION public.count_upcoming_messages(timezone text, since date, 
 REVOKE ALL ON FUNCTION public.diagnose() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.diagnose() TO service_role;
 
-REVOKE ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_lead_seconds double precision, p_ahead_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_lead_seconds double precision, p_ahead_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
+REVOKE ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_rows text, p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_call_seconds double precision, p_early_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_rows text, p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_call_seconds double precision, p_early_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
 
-REVOKE ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_ahead_seconds double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.enqueue_broadcast_jobs(p_ids uuid[], p_revisions integer[], p_job_ids uuid[], p_recipients text[], p_errors text[], p_timezones text[], p_anchors timestamp without time zone[], p_occurrences timestamp with time zone[], p_missed integer[], p_next_at timestamp with time zone[], p_next_after timestamp with time zone[], p_expires_at timestamp with time zone[], p_phones text[], p_ahead_seconds double precision) TO service_role;
+REVOKE ALL ON FUNCTION public.enqueue_broadcast_jobs(p_rows text, p_early_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.enqueue_broadcast_jobs(p_rows text, p_early_seconds double precision) TO service_role;
 
 REVOKE ALL ON FUNCTION public.finish_probes(p_well text[], p_ill text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.finish_probes(p_well text[], p_ill text[]) TO service_role;
@@ -8109,11 +9255,11 @@ GRANT ALL ON FUNCTION public.get_timezones(p_default text, p_weeks integer) TO s
 REVOKE ALL ON FUNCTION public.look_up_recipients(p_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.look_up_recipients(p_ids uuid[]) TO service_role;
 
-REVOKE ALL ON FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[], p_part_numbers integer[], p_part_counts integer[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.record_deliveries(p_job_ids uuid[], p_message_ids text[], p_statuses text[], p_errors text[], p_part_numbers integer[], p_part_counts integer[]) TO service_role;
+REVOKE ALL ON FUNCTION public.record_deliveries(p_rows text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_deliveries(p_rows text) TO service_role;
 
-REVOKE ALL ON FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[], p_parts text[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.record_outcomes(p_job_ids uuid[], p_tokens uuid[], p_outcomes text[], p_message_ids text[], p_errors text[], p_waits double precision[], p_ages double precision[], p_parts text[]) TO service_role;
+REVOKE ALL ON FUNCTION public.record_outcomes(p_rows text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_outcomes(p_rows text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double precision) TO service_role;
