@@ -163,7 +163,7 @@ async def test_an_outcome_that_cannot_be_written_is_kept_until_it_can_and_the_me
         db.execute("update broadcast_jobs set lease_until = now() - interval '1 s' where status = 'sending'")
         await go(daemon)
         assert statuses(db) == {"sent": 10, "processing": 1}
-        assert [r.step for r in (await daemon.store.get_status(600)).refused] == ["record"]
+        assert [(r.step, r.id) for r in (await daemon.store.get_status(600)).refused] == [("record", poison)]
 
     db.execute("update private.refused_rows set again_at = now()")
     await go(daemon)

@@ -242,3 +242,12 @@ async def test_a_fault_of_ours_before_anybody_was_dialled_is_no_doubt(db, parts,
     row = message(db, row_id)
     assert row["status"] == "failed"
     assert "could not be prepared" in row["error"]
+
+
+async def test_of_others_with_big_rows_a_few_each_are_listed(db, parts):
+    """Two hundred thousand bytes of each, of everybody, and two million in all."""
+    for owner in (MANY, FEW):
+        rows(db, 60, owner, seconds=-60, size=8000)
+    listed = await (await parts()).store.get_due_of_others([])
+    numbers = {owner: sum(row["owner_id"] == owner for row in listed) for owner in (MANY, FEW)}
+    assert numbers == {MANY: 7, FEW: 7}  # of 32,000 bytes each

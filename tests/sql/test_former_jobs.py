@@ -104,6 +104,22 @@ def test_nothing_that_becomes_of_a_former_job_changes_the_row(db, renewed, state
     left = db.execute("select to_jsonb(j) as job from broadcast_jobs as j where id = %s", (former["old"],)).fetchone()
     told = db.execute("select status from broadcast_messages where job_id = %s", (former["old"],)).fetchone()
     assert (left and left["job"]) != first or told != {"status": "waiting"}, "nothing happened at all"
+    assert left is None or left["job"]["status"] != "queued", "it would be sent beside the other"
+
+
+@pytest.mark.parametrize(("state", "deed"), [(state, deed) for state, deed in DEEDS if "deliver" in deed])
+def test_what_was_delivered_of_a_former_job_is_not_said_of_the_one_that_went_out(db, renewed, state, deed):
+    row, former = renewed(state)
+    sql = "update broadcast_messages set status = 'sent', message_id = 'true_2' where job_id <> %s"
+    db.execute(sql, (former["old"],))
+    db.execute("update broadcast_jobs set status = 'completed' where id <> %s", (former["old"],))
+    before = seen(db, row, former["old"])
+    assert before[0]["status"] == "sent"
+
+    for statement in deed.split("; "):
+        db.execute(statement, former)
+
+    assert seen(db, row, former["old"]) == before
 
 
 @pytest.mark.parametrize("why", ["its connection", "its recipient"])

@@ -407,3 +407,19 @@ async def test_a_retry_of_an_occurrence_that_had_a_successor_makes_no_other_one(
     assert (status(db, row), str(message(db, row)["next_id"])) == ("sent", after)
     others = db.execute("select status from scheduled_messages where id <> %s", (row,)).fetchall()
     assert [other["status"] for other in others] == ([] if successor == "deleted" else [successor])
+
+
+@pytest.mark.parametrize("days", [0, 1, 3])
+async def test_a_series_that_was_down_for_days_says_which_occurrence_went_out_and_how_many_did_not(
+    db, parts, tenants, days
+):
+    first = one(db, "select date_trunc('minute', now()) - make_interval(days => %s, mins => 5)", days)
+    row = row_in(db, "pending", tenants[0].connection_id, tenants[0].id, **DAILY, timezone="UTC", scheduled_at=first)
+
+    await send_what_is_due(parts)
+
+    sent, latest = message(db, row), first + timedelta(days=days)
+    assert (sent["status"], sent["missed"]) == ("sent", days)
+    assert (sent["scheduled_at"], sent["occurrence_at"]) == (latest, latest)
+    following_one = message(db, sent["next_id"])
+    assert following_one["scheduled_at"] == latest + timedelta(days=1)

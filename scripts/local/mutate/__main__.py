@@ -42,7 +42,7 @@ def attempt(fault: Fault, free: "SimpleQueue[Lane]") -> str:
     try:
         noticed = taken.notices(fault)
     except ValueError as gone:
-        print(f"NOT PUT IN: {gone}", flush=True)
+        print(f"{fault.name:6} NOT PUT IN: {gone}", flush=True)
         return ""
     finally:
         free.put(taken)

@@ -32,10 +32,10 @@ class Fault:
         """Edits the file below `root`. Returns it and what what it held. Raises ValueError where the place is gone."""
         found = list(root.glob(self.file))
         if len(found) != 1:
-            raise ValueError(f"{self.name}: {self.file} names {len(found)} files")
+            raise ValueError(f"{self.file} names {len(found)} files")
         text = found[0].read_text()
         if text.count(self.before) != 1:
-            raise ValueError(f"{self.name}: {self.before[:60]!r} stands {text.count(self.before)} times in {self.file}")
+            raise ValueError(f"{self.before[:60]!r} stands {text.count(self.before)} times in {self.file}")
         found[0].write_text(text.replace(self.before, self.after))
         return found[0], text
 

@@ -68,7 +68,7 @@ class Lane:
         try:
             self._migrate()
         except (migrate.MigrateRefused, psycopg.Error) as e:
-            return f"the migrations, which end with {last_line(str(e))}"
+            raise ValueError(f"the migrations end with {last_line(str(e))}") from e
         try:
             done = subprocess.run(
                 command, cwd=self.directory, env=environment, capture_output=True, text=True, timeout=LONGEST
