@@ -156,6 +156,6 @@ async def test_a_hand_over_that_nobody_has_finished_is_stale_whether_it_was_begu
         row_in(db, state, shop, None)
     store = (await parts()).store
     db.execute("update broadcast_jobs set send_at = now() - interval '20 min'")
-    stale = [((await store.get_status(after))["stale_hand_overs"]) for after in (600, 1800)]
+    stale = [(await store.get_status(after)).stale_hand_overs for after in (600, 1800)]
     agendas = [(await store.get_agenda(60, 10, stale=after)).stale_hand_overs for after in (600, 1800)]
     assert (stale, agendas) == ([2, 0], [2, 0])

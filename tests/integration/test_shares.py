@@ -249,5 +249,5 @@ async def test_of_others_with_big_rows_a_few_each_are_listed(db, parts):
     for owner in (MANY, FEW):
         rows(db, 60, owner, seconds=-60, size=8000)
     listed = await (await parts()).store.get_due_of_others([])
-    numbers = {owner: sum(row["owner_id"] == owner for row in listed) for owner in (MANY, FEW)}
+    numbers = {owner: sum(row.owner_id == owner for row in listed) for owner in (MANY, FEW)}
     assert numbers == {MANY: 7, FEW: 7}  # of 32,000 bytes each
