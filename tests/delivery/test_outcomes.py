@@ -17,7 +17,7 @@ from tests.helpers.http_server import Reply
 from tests.helpers.nouns import settlement
 from tests.helpers.polling import auntil
 from tests.helpers.rows import Database, add_connections, message, one, schedule
-from tests.sql.states import job_of, row_in
+from tests.sql.states import answered, job_of, row_in
 from worker.daemon import Parts
 
 Pass = Callable[..., Awaitable[None]]
@@ -256,3 +256,31 @@ async def test_what_can_be_written_down_only_later_ended_when_the_gateway_answer
     age = [one(db, "select now()") - instant for instant in ended if instant]
     assert len(age) == (2 if outcome == "sent" else 1)
     assert all(timedelta(minutes=59) < one_age < timedelta(minutes=61) for one_age in age)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "becomes"),
+    [("sent", "sent"), ("failed", "failed"), ("unconfirmed", "unconfirmed"),
+     *((late, "failed") for late in ("retry", "stopped", "released", "throttled_recipient", "throttled_connection"))],
+)  # fmt: skip
+def test_a_late_answer_to_what_is_unconfirmed_settles_it_and_never_sends_it_again(
+    db: Database, shop: str, outcome: str, becomes: str
+) -> None:
+    row = row_in(db, "unconfirmed", shop, None)
+    answered(db, row, outcome)
+    after, ended = message(db, row), job_of(db, row)
+    assert (after["status"], ended["status"]) == (becomes, {"sent": "completed"}.get(becomes, becomes))
+    if becomes == "failed" != outcome:
+        assert after["error"].startswith("Not sent, and not tried again, because the worker was held up for too long")
+
+
+async def test_whose_job_is_gone_or_has_another_token_is_told_so(
+    db: Database, shop: str, parts: Callable[..., Awaitable[Parts]]
+) -> None:
+    jobs = [job_of(db, row_in(db, "sending", shop, None)) for _ in range(3)]
+    ours, gone, another = (str(one_job["id"]) for one_job in jobs)
+    db.execute("delete from broadcast_jobs where id = %s", (gone,))
+    db.execute("update broadcast_jobs set lease_token = null where id = %s", (another,))
+    told = [settlement(str(j["id"]), "sent", str(j["lease_token"]), message_id="true_1") for j in jobs]
+    assert sorted((await (await parts()).store.record(told)).ids) == sorted([gone, another])
+    assert one(db, "select status from broadcast_jobs where id = %s", ours) == "completed"

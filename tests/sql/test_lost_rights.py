@@ -136,6 +136,18 @@ def test_changes_that_take_no_right_cancel_nothing(db, leaver):
         assert status(db, row) == "pending", change
 
 
+@pytest.mark.parametrize("loss", [BANNED, SOFTLY_DELETED])
+def test_who_is_suspended_already_loses_nothing_more(db, leaver, stayer, loss):
+    """What the service key has scheduled since is the operator's will."""
+    lose(db, loss, leaver, stayer)
+    row = row_in(db, "pending", leaver.connection_id, leaver.id)
+
+    lose(db, "update auth.users set banned_until = banned_until + interval '1 day' where id = %(user)s", leaver, stayer)
+    lose(db, "update auth.users set deleted_at = deleted_at + interval '1 s' where id = %(user)s", leaver, stayer)
+
+    assert status(db, row) == "pending"
+
+
 async def test_a_right_that_comes_back_leaves_rows_cancelled_until_their_author_wants_them(db, leaver, stayer, parts):
     row, other = (row_in(db, "pending", leaver.connection_id, leaver.id) for _ in range(2))
     lose(db, GIVEN, leaver, stayer)
@@ -306,6 +318,24 @@ def test_a_message_that_is_written_while_the_right_is_being_taken_is_refused(db,
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         writer.execute(write, (leaver.connection_id,))
     assert one(db, "select count(*) from scheduled_messages where status = 'pending'") == 0
+
+
+def test_a_retry_that_waited_while_its_connection_was_deleted_is_refused(db, leaver, connect):
+    """The policies see the connection as it was when the statement began."""
+    row = row_in(db, "failed", leaver.connection_id, leaver.id)
+    holder, writer = connect(), connect()
+    holder.execute("select from scheduled_messages where id = %s for update", (row,))
+    as_user(writer, leaver)
+
+    with ThreadPoolExecutor(1) as pool:
+        retried = begun(db, writer, lambda: writer.execute(RETRY, (leaver.connection_id,)), pool)
+        db.execute("delete from connections where id = %s", (leaver.connection_id,))
+        holder.rollback()
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            retried.result(20)
+    writer.rollback()
+
+    assert status(db, row) == "failed"
 
 
 def test_others_write_through_their_connections_while_somebody_loses_a_right(leaver, stayer, connect):
