@@ -1,10 +1,8 @@
 """The database's clock decides: a machine whose own is wrong, jumps or was asleep sends on time all the same."""
 
 import json
-import random
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import pytest
 from tests.helpers.polling import until
 from tests.helpers.process import ROOT, Worker, environment
 from tests.helpers.rows import due_in, message, one
-from worker.store.clock import Clock
 
 HOURS = 5 * 3600
 WRONG, RIGHT = "this machine's clock is wrong; messages go by the database's", "this machine's clock is right again"
@@ -115,75 +112,3 @@ def test_jumps_of_the_clock_neither_stop_the_polls_nor_hurry_a_message(db, machi
         until(lambda count=jumps: len(worker.said(RIGHT)) == count, 20, "the clock being right again")
 
     assert message(db, far)["status"] == "pending"
-
-
-class Fake:
-    """A machine's two clocks and the database's, in seconds."""
-
-    def __init__(self) -> None:
-        self.monotonic = self.wall = self.database = 1_000_000.0
-        self.clock = Clock(lambda: self.monotonic, lambda: self.wall)
-
-    def pass_by(self, seconds: float, asleep: bool = False) -> None:
-        """asleep: the machine is suspended, which stops its monotonic clock (Linux: CLOCK_MONOTONIC)."""
-        self.monotonic += 0 if asleep else seconds
-        self.wall += seconds
-        self.database += seconds
-
-    def ask(self, there: float = 0.002, back: float = 0.002) -> None:
-        """Asks the database for its time; the question and the answer take so long."""
-        asked_at = self.monotonic
-        self.pass_by(there)
-        told = datetime.fromtimestamp(self.database, UTC)
-        self.pass_by(back)
-        self.clock.observe(told, asked_at)
-
-    @property
-    def error(self) -> float:
-        return self.clock.now().timestamp() - self.database
-
-
-@pytest.fixture
-def fake():
-    return Fake()
-
-
-def test_it_goes_by_the_database_however_wrong_the_wall_clock_is(fake):
-    fake.wall -= HOURS
-    fake.ask()
-    assert abs(fake.error) < 0.005
-    assert abs(fake.clock.skew + timedelta(seconds=HOURS)) < timedelta(seconds=0.005)
-    fake.wall += 2 * HOURS
-    assert abs(fake.error) < 0.005
-    assert abs(fake.clock.until(datetime.fromtimestamp(fake.database + 10, UTC)) - 10) < 0.005
-
-
-def test_a_slow_answer_does_not_spoil_what_a_quick_one_told(fake):
-    fake.ask()
-    fake.ask(there=0.001, back=30)
-    assert abs(fake.error) < 0.005
-
-
-def test_slow_answers_tell_more_together_than_any_of_them(fake):
-    answers = random.Random(7)
-    for _ in range(60):
-        fake.ask(there=answers.uniform(0.01, 0.5), back=answers.uniform(0.01, 0.5))
-        assert abs(fake.error) <= fake.clock.uncertainty + 1e-9
-        fake.pass_by(1)
-    assert fake.clock.uncertainty < 0.05
-
-
-def test_it_finds_the_time_again_after_a_suspend(fake):
-    fake.ask()
-    fake.pass_by(3600, asleep=True)
-    assert fake.error < -3599
-    fake.ask(there=0.05, back=0.05)
-    assert abs(fake.error) < 0.1
-
-
-def test_a_drift_is_followed_even_where_answers_have_become_slow(fake):
-    fake.ask()
-    fake.pass_by(400)
-    fake.database += 0.2
-    fake.ask(there=0.1, back=0.1)
-    assert abs(fake.error) < 0.11
