@@ -14,7 +14,8 @@ class Fake:
     """A machine's two clocks and the database's, in seconds."""
 
     def __init__(self) -> None:
-        self.monotonic = self.wall = self.database = 1_000_000.0
+        self.wall = self.database = 1_000_000.0
+        self.monotonic = 400.0
         self.clock = Clock(lambda: self.monotonic, lambda: self.wall)
 
     def pass_by(self, seconds: float, asleep: bool = False) -> None:
@@ -85,7 +86,8 @@ def test_a_drift_is_followed_even_where_answers_have_become_slow(fake):
 def test_until_the_database_has_spoken_it_goes_by_this_machine(fake):
     fake.wall += 5
     clock = Clock(lambda: fake.monotonic, lambda: fake.wall)
-    assert (clock.now().timestamp(), clock.uncertainty) == (fake.wall, 0)
+    assert (clock.now(), clock.uncertainty) == (datetime.fromtimestamp(fake.wall, UTC), 0)
+    assert clock.now().utcoffset() == timedelta(0)
     assert clock.skew == timedelta(0)
 
 
@@ -134,3 +136,11 @@ def test_what_clocks_may_part_within_a_while_is_no_jump_and_more_is(fake, part):
     assert fake.error == pytest.approx(0, abs=1e-5)
     fake.ask(there=0.5, back=0.5)
     assert fake.clock.uncertainty < 0.001
+
+
+@pytest.mark.parametrize("seconds", [0, -1])
+def test_an_answer_that_allows_just_the_edge_of_what_was_known_is_no_jump(fake, seconds):
+    told = datetime.fromtimestamp(fake.database, UTC)
+    fake.clock.observe(told, fake.monotonic + seconds)
+    fake.clock.observe(told + timedelta(seconds=seconds), fake.monotonic - 1)
+    assert fake.clock.uncertainty == 0
