@@ -69,6 +69,8 @@ const own = {
     watch(context)
     return context
   },
+  // What a module of one's own does with the page: a function of that name.
+  carry: async (page, file, name, ...args) => (await import(file))[name](page, ...args),
   // Another script in the place of one of the pages'.
   instead: (page, address, body) =>
     page.route(address, (route) => route.fulfill({ contentType: 'text/javascript', body })),

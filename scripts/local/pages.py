@@ -66,7 +66,7 @@ class Pages:
         self._api_url, self._key, self._preview_url, self.guest = api_url, anon_key, preview_url, guest
         self._socket = socket.create_server(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(self._app(), log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        config = uvicorn.Config(self._app(), ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, daemon=True)
 

@@ -17,7 +17,8 @@ from tests.helpers.proxy import Proxy
 from tests.helpers.rows import Database
 from tests.web.desk import Desk
 
-NETWORK = re.compile(r"error: Failed to load resource: ")  # Chromium says so of each answer that is no 2xx
+# Chromium says so of each answer that is no 2xx, and of a Realtime that is not there.
+NETWORK = re.compile(r"error: (Failed to load resource: |WebSocket connection to )")
 
 
 @pytest.fixture(scope="package")
@@ -108,4 +109,8 @@ def desk(
         window.context.close()
         assert said == []
         assert not [one["url"] for one in asked if stack["SUPABASE_SERVICE_ROLE_KEY"] in str(one)]
-        assert not [one["url"] for one in asked if not one["url"].startswith((pages.url, "data:"))]
+        assert not [
+            one["url"]
+            for one in asked
+            if not one["url"].startswith((pages.url, pages.url.replace("http", "ws"), "data:"))
+        ]
