@@ -7,7 +7,7 @@ from random import Random
 import psycopg
 import pytest
 
-from tests.helpers.rows import one, schedule
+from tests.helpers.rows import message, one, schedule
 from tests.sql.states import row_in, status
 from tests.unit.random_rules import random_rule
 from tests.unit.test_patterns import ENDS
@@ -168,3 +168,35 @@ def test_on_an_empty_table_every_check_binds_from_the_start(db):
     sql = "select count(*) from pg_constraint where conrelid = 'scheduled_messages'::regclass and not convalidated"
 
     assert one(db, sql) == 0
+
+
+CHECKS = """
+select conname as name, pg_get_constraintdef(oid) as says from pg_constraint
+where conrelid = 'scheduled_messages'::regclass and contype = 'c' and conname like 'scheduled\\_messages\\_%'
+"""
+OLD = [
+    ("sent", None, {"status": "sent", "error": None}),
+    ("failed", None, {"status": "failed", "error": "No reason was recorded."}),
+    ("failed", "Busy", {"status": "failed", "error": "Busy"}),
+    ("unconfirmed", None, {"status": "unconfirmed", "error": "No reason was recorded."}),
+    ("draft", None, {"status": "failed", "error": "Its status was 'draft', which is none that is sent."}),
+]
+
+
+@pytest.mark.parametrize(("state", "error", "becomes"), OLD)
+def test_a_row_that_is_older_than_the_checks_can_lose_its_user_and_is_completed(db, state, error, becomes):
+    with db.transaction(force_rollback=True):
+        checks = db.execute(CHECKS).fetchall()
+        for check in checks:
+            db.execute(f"alter table scheduled_messages drop constraint {check['name']}")
+        row = schedule(db, status=state, error=error)
+        for check in checks:
+            not_valid = "" if check["says"].endswith("NOT VALID") else " not valid"
+            db.execute(f"alter table scheduled_messages add constraint {check['name']} {check['says']}{not_valid}")
+
+        db.execute("update scheduled_messages set created_by = null, updated_at = now()")
+
+        after = message(db, row)
+        assert {name: after[name] for name in becomes} == becomes
+        sent = (after["sent_at"], after["message_id"])
+        assert sent == ((after["scheduled_at"], row) if state == "sent" else (None, None))
