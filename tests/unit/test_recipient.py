@@ -352,3 +352,71 @@ def test_numbers_of_nearly_every_country_pass_the_parser_by() -> None:
     for written in plain:
         believed(written)
     assert len(plain) > 0.8 * len(examples)
+
+
+PICK = "is neither a contact nor a phone number: pick a contact or write the number."
+NO_ID = "is no WhatsApp id: it looks like 919876543210@c.us, a group's like 1203630@g.us."
+NOT_FULL = (
+    "is neither a contact nor a full phone number: pick a contact, or write the number with its country code (+91 …)."
+)
+NO_CODE = "has no country code that exists: check what follows the plus."
+
+
+@pytest.mark.parametrize(
+    ("written", "phone", "region", "told"),
+    [
+        ("Dr. No", None, None, f"'Dr. No' {PICK}"),
+        ("1234a5", None, "IN", f"'1234a5' {PICK}"),
+        ("12345a6", None, "IN", "'…45a6' is neither a contact nor a phone number: take out 'a'."),
+        ("1234ab567", None, "IN", f"'…b567' {PICK}"),
+        ("1234ab5678", None, "IN", "'…5678' is neither a contact nor a phone number: take out 'a', 'b'."),
+        ("98a7b6c5d4321012", None, "IN", "'…1012' is neither a contact nor a phone number: take out 'a', 'b', 'c'."),
+        ("91987x6543210@c.us", None, None, "'…3210@c.us' is no WhatsApp id: take out 'x'."),
+        ("1a2b3c4d5@lid", None, None, "'…c4d5@lid' is no WhatsApp id: take out 'a', 'b', 'c'."),
+        ("ab@c.us", None, None, f"'ab@c.us' {NO_ID}"),
+        ("a1@b@c.us", None, None, f"'a1@b@c.us' {NO_ID}"),
+        ("91-987-65@c.us", None, None, f"'…7-65@c.us' {NO_ID}"),
+        ("9198x@nowhere.net", None, None, f"'9198x@nowhere.net' {NO_ID}"),
+        ("1@nowhere.net", None, None, f"'1@nowhere.net' {NO_ID}"),
+        ("+999123456", None, None, f"The number …3456 {NO_CODE}"),
+        ("+491", None, None, f"The number +491 {NO_CODE}"),
+        (
+            "+91987654",
+            None,
+            None,
+            "The number …7654 has too few or too many digits for its country: 6 after +91, where numbers have 8 to 13:"
+            " check it.",
+        ),
+        (
+            "+1202555",
+            None,
+            None,
+            "The number …2555 has too few or too many digits for its country: 6 after +1, where numbers have 10:"
+            " check it.",
+        ),
+        ("12345", None, None, f"12345 {NOT_FULL}"),
+        ("1234567", None, "IN", f"…4567 {NOT_FULL}"),
+        ("12345", "", None, "Contact 12345 has no phone number: add one, then schedule again."),
+    ],
+)
+def test_a_refusal_says_in_whole_what_to_change(written: str, phone: str | None, region: str | None, told: str) -> None:
+    with pytest.raises(BadRecipient) as refused:
+        address(written, phone, region)
+    assert str(refused.value) == told
+
+
+@pytest.mark.parametrize("gateway", ["waha", "evolution", None])
+def test_a_user_id_of_the_cloud_api_s_is_refused_elsewhere_in_whole_words(gateway: str | None) -> None:
+    with pytest.raises(BadRecipient) as refused:
+        refuse_foreign("IN.abc123456", gateway)
+    assert str(refused.value) == (
+        "'…3456' is a business-scoped user id, which only the WhatsApp Cloud API can write to: choose a connection of"
+        " it, or write the phone number."
+    )
+
+
+@pytest.mark.parametrize(
+    ("whole", "shown"), [("123456", "123456"), ("1234567", "…4567"), (f"123456@{'x' * 30}", f"123456@{'x' * 20}")]
+)
+def test_a_mask_shows_six_characters_whole_and_twenty_of_a_domain(whole: str, shown: str) -> None:
+    assert mask(whole) == shown
