@@ -44,7 +44,8 @@ class Lane:
         self._execute("create database bare template postgres")
 
     def notices(self, fault: Fault) -> str:
-        """The first test that failed, "" where none did. Raises ValueError where the fault cannot be put in.
+        """The first test that failed, "" where none did. Raises ValueError where the fault cannot be put in, or
+        somebody ends the tests.
 
         A test that fails without the fault too, as on a busy machine, has not noticed it: then the others count.
         """
@@ -75,9 +76,12 @@ class Lane:
             )
         except subprocess.TimeoutExpired:
             return f"nothing within {LONGEST} s"
+        if done.returncode < 0:
+            raise ValueError(f"its tests were ended by signal {-done.returncode}")
         if done.returncode not in (NOTHING_FAILED, SOMETHING_FAILED):
             return f"pytest or the stack itself ended with {done.returncode}: {last_line(done.stderr or done.stdout)}"
-        failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        told = [line.partition(" ") for line in done.stdout.splitlines()]
+        failed = [rest.partition(" - ")[0] for word, _, rest in told if word in ("FAILED", "ERROR")]
         return (failed or ["something"])[0] if done.returncode else ""
 
     def _migrate(self) -> None:
