@@ -248,6 +248,12 @@ def stopped(queue: Queue, *connections: str) -> None:
     queue.db.execute("update private.connection_state set probe_at = now() - interval '1 s'")
 
 
+def guilty(queue: Queue) -> None:
+    """Each of those messages had been refused before, and others got through since."""
+    queue.db.execute("update broadcast_jobs set refused_at = now() - interval '1 min', refusals = 1")
+    queue.db.execute("update private.connection_state set through_at = now()")
+
+
 def paused(db: Database) -> list[str]:
     sql = "select coalesce(array_agg(connection_id order by 1), '{}') from private.connection_state"
     return list(one(db, f"{sql} where paused_reason is not null"))
@@ -265,21 +271,23 @@ def test_a_connection_that_another_daemon_is_taking_is_left_to_it(queue, stack):
 
 
 def test_a_connection_that_is_well_but_held_is_looked_at_again_and_the_others_go_on(queue, hold):
-    stopped(queue, "held", "free")
+    stopped(queue, "held", "free", "not asked")
+    guilty(queue)
     with hold("private.connection_state", "connection_id = 'held'"):
         back = one(queue.db, "select back from finish_probes(array['free', 'held'], '{}')")
-    assert (back, paused(queue.db)) == (["free"], ["held"])
+    assert (back, paused(queue.db)) == (["free"], ["held", "not asked"])
+    judged = [queue.rows(name)[0]["job_status"] for name in ("held", "free", "not asked")]
+    assert judged == ["queued", "failed", "queued"]
 
 
 @pytest.mark.parametrize("table", ["broadcast_jobs", "scheduled_messages", "broadcast_messages"])
 def test_a_message_that_cannot_be_judged_now_is_tried_once_more_and_its_connection_goes_on(queue, hold, table):
     stopped(queue, "held", "free")
     others = {}
-    for name in ("held", "free"):  # both would be found guilty
+    for name in ("held", "free"):
         [row] = queue.rows(name)
         others[name] = row["broadcast_job_id"]
-    queue.db.execute("update broadcast_jobs set refused_at = now() - interval '1 min', refusals = 1")
-    queue.db.execute("update private.connection_state set through_at = now()")
+    guilty(queue)
     key = {"broadcast_jobs": "id", "scheduled_messages": "broadcast_job_id", "broadcast_messages": "job_id"}[table]
     with hold(table, f"{key} = '{others['held']}'"):
         back = one(queue.db, "select back from finish_probes(array['free', 'held'], '{}')")
