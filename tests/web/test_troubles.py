@@ -147,6 +147,37 @@ def test_a_cancellation_or_deletion_whose_answer_is_lost_is_taken_as_done(desk, 
     )
 
 
+def test_an_edit_outlives_a_reload_and_a_lost_answer(desk, db, api, person, contact):
+    person.insert(
+        contact_id=str(contact["id"]),
+        connection_id=person.connection_id,
+        message="Hello",
+        scheduled_at="2031-01-01T00:00Z",
+    )
+    window = desk(person, troubled=True).open(f"contacts/{contact['id']}/view")
+    window.press("Edit")
+    window.fill("Message", "Hello again")
+    window.page.reload()
+    window.press("Edit")
+    assert window.field("Message").inputValue() == "Hello again"
+    answered = []
+
+    def lose_the_first(request, answer):
+        if request.method == "PATCH" and answer:
+            answered.append(answer.body)
+            return forgetful(request, answer) if len(answered) == 1 else None
+        return None
+
+    api.fault = lose_the_first
+    window.press("Save")
+    window.sees("Scheduled for")
+    assert texts(db) == ["Hello again"]
+    assert answered[1:] == [b"[]"]  # the second found nothing at the revision that it named, and was taken as done
+    window.press("Edit")
+    window.press("Back")
+    assert window.page.evaluate("sessionStorage.length") == 0
+
+
 def test_an_edit_of_what_somebody_has_changed_since_is_refused_and_so_is_one_of_what_was_sent(
     desk, db, person, contact
 ):

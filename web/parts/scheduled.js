@@ -16,11 +16,12 @@ const TABS = [
 const OVER = 20 // of what is over, the latest
 
 // What somebody has written and not yet sent off outlives a reload, in this tab alone.
+const newOne = (contact) => `draft ${contact.id}`
+const editOf = (row) => `edit ${row.id}`
 const drafts = {
-  key: (contact) => `draft ${contact.id}`,
-  load: (contact) => JSON.parse(sessionStorage.getItem(drafts.key(contact)) ?? 'null'),
-  save: (contact, draft) => sessionStorage.setItem(drafts.key(contact), JSON.stringify(draft)),
-  clear: (contact) => sessionStorage.removeItem(drafts.key(contact)),
+  load: (key) => JSON.parse(sessionStorage.getItem(key) ?? 'null'),
+  save: (key, draft) => sessionStorage.setItem(key, JSON.stringify(draft)),
+  clear: (key) => sessionStorage.removeItem(key),
 }
 
 async function loadMessages(contact) {
@@ -82,24 +83,38 @@ function View({ live, onEdit, onNew }) {
 }
 
 function Create({ contact, connections, onDone }) {
-  const [draft] = useState(() => drafts.load(contact) ?? { id: crypto.randomUUID(), values: newValues(connections) })
+  const [draft] = useState(
+    () => drafts.load(newOne(contact)) ?? { id: crypto.randomUUID(), values: newValues(connections) },
+  )
   if (!connections.length) {
     return html`<div class="empty"><p>You have no WhatsApp connection yet.</p><a class="button primary" href="#/connections">To the connections</a></div>`
   }
-  const keep = (changes) => drafts.save(contact, Object.assign(draft, changes))
+  const keep = (changes) => drafts.save(newOne(contact), Object.assign(draft, changes))
   const save = async (values) => {
     const content = { ...contentOf(values), contact_id: String(contact.id) }
     const earlier = { id: draft.id, tried: draft.tried }
     keep({ values, tried: content })
     const row = await schedule(earlier, content)
-    drafts.clear(contact)
+    drafts.clear(newOne(contact))
     onDone(row)
   }
   return html`<${MessageForm} connections=${connections} initial=${draft.values} label="Schedule Message" onSave=${save} onChange=${(values) => keep({ values })} />`
 }
 
+// What was being written counts as long as the message is the one that it was written over.
 export function Edit({ row, connections, onDone, onBack }) {
-  const save = async (values) => onDone(await edit(row, { ...contentOf(values, row), contact_id: row.contact_id }))
+  const [kept] = useState(() => drafts.load(editOf(row)))
+  const initial = kept?.revision === row.revision ? kept.values : valuesOf(row)
+  const save = async (values) => {
+    const changed = await edit(row, { ...contentOf(values, row), contact_id: row.contact_id })
+    drafts.clear(editOf(row))
+    onDone(changed)
+  }
+  const keep = (values) => drafts.save(editOf(row), { values, revision: row.revision })
+  const back = () => {
+    drafts.clear(editOf(row))
+    onBack()
+  }
   return html`<h3>Edit the message</h3>
-    <${MessageForm} connections=${connections} initial=${valuesOf(row)} label="Save" onSave=${save} onCancel=${onBack} />`
+    <${MessageForm} connections=${connections} initial=${initial} label="Save" onSave=${save} onChange=${keep} onCancel=${back} />`
 }
