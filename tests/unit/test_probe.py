@@ -109,3 +109,17 @@ async def test_a_connection_of_its_own_gateway_or_sender_says_nothing_of_the_env
     store.paused = [replace(PAUSED, sender="1066"), replace(PAUSED, gateway="waha")]
     await daemon.probe.probe()
     assert daemon.vitals.problems() == []
+
+
+async def test_a_gateway_that_raises_while_it_is_asked_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, gateway = ToldStore(), ToldGateway(name="cloud")
+
+    async def fail(_: str) -> Health:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(gateway, "check", fail)
+    daemon = parts(store, gateway)
+    store.paused = [PAUSED]
+    await daemon.probe.probe()
+    assert store.well == []
+    assert daemon.vitals.problems() == ["gateway: the worker failed while it asked; its log says how"]
