@@ -884,7 +884,6 @@ as $$
         'private.guard_update()',
         'private.hold_limits()',
         'private.hold_right()',
-        'private.is_timezone(text)',
         'private.name_timezone()',
         'private.next_expiry()',
         'private.refuse_nonsense()',

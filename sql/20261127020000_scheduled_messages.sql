@@ -65,6 +65,25 @@ add column if not exists delivery_status text,
 add column if not exists revision integer not null default 0,
 add column if not exists updated_at timestamptz not null default now();
 
+-- What one message must honour whoever wrote it, and what it was written for, which the core never
+-- asks.
+alter table public.scheduled_messages
+-- 'marketing' or 'utility'; null: written by hand.
+add column if not exists category text,
+-- 0 goes first, 1 after it: what is many leaves its connection's next slot to what is one. The
+-- database's, like the next.
+add column if not exists priority smallint not null default 0,
+-- Why a pending row does not go out for now: it is not due, and shows this as its waiting_reason.
+add column if not exists held text,
+-- After it the message would come too late, and fails.
+add column if not exists not_after timestamptz,
+-- What the Cloud API sends in place of the text; every other gateway sends the text.
+add column if not exists template jsonb,
+-- The row of another table that it was made for, which of that row's messages it is, and which try.
+add column if not exists source_id uuid,
+add column if not exists source_position integer,
+add column if not exists source_try integer;
+
 -- A table that was a view, or came from elsewhere, may have lost these.
 do $$
 declare
@@ -134,7 +153,7 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-    new.due_at := case when new.status = 'pending' then new.scheduled_at end;
+    new.due_at := case when new.status = 'pending' and new.held is null then new.scheduled_at end;
     return new;
 end
 $$;
@@ -143,7 +162,9 @@ revoke all on function private.set_due_at from public;
 -- The last one, by its name: it sees what others have made of the row.
 create or replace trigger zz_set_due_at before insert or update on public.scheduled_messages
 for each row when (
-    new.due_at is distinct from case when new.status = 'pending' then new.scheduled_at end
+    new.due_at is distinct from case
+        when new.status = 'pending' and new.held is null then new.scheduled_at
+    end
 )
 execute function private.set_due_at();
 

@@ -173,6 +173,11 @@ begin
     -- inserts under its id.
     new.revision := floor(random() * 1000000000);
     new.missed := 0;
+    new.priority := 0;
+    new.held := null;
+    new.source_id := null;
+    new.source_position := null;
+    new.source_try := null;
     new.sent_at := null;
     new.message_id := null;
     new.error := null;
@@ -215,6 +220,11 @@ as $$
         ('missed', p_old.missed is distinct from p_new.missed),
         ('next_id', p_old.next_id is distinct from p_new.next_id),
         ('broadcast_job_id', p_old.broadcast_job_id is distinct from p_new.broadcast_job_id),
+        ('priority', p_old.priority is distinct from p_new.priority),
+        ('held', p_old.held is distinct from p_new.held),
+        ('source_id', p_old.source_id is distinct from p_new.source_id),
+        ('source_position', p_old.source_position is distinct from p_new.source_position),
+        ('source_try', p_old.source_try is distinct from p_new.source_try),
         ('revision', p_old.revision is distinct from p_new.revision)
     ) as c (name, is_changed)
     where c.is_changed
@@ -296,7 +306,10 @@ begin
         p_old.recurrence_pattern,
         p_old.recurrence_end_at,
         p_old.next_scheduled_at,
-        p_old.timezone
+        p_old.timezone,
+        p_old.category,
+        p_old.not_after,
+        p_old.template
     ) is not distinct from (
         p_new.status,
         p_new.connection_id,
@@ -311,7 +324,10 @@ begin
         p_new.recurrence_pattern,
         p_new.recurrence_end_at,
         p_new.next_scheduled_at,
-        p_new.timezone
+        p_new.timezone,
+        p_new.category,
+        p_new.not_after,
+        p_new.template
     ) and (
         p_old.media::text is not distinct from p_new.media::text
         -- Written back by a browser, the same JSON has other blanks.
@@ -367,6 +383,7 @@ set search_path = ''
 as $$
 declare
     v_by_user constant boolean := tg_nargs > 0;
+    v_otherwise_same public.scheduled_messages := old;
 begin
     if v_by_user then
         new := private.wanted(old, new);
@@ -374,6 +391,11 @@ begin
             return new;
         end if;
         perform private.refuse_transition(old.status, new.status);
+        v_otherwise_same.status := new.status;
+        if old.source_id is not null and not private.is_same_message(v_otherwise_same, new) then
+            raise exception using errcode = 'PT409', message = 'This message was made for something '
+                || 'else. Change the campaign (the appointment) instead.';
+        end if;
         perform private.hold_right();
         if new.status in ('processing', 'in_queue') then
             new.status := 'pending';
@@ -413,7 +435,8 @@ begin
     if new.status = 'pending' or (new.status = 'cancelled' and v_by_user) then
         new.error := null;
     end if;
-    new.waiting_reason := null;
+    new.held := case when new.status = 'pending' then new.held end;
+    new.waiting_reason := new.held;
     new.waiting_until := null;
     -- A new time, rule or zone starts the wall time anew, unless the series has already gone on
     -- without this row.
@@ -438,6 +461,10 @@ security definer
 set search_path = ''
 as $$
 begin
+    if tg_nargs > 0 and old.source_id is not null and old.status in ('pending', 'processing') then
+        raise exception using errcode = 'PT409', message = 'This message was made for something else. '
+            || 'Cancel it, or change the campaign (the appointment).';
+    end if;
     if not private.withdraw_job(old.broadcast_job_id) and tg_nargs > 0 then
         raise exception 'This message is being sent right now and cannot be deleted.'
             using errcode = 'PT409';
@@ -475,7 +502,7 @@ execute function private.guard_update();
 
 create or replace trigger guard_delete before delete on public.scheduled_messages
 for each row when (
-    old.broadcast_job_id is not null
+    (old.broadcast_job_id is not null or old.source_id is not null)
     and row_security_active('private.connection_owners'::regclass)
     and not pg_has_role('service_role', 'usage')
 )

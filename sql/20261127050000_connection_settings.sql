@@ -5,28 +5,16 @@
 -- instant.
 set local lock_timeout = '1s';
 
--- Whether it is one, spelled so. A restored dump has rows before anybody has asked for their zones.
-create or replace function private.is_timezone(p_name text)
-returns boolean
-language sql
-stable
-strict
-set search_path = ''
-as $$
-    select exists (select from private.timezones as t where t.name = p_name)
-        or exists (select from pg_catalog.pg_timezone_names as n where n.name = p_name)
-$$;
-revoke all on function private.is_timezone from public;
-grant execute on function private.is_timezone to service_role;
-
 create table if not exists public.connection_settings (
     connection_id text primary key,
+    -- The operator's switch, and the owner's: nothing is sent unless both are on.
     enabled boolean not null default true,
+    active boolean not null default true,
     -- Null: the environment's gateway; and the connection's id is the session, instance or (cloud)
     -- the environment's number.
     gateway text references private.gateways (name),
     sender text check (length(sender) between 1 and 256),
-    timezone text check (private.is_timezone(timezone)),
+    timezone text, -- one of the IANA database, seen to by name_timezone
     country_code text check (country_code ~ '^[A-Z]{2}$'),
     -- At most so many in any so many seconds, evenly spaced; 1 message makes it a minimum interval.
     -- After a pause `burst` of them go at once. Those come out of the same allowance, so what

@@ -41,7 +41,8 @@ as $$
         'message_id', 'error', 'is_recurring', 'recurrence_pattern', 'recurrence_end_at',
         'next_scheduled_at', 'timezone', 'series_id', 'series_anchor', 'occurrence_at', 'missed',
         'next_id', 'broadcast_job_id', 'due_at', 'waiting_reason', 'waiting_until',
-        'delivery_status', 'revision', 'updated_at',
+        'delivery_status', 'revision', 'updated_at', 'category', 'priority', 'held', 'not_after',
+        'template', 'source_id', 'source_position', 'source_try',
         'scheduled_in_queue' -- upstream's: whether its queue has the row
     ]
 $$;

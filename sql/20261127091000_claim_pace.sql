@@ -195,7 +195,7 @@ as $$
     -- The first thing that stands in its way.
     cross join lateral (
         select case
-            when not settings.enabled then 'off'
+            when not (settings.enabled and settings.active) then 'off'
             when owner.is_held then 'held'
             when settings.sender is null
                 and kind.one_at_a_time

@@ -1,0 +1,279 @@
+-- What a campaign says, and to whom: the same for its activation, its rehearsal and its runs.
+-- Locks: none on tables that were there before.
+set local lock_timeout = '1s';
+
+-- The cut text of what a campaign sends, and what is known of its values: a template's in the
+-- version given, or the latest.
+create or replace function private.campaign_content(p_campaign public.campaigns, p_version integer default null)
+returns table (
+    parts text[], type text, media_url text, media json, category text, cloud jsonb, on_missing text,
+    variables jsonb, version integer
+)
+language sql
+stable
+set search_path = ''
+as $$
+    select
+        version.parts,
+        version.type,
+        version.media_url,
+        null::json,
+        version.category,
+        version.cloud,
+        version.on_missing,
+        private.values_of(version.defaults) || private.values_of(p_campaign.variables),
+        version.version
+    from private.template_versions as version
+    where version.template_id = p_campaign.template_id
+        and version.version = coalesce(
+            p_version,
+            (select template.version from public.message_templates as template where template.id = p_campaign.template_id)
+        )
+    union all
+    select
+        private.cut(case when p_campaign.type = 'text' then p_campaign.message else coalesce(p_campaign.caption, '') end),
+        p_campaign.type,
+        p_campaign.media_url,
+        p_campaign.media,
+        'marketing',
+        null,
+        'fault',
+        private.values_of(p_campaign.variables),
+        null
+    where p_campaign.template_id is null
+$$;
+revoke all on function private.campaign_content from public;
+grant execute on function private.campaign_content to service_role;
+
+-- The columns of a contact that fill places of these names: `name` is contact_name's.
+create or replace function private.contact_fields(p_names text[])
+returns table (name text, field text)
+language sql
+stable
+set search_path = ''
+as $$
+    select
+        case a.attname when 'contact_name' then 'name' else private.placeholder(a.attname) end,
+        a.attname::text
+    from pg_catalog.pg_attribute as a
+    where a.attrelid = 'public.contacts'::regclass
+        and a.attnum > 0
+        and not a.attisdropped
+        and case a.attname when 'contact_name' then 'name' else private.placeholder(a.attname) end = any(p_names)
+$$;
+revoke all on function private.contact_fields from public;
+grant execute on function private.contact_fields to service_role;
+
+-- The audience's next contacts and numbers after a key, at most so many; the key is a place in the
+-- list, or the id of the last contact. Of labels the index of the contacts' owner finds them.
+create or replace function private.next_of_audience(
+    p_campaign public.campaigns, p_key text, p_limit integer
+)
+returns table (place bigint, key text, contact_id text, raw text)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_owner record;
+begin
+    if p_campaign.audience ?| array['contacts', 'numbers'] then
+        return query
+        select
+            element.place,
+            element.place::text,
+            case when p_campaign.audience ? 'contacts' then element.value end,
+            case when not p_campaign.audience ? 'contacts' then element.value end
+        from jsonb_array_elements_text(
+            coalesce(p_campaign.audience -> 'contacts', p_campaign.audience -> 'numbers')
+        ) with ordinality as element (value, place)
+        where element.place > coalesce(p_key, '0')::bigint
+        order by element.place
+        limit p_limit;
+        return;
+    end if;
+    select
+        a.attname,
+        format_type(a.atttypid, null) as type
+    into v_owner
+    from pg_catalog.pg_attribute as a
+    where a.attrelid = 'public.contacts'::regclass
+        and a.attname in ('owner_id', 'user_id')
+        and not a.attisdropped
+    order by a.attname
+    limit 1;
+    return query execute format(
+        'select row_number() over (order by contact.id), contact.id::text, contact.id::text, null::text
+        from public.contacts as contact
+        where contact.%I = $1::text::%s
+            and ($2 is null or contact.id > private.contact_key($2))
+            and to_jsonb(contact) -> ''labels'' %s $3
+        order by contact.id
+        limit $4',
+        v_owner.attname, v_owner.type,
+        case p_campaign.audience ->> 'match' when 'all' then '?&' else '?|' end
+    )
+    using
+        p_campaign.owner_id, p_key,
+        array(select jsonb_array_elements_text(p_campaign.audience -> 'labels')), p_limit;
+end
+$$;
+revoke all on function private.next_of_audience from public;
+grant execute on function private.next_of_audience to service_role;
+
+-- One of an audience. `raw`: the number as it was written; `is_judged`: whether `recipient`
+-- (Python) has judged it by the rules that were named; `variables`: all values that its text is
+-- made with; `fault`: why it gets nothing.
+drop type if exists private.recipient cascade;
+create type private.recipient as (
+    place bigint, contact_id text, name text, raw text, address text, is_judged boolean,
+    variables jsonb, text text, fault text
+);
+
+-- These contacts and numbers as recipients of a campaign: the same for a run and for its rehearsal.
+create or replace function private.as_recipients(
+    p_campaign public.campaigns, p_version integer,
+    p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text
+)
+returns setof private.recipient
+language sql
+stable
+set search_path = ''
+set enable_seqscan = off
+as $$
+    with content as materialized (
+        select
+            content.*,
+            private.names_in(content.parts) as names,
+            case when content.type = 'text' then 4096 else 1024 end as longest,
+            (
+                select jsonb_object_agg(field.name, field.field)
+                from private.contact_fields(private.names_in(content.parts)) as field
+            ) as fields,
+            coalesce((
+                select settings.country_code
+                from public.connection_settings as settings
+                where settings.connection_id = p_campaign.connection_id
+            ), '') as country_code,
+            array(select jsonb_array_elements_text(p_campaign.audience -> 'except' -> 'contacts')) as except_contacts,
+            array(select jsonb_array_elements_text(p_campaign.audience -> 'except' -> 'labels')) as except_labels
+        from private.campaign_content(p_campaign, p_version) as content
+    ),
+    person as materialized (
+        select
+            given.place,
+            given.contact_id,
+            contact.name,
+            coalesce(given.number, contact.phone) as raw,
+            contact.is_blocked,
+            given.contact_id is not null and contact.id is null as is_gone,
+            given.contact_id = any(content.except_contacts)
+            or contact.whole -> 'labels' ?| content.except_labels as is_excepted,
+            -- At most a thousand characters of each; what is blank is no value.
+            content.variables || coalesce((
+                select jsonb_object_agg(field.key, left(contact.whole ->> field.value, 1000))
+                from jsonb_each_text(content.fields) as field
+                where contact.whole ->> field.value ~ '\S'
+            ), '{}') as all_values
+        from content
+        cross join unnest(p_places, p_contacts, p_numbers) as given (place, contact_id, number)
+        left join lateral (
+            select found.*
+            from (values (null::text, null::text, null::text, null::text, null::text)) as missing (
+                phone_number, is_blocked, owner_id, user_id, contact_name
+            )
+            cross join lateral (
+                select
+                    c.id::text as id,
+                    left(phone_number::text, 256) as phone,
+                    left(contact_name::text, 256) as name,
+                    private.is_yes(is_blocked::text) as is_blocked,
+                    coalesce(owner_id::text, user_id::text) as owner,
+                    to_jsonb(c.*) as whole
+                from public.contacts as c
+                where c.id = any(array[private.contact_key(given.contact_id)])
+            ) as found
+            where found.owner = p_campaign.owner_id::text
+        ) as contact on true
+    ),
+    judged as materialized (
+        select
+            person.*,
+            number.address,
+            number.fault as number_fault,
+            number.raw is not null or coalesce(person.raw, '') = '' as is_judged,
+            private.render(content.parts, person.all_values) as text,
+            content.longest,
+            case when content.on_missing = 'fault' and not person.all_values ?& content.names then array(
+                select needed.name
+                from unnest(content.names) as needed (name)
+                where not person.all_values ? needed.name
+            ) end as missing
+        from person
+        cross join content
+        left join lateral (
+            select known.*
+            from private.judged_numbers as known
+            where known.raw = person.raw
+                and known.country_code = content.country_code
+                and known.rules_version = p_rules_version
+            limit 1
+        ) as number on true
+    )
+    select
+        judged.place,
+        judged.contact_id,
+        judged.name,
+        judged.raw,
+        judged.address,
+        judged.is_judged,
+        judged.all_values,
+        judged.text,
+        case
+            when judged.is_gone then 'This contact does not exist any more.'
+            when judged.is_excepted then 'Excepted from this campaign.'
+            when judged.is_blocked then 'This contact is blocked.'
+            when coalesce(judged.raw, '') = '' then 'This contact has no phone number.'
+            when judged.number_fault is not null then judged.number_fault
+            when judged.missing is not null
+                then 'No value for {' || array_to_string(judged.missing, '}, {') || '}.'
+            when length(judged.text) > judged.longest
+                then format(
+                    'The text has %s characters with these values; %s are the most.',
+                    length(judged.text), judged.longest
+                )
+            when judged.longest = 4096 and judged.text !~ '\S' then 'The text is empty with these values.'
+        end
+    from judged
+$$;
+revoke all on function private.as_recipients from public;
+grant execute on function private.as_recipients
+to service_role;
+
+-- What `recipient` found of numbers as they were written. Other rules judge anew.
+create or replace function public.record_judged_numbers(
+    p_country_code text, p_rules_version text, p_raw text[], p_addresses text[], p_faults text[]
+)
+returns table (recorded integer)
+language sql
+volatile
+set search_path = ''
+set lock_timeout = '2s'
+as $$
+    with written as (
+        insert into private.judged_numbers as number (raw, country_code, address, fault, rules_version)
+        select given.raw, p_country_code, given.address, given.fault, p_rules_version
+        from unnest(p_raw, p_addresses, p_faults) as given (raw, address, fault)
+        order by given.raw
+        on conflict (raw, country_code) do update
+        set
+            address = excluded.address,
+            fault = excluded.fault,
+            rules_version = excluded.rules_version
+        returning 1
+    )
+    select count(*)::integer from written
+$$;
+revoke all on function public.record_judged_numbers
+from public, anon, authenticated;
+grant execute on function public.record_judged_numbers to service_role;

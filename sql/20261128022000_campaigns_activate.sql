@@ -1,0 +1,397 @@
+-- What a campaign needs before it may start, and which changes of it are its author's.
+-- Locks: none on tables that were there before.
+set local lock_timeout = '1s';
+
+-- How many an audience names, at most one more than p_enough: duplicates and faults count until a
+-- run is frozen.
+create or replace function private.count_audience(p_campaign public.campaigns, p_enough integer)
+returns integer
+language sql
+stable
+set search_path = ''
+as $$
+    select count(*)::integer from private.next_of_audience(p_campaign, null, p_enough + 1)
+$$;
+revoke all on function private.count_audience from public;
+
+-- Why a campaign cannot start as it stands; null where it can. Words for whoever has just pressed
+-- the button.
+create or replace function private.why_not_to_start(p_campaign public.campaigns)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_count integer;
+    v_unknown text[];
+    v_kinds constant text[] := array['contacts', 'labels', 'numbers'];
+begin
+    if p_campaign.scheduled_at is null then
+        return 'Say when the campaign is to be sent.';
+    elsif p_campaign.scheduled_at < now() - interval '1 minute' then
+        return 'The time of the campaign has passed. Choose a later one.';
+    elsif p_campaign.is_recurring and p_campaign.recurrence_pattern !~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'
+        and p_campaign.recurrence_pattern !~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'
+    then
+        return 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule such as '
+            || 'FREQ=MONTHLY;BYDAY=1MO.';
+    elsif p_campaign.is_recurring and p_campaign.recurrence_end_at < p_campaign.scheduled_at then
+        return 'The campaign ends before it begins.';
+    end if;
+
+    if not exists (
+        select from private.campaign_content(p_campaign) as content
+        where (content.type = 'text' and array_to_string(content.parts, '') ~ '\S')
+            or (content.type <> 'text' and (content.media_url ~ '\S' or content.media is not null))
+    ) then
+        return 'The campaign has nothing to send. Write a text, choose a template or a file.';
+    end if;
+
+    if (select count(*) from unnest(v_kinds) as kind where p_campaign.audience ? kind) <> 1
+        or exists (
+            select from unnest(v_kinds) as kind
+            where p_campaign.audience ? kind and jsonb_typeof(p_campaign.audience -> kind) <> 'array'
+        )
+    then
+        return 'Say who is to get it: contacts, labels or numbers.';
+    elsif jsonb_typeof(coalesce(p_campaign.audience -> 'except', '{}')) <> 'object' then
+        return 'What is excepted is an object, such as {"labels": ["staff"]}.';
+    end if;
+    v_count := private.count_audience(p_campaign, coalesce(p_campaign.max_recipients, 0));
+    if v_count = 0 then
+        return 'Nobody is in this audience.';
+    elsif v_count > p_campaign.max_recipients then
+        return format('The audience has more than %s recipients, which are the most.', p_campaign.max_recipients);
+    elsif p_campaign.audience ? 'contacts' and v_count <= 1000 then
+        select array_agg(missing.id)
+        into v_unknown
+        from (
+            select next.contact_id as id
+            from private.next_of_audience(p_campaign, null, 1000) as next
+            where not exists (
+                select
+                from (values (null::text, null::text)) as none (owner_id, user_id)
+                cross join lateral (
+                    select coalesce(owner_id::text, user_id::text) as owner
+                    from public.contacts as c
+                    where c.id = any(array[private.contact_key(next.contact_id)])
+                ) as contact
+                where contact.owner = p_campaign.owner_id::text
+            )
+            limit 5
+        ) as missing;
+        if v_unknown is not null then
+            return format('There are no such contacts: %s.', array_to_string(v_unknown, ', '));
+        end if;
+    end if;
+
+    select array_agg(named.name)
+    into v_unknown
+    from private.campaign_content(p_campaign) as content
+    cross join unnest(private.names_in(content.parts, content.variables)) as named (name)
+    where content.on_missing = 'fault'
+        and (p_campaign.audience ? 'numbers' or not exists (
+            select
+            from pg_catalog.pg_attribute as a
+            where a.attrelid = 'public.contacts'::regclass and a.attnum > 0 and not a.attisdropped
+                and named.name = case a.attname when 'contact_name' then 'name' else private.placeholder(a.attname) end
+        ));
+    if v_unknown is not null then
+        return 'Nothing can fill {' || array_to_string(v_unknown, '}, {') || '}. Give it a value.';
+    end if;
+    return private.why_connection_cannot_send(p_campaign.connection_id);
+end
+$$;
+revoke all on function private.why_not_to_start from public;
+
+-- Why nothing would go out through a connection now; null where it would.
+create or replace function private.why_connection_cannot_send(p_connection_id text)
+returns text
+language sql
+stable
+set search_path = ''
+as $$
+    select case
+        when connection.is_connected is null then 'The WhatsApp connection does not exist any more. Choose another one.'
+        when not connection.is_connected then 'The WhatsApp connection is not connected. Connect its phone first.'
+        when not coalesce(settings.enabled, true) then 'The WhatsApp connection is switched off.'
+        when state.paused_reason is not null then
+            format('The WhatsApp connection is paused: %s', state.paused_reason)
+    end
+    from (select) as one
+    left join lateral (
+        select coalesce(private.is_yes(found.state), true) as is_connected
+        from (values (null::text)) as missing (connected)
+        cross join lateral (
+            select connected::text as state
+            from public.connections as c
+            where c.id::text = p_connection_id
+        ) as found
+    ) as connection on true
+    left join public.connection_settings as settings on settings.connection_id = p_connection_id
+    left join private.connection_state as state on state.connection_id = p_connection_id
+$$;
+revoke all on function private.why_connection_cannot_send from public;
+grant execute on function private.why_connection_cannot_send to service_role;
+
+-- Holds what waits of these campaigns' runs, takes their waiting jobs back, and says what is being
+-- sent at this moment. What is pending afterwards has no due_at, so nothing of it goes out once
+-- this has committed.
+create or replace function private.hold_runs(p_campaign_id uuid, p_why text)
+returns integer
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_runs uuid[];
+    v_on_their_way integer;
+begin
+    select array_agg(run.id) into v_runs
+    from (
+        select open.id
+        from public.campaign_runs as open
+        where open.campaign_id = p_campaign_id and open.finished_at is null
+        order by open.id
+        for no key update
+    ) as run;
+    with open as materialized (
+        select
+            message.id,
+            message.status,
+            message.broadcast_job_id
+        from public.scheduled_messages as message
+        where message.source_id = any(v_runs) and message.status in ('pending', 'processing')
+        order by message.id
+        for no key update
+    ),
+    taken_back as materialized (
+        select open.id
+        from open
+        where case when open.status = 'pending' then true else private.withdraw_job(open.broadcast_job_id) end
+    ),
+    held as (
+        update public.scheduled_messages as message
+        set
+            status = 'pending',
+            held = p_why,
+            waiting_reason = p_why
+        from taken_back
+        where message.id = taken_back.id
+        returning 1
+    )
+    select count(*) - (select count(*) from held) into v_on_their_way
+    from open;
+    update public.campaign_runs as run
+    set
+        status = 'paused',
+        status_reason = case
+            when v_on_their_way > 0 then format('%s %s on their way at this moment.', p_why, v_on_their_way)
+            else p_why
+        end
+    where run.id = any(v_runs) and run.status = 'processing';
+    return v_on_their_way;
+end
+$$;
+revoke all on function private.hold_runs from public;
+
+create or replace function private.release_runs(p_campaign_id uuid)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+    with resumed as (
+        update public.campaign_runs as run
+        set
+            status = 'processing',
+            status_reason = null
+        where run.campaign_id = p_campaign_id and run.status = 'paused'
+        returning run.id
+    ),
+    waiting as materialized (
+        select message.id
+        from public.scheduled_messages as message
+        where message.source_id in (select resumed.id from resumed)
+            and message.status = 'pending' and message.held is not null
+        order by message.id
+        for no key update
+    )
+    update public.scheduled_messages as message
+    set
+        held = null,
+        waiting_reason = null
+    from waiting
+    where message.id = waiting.id;
+end
+$$;
+revoke all on function private.release_runs from public;
+
+-- Ends the runs under way: what waits is cancelled, and so is whom nothing was made for.
+create or replace function private.cancel_runs(p_campaign_id uuid, p_why text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+    perform private.hold_runs(p_campaign_id, p_why);
+    update public.scheduled_messages as message
+    set
+        status = 'cancelled',
+        held = null,
+        error = p_why
+    where message.status = 'pending' and message.source_id in (
+        select run.id from public.campaign_runs as run
+        where run.campaign_id = p_campaign_id and run.status = 'paused'
+    );
+    update public.campaign_runs as run
+    set
+        pending = run.pending - run.unmade,
+        cancelled = run.cancelled + run.unmade,
+        unmade = 0,
+        total = coalesce(run.total, run.frozen_position),
+        status = case when run.pending > run.unmade then run.status else 'cancelled' end,
+        status_reason = p_why,
+        finished_at = case when run.pending > run.unmade then null else now() end
+    where run.campaign_id = p_campaign_id and run.status = 'paused';
+end
+$$;
+revoke all on function private.cancel_runs from public;
+
+-- Whose a campaign is and which of its columns are the database's; and what each change of `status`
+-- does, in its transaction.
+create or replace function private.guard_campaign()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_why text;
+    v_is_under_way boolean;
+begin
+    if tg_op = 'INSERT' then
+        new.owner_id := private.owner_to_write_for(new.connection_id, array['admin', 'staff']);
+        new.created_by := auth.uid();
+        new.created_at := now();
+        new.updated_at := now();
+        new.revision := 0;
+        new.next_run_at := null;
+        new.series_anchor := null;
+        new.status_reason := null;
+        if new.status not in ('draft', 'scheduled') then
+            raise exception 'A new campaign starts as draft or scheduled, not as %.', new.status using errcode = 'PT409';
+        end if;
+    else
+        perform private.owner_to_write_for(old.connection_id, array['admin', 'staff']);
+        if (new.id, new.owner_id, new.created_by, new.next_run_at, new.series_anchor, new.revision)
+            is distinct from (old.id, old.owner_id, old.created_by, old.next_run_at, old.series_anchor, old.revision)
+        then
+            raise exception 'Not yours to change: id, owner, author and what the database keeps of a campaign.'
+                using errcode = '42501';
+        end if;
+        new.created_at := old.created_at;
+        new.updated_at := now();
+        if (
+            new.connection_id, new.template_id, new.message, new.type, new.media_url, new.media::text, new.caption,
+            new.variables, new.audience, new.scheduled_at, new.timezone, new.zone_of, new.is_recurring,
+            new.recurrence_pattern, new.max_recipients
+        ) is distinct from (
+            old.connection_id, old.template_id, old.message, old.type, old.media_url, old.media::text, old.caption,
+            old.variables, old.audience, old.scheduled_at, old.timezone, old.zone_of, old.is_recurring,
+            old.recurrence_pattern, old.max_recipients
+        ) then
+            v_is_under_way := exists (
+                select from public.campaign_runs as run
+                where run.campaign_id = old.id and run.finished_at is null
+            );
+            if v_is_under_way or old.status in ('completed', 'failed', 'cancelled') then
+                raise exception using errcode = 'PT409', message = case
+                    when v_is_under_way then 'This campaign is being sent. Cancel it, or wait for its end, before you change it.'
+                    else 'This campaign is over. Make a new one.'
+                end;
+            end if;
+            new.revision := old.revision + 1;
+            if new.connection_id <> old.connection_id then
+                new.owner_id := private.owner_to_write_for(new.connection_id, array['admin', 'staff']);
+                if new.owner_id <> old.owner_id then
+                    raise exception 'A campaign cannot be given to another owner.' using errcode = '42501';
+                end if;
+            end if;
+        end if;
+        if new.status <> old.status and not (
+            (old.status = 'draft' and new.status in ('scheduled', 'cancelled'))
+            or (old.status = 'scheduled' and new.status in ('paused', 'cancelled'))
+            or (old.status = 'paused' and new.status in ('scheduled', 'cancelled'))
+        ) then
+            raise exception 'This campaign is % and cannot be made %.', old.status, new.status using errcode = 'PT409';
+        end if;
+    end if;
+
+    if new.status = 'scheduled' and (tg_op = 'INSERT' or old.status = 'draft' or new.revision > old.revision) then
+        v_why := private.why_not_to_start(new);
+        if v_why is not null then
+            raise exception using errcode = 'PT400', message = v_why;
+        end if;
+        new.next_run_at := new.scheduled_at;
+        new.series_anchor := null;
+        new.status_reason := null;
+    end if;
+    if tg_op = 'UPDATE' and new.status <> old.status then
+        case
+            when new.status = 'paused' then
+                perform private.hold_runs(new.id, 'The campaign is paused.');
+                new.status_reason := (
+                    select run.status_reason
+                    from public.campaign_runs as run
+                    where run.campaign_id = new.id and run.status = 'paused'
+                    order by run.occurrence_at desc
+                    limit 1
+                );
+            when old.status = 'paused' and new.status = 'scheduled' then
+                perform private.release_runs(new.id);
+                new.status_reason := null;
+            when new.status = 'cancelled' then
+                perform private.cancel_runs(new.id, 'The campaign was cancelled.');
+                new.next_run_at := null;
+                new.status_reason := null;
+            else null;
+        end case;
+    elsif tg_op = 'UPDATE' then
+        new.status_reason := old.status_reason;
+    end if;
+    return new;
+end
+$$;
+revoke all on function private.guard_campaign from public;
+
+create or replace trigger guard_campaign before insert or update on public.campaigns
+for each row when (
+    row_security_active('private.connection_owners'::regclass)
+    and not pg_has_role('service_role', 'usage')
+)
+execute function private.guard_campaign();
+
+-- A campaign that is being sent is cancelled before it is deleted; its messages that went out stay.
+create or replace function private.guard_campaign_deletion()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    perform private.owner_to_write_for(old.connection_id, array['admin', 'staff']);
+    if exists (select from public.campaign_runs as run where run.campaign_id = old.id and run.finished_at is null) then
+        raise exception 'This campaign is being sent. Cancel it before you delete it.' using errcode = 'PT409';
+    end if;
+    return old;
+end
+$$;
+revoke all on function private.guard_campaign_deletion from public;
+
+create or replace trigger guard_campaign_deletion before delete on public.campaigns
+for each row when (
+    row_security_active('private.connection_owners'::regclass)
+    and not pg_has_role('service_role', 'usage')
+)
+execute function private.guard_campaign_deletion();

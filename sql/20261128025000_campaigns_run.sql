@@ -1,0 +1,316 @@
+-- A run from its beginning to its end: started ahead of its instant, filled up a bounded window at
+-- a time, counted, closed.
+-- Locks: none on tables that were there before.
+set local lock_timeout = '1s';
+
+-- What the daemon has to do for campaigns: runs to begin within a minute, runs under way (those
+-- that waited longest first), and when to look again.
+create or replace function public.get_campaign_agenda(p_limit integer default 100)
+returns table (starts jsonb, runs jsonb, next_start_at timestamptz)
+language sql
+stable
+set search_path = ''
+as $$
+    select
+        (
+            select jsonb_agg(jsonb_build_object(
+                'id', due.id,
+                'scheduled_at', due.scheduled_at,
+                'next_run_at', due.next_run_at,
+                'series_anchor', due.series_anchor,
+                'timezone', coalesce(due.timezone, due.connection_timezone),
+                'is_recurring', due.is_recurring,
+                'recurrence_pattern', due.recurrence_pattern,
+                'recurrence_end_at', due.recurrence_end_at,
+                'revision', due.revision
+            ))
+            from (
+                select
+                    campaign.*,
+                    settings.timezone as connection_timezone
+                from public.campaigns as campaign
+                left join public.connection_settings as settings on settings.connection_id = campaign.connection_id
+                where campaign.status = 'scheduled' and campaign.next_run_at <= now() + interval '1 minute'
+                    -- A run that is still going when the next falls due: the next one waits for it.
+                    and not exists (
+                        select from public.campaign_runs as run
+                        where run.campaign_id = campaign.id and run.finished_at is null
+                    )
+                order by campaign.next_run_at
+                limit p_limit
+            ) as due
+        ),
+        (
+            select jsonb_agg(jsonb_build_object(
+                'id', open.id, 'is_frozen', open.total is not null, 'unmade', open.unmade, 'pending', open.pending
+            ))
+            from (
+                select run.*
+                from public.campaign_runs as run
+                where run.finished_at is null
+                order by run.advanced_at
+                limit p_limit
+            ) as open
+        ),
+        (
+            select min(campaign.next_run_at)
+            from public.campaigns as campaign
+            where campaign.status = 'scheduled'
+        )
+$$;
+revoke all on function public.get_campaign_agenda from public, anon, authenticated;
+grant execute on function public.get_campaign_agenda to service_role;
+
+-- Begins a campaign's run and says when the next one comes (null: none). With a refusal, one that
+-- has failed before it began. An edit in between wins: then there is no run.
+create or replace function public.start_campaign_run(
+    p_campaign_id uuid, p_revision integer, p_occurrence_at timestamptz, p_next_at timestamptz, p_anchor timestamp,
+    p_refusal text default null
+)
+returns table (run_id uuid)
+language plpgsql
+volatile
+set search_path = ''
+set lock_timeout = '2s'
+as $$
+declare
+    v_campaign public.campaigns;
+begin
+    select campaign.* into v_campaign
+    from public.campaigns as campaign
+    where campaign.id = p_campaign_id
+        and campaign.status = 'scheduled'
+        and campaign.revision = p_revision
+        and campaign.next_run_at is not null
+    for no key update skip locked;
+    if found then
+        insert into public.campaign_runs (
+            campaign_id, owner_id, connection_id, occurrence_at, template_version,
+            status, status_reason, total, finished_at
+        )
+        values (
+            v_campaign.id,
+            v_campaign.owner_id,
+            v_campaign.connection_id,
+            p_occurrence_at,
+            (select content.version from private.campaign_content(v_campaign) as content),
+            case when p_refusal is null then 'processing' else 'failed' end,
+            p_refusal,
+            case when p_refusal is not null then 0 end,
+            case when p_refusal is not null then now() end
+        )
+        on conflict (campaign_id, occurrence_at) do nothing
+        returning id into run_id;
+        update public.campaigns as campaign
+        set
+            next_run_at = p_next_at,
+            series_anchor = p_anchor,
+            status = case when p_refusal is not null and p_next_at is null then 'failed' else campaign.status end,
+            status_reason = coalesce(p_refusal, campaign.status_reason),
+            updated_at = now()
+        where campaign.id = v_campaign.id;
+    end if;
+    return next;
+end
+$$;
+revoke all on function public.start_campaign_run
+from public, anon, authenticated;
+grant execute on function public.start_campaign_run
+to service_role;
+
+-- How many messages a run may have under way: what its connection sends in two minutes, at least
+-- fifty, at most p_most.
+create or replace function private.run_window(p_connection_id text, p_most integer)
+returns integer
+language sql
+stable
+set search_path = ''
+as $$
+    select coalesce((
+        select least(p_most, greatest(50, settings.messages * 120 / settings.period_seconds))::integer
+        from public.connection_settings as settings
+        where settings.connection_id = p_connection_id and settings.messages is not null
+    ), p_most)
+$$;
+revoke all on function private.run_window from public;
+grant execute on function private.run_window to service_role;
+
+-- Makes the next messages of a frozen run, as many as its window has room for. Rows and cursor move
+-- in one transaction, so a second daemon or a repetition makes nobody's twice. They stand a
+-- microsecond apart, which keeps their order.
+create or replace function public.advance_campaign_run(p_run_id uuid, p_limit integer default 1000)
+returns table (made integer)
+language plpgsql
+volatile
+set search_path = ''
+set lock_timeout = '2s'
+as $$
+declare
+    v_run public.campaign_runs;
+    v_campaign public.campaigns;
+    v_room integer;
+    v_last integer;
+begin
+    select run.* into v_run
+    from public.campaign_runs as run
+    where run.id = p_run_id and run.status = 'processing' and run.total is not null
+    for no key update skip locked;
+    made := 0;
+    if not found then
+        return next;
+        return;
+    end if;
+    perform private.fold_tallies(array[p_run_id]);
+    select run.* into v_run from public.campaign_runs as run where run.id = p_run_id;
+    v_room := least(
+        p_limit, v_run.unmade,
+        private.run_window(v_run.connection_id, 2 * p_limit) - (v_run.pending - v_run.unmade)
+    );
+    if v_room <= 0 then
+        update public.campaign_runs as run set advanced_at = now() where run.id = p_run_id;
+        return next;
+        return;
+    end if;
+    select campaign.* into v_campaign from public.campaigns as campaign where campaign.id = v_run.campaign_id;
+
+    with content as materialized (
+        select content.* from private.campaign_content(v_campaign, v_run.template_version) as content
+    ),
+    chosen as materialized (
+        select recipient.*
+        from public.campaign_recipients as recipient
+        where recipient.run_id = p_run_id and recipient.position > v_run.made_position and recipient.fault is null
+        order by recipient.position
+        limit v_room
+    ),
+    written as (
+        insert into public.scheduled_messages (
+            connection_id, contact_id, message, type, media_url, caption, media, scheduled_at, timezone,
+            created_by, owner_id, category, priority, not_after, template,
+            source_id, source_position, source_try
+        )
+        select
+            v_run.connection_id,
+            coalesce(chosen.contact_id, chosen.address),
+            case when content.type = 'text' then rendered.text else '' end,
+            content.type,
+            content.media_url,
+            case when content.type <> 'text' then nullif(rendered.text, '') end,
+            content.media,
+            greatest(v_run.occurrence_at, now()) + chosen.position * interval '1 microsecond',
+            v_campaign.timezone,
+            v_campaign.created_by,
+            v_campaign.owner_id,
+            content.category,
+            1,
+            greatest(v_run.occurrence_at, v_run.started_at) + v_campaign.give_up_after,
+            null::jsonb,
+            p_run_id,
+            chosen.position,
+            0
+        from chosen
+        cross join content
+        cross join lateral (
+            select private.render(content.parts, content.variables || chosen.variables) as text
+        ) as rendered
+        on conflict (source_id, source_position, source_try) where source_id is not null do nothing
+        returning 1
+    )
+    select
+        (select count(*) from chosen),
+        (select max(chosen.position) from chosen)
+    into made, v_last;
+
+    update public.campaign_runs as run
+    set
+        made_position = coalesce(v_last, run.made_position),
+        unmade = run.unmade - made,
+        advanced_at = now()
+    where run.id = p_run_id;
+    return next;
+end
+$$;
+revoke all on function public.advance_campaign_run from public, anon, authenticated;
+grant execute on function public.advance_campaign_run to service_role;
+
+-- Ends a run of which nothing is pending, and its campaign where no further run comes. It is
+-- counted once more for real; `difference` is what the counts were off by, nothing if they are
+-- right.
+create or replace function public.finish_campaign_run(p_run_id uuid)
+returns table (status text, status_reason text, total integer, sent integer, difference integer)
+language plpgsql
+volatile
+set search_path = ''
+set lock_timeout = '2s'
+as $$
+declare
+    v_run public.campaign_runs;
+    v_real record;
+    v_campaign_status text;
+begin
+    select run.* into v_run
+    from public.campaign_runs as run
+    where run.id = p_run_id and run.finished_at is null and run.total is not null and run.unmade = 0
+    for no key update skip locked;
+    if not found then
+        return;
+    end if;
+    perform private.fold_tallies(array[p_run_id]);
+    select run.* into v_run from public.campaign_runs as run where run.id = p_run_id;
+    if v_run.pending > 0 then
+        return;
+    end if;
+    select
+        count(*) filter (where private.counted_as(message.status) = 'pending') as pending,
+        count(*) filter (where message.status = 'sent') as sent,
+        count(*) filter (where message.status = 'failed') as failed,
+        count(*) filter (where message.status = 'unconfirmed') as unconfirmed
+    into v_real
+    from (
+        select distinct on (m.source_position) m.status
+        from public.scheduled_messages as m
+        where m.source_id = p_run_id
+        order by m.source_position, m.source_try desc
+    ) as message;
+    difference := greatest(v_real.sent - v_run.sent, 0) + greatest(v_real.failed - v_run.failed, 0)
+        + greatest(v_real.unconfirmed - v_run.unconfirmed, 0) + v_real.pending;
+    if v_real.pending > 0 then
+        update public.campaign_runs as run
+        set
+            pending = run.pending + v_real.pending,
+            cancelled = greatest(0, run.cancelled - v_real.pending)
+        where run.id = p_run_id;
+        return next;
+        return;
+    end if;
+    select campaign.status into v_campaign_status
+    from public.campaigns as campaign
+    where campaign.id = v_run.campaign_id;
+    update public.campaign_runs as run
+    set
+        status = case
+            when v_campaign_status = 'cancelled' then 'cancelled'
+            else private.run_state(run.*)
+        end,
+        status_reason = case
+            when v_campaign_status = 'cancelled' then run.status_reason
+            when run.skipped = run.total then 'Nobody could be written to; the reasons stand with the recipients.'
+        end,
+        finished_at = now(),
+        estimated_finish_at = null
+    where run.id = p_run_id
+    returning run.status, run.status_reason, run.total, run.sent
+    into status, status_reason, total, sent;
+    update public.campaigns as campaign
+    set
+        status = case when finish_campaign_run.status = 'failed' then 'failed' else 'completed' end,
+        status_reason = finish_campaign_run.status_reason,
+        updated_at = now()
+    where campaign.id = v_run.campaign_id
+        and campaign.status in ('scheduled', 'completed', 'failed')
+        and campaign.next_run_at is null;
+    return next;
+end
+$$;
+revoke all on function public.finish_campaign_run from public, anon, authenticated;
+grant execute on function public.finish_campaign_run to service_role;
