@@ -63,7 +63,9 @@ parallel safe
 set search_path = ''
 begin atomic
     select coalesce(jsonb_object_agg(private.placeholder(given.name), given.value), '{}')
-    from jsonb_each_text(case when jsonb_typeof(values_of.p_given) = 'object' then values_of.p_given end) as given (name, value)
+    from jsonb_each_text(
+        case when jsonb_typeof(values_of.p_given) = 'object' then values_of.p_given end
+    ) as given (name, value)
     where given.value !~ '^\s*$';
 end;
 -- noqa: enable=RF01,RF03,ST05,LT02
@@ -140,7 +142,9 @@ create table if not exists public.message_templates (
     updated_at timestamptz not null default now(),
     unique (id, owner_id),
     constraint message_templates_name_given check (name ~ '\S' and length(name) <= 200),
-    constraint message_templates_language_code check (language ~ '^[a-z]{2,3}([_-][A-Za-z]{2,4})?$'),
+    constraint message_templates_language_code check (
+        language ~ '^[a-z]{2,3}([_-][A-Za-z]{2,4})?$'
+    ),
     constraint message_templates_category_known check (category in ('marketing', 'utility')),
     constraint message_templates_type_known check (
         type in ('text', 'image', 'video', 'audio', 'document', 'media')
@@ -269,9 +273,11 @@ begin
         new.version := 1;
     else
         new.version := old.version + (
-            (new.body, new.type, new.media_url, new.defaults, new.on_missing, new.category, new.language, new.cloud)
+            (new.body, new.type, new.media_url, new.defaults, new.on_missing, new.category,
+                new.language, new.cloud)
             is distinct from
-            (old.body, old.type, old.media_url, old.defaults, old.on_missing, old.category, old.language, old.cloud)
+            (old.body, old.type, old.media_url, old.defaults, old.on_missing, old.category,
+                old.language, old.cloud)
         )::integer;
     end if;
     new.updated_at := now();
@@ -305,10 +311,12 @@ set search_path = ''
 as $$
 begin
     insert into private.template_versions (
-        template_id, version, parts, type, media_url, defaults, on_missing, category, language, cloud
+        template_id, version, parts, type, media_url, defaults, on_missing, category, language,
+            cloud
     )
     values (
-        new.id, new.version, new.parts, new.type, new.media_url, new.defaults, new.on_missing, new.category,
+        new.id, new.version, new.parts, new.type, new.media_url, new.defaults, new.on_missing,
+            new.category,
         new.language, new.cloud
     )
     on conflict do nothing;
@@ -320,7 +328,8 @@ revoke all on function private.keep_template_version from public;
 create or replace trigger keep_template_version after insert on public.message_templates
 for each row execute function private.keep_template_version();
 create or replace trigger keep_next_template_version after update on public.message_templates
-for each row when (new.version is distinct from old.version) execute function private.keep_template_version();
+for each row when (new.version is distinct from old.version)
+execute function private.keep_template_version();
 
 -- The text of a template with these values, and the names that have none. Whose template it is the
 -- policies say.
@@ -336,7 +345,9 @@ begin atomic
         private.names_in(template.parts, given.variables) as missing
     from public.message_templates as template
     cross join lateral (
-        select private.values_of(template.defaults) || private.values_of(render_template.variables) as variables
+        select
+            private.values_of(template.defaults)
+            || private.values_of(render_template.variables) as variables
     ) as given
     where template.id = render_template.template_id;
 end;

@@ -126,9 +126,12 @@ declare
     v_second constant timestamptz := p_wall at time zone p_zone;
 begin
     return case
-        when (v_second - interval '1 hour') at time zone p_zone = p_wall then v_second - interval '1 hour'
-        when (v_second - interval '30 minutes') at time zone p_zone = p_wall then v_second - interval '30 minutes'
-        when (v_second - interval '2 hours') at time zone p_zone = p_wall then v_second - interval '2 hours'
+        when (v_second - interval '1 hour') at time zone p_zone = p_wall
+            then v_second - interval '1 hour'
+        when (v_second - interval '30 minutes') at time zone p_zone = p_wall
+            then v_second - interval '30 minutes'
+        when (v_second - interval '2 hours') at time zone p_zone = p_wall
+            then v_second - interval '2 hours'
         else v_second
     end;
 end

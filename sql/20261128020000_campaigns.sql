@@ -50,12 +50,19 @@ create table if not exists public.campaigns (
     constraint campaigns_status_known check (
         status in ('draft', 'scheduled', 'paused', 'completed', 'failed', 'cancelled')
     ),
-    constraint campaigns_next_run_is_scheduled check (next_run_at is null or status in ('scheduled', 'paused')),
+    constraint campaigns_next_run_is_scheduled check (
+        next_run_at is null or status in ('scheduled', 'paused')
+    ),
     constraint campaigns_name_given check (name ~ '\S' and length(name) <= 200),
-    constraint campaigns_type_known check (type in ('text', 'media', 'image', 'video', 'audio', 'document')),
+    constraint campaigns_type_known check (
+        type in ('text', 'media', 'image', 'video', 'audio', 'document')
+    ),
     constraint campaigns_lengths check (
-        length(message) <= 8192 and coalesce(length(caption), 0) <= 8192 and coalesce(length(media_url), 0) <= 4096
-        and coalesce(length(media::text), 0) <= 16384 and coalesce(length(recurrence_pattern), 0) <= 1024
+        length(message) <= 8192
+        and coalesce(length(caption), 0) <= 8192
+        and coalesce(length(media_url), 0) <= 4096
+        and coalesce(length(media::text), 0) <= 16384
+        and coalesce(length(recurrence_pattern), 0) <= 1024
     ),
     constraint campaigns_variables_object check (
         jsonb_typeof(variables) = 'object' and length(variables::text) <= 65536
@@ -67,7 +74,9 @@ create table if not exists public.campaigns (
     constraint campaigns_sane_times check (
         scheduled_at >= '2000-01-01 00:00+00' and scheduled_at < '2200-01-01 00:00+00'
     ),
-    constraint campaigns_recurring_has_pattern check (not is_recurring or recurrence_pattern is not null),
+    constraint campaigns_recurring_has_pattern check (
+        not is_recurring or recurrence_pattern is not null
+    ),
     constraint campaigns_max_recipients_positive check (max_recipients >= 1),
     constraint campaigns_at_daily_limit_known check (at_daily_limit in ('defer', 'fail')),
     constraint campaigns_give_up_after_sane check (
@@ -141,7 +150,8 @@ create table if not exists public.campaign_runs (
     advanced_at timestamptz not null default now(),
     unique (campaign_id, occurrence_at),
     unique (id, owner_id),
-    foreign key (campaign_id, owner_id) references public.campaigns (id, owner_id) on delete cascade,
+    foreign key (campaign_id, owner_id)
+    references public.campaigns (id, owner_id) on delete cascade,
     constraint campaign_runs_status_known check (
         status in ('processing', 'paused', 'completed', 'partial', 'failed', 'cancelled')
     ),

@@ -4,10 +4,12 @@ set local lock_timeout = '1s';
 
 -- The cut text of what a campaign sends, and what is known of its values: a template's in the
 -- version given, or the latest.
-create or replace function private.campaign_content(p_campaign public.campaigns, p_version integer default null)
+create or replace function private.campaign_content(
+    p_campaign public.campaigns, p_version integer default null
+)
 returns table (
-    parts text[], type text, media_url text, media json, category text, cloud jsonb, on_missing text,
-    variables jsonb, version integer
+    parts text[], type text, media_url text, media json, category text, cloud jsonb,
+    on_missing text, variables jsonb, version integer
 )
 language sql
 stable
@@ -27,11 +29,13 @@ as $$
     where version.template_id = p_campaign.template_id
         and version.version = coalesce(
             p_version,
-            (select template.version from public.message_templates as template where template.id = p_campaign.template_id)
+            (select template.version from public.message_templates as template
+                where template.id = p_campaign.template_id)
         )
     union all
     select
-        private.cut(case when p_campaign.type = 'text' then p_campaign.message else coalesce(p_campaign.caption, '') end),
+        private.cut(case when p_campaign.type = 'text'
+            then p_campaign.message else coalesce(p_campaign.caption, '') end),
         p_campaign.type,
         p_campaign.media_url,
         p_campaign.media,
@@ -59,7 +63,8 @@ as $$
     where a.attrelid = 'public.contacts'::regclass
         and a.attnum > 0
         and not a.attisdropped
-        and case a.attname when 'contact_name' then 'name' else private.placeholder(a.attname) end = any(p_names)
+        and case a.attname when 'contact_name'
+            then 'name' else private.placeholder(a.attname) end = any(p_names)
 $$;
 revoke all on function private.contact_fields from public;
 grant execute on function private.contact_fields to service_role;
@@ -103,7 +108,8 @@ begin
     order by a.attname
     limit 1;
     return query execute format(
-        'select row_number() over (order by contact.id), contact.id::text, contact.id::text, null::text
+        'select
+            row_number() over (order by contact.id), contact.id::text, contact.id::text, null::text
         from public.contacts as contact
         where contact.%I = $1::text::%s
             and ($2 is null or contact.id > private.contact_key($2))
@@ -155,8 +161,10 @@ as $$
                 from public.connection_settings as settings
                 where settings.connection_id = p_campaign.connection_id
             ), '') as country_code,
-            array(select jsonb_array_elements_text(p_campaign.audience -> 'except' -> 'contacts')) as except_contacts,
-            array(select jsonb_array_elements_text(p_campaign.audience -> 'except' -> 'labels')) as except_labels
+            array(select jsonb_array_elements_text(p_campaign.audience -> 'except' -> 'contacts'))
+                as except_contacts,
+            array(select jsonb_array_elements_text(p_campaign.audience -> 'except' -> 'labels'))
+                as except_labels
         from private.campaign_content(p_campaign, p_version) as content
     ),
     person as materialized (
@@ -204,7 +212,8 @@ as $$
             number.raw is not null or coalesce(person.raw, '') = '' as is_judged,
             private.render(content.parts, person.all_values) as text,
             content.longest,
-            case when content.on_missing = 'fault' and not person.all_values ?& content.names then array(
+            case when content.on_missing = 'fault' and not person.all_values ?& content.names
+                then array(
                 select needed.name
                 from unnest(content.names) as needed (name)
                 where not person.all_values ? needed.name
@@ -242,7 +251,8 @@ as $$
                     'The text has %s characters with these values; %s are the most.',
                     length(judged.text), judged.longest
                 )
-            when judged.longest = 4096 and judged.text !~ '\S' then 'The text is empty with these values.'
+            when judged.longest = 4096 and judged.text !~ '\S'
+                then 'The text is empty with these values.'
         end
     from judged
 $$;
@@ -261,7 +271,8 @@ set search_path = ''
 set lock_timeout = '2s'
 as $$
     with written as (
-        insert into private.judged_numbers as number (raw, country_code, address, fault, rules_version)
+        insert into private.judged_numbers
+            as number (raw, country_code, address, fault, rules_version)
         select given.raw, p_country_code, given.address, given.fault, p_rules_version
         from unnest(p_raw, p_addresses, p_faults) as given (raw, address, fault)
         order by given.raw

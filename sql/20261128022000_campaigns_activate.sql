@@ -31,11 +31,13 @@ begin
         return 'Say when the campaign is to be sent.';
     elsif p_campaign.scheduled_at < now() - interval '1 minute' then
         return 'The time of the campaign has passed. Choose a later one.';
-    elsif p_campaign.is_recurring and p_campaign.recurrence_pattern !~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'
-        and p_campaign.recurrence_pattern !~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'
+    elsif p_campaign.is_recurring
+        and p_campaign.recurrence_pattern !~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'
+        and p_campaign.recurrence_pattern
+        !~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'
     then
-        return 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule such as '
-            || 'FREQ=MONTHLY;BYDAY=1MO.';
+        return 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule '
+            || 'such as FREQ=MONTHLY;BYDAY=1MO.';
     elsif p_campaign.is_recurring and p_campaign.recurrence_end_at < p_campaign.scheduled_at then
         return 'The campaign ends before it begins.';
     end if;
@@ -51,7 +53,8 @@ begin
     if (select count(*) from unnest(v_kinds) as kind where p_campaign.audience ? kind) <> 1
         or exists (
             select from unnest(v_kinds) as kind
-            where p_campaign.audience ? kind and jsonb_typeof(p_campaign.audience -> kind) <> 'array'
+            where p_campaign.audience ? kind
+                and jsonb_typeof(p_campaign.audience -> kind) <> 'array'
         )
     then
         return 'Say who is to get it: contacts, labels or numbers.';
@@ -62,7 +65,8 @@ begin
     if v_count = 0 then
         return 'Nobody is in this audience.';
     elsif v_count > p_campaign.max_recipients then
-        return format('The audience has more than %s recipients, which are the most.', p_campaign.max_recipients);
+        return format('The audience has more than %s recipients, which are the most.',
+            p_campaign.max_recipients);
     elsif p_campaign.audience ? 'contacts' and v_count <= 1000 then
         select array_agg(missing.id)
         into v_unknown
@@ -95,7 +99,8 @@ begin
             select
             from pg_catalog.pg_attribute as a
             where a.attrelid = 'public.contacts'::regclass and a.attnum > 0 and not a.attisdropped
-                and named.name = case a.attname when 'contact_name' then 'name' else private.placeholder(a.attname) end
+                and named.name = case a.attname when 'contact_name'
+                    then 'name' else private.placeholder(a.attname) end
         ));
     if v_unknown is not null then
         return 'Nothing can fill {' || array_to_string(v_unknown, '}, {') || '}. Give it a value.';
@@ -113,8 +118,10 @@ stable
 set search_path = ''
 as $$
     select case
-        when connection.is_connected is null then 'The WhatsApp connection does not exist any more. Choose another one.'
-        when not connection.is_connected then 'The WhatsApp connection is not connected. Connect its phone first.'
+        when connection.is_connected is null then
+            'The WhatsApp connection does not exist any more. Choose another one.'
+        when not connection.is_connected then
+            'The WhatsApp connection is not connected. Connect its phone first.'
         when not coalesce(settings.enabled, true) then 'The WhatsApp connection is switched off.'
         when state.paused_reason is not null then
             format('The WhatsApp connection is paused: %s', state.paused_reason)
@@ -168,7 +175,8 @@ begin
     taken_back as materialized (
         select open.id
         from open
-        where case when open.status = 'pending' then true else private.withdraw_job(open.broadcast_job_id) end
+        where case when open.status = 'pending'
+            then true else private.withdraw_job(open.broadcast_job_id) end
     ),
     held as (
         update public.scheduled_messages as message
@@ -186,7 +194,8 @@ begin
     set
         status = 'paused',
         status_reason = case
-            when v_on_their_way > 0 then format('%s %s on their way at this moment.', p_why, v_on_their_way)
+            when v_on_their_way > 0
+                then format('%s %s on their way at this moment.', p_why, v_on_their_way)
             else p_why
         end
     where run.id = any(v_runs) and run.status = 'processing';
@@ -280,25 +289,31 @@ begin
         new.series_anchor := null;
         new.status_reason := null;
         if new.status not in ('draft', 'scheduled') then
-            raise exception 'A new campaign starts as draft or scheduled, not as %.', new.status using errcode = 'PT409';
+            raise exception 'A new campaign starts as draft or scheduled, not as %.', new.status
+                using errcode = 'PT409';
         end if;
     else
         perform private.owner_to_write_for(old.connection_id, array['admin', 'staff']);
         if (new.id, new.owner_id, new.created_by, new.next_run_at, new.series_anchor, new.revision)
-            is distinct from (old.id, old.owner_id, old.created_by, old.next_run_at, old.series_anchor, old.revision)
+            is distinct from (old.id, old.owner_id, old.created_by, old.next_run_at,
+                old.series_anchor, old.revision)
         then
-            raise exception 'Not yours to change: id, owner, author and what the database keeps of a campaign.'
+            raise exception 'Not yours to change: id, owner, author and what the database keeps of it.'
                 using errcode = '42501';
         end if;
         new.created_at := old.created_at;
         new.updated_at := now();
         if (
-            new.connection_id, new.template_id, new.message, new.type, new.media_url, new.media::text, new.caption,
-            new.variables, new.audience, new.scheduled_at, new.timezone, new.zone_of, new.is_recurring,
+            new.connection_id, new.template_id, new.message, new.type, new.media_url,
+                new.media::text, new.caption,
+            new.variables, new.audience, new.scheduled_at, new.timezone, new.zone_of,
+                new.is_recurring,
             new.recurrence_pattern, new.max_recipients
         ) is distinct from (
-            old.connection_id, old.template_id, old.message, old.type, old.media_url, old.media::text, old.caption,
-            old.variables, old.audience, old.scheduled_at, old.timezone, old.zone_of, old.is_recurring,
+            old.connection_id, old.template_id, old.message, old.type, old.media_url,
+                old.media::text, old.caption,
+            old.variables, old.audience, old.scheduled_at, old.timezone, old.zone_of,
+                old.is_recurring,
             old.recurrence_pattern, old.max_recipients
         ) then
             v_is_under_way := exists (
@@ -307,15 +322,19 @@ begin
             );
             if v_is_under_way or old.status in ('completed', 'failed', 'cancelled') then
                 raise exception using errcode = 'PT409', message = case
-                    when v_is_under_way then 'This campaign is being sent. Cancel it, or wait for its end, before you change it.'
+                    when v_is_under_way then
+                        'This campaign is being sent. Cancel it, or wait for its end, before you '
+                        'change it.'
                     else 'This campaign is over. Make a new one.'
                 end;
             end if;
             new.revision := old.revision + 1;
             if new.connection_id <> old.connection_id then
-                new.owner_id := private.owner_to_write_for(new.connection_id, array['admin', 'staff']);
+                new.owner_id := private.owner_to_write_for(new.connection_id, array['admin',
+                    'staff']);
                 if new.owner_id <> old.owner_id then
-                    raise exception 'A campaign cannot be given to another owner.' using errcode = '42501';
+                    raise exception 'A campaign cannot be given to another owner.'
+                        using errcode = '42501';
                 end if;
             end if;
         end if;
@@ -324,11 +343,13 @@ begin
             or (old.status = 'scheduled' and new.status in ('paused', 'cancelled'))
             or (old.status = 'paused' and new.status in ('scheduled', 'cancelled'))
         ) then
-            raise exception 'This campaign is % and cannot be made %.', old.status, new.status using errcode = 'PT409';
+            raise exception 'This campaign is % and cannot be made %.', old.status, new.status
+                using errcode = 'PT409';
         end if;
     end if;
 
-    if new.status = 'scheduled' and (tg_op = 'INSERT' or old.status = 'draft' or new.revision > old.revision) then
+    if new.status = 'scheduled' and (tg_op = 'INSERT' or old.status = 'draft'
+        or new.revision > old.revision) then
         v_why := private.why_not_to_start(new);
         if v_why is not null then
             raise exception using errcode = 'PT400', message = v_why;
@@ -381,8 +402,10 @@ set search_path = ''
 as $$
 begin
     perform private.owner_to_write_for(old.connection_id, array['admin', 'staff']);
-    if exists (select from public.campaign_runs as run where run.campaign_id = old.id and run.finished_at is null) then
-        raise exception 'This campaign is being sent. Cancel it before you delete it.' using errcode = 'PT409';
+    if exists (select from public.campaign_runs as run where run.campaign_id = old.id
+        and run.finished_at is null) then
+        raise exception 'This campaign is being sent. Cancel it before you delete it.'
+            using errcode = 'PT409';
     end if;
     return old;
 end

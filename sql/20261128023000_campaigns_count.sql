@@ -144,11 +144,13 @@ begin
         from new_messages as new_row
         join old_messages as old_row on old_row.id = new_row.id
         where new_row.source_id is not null
-            and (new_row.status, new_row.delivery_status) is distinct from (old_row.status, old_row.delivery_status)
+            and (new_row.status, new_row.delivery_status) is distinct
+                from (old_row.status, old_row.delivery_status)
             and new_row.source_try = (
                 select max(latest.source_try)
                 from public.scheduled_messages as latest
-                where latest.source_id = new_row.source_id and latest.source_position = new_row.source_position
+                where latest.source_id = new_row.source_id
+                    and latest.source_position = new_row.source_position
             )
     ),
     put_down as (

@@ -41,7 +41,8 @@ begin
         where settings.connection_id = v_campaign.connection_id
     ), '');
 
-    select array_agg(next.place), array_agg(next.key), array_agg(next.contact_id), array_agg(next.raw)
+    select array_agg(next.place), array_agg(next.key), array_agg(next.contact_id),
+        array_agg(next.raw)
     into v_places, v_keys, v_contacts, v_numbers
     from private.next_of_audience(v_campaign, v_run.frozen_key, p_limit) as next;
 
@@ -63,7 +64,8 @@ begin
         select
             given.*,
             row_number() over (order by given.place) as nth,
-            row_number() over (partition by given.fault is null, given.address order by given.place) as of_this_number
+            row_number() over (partition by given.fault is null, given.address order by given.place)
+                as of_this_number
         from unnest(v_recipients) as given
     ),
     frozen_now as (

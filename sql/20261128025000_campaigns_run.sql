@@ -29,8 +29,10 @@ as $$
                     campaign.*,
                     settings.timezone as connection_timezone
                 from public.campaigns as campaign
-                left join public.connection_settings as settings on settings.connection_id = campaign.connection_id
-                where campaign.status = 'scheduled' and campaign.next_run_at <= now() + interval '1 minute'
+                left join public.connection_settings
+                    as settings on settings.connection_id = campaign.connection_id
+                where campaign.status = 'scheduled'
+                    and campaign.next_run_at <= now() + interval '1 minute'
                     -- A run that is still going when the next falls due: the next one waits for it.
                     and not exists (
                         select from public.campaign_runs as run
@@ -42,12 +44,14 @@ as $$
         ),
         (
             select jsonb_agg(jsonb_build_object(
-                'id', open.id, 'is_frozen', open.total is not null, 'unmade', open.unmade, 'pending', open.pending
+                'id', open.id, 'is_frozen', open.total is not null, 'unmade', open.unmade,
+                    'pending', open.pending
             ))
             from (
                 select run.*
                 from public.campaign_runs as run
                 where run.finished_at is null
+                    and (run.status = 'processing' or run.pending = 0 and run.total is not null)
                 order by run.advanced_at
                 limit p_limit
             ) as open
@@ -64,8 +68,8 @@ grant execute on function public.get_campaign_agenda to service_role;
 -- Begins a campaign's run and says when the next one comes (null: none). With a refusal, one that
 -- has failed before it began. An edit in between wins: then there is no run.
 create or replace function public.start_campaign_run(
-    p_campaign_id uuid, p_revision integer, p_occurrence_at timestamptz, p_next_at timestamptz, p_anchor timestamp,
-    p_refusal text default null
+    p_campaign_id uuid, p_revision integer, p_occurrence_at timestamptz, p_next_at timestamptz,
+    p_anchor timestamp, p_refusal text default null
 )
 returns table (run_id uuid)
 language plpgsql
@@ -105,7 +109,8 @@ begin
         set
             next_run_at = p_next_at,
             series_anchor = p_anchor,
-            status = case when p_refusal is not null and p_next_at is null then 'failed' else campaign.status end,
+            status = case when p_refusal is not null and p_next_at is null
+                then 'failed' else campaign.status end,
             status_reason = coalesce(p_refusal, campaign.status_reason),
             updated_at = now()
         where campaign.id = v_campaign.id;
@@ -127,7 +132,8 @@ stable
 set search_path = ''
 as $$
     select coalesce((
-        select least(p_most, greatest(50, settings.messages * 120 / settings.period_seconds))::integer
+        select least(p_most,
+            greatest(50, settings.messages * 120 / settings.period_seconds))::integer
         from public.connection_settings as settings
         where settings.connection_id = p_connection_id and settings.messages is not null
     ), p_most)
@@ -171,21 +177,25 @@ begin
         return next;
         return;
     end if;
-    select campaign.* into v_campaign from public.campaigns as campaign where campaign.id = v_run.campaign_id;
+    select campaign.* into v_campaign from public.campaigns as campaign
+        where campaign.id = v_run.campaign_id;
 
     with content as materialized (
-        select content.* from private.campaign_content(v_campaign, v_run.template_version) as content
+        select content.* from private.campaign_content(v_campaign, v_run.template_version)
+            as content
     ),
     chosen as materialized (
         select recipient.*
         from public.campaign_recipients as recipient
-        where recipient.run_id = p_run_id and recipient.position > v_run.made_position and recipient.fault is null
+        where recipient.run_id = p_run_id and recipient.position > v_run.made_position
+            and recipient.fault is null
         order by recipient.position
         limit v_room
     ),
     written as (
         insert into public.scheduled_messages (
-            connection_id, contact_id, message, type, media_url, caption, media, scheduled_at, timezone,
+            connection_id, contact_id, message, type, media_url, caption, media, scheduled_at,
+                timezone,
             created_by, owner_id, category, priority, not_after, template,
             source_id, source_position, source_try
         )
@@ -294,7 +304,8 @@ begin
         end,
         status_reason = case
             when v_campaign_status = 'cancelled' then run.status_reason
-            when run.skipped = run.total then 'Nobody could be written to; the reasons stand with the recipients.'
+            when run.skipped = run.total then
+                'Nobody could be written to; the reasons stand with the recipients.'
         end,
         finished_at = now(),
         estimated_finish_at = null

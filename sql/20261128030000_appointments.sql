@@ -27,16 +27,18 @@ create table if not exists public.appointments (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     unique (id, owner_id),
-    constraint appointments_status_known check (status in ('booked', 'visited', 'cancelled', 'no_show')),
-    constraint appointments_reachable check (
-        coalesce(mobile, '') ~ '\S' or contact_id ~ '\S' or status <> 'booked'
+    constraint appointments_status_known check (
+        status in ('booked', 'visited', 'cancelled', 'no_show')
     ),
     constraint appointments_sane_dates check (
-        date between '2000-01-01' and '2199-12-31' and followup_date between '2000-01-01' and '2199-12-31'
+        date between '2000-01-01' and '2199-12-31'
+        and followup_date between '2000-01-01' and '2199-12-31'
     ),
     constraint appointments_lengths check (
-        coalesce(length(patient_name), 0) <= 256 and coalesce(length(mobile), 0) <= 64
-        and coalesce(length(doctor_name), 0) <= 256 and coalesce(length(specialty), 0) <= 256
+        coalesce(length(patient_name), 0) <= 256
+        and coalesce(length(mobile), 0) <= 64
+        and coalesce(length(doctor_name), 0) <= 256
+        and coalesce(length(specialty), 0) <= 256
         and coalesce(length(contact_id), 0) <= 256
     ),
     constraint appointments_variables_object check (
@@ -46,13 +48,13 @@ create table if not exists public.appointments (
 create index if not exists appointments_owner_id_idx on public.appointments (owner_id, date);
 create index if not exists appointments_connection_id_idx
 on public.appointments (connection_id, date);
+create index if not exists appointments_followup_date_idx
+on public.appointments (connection_id, followup_date) where followup_date is not null;
 create index if not exists appointments_contact_id_idx
 on public.appointments (contact_id) where contact_id is not null;
 comment on table public.appointments is 'scheduled messages: appointments that remind.';
 comment on constraint appointments_status_known on public.appointments is
 'An appointment is booked, visited, cancelled or no_show.';
-comment on constraint appointments_reachable on public.appointments is
-'An appointment needs a contact or a mobile number.';
 comment on constraint appointments_sane_dates on public.appointments is
 'The dates must lie between the years 2000 and 2199.';
 comment on constraint appointments_lengths on public.appointments is
@@ -139,7 +141,8 @@ using (
 );
 
 -- Whose an appointment is, set by the database. It may move to another connection of the same
--- owner.
+-- owner. Who may change or delete one, the policy has said: a row stays its owner's also when the
+-- connection is gone.
 create or replace function private.guard_appointment()
 returns trigger
 language plpgsql
@@ -147,12 +150,12 @@ security definer
 set search_path = ''
 as $$
 begin
-    if tg_op = 'DELETE' then
-        perform private.owner_to_write_for(old.connection_id, array['admin', 'staff']);
-        return old;
-    end if;
-    new.owner_id := private.owner_to_write_for(new.connection_id, array['admin', 'staff']);
     new.updated_at := now();
+    if tg_op = 'UPDATE' and new.connection_id = old.connection_id then
+        new.owner_id := old.owner_id;
+    else
+        new.owner_id := private.owner_to_write_for(new.connection_id, array['admin', 'staff']);
+    end if;
     if tg_op = 'INSERT' then
         new.created_by := auth.uid();
         new.created_at := now();
@@ -170,7 +173,7 @@ end
 $$;
 revoke all on function private.guard_appointment from public;
 
-create or replace trigger guard_appointment before insert or update or delete on public.appointments
+create or replace trigger guard_appointment before insert or update on public.appointments
 for each row when (
     row_security_active('private.connection_owners'::regclass)
     and not pg_has_role('service_role', 'usage')

@@ -27,7 +27,10 @@ from worker.sending.rescue import Rescue
 from worker.sending.scheduler import Scheduler
 from worker.sending.sender import Sender
 from worker.sending.wake import Wake
+from worker.sources.campaigns import CampaignSource
+from worker.sources.loop import Sources
 from worker.store.api import Api
+from worker.store.campaigns import Campaigns
 from worker.store.clock import Clock
 from worker.store.redirect import refuse_redirect
 from worker.store.store import Store
@@ -58,6 +61,7 @@ class Parts:
     rescue: Rescue
     probe: Probe
     lookout: Lookout
+    sources: Sources
     metrics: Metrics
     vitals: Vitals
 
@@ -78,7 +82,8 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
         lookout = Lookout(store, vitals)
         listeners = [dispatcher.plan, rescue.plan, probe.plan, lookout.plan]
         scheduler = Scheduler(store, dispatcher, settings, metrics, vitals, listeners)
-        yield Parts(store, gateways, dispatcher, scheduler, rescue, probe, lookout, metrics, vitals)
+        sources = Sources(CampaignSource(Campaigns(api), settings), settings, vitals)
+        yield Parts(store, gateways, dispatcher, scheduler, rescue, probe, lookout, sources, metrics, vitals)
     finally:
         await gateways.aclose()
         await api.aclose()
@@ -131,6 +136,7 @@ def _loops(parts: Parts, settings: Settings, stop: asyncio.Event) -> Iterator[Co
     yield parts.rescue.run(stop)
     yield parts.probe.run(stop)
     yield parts.lookout.run(stop)
+    yield parts.sources.run(stop)
     yield tick(parts, settings.poll_interval_seconds, stop)
     if settings.realtime == "auto":
         yield _wake(parts, settings).run(stop)

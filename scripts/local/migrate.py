@@ -24,6 +24,7 @@ ATTEMPTS, PAUSE = 20, 0.2  # seconds between them
 LOCK = "hashtext('scheduled_messages migrations')"
 LOCK_SECONDS = 60  # that a second run waits for the first
 REFUSED = "PT428"  # what sql/ raises with a list of what to do
+SOURCES = "20261128"  # files of what writes messages: where a project has a name of theirs, the core goes on without
 HISTORY = """
     create schema if not exists supabase_migrations;
     create table if not exists supabase_migrations.schema_migrations (version text primary key);
@@ -204,9 +205,10 @@ def locked(url: str, tell: Tell, seconds: float) -> Iterator[None]:
             time.sleep(PAUSE)
 
 
-def to_do(db: Database, directory: Path) -> list[Path]:
+def to_do(db: Database, directory: Path, core: bool = False) -> list[Path]:
     """What has not run, and what has but left no whole index."""
-    files = [(path, index_of(path.read_text())) for path in migrations(directory)]
+    wanted = [path for path in migrations(directory) if not (core and path.name.startswith(SOURCES))]
+    files = [(path, index_of(path.read_text())) for path in wanted]
     with transaction(db):
         done = applied(db)
         return [path for path, name in files if version(path) not in done or (name and not is_whole(db, name))]
@@ -224,32 +226,38 @@ def migrate(
     directory: Path = SQL,
     tell: Tell = lambda _: None,
     seconds: float = LOCK_SECONDS,
+    core: bool = False,
 ) -> list[str]:
     """Returns the names of the files that ran (or would run).
 
     Raises MigrateRefused, or psycopg.Error with a note of the file. tell: is given what a person should know while it
-    runs. seconds: how long it waits for another run.
+    runs. seconds: how long it waits for another run. core: leave out what writes messages of its own accord.
     """
     if dry_run:
         with connect(url) as db:
-            todo = to_do(db, directory)
-            attempt(todo[:1], lambda path: look(db, path))
+            todo = to_do(db, directory, core)
+            attempt(todo[:1], lambda path: look(db, path), tell)
         return [path.name for path in todo]
     with locked(url, tell, seconds), connect(url) as db:
-        todo = to_do(db, directory)
-        attempt(todo, lambda path: apply_patiently(db, path))
-    return [path.name for path in todo]
+        todo = to_do(db, directory, core)
+        done = attempt(todo, lambda path: apply_patiently(db, path), tell)
+    return [path.name for path in done]
 
 
-def attempt(paths: list[Path], work: Callable[[Path], None]) -> None:
-    for path in paths:
+def attempt(paths: list[Path], work: Callable[[Path], None], tell: Tell) -> list[Path]:
+    """Those that went through. A name that is taken ends the sources as a whole, before their first file."""
+    for place, path in enumerate(paths):
         try:
             work(path)
         except psycopg.Error as e:
+            if e.sqlstate == REFUSED and path.name.startswith(SOURCES):
+                tell(e.diag.message_primary or str(e))
+                return paths[:place]
             if e.sqlstate == REFUSED:
                 raise MigrateRefused(e.diag.message_primary or str(e)) from None
             e.add_note(path.name)
             raise
+    return paths
 
 
 def main() -> None:
@@ -257,7 +265,10 @@ def main() -> None:
         sys.exit("migrate: set DATABASE_URL to the database's libpq URL (Supabase: Project Settings → Database)")
     dry_run = "--dry-run" in sys.argv[1:]
     try:
-        names = migrate(url, dry_run, tell=lambda words: print(f"migrate: {words}", file=sys.stderr, flush=True))
+        names = migrate(
+            url, dry_run, core="--core" in sys.argv[1:],
+            tell=lambda words: print(f"migrate: {words}", file=sys.stderr, flush=True),
+        )  # fmt: skip
     except MigrateRefused as e:
         sys.exit(f"migrate: {e}")
     except psycopg.Error as e:

@@ -428,7 +428,8 @@ def test_a_policy_that_was_there_before_does_not_widen_ours(db):
         for row in db.execute("select polname from pg_policy where polrelid = 'scheduled_messages'::regclass")
     }
 
-    assert names == {f"scheduled_messages_{verb}_policy" for verb in ("select", "insert", "update", "delete")}
+    ours = ("select", "insert", "update", "delete", "member")
+    assert names == {f"scheduled_messages_{verb}_policy" for verb in ours}
 
 
 def test_a_column_of_connections_that_bears_our_columns_name_changes_no_policy(db, tenants):

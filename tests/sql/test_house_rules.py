@@ -74,7 +74,8 @@ def test_what_is_called_all_day_finds_the_rows_of_growing_tables_by_their_keys(d
 
 def test_a_function_that_ours_would_take_the_place_of_is_looked_for(db: Database):
     """Those that the API shows; get_pending_scheduled_messages() is ours by agreement."""
-    named = re.findall(r"'(public\.\w+\([^)]*\))'", migrations()[0].read_text())
+    looks = [path.read_text() for path in migrations() if path.stem.endswith("_look")]
+    named = re.findall(r"'(public\.\w+\([^)]*\))'", re.sub(r"'\n +'", "", "".join(looks)))
     looked_for = {each.replace(" ", "").replace("timestamptz", "timestampwithtimezone") for each in named}
     sql = f"""
         select format('public.%s(%s)', p.proname, types.names) as signature

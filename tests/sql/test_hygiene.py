@@ -86,9 +86,9 @@ def test_no_function_of_ours_is_for_everybody(db):
 def test_what_runs_as_its_owner_can_only_be_fired_as_a_trigger(db):
     """A trigger fires without a privilege on its function, so nobody needs one.
 
-    One may be called, by the service key: it takes nothing, changes nothing, and tells no query. Another is what policies
-    ask: it takes nothing, and tells nobody's memberships but the caller's own. A third is reached by users, who cannot
-    name it, through connection_usage (sql/README.md).
+    One may be called, by the service key: it takes nothing, changes nothing, and tells no query. Another is what
+    policies ask: it takes nothing, and tells nobody's memberships but the caller's own. A third is reached by users,
+    who cannot name it, through connection_usage (sql/README.md).
     """
     sql = f"""
         select proname from pg_proc where {OURS} and prosecdef and (

@@ -143,7 +143,8 @@ WRITTEN = {
 OWN = {
     "id", "created_at", "updated_at", "scheduled_at", "next_scheduled_at", "occurrence_at", "due_at", "status", "error",
     "sent_at", "message_id", "missed", "next_id", "broadcast_job_id", "waiting_reason", "waiting_until", "revision",
-    "delivery_status",
+    "delivery_status", "priority", "held", "not_after", "source_id", "source_position", "source_try", "category",
+    "template",
 }  # fmt: skip
 
 

@@ -82,7 +82,8 @@ declare
     );
 begin
     -- What a project keeps as an owner need not be one of its users.
-    return case when v_owner ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then v_owner::uuid end;
+    return case when v_owner ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+        then v_owner::uuid end;
 end
 $$;
 revoke all on function private.connection_owner from public;
@@ -202,7 +203,8 @@ begin
     if tg_op = 'DELETE' then
         if old.user_id is distinct from auth.uid() then
             perform private.owner_to_write_for(
-                old.connection_id, case when old.role = 'staff' then array['admin'] else array[]::text[] end
+                old.connection_id, case when old.role = 'staff'
+                    then array['admin'] else array[]::text[] end
             );
         end if;
         return old;
@@ -232,7 +234,8 @@ begin
         new.invitation := null;
     else
         new.owner_id := private.owner_to_write_for(
-            new.connection_id, case when new.role = 'staff' then array['admin'] else array[]::text[] end
+            new.connection_id, case when new.role = 'staff'
+                then array['admin'] else array[]::text[] end
         );
         new.created_by := auth.uid();
     end if;
@@ -300,7 +303,8 @@ do $outer$
 declare
     v_owners text;
 begin
-    if (select c.relkind not in ('r', 'p') from pg_class as c where c.oid = 'public.connections'::regclass) then
+    if (select c.relkind not in ('r', 'p') from pg_class as c
+        where c.oid = 'public.connections'::regclass) then
         return;
     end if;
     select string_agg(format('or old.%1$I is distinct from new.%1$I', a.attname), ' ')
@@ -313,7 +317,8 @@ begin
     for each row execute function private.end_memberships();
     execute format(
         'create or replace trigger end_memberships after update on public.connections '
-        'for each row when (old.id is distinct from new.id %s) execute function private.end_memberships()',
+        'for each row when (old.id is distinct from new.id %s) '
+        'execute function private.end_memberships()',
         v_owners
     );
 end
@@ -369,7 +374,8 @@ do $outer$
 declare
     v_owner text;
 begin
-    if exists (select from pg_class as c where c.oid = 'public.connections'::regclass and c.relkind in ('r', 'p')) then
+    if exists (select from pg_class as c where c.oid = 'public.connections'::regclass
+        and c.relkind in ('r', 'p')) then
         create policy connections_member_policy on public.connections for select to authenticated
         using (
             id::text = any(array(select mine.connection_id from private.my_connections() as mine))
@@ -387,7 +393,8 @@ begin
     if v_owner is not null then
         execute format(
             'create policy contacts_member_policy on public.contacts for select to authenticated '
-            'using (%I::text = any(array(select mine.owner_id::text from private.my_connections() as mine)))',
+            'using (%I::text = any(array('
+            'select mine.owner_id::text from private.my_connections() as mine)))',
             v_owner
         );
     end if;
@@ -406,7 +413,8 @@ alter table public.connection_settings drop constraint if exists connection_sett
 alter table public.connection_settings add constraint connection_settings_approval_known check (
     approval in ('none', 'campaigns')
 );
-alter table public.connection_settings drop constraint if exists connection_settings_display_name_short;
+alter table public.connection_settings
+drop constraint if exists connection_settings_display_name_short;
 alter table public.connection_settings add constraint connection_settings_display_name_short check (
     length(display_name) <= 200
 );
@@ -441,8 +449,9 @@ begin
     v_new.approval := v_old.approval;
     v_new.updated_at := v_old.updated_at;
     if v_new is distinct from v_old then
-        raise exception 'The pace, the limits, the gateway and its sender, and whether a connection is enabled, are the operator''s.'
-            using errcode = '42501';
+        raise exception
+            using errcode = '42501', message = 'The pace, the limits, the gateway and its '
+            || 'sender, and whether a connection is enabled, are the operator''s.';
     end if;
     new.updated_at := now();
     return new;

@@ -1,0 +1,50 @@
+-- Whether a project has something of its own by a name of what writes messages: members, templates,
+-- campaigns, appointments. Then none of it is applied, and the core, which is there by now, sends
+-- as it does everywhere. Tables and columns of ours bear a mark in their comments.
+-- Locks: none.
+do $$
+declare
+    v_taken text;
+begin
+    select string_agg(taken.words, '; ' order by taken.words)
+    into v_taken
+    from (
+        select format('%s is a table or view of this project', relation.oid::regclass) as words
+        from unnest(array[
+            'appointments',
+            'campaign_recipients',
+            'campaign_runs',
+            'campaigns',
+            'connection_invitations',
+            'connection_members',
+            'message_templates',
+            'reminder_rules'
+        ]) as ours (name)
+        join pg_catalog.pg_class as relation
+            on relation.relname = ours.name and relation.relnamespace = 'public'::regnamespace
+        where coalesce(obj_description(relation.oid, 'pg_class'), '')
+            not like 'scheduled messages:%'
+        union all
+        select format('%s is a function of this project', routine.oid::regprocedure)
+        from unnest(array[
+            'public.advance_campaign_run(uuid, integer)',
+            'public.finish_campaign_run(uuid)',
+            'public.freeze_campaign_run(uuid, text, integer)',
+            'public.get_campaign_agenda(integer)',
+            'public.invite_member(text, text)',
+            'public.record_judged_numbers(text, text, text[], text[], text[])',
+            'public.render_template(uuid, jsonb)',
+            'public.start_campaign_run(uuid, integer, timestamptz, timestamptz, '
+            'timestamp without time zone, text)'
+        ]) as ours (signature)
+        join pg_catalog.pg_proc as routine on routine.oid = to_regprocedure(ours.signature)
+        where to_regclass('public.connection_members') is null
+    ) as taken;
+    if v_taken is not null then
+        raise exception using errcode = 'PT428', message = 'Scheduled messages are ready. Members, '
+            || 'templates, campaigns and appointments are left out, because ' || v_taken
+            || '. Rename what is yours and migrate again, or use --core (with supabase db push: '
+            || 'without the files 20261128*), which leaves them out for good.';
+    end if;
+end
+$$;

@@ -1,0 +1,124 @@
+"""People with contacts, templates and campaigns, and the daemon's part of it in this process."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.helpers.accounts import User, only, sign_up
+from tests.helpers.rows import Database
+
+SHOWN = {"prefer": "return=representation"}
+
+
+def soon(seconds: float = 30) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A signed-in user with a connection, who writes to many."""
+
+    user: User
+    db: Database
+
+    @property
+    def connection(self) -> str:
+        return self.user.connection_id
+
+    def contacts(self, count: int, label: str = "gold", first: int = 0) -> list[int]:
+        """So many contacts called "Name 0" …, each with a number of its own. Their ids."""
+        sql = """
+            insert into contacts (owner_id, phone_number, contact_name, labels)
+            select %s, '+9198765' || lpad(n::text, 5, '0'), 'Name ' || n, array[%s]
+            from generate_series(%s::integer, %s::integer) as n
+            returning id
+        """
+        rows = self.db.execute(sql, (self.user.id, label, first, first + count - 1))
+        return [row["id"] for row in rows]
+
+    def template(self, body: str, **columns: Any) -> str:
+        row = {"name": "A text", "body": body, "owner_id": self.user.id, **columns}
+        return str(self.user.insert("message_templates", **row)["id"])
+
+    def campaign(self, **columns: Any) -> dict[str, Any]:
+        """One that is scheduled for now, to everybody with the label gold, unless `columns` say otherwise."""
+        row = {
+            "connection_id": self.connection, "name": "A campaign", "message": "Hello {name}",
+            "audience": {"labels": ["gold"]}, "scheduled_at": soon(0), "status": "scheduled",
+            "owner_id": self.user.id, **columns,
+        }  # fmt: skip
+        return self.user.insert("campaigns", **row)
+
+    def refusal(self, **columns: Any) -> str:
+        """What the API says instead of taking such a campaign."""
+        row = {
+            "connection_id": self.connection, "name": "A campaign", "message": "Hello {name}",
+            "audience": {"labels": ["gold"]}, "scheduled_at": soon(), "status": "scheduled",
+            "owner_id": self.user.id, **columns,
+        }  # fmt: skip
+        answer = self.user.http.post("/campaigns", json=row, headers=SHOWN)
+        assert answer.status_code in (400, 403, 409), answer.text
+        return str(answer.json()["message"])
+
+    def set(self, campaign: dict[str, Any], **columns: Any) -> dict[str, Any]:
+        answer = self.user.http.patch("/campaigns", params={"id": f"eq.{campaign['id']}"}, json=columns, headers=SHOWN)
+        return only(answer)
+
+    def seen(self, campaign: dict[str, Any]) -> dict[str, Any]:
+        return only(self.user.http.get("/campaigns", params={"id": f"eq.{campaign['id']}"}))
+
+    def run(self, campaign: dict[str, Any]) -> dict[str, Any]:
+        """The latest run, as its owner sees it."""
+        params = {"campaign_id": f"eq.{campaign['id']}", "order": "occurrence_at.desc", "limit": "1"}
+        return only(self.user.http.get("/campaign_runs", params=params))
+
+    def messages(self, campaign: dict[str, Any]) -> list[dict[str, Any]]:
+        """Those of its latest run, in the order of its recipients."""
+        params = {"source_id": f"eq.{self.run(campaign)['id']}", "order": "source_position"}
+        return list(self.user.http.get("/scheduled_messages", params=params).json())
+
+
+@pytest.fixture(scope="session")
+def shopkeepers(stack: dict[str, str]) -> tuple[User, User]:
+    return sign_up(stack), sign_up(stack)
+
+
+@pytest.fixture
+def shop(db: Database, shopkeepers: tuple[User, User]) -> Shop:
+    return opened(db, shopkeepers[0])
+
+
+@pytest.fixture
+def other_shop(db: Database, shopkeepers: tuple[User, User]) -> Shop:
+    return opened(db, shopkeepers[1])
+
+
+def opened(db: Database, user: User) -> Shop:
+    db.execute("insert into connections (id, name, user_id) values (%s, 'shop', %s)", (user.connection_id, user.id))
+    return Shop(user, db)
+
+
+@pytest.fixture
+async def forward(parts: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[None]]:
+    """await forward(): what the daemon does for campaigns, and sends meanwhile, until there is nothing to do."""
+    built: list[Any] = []
+
+    async def until_nothing_moves(send: bool = True) -> None:
+        if not built:
+            built.append(await parts())
+        daemon = built[0]
+        for _ in range(200):
+            wait = await daemon.sources.campaigns.advance()
+            if send:
+                await daemon.scheduler.poll()
+                await daemon.dispatcher.send_all()
+            elif wait == 0:
+                continue
+            if wait > 0 and (not send or wait > 1):
+                return
+        raise AssertionError("it goes on for ever")
+
+    return until_nothing_moves

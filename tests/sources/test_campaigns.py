@@ -1,0 +1,164 @@
+"""A campaign from its activation to its end, as its owner sees it through the API."""
+
+import pytest
+
+from tests.sources.conftest import soon
+
+
+async def test_everybody_with_the_label_gets_one_message_and_the_counts_add_up(shop, forward):
+    shop.contacts(30)
+    campaign = shop.campaign(name="Gold loan offer")
+
+    await forward()
+
+    run = shop.run(campaign)
+    assert (run["status"], run["total"], run["sent"], run["pending"]) == ("completed", 30, 30, 0)
+    messages = shop.messages(campaign)
+    assert [m["message"] for m in messages] == [f"Hello Name {n}" for n in range(30)]
+    assert {m["status"] for m in messages} == {"sent"}
+    assert {m["owner_id"] for m in messages} == {shop.user.id}
+    assert shop.seen(campaign)["status"] == "completed"
+
+
+async def test_who_cannot_be_written_to_is_skipped_with_the_reason(shop, forward):
+    shop.contacts(2)
+    shop.db.execute(
+        """
+        insert into contacts (owner_id, phone_number, contact_name, labels, is_blocked) values
+        (%(me)s, '+919876500001', 'Twice', '{gold}', false), (%(me)s, null, 'None', '{gold}', false),
+        (%(me)s, '+919876511111', 'Blocked', '{gold}', true), (%(me)s, '12', 'Short', '{gold}', false),
+        (%(me)s, '+919876522222', ' ', '{gold}', false)
+        """,
+        {"me": shop.user.id},
+    )
+    campaign = shop.campaign()
+
+    await forward()
+
+    run = shop.run(campaign)
+    assert (run["status"], run["total"], run["sent"], run["skipped"]) == ("completed", 7, 2, 5)
+    params = {"run_id": f"eq.{run['id']}", "order": "position", "fault": "not.is.null"}
+    faults = [row["fault"] for row in shop.user.http.get("/campaign_recipients", params=params).json()]
+    assert faults[0] == "This number is in the audience already."
+    assert faults[1] == "This contact has no phone number."
+    assert faults[2] == "This contact is blocked."
+    assert "12 is neither a contact nor a full phone number" in faults[3]
+    assert faults[4] == "No value for {name}."
+
+
+async def test_a_value_that_looks_like_a_place_is_text(shop, forward):
+    shop.contacts(1)
+    template = shop.template("Hi {{ NAME }}, {doctor-name} on {date}. {not a place! {1}", defaults={"date": "Monday"})
+    campaign = shop.campaign(template_id=template, message="", variables={"Doctor Name": "{date}"})
+
+    await forward()
+
+    [message] = shop.messages(campaign)
+    assert message["message"] == "Hi Name 0, {date} on Monday. {not a place! {1}"
+
+
+async def test_paused_nothing_more_goes_out_and_resumed_the_rest_does_in_order(shop, forward):
+    shop.contacts(120)
+    campaign = shop.campaign()
+    shop.db.execute(
+        "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 1, 60)",
+        (shop.connection,),
+    )
+    await forward(send=False)
+
+    assert shop.set(campaign, status="paused")["status"] == "paused"
+    waiting = [m for m in shop.messages(campaign) if m["status"] == "pending"]
+    assert len(waiting) == 50  # the window of so slow a connection
+    assert {(m["due_at"], m["waiting_reason"]) for m in waiting} == {(None, "The campaign is paused.")}
+    shop.db.execute("delete from connection_settings")
+    await forward()
+    assert {m["status"] for m in shop.messages(campaign)} == {"pending"}
+
+    assert shop.set(campaign, status="scheduled")["status"] == "scheduled"
+    await forward()
+
+    run = shop.run(campaign)
+    assert (run["status"], run["sent"], run["pending"]) == ("completed", 120, 0)
+    assert len({m["contact_id"] for m in shop.messages(campaign)}) == 120
+
+
+async def test_cancelled_what_waits_is_cancelled_and_what_went_out_stays(shop, forward):
+    shop.contacts(120)
+    campaign = shop.campaign()
+    shop.db.execute(
+        "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 1, 60)",
+        (shop.connection,),
+    )
+    await forward(send=False)
+    first = shop.messages(campaign)[0]["id"]
+    shop.db.execute(
+        "update scheduled_messages set status = 'sent', sent_at = now(), message_id = 'x' where id = %s", (first,)
+    )
+
+    assert shop.set(campaign, status="cancelled")["status"] == "cancelled"
+
+    run = shop.run(campaign)
+    assert (run["status"], run["total"], run["sent"], run["cancelled"], run["pending"]) == ("cancelled", 120, 1, 119, 0)
+
+
+async def test_a_daily_campaign_has_a_run_each_day_and_never_two_of_one(shop, forward):
+    shop.contacts(3)
+    campaign = shop.campaign(is_recurring=True, recurrence_pattern="daily", timezone="Asia/Kolkata")
+    await forward()
+    assert shop.run(campaign)["status"] == "completed"
+    assert shop.seen(campaign)["status"] == "scheduled"
+
+    next_at = shop.seen(campaign)["next_run_at"]
+    shop.db.execute("update campaigns set next_run_at = next_run_at - interval '1 day'")
+    await forward()
+    runs = shop.db.execute("select count(*) as n, count(distinct occurrence_at) as days from campaign_runs").fetchone()
+    assert runs == {"n": runs["days"], "days": runs["days"]}
+    assert next_at
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"message": " "}, "nothing to send"),
+        ({"scheduled_at": None}, "when the campaign is to be sent"),
+        ({"scheduled_at": "2020-01-01T00:00:00Z"}, "time of the campaign has passed"),
+        ({"audience": {}}, "Say who is to get it"),
+        ({"audience": {"labels": ["nobody"]}}, "Nobody is in this audience"),
+        ({"audience": {"contacts": [999_999]}}, "There are no such contacts: 999999"),
+        ({"audience": {"numbers": ["+919876500000"]}}, "Nothing can fill {name}"),
+        ({"message": "Hi {doctor}"}, "Nothing can fill {doctor}"),
+        ({"max_recipients": 2}, "more than 2 recipients"),
+        ({"is_recurring": True, "recurrence_pattern": "now and then"}, "The recurrence pattern must be"),
+        ({"connection_id": "nowhere"}, "no such connection of yours"),
+        ({"status": "completed"}, "starts as draft or scheduled"),
+    ],
+)
+def test_what_cannot_start_is_refused_with_words(shop, columns, words):
+    shop.contacts(3)
+    assert words in shop.refusal(**columns)
+
+
+def test_a_connection_that_cannot_send_starts_no_campaign(shop):
+    shop.contacts(1)
+    shop.db.execute("update connections set connected = false where id = %s", (shop.connection,))
+    assert "not connected" in shop.refusal()
+    shop.db.execute("update connections set connected = true where id = %s", (shop.connection,))
+    shop.db.execute("insert into connection_settings (connection_id, enabled) values (%s, false)", (shop.connection,))
+    assert "switched off" in shop.refusal()
+
+
+async def test_another_tenants_contacts_labels_and_templates_are_like_none(shop, other_shop, forward):
+    theirs = other_shop.contacts(2)
+    template = other_shop.template("Ours")
+    assert f"There are no such contacts: {theirs[0]}" in shop.refusal(audience={"contacts": theirs})
+    assert "Nobody is in this audience" in shop.refusal()
+    answer = shop.user.http.post("/campaigns", json={
+        "connection_id": shop.connection, "name": "x", "owner_id": shop.user.id, "template_id": template,
+    })  # fmt: skip
+    assert answer.status_code in (400, 403, 409)
+
+    campaign = other_shop.campaign(scheduled_at=soon(0))
+    await forward()
+    for table in ("campaigns", "campaign_runs", "campaign_recipients", "message_templates"):
+        assert shop.user.http.get(f"/{table}").json() == []
+    assert other_shop.run(campaign)["sent"] == 2

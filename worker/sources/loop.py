@@ -1,0 +1,40 @@
+"""Takes forward whatever writes messages of its own accord, and is in nobody's way who sends."""
+
+import asyncio
+
+import structlog
+
+from worker.config import Settings
+from worker.errors import StoreMisconfigured
+from worker.sources.campaigns import CampaignSource
+from worker.waiting import Alarm, Patience
+from worker.watch.vitals import Vitals
+
+log = structlog.get_logger()
+
+ABSENT_SECONDS = 60.0  # until a database that has the core alone is looked at again
+
+
+class Sources:
+    """One loop for all of them; any number of daemons may run it."""
+
+    def __init__(self, campaigns: CampaignSource, settings: Settings, vitals: Vitals) -> None:
+        self.campaigns = campaigns
+        self.alarm = Alarm(lambda: vitals.beat("sources"))
+        self._patience = Patience("campaigns cannot be taken forward", settings.poll_interval_seconds)
+        self._said_absent = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`. What Supabase refuses is logged, and tried again."""
+        while await self.alarm.rings(stop):
+            self.alarm.within(await self._patience.attempt(self._advance()))
+
+    async def _advance(self) -> None:
+        try:
+            self.alarm.within(await self.campaigns.advance())
+            self._said_absent = False
+        except StoreMisconfigured as e:
+            if not self._said_absent:
+                log.info("campaigns are left alone", reason=str(e))
+            self._said_absent = True
+            self.alarm.within(ABSENT_SECONDS)

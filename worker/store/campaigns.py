@@ -1,0 +1,158 @@
+"""What the daemon asks of the database for campaigns: one method for each of its functions in sql/."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.recurrence.times import parse_time
+from worker.store.api import Api
+from worker.store.reading import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A campaign whose next run begins within a minute. `anchor`: the wall time that it repeats, in `timezone`."""
+
+    campaign_id: str
+    revision: int
+    scheduled_at: datetime
+    run_at: datetime
+    is_recurring: bool
+    pattern: str
+    timezone: str | None
+    anchor: datetime | None
+    ends_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run under way. `unmade`: recipients for whom there is no message yet; `pending` counts them too."""
+
+    id: str
+    is_frozen: bool
+    unmade: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignAgenda:
+    """What there is to do for campaigns. `next_start_at`: when the next run falls due, None where none is planned."""
+
+    starts: list[Start]
+    runs: list[Run]
+    next_start_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Freezing:
+    """How far the freezing of a run came. `to_judge`: numbers as they were written, which nobody has judged yet."""
+
+    is_done: bool
+    frozen: int
+    country_code: str
+    to_judge: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run came out. `difference`: by how much its counts were off, before they were put right."""
+
+    status: str
+    reason: str | None
+    total: int
+    sent: int
+    difference: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A number as it was written, and its address, or why it has none."""
+
+    raw: str
+    address: str | None
+    fault: str | None
+
+
+class Campaigns:
+    """Its methods raise StoreRefused, StoreMisconfigured, and wait while Supabase is away, as long as the Api does."""
+
+    def __init__(self, api: Api) -> None:
+        self._api, self.clock = api, api.clock
+
+    async def get_agenda(self) -> CampaignAgenda:
+        return await self._api.row("get_campaign_agenda", {}, _agenda)
+
+    async def start(
+        self, start: Start, occurrence: datetime, next_at: datetime | None, anchor: datetime | None, refusal: str | None
+    ) -> str | None:
+        """Begins a run, or with a `refusal` one that has failed. Its id; None where an edit came first."""
+        arguments: Row = {
+            "p_campaign_id": start.campaign_id,
+            "p_revision": start.revision,
+            "p_occurrence_at": occurrence.isoformat(),
+            "p_next_at": next_at and next_at.isoformat(),
+            "p_anchor": anchor and anchor.isoformat(),
+            "p_refusal": refusal,
+        }
+        return await self._api.row("start_campaign_run", arguments, lambda row: row["run_id"])
+
+    async def freeze(self, run_id: str, rules_version: str, limit: int) -> Freezing | None:
+        """The next recipients of a run. None where somebody else is at it, or it is over or held."""
+        arguments = {"p_run_id": run_id, "p_rules_version": rules_version, "p_limit": limit}
+        rows = await self._api.rows("freeze_campaign_run", _freezing, arguments)
+        return rows[0] if rows else None
+
+    async def record_judged(self, country_code: str, rules_version: str, judged: Sequence[Judged]) -> None:
+        arguments = {
+            "p_country_code": country_code,
+            "p_rules_version": rules_version,
+            "p_raw": [one.raw for one in judged],
+            "p_addresses": [one.address for one in judged],
+            "p_faults": [one.fault for one in judged],
+        }
+        await self._api.row("record_judged_numbers", arguments, lambda row: int(row["recorded"]))
+
+    async def advance(self, run_id: str, limit: int) -> int:
+        """Makes the next messages of a run. How many it made."""
+        arguments = {"p_run_id": run_id, "p_limit": limit}
+        return await self._api.row("advance_campaign_run", arguments, lambda row: int(row["made"]))
+
+    async def finish(self, run_id: str) -> Ended | None:
+        """Ends a run of which nothing is pending. None where something is."""
+        rows = await self._api.rows("finish_campaign_run", _ended, {"p_run_id": run_id})
+        return rows[0] if rows else None
+
+
+def _agenda(row: Row) -> CampaignAgenda:
+    runs = [Run(run["id"], run["is_frozen"], run["unmade"], run["pending"]) for run in row["runs"] or []]
+    starts = [_start(start) for start in row["starts"] or []]
+    return CampaignAgenda(starts, runs, _instant(row["next_start_at"]))
+
+
+def _freezing(row: Row) -> Freezing:
+    return Freezing(row["is_done"], row["frozen"], row["country_code"], row["to_judge"] or [])
+
+
+def _ended(row: Row) -> Ended | None:
+    if row["status"] is None:
+        return None
+    return Ended(row["status"], row["status_reason"], row["total"], row["sent"], row["difference"])
+
+
+def _start(row: Row) -> Start:
+    anchor = row["series_anchor"]
+    return Start(
+        campaign_id=row["id"],
+        revision=row["revision"],
+        scheduled_at=parse_time(row["scheduled_at"]),
+        run_at=parse_time(row["next_run_at"]),
+        is_recurring=row["is_recurring"],
+        pattern=row["recurrence_pattern"] or "",
+        timezone=row["timezone"],
+        anchor=datetime.fromisoformat(anchor) if anchor else None,
+        ends_at=_instant(row["recurrence_end_at"]),
+    )
+
+
+def _instant(text: str | None) -> datetime | None:
+    return parse_time(text) if text else None
