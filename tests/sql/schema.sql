@@ -69,6 +69,18 @@ CREATE TYPE private.probed_row AS (
 	judges boolean
 );
 
+CREATE TYPE private.recipient AS (
+	place bigint,
+	contact_id text,
+	name text,
+	raw text,
+	address text,
+	is_judged boolean,
+	variables jsonb,
+	text text,
+	fault text
+);
+
 CREATE TYPE private.told_message AS (
 	job_id uuid,
 	scheduled_message_id uuid,
@@ -305,6 +317,196 @@ CREATE FUNCTION private.api_key_of(p_connection text) RETURNS text
     from (values (null::text)) as missing (api_key)
 $$;
 
+CREATE TABLE public.campaigns (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    owner_id uuid NOT NULL,
+    created_by uuid DEFAULT auth.uid(),
+    connection_id text NOT NULL,
+    name text NOT NULL,
+    template_id uuid,
+    message text DEFAULT ''::text NOT NULL,
+    type text DEFAULT 'text'::text NOT NULL,
+    media_url text,
+    media json,
+    caption text,
+    variables jsonb DEFAULT '{}'::jsonb NOT NULL,
+    audience jsonb DEFAULT '{}'::jsonb NOT NULL,
+    scheduled_at timestamp with time zone,
+    timezone text,
+    zone_of text DEFAULT 'campaign'::text NOT NULL,
+    is_recurring boolean DEFAULT false NOT NULL,
+    recurrence_pattern text,
+    recurrence_end_at timestamp with time zone,
+    max_recipients integer,
+    at_daily_limit text DEFAULT 'defer'::text NOT NULL,
+    give_up_after interval DEFAULT '12:00:00'::interval NOT NULL,
+    stop_at_failures numeric DEFAULT 0.3 NOT NULL,
+    status text DEFAULT 'draft'::text NOT NULL,
+    status_reason text,
+    next_run_at timestamp with time zone,
+    series_anchor timestamp without time zone,
+    revision integer DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT campaigns_at_daily_limit_known CHECK ((at_daily_limit = ANY (ARRAY['defer'::text, 'fail'::text]))),
+    CONSTRAINT campaigns_audience_object CHECK (((jsonb_typeof(audience) = 'object'::text) AND (length((audience)::text) <= 4194304))),
+    CONSTRAINT campaigns_give_up_after_sane CHECK (((give_up_after >= '00:01:00'::interval) AND (give_up_after <= '7 days'::interval))),
+    CONSTRAINT campaigns_lengths CHECK (((length(message) <= 8192) AND (COALESCE(length(caption), 0) <= 8192) AND (COALESCE(length(media_url), 0) <= 4096) AND (COALESCE(length((media)::text), 0) <= 16384) AND (COALESCE(length(recurrence_pattern), 0) <= 1024))),
+    CONSTRAINT campaigns_max_recipients_positive CHECK ((max_recipients >= 1)),
+    CONSTRAINT campaigns_name_given CHECK (((name ~ '\S'::text) AND (length(name) <= 200))),
+    CONSTRAINT campaigns_next_run_is_scheduled CHECK (((next_run_at IS NULL) OR (status = ANY (ARRAY['scheduled'::text, 'paused'::text])))),
+    CONSTRAINT campaigns_recurring_has_pattern CHECK (((NOT is_recurring) OR (recurrence_pattern IS NOT NULL))),
+    CONSTRAINT campaigns_sane_times CHECK (((scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (scheduled_at < '2200-01-01 00:00:00+00'::timestamp with time zone))),
+    CONSTRAINT campaigns_status_known CHECK ((status = ANY (ARRAY['draft'::text, 'scheduled'::text, 'paused'::text, 'completed'::text, 'failed'::text, 'cancelled'::text]))),
+    CONSTRAINT campaigns_stop_at_failures_share CHECK (((stop_at_failures >= (0)::numeric) AND (stop_at_failures <= (1)::numeric))),
+    CONSTRAINT campaigns_type_known CHECK ((type = ANY (ARRAY['text'::text, 'media'::text, 'image'::text, 'video'::text, 'audio'::text, 'document'::text]))),
+    CONSTRAINT campaigns_variables_object CHECK (((jsonb_typeof(variables) = 'object'::text) AND (length((variables)::text) <= 65536))),
+    CONSTRAINT campaigns_zone_of_known CHECK ((zone_of = ANY (ARRAY['campaign'::text, 'recipient'::text])))
+);
+
+COMMENT ON TABLE public.campaigns IS 'scheduled messages: one message to many.';
+
+COMMENT ON CONSTRAINT campaigns_at_daily_limit_known ON public.campaigns IS 'At the daily limit a campaign waits (defer) or fails (fail).';
+
+COMMENT ON CONSTRAINT campaigns_audience_object ON public.campaigns IS 'The audience is an object, such as {"labels": ["customers"]}, of at most 4 MB.';
+
+COMMENT ON CONSTRAINT campaigns_give_up_after_sane ON public.campaigns IS 'A campaign gives up after a minute at the earliest and seven days at the latest.';
+
+COMMENT ON CONSTRAINT campaigns_lengths ON public.campaigns IS 'The message, or a part of it, is too long.';
+
+COMMENT ON CONSTRAINT campaigns_max_recipients_positive ON public.campaigns IS 'The most recipients must be one or more.';
+
+COMMENT ON CONSTRAINT campaigns_name_given ON public.campaigns IS 'A campaign needs a name of at most 200 characters.';
+
+COMMENT ON CONSTRAINT campaigns_recurring_has_pattern ON public.campaigns IS 'A recurring campaign needs a recurrence pattern, such as daily, weekly or monthly.';
+
+COMMENT ON CONSTRAINT campaigns_sane_times ON public.campaigns IS 'The times must lie between the years 2000 and 2199.';
+
+COMMENT ON CONSTRAINT campaigns_status_known ON public.campaigns IS 'There is no such status of a campaign.';
+
+COMMENT ON CONSTRAINT campaigns_stop_at_failures_share ON public.campaigns IS 'The share of failures that stops a campaign lies between 0 and 1.';
+
+COMMENT ON CONSTRAINT campaigns_type_known ON public.campaigns IS 'A campaign sends a text, an image, a video, an audio or a document.';
+
+COMMENT ON CONSTRAINT campaigns_variables_object ON public.campaigns IS 'The variables are an object of names and values, at most 64 kB of it.';
+
+COMMENT ON CONSTRAINT campaigns_zone_of_known ON public.campaigns IS 'The time zone is the campaign''s or the recipient''s.';
+
+CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version integer, p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text) RETURNS SETOF private.recipient
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+    with content as materialized (
+        select
+            content.*,
+            private.names_in(content.parts) as names,
+            case when content.type = 'text' then 4096 else 1024 end as longest,
+            (
+                select jsonb_object_agg(field.name, field.field)
+                from private.contact_fields(private.names_in(content.parts)) as field
+            ) as fields,
+            coalesce((
+                select settings.country_code
+                from public.connection_settings as settings
+                where settings.connection_id = p_campaign.connection_id
+            ), '') as country_code,
+            array(select jsonb_array_elements_text(p_campaign.audience -> 'except' -> 'contacts'))
+                as except_contacts,
+            array(select jsonb_array_elements_text(p_campaign.audience -> 'except' -> 'labels'))
+                as except_labels
+        from private.campaign_content(p_campaign, p_version) as content
+    ),
+    person as materialized (
+        select
+            given.place,
+            given.contact_id,
+            contact.name,
+            coalesce(given.number, contact.phone) as raw,
+            contact.is_blocked,
+            given.contact_id is not null and contact.id is null as is_gone,
+            given.contact_id = any(content.except_contacts)
+            or contact.whole -> 'labels' ?| content.except_labels as is_excepted,
+            -- At most a thousand characters of each; what is blank is no value.
+            content.variables || coalesce((
+                select jsonb_object_agg(field.key, left(contact.whole ->> field.value, 1000))
+                from jsonb_each_text(content.fields) as field
+                where contact.whole ->> field.value ~ '\S'
+            ), '{}') as all_values
+        from content
+        cross join unnest(p_places, p_contacts, p_numbers) as given (place, contact_id, number)
+        left join lateral (
+            select found.*
+            from (values (null::text, null::text, null::text, null::text, null::text)) as missing (
+                phone_number, is_blocked, owner_id, user_id, contact_name
+            )
+            cross join lateral (
+                select
+                    c.id::text as id,
+                    left(phone_number::text, 256) as phone,
+                    left(contact_name::text, 256) as name,
+                    private.is_yes(is_blocked::text) as is_blocked,
+                    coalesce(owner_id::text, user_id::text) as owner,
+                    to_jsonb(c.*) as whole
+                from public.contacts as c
+                where c.id = any(array[private.contact_key(given.contact_id)])
+            ) as found
+            where found.owner = p_campaign.owner_id::text
+        ) as contact on true
+    ),
+    judged as materialized (
+        select
+            person.*,
+            number.address,
+            number.fault as number_fault,
+            number.raw is not null or coalesce(person.raw, '') = '' as is_judged,
+            private.render(content.parts, person.all_values) as text,
+            content.longest,
+            case when content.on_missing = 'fault' and not person.all_values ?& content.names
+                then array(
+                select needed.name
+                from unnest(content.names) as needed (name)
+                where not person.all_values ? needed.name
+            ) end as missing
+        from person
+        cross join content
+        left join lateral (
+            select known.*
+            from private.judged_numbers as known
+            where known.raw = person.raw
+                and known.country_code = content.country_code
+                and known.rules_version = p_rules_version
+            limit 1
+        ) as number on true
+    )
+    select
+        judged.place,
+        judged.contact_id,
+        judged.name,
+        judged.raw,
+        judged.address,
+        judged.is_judged,
+        judged.all_values,
+        judged.text,
+        case
+            when judged.is_gone then 'This contact does not exist any more.'
+            when judged.is_excepted then 'Excepted from this campaign.'
+            when judged.is_blocked then 'This contact is blocked.'
+            when coalesce(judged.raw, '') = '' then 'This contact has no phone number.'
+            when judged.number_fault is not null then judged.number_fault
+            when judged.missing is not null
+                then 'No value for {' || array_to_string(judged.missing, '}, {') || '}.'
+            when length(judged.text) > judged.longest
+                then format(
+                    'The text has %s characters with these values; %s are the most.',
+                    length(judged.text), judged.longest
+                )
+            when judged.longest = 4096 and judged.text !~ '\S'
+                then 'The text is empty with these values.'
+        end
+    from judged
+$$;
+
 CREATE FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) RETURNS TABLE(today date, tomorrow timestamp with time zone, is_open boolean, opens_at timestamp with time zone, closes_at timestamp with time zone, reopens_at timestamp with time zone)
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -339,6 +541,42 @@ CREATE FUNCTION private.calendar(p_zone text, p_start time without time zone, p_
             else interval '0'
         end as begins_at
     ) as next_day
+$$;
+
+CREATE FUNCTION private.campaign_content(p_campaign public.campaigns, p_version integer DEFAULT NULL::integer) RETURNS TABLE(parts text[], type text, media_url text, media json, category text, cloud jsonb, on_missing text, variables jsonb, version integer)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select
+        version.parts,
+        version.type,
+        version.media_url,
+        null::json,
+        version.category,
+        version.cloud,
+        version.on_missing,
+        private.values_of(version.defaults) || private.values_of(p_campaign.variables),
+        version.version
+    from private.template_versions as version
+    where version.template_id = p_campaign.template_id
+        and version.version = coalesce(
+            p_version,
+            (select template.version from public.message_templates as template
+                where template.id = p_campaign.template_id)
+        )
+    union all
+    select
+        private.cut(case when p_campaign.type = 'text'
+            then p_campaign.message else coalesce(p_campaign.caption, '') end),
+        p_campaign.type,
+        p_campaign.media_url,
+        p_campaign.media,
+        'marketing',
+        null,
+        'fault',
+        private.values_of(p_campaign.variables),
+        null
+    where p_campaign.template_id is null
 $$;
 
 CREATE FUNCTION private.cancel_messages(p_connection_id text, p_user_id text, p_reason text) RETURNS void
@@ -447,6 +685,34 @@ begin
         null, new.id::text, 'The account that scheduled this message is suspended.'
     );
     return null;
+end
+$$;
+
+CREATE FUNCTION private.cancel_runs(p_campaign_id uuid, p_why text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    perform private.hold_runs(p_campaign_id, p_why);
+    update public.scheduled_messages as message
+    set
+        status = 'cancelled',
+        held = null,
+        error = p_why
+    where message.status = 'pending' and message.source_id in (
+        select run.id from public.campaign_runs as run
+        where run.campaign_id = p_campaign_id and run.status = 'paused'
+    );
+    update public.campaign_runs as run
+    set
+        pending = run.pending - run.unmade,
+        cancelled = run.cancelled + run.unmade,
+        unmade = 0,
+        total = coalesce(run.total, run.frozen_position),
+        status = case when run.pending > run.unmade then run.status else 'cancelled' end,
+        status_reason = p_why,
+        finished_at = case when run.pending > run.unmade then null else now() end
+    where run.campaign_id = p_campaign_id and run.status = 'paused';
 end
 $$;
 
@@ -769,6 +1035,38 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.connection_owner(p_connection_id text) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+declare
+    v_owner constant text := (
+        select private.owner_of(connection)
+        from public.connections as connection
+        where connection.id::text = p_connection_id
+    );
+begin
+    -- What a project keeps as an owner need not be one of its users.
+    return case when v_owner ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+        then v_owner::uuid end;
+end
+$_$;
+
+CREATE FUNCTION private.contact_fields(p_names text[]) RETURNS TABLE(name text, field text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select
+        case a.attname when 'contact_name' then 'name' else private.placeholder(a.attname) end,
+        a.attname::text
+    from pg_catalog.pg_attribute as a
+    where a.attrelid = 'public.contacts'::regclass
+        and a.attnum > 0
+        and not a.attisdropped
+        and case a.attname when 'contact_name'
+            then 'name' else private.placeholder(a.attname) end = any(p_names)
+$$;
+
 CREATE FUNCTION private.contact_key(p_id text) RETURNS bigint
     LANGUAGE plpgsql IMMUTABLE STRICT
     SET search_path TO ''
@@ -777,6 +1075,76 @@ begin
     return case when p_id ~* '^[0-9]{1,18}$' then p_id::bigint end;
 end
 $_$;
+
+CREATE FUNCTION private.count_audience(p_campaign public.campaigns, p_enough integer) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select count(*)::integer from private.next_of_audience(p_campaign, null, p_enough + 1)
+$$;
+
+CREATE FUNCTION private.count_outcomes() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_nestloop TO 'off'
+    AS $$
+declare
+    v_runs uuid[];
+begin
+    if not exists (select from new_messages as m where m.source_id is not null) then
+        return null;
+    end if;
+    with changed as (
+        select
+            new_row.source_id,
+            private.counted_as(old_row.status) as was,
+            private.counted_as(new_row.status) as is_now,
+            coalesce(old_row.delivery_status in ('delivered', 'read'), false) as was_delivered,
+            coalesce(new_row.delivery_status in ('delivered', 'read'), false) as is_delivered,
+            coalesce(old_row.delivery_status = 'read', false) as was_read,
+            coalesce(new_row.delivery_status = 'read', false) as is_read
+        from new_messages as new_row
+        join old_messages as old_row on old_row.id = new_row.id
+        where new_row.source_id is not null
+            and (new_row.status, new_row.delivery_status) is distinct
+                from (old_row.status, old_row.delivery_status)
+            and new_row.source_try = (
+                select max(latest.source_try)
+                from public.scheduled_messages as latest
+                where latest.source_id = new_row.source_id
+                    and latest.source_position = new_row.source_position
+            )
+    ),
+    put_down as (
+        insert into private.run_tallies as tally (
+            run_id, pending, sent, failed, unconfirmed, skipped, cancelled, delivered, read
+        )
+        select
+            changed.source_id,
+            sum((changed.is_now = 'pending')::integer - (changed.was = 'pending')::integer),
+            sum((changed.is_now = 'sent')::integer - (changed.was = 'sent')::integer),
+            sum((changed.is_now = 'failed')::integer - (changed.was = 'failed')::integer),
+            sum((changed.is_now = 'unconfirmed')::integer - (changed.was = 'unconfirmed')::integer),
+            0,
+            sum((changed.is_now = 'cancelled')::integer - (changed.was = 'cancelled')::integer),
+            sum(changed.is_delivered::integer - changed.was_delivered::integer),
+            sum(changed.is_read::integer - changed.was_read::integer)
+        from changed
+        where (select true from public.campaign_runs as run where run.id = changed.source_id)
+        group by changed.source_id
+        having bool_or(
+            changed.is_now <> changed.was or changed.is_delivered <> changed.was_delivered
+            or changed.is_read <> changed.was_read
+        )
+        returning tally.run_id
+    )
+    select array_agg(put_down.run_id) into v_runs from put_down;
+    if v_runs is not null then
+        perform private.fold_tallies(v_runs);
+    end if;
+    return null;
+end
+$$;
 
 CREATE FUNCTION private.count_pending(p_owner uuid, p_minute timestamp with time zone, p_enough integer) RETURNS integer
     LANGUAGE sql STABLE
@@ -803,17 +1171,47 @@ CREATE FUNCTION private.count_pending(p_owner uuid, p_minute timestamp with time
     ) as pending
 $$;
 
-CREATE FUNCTION private.is_timezone(p_name text) RETURNS boolean
-    LANGUAGE sql STABLE STRICT
+CREATE FUNCTION private.counted_as(p_status text) RETURNS text
+    LANGUAGE sql IMMUTABLE
     SET search_path TO ''
     AS $$
-    select exists (select from private.timezones as t where t.name = p_name)
-        or exists (select from pg_catalog.pg_timezone_names as n where n.name = p_name)
+    select case
+        when p_status in ('sent', 'failed', 'unconfirmed', 'cancelled') then p_status
+        else 'pending'
+    end
+$$;
+
+CREATE FUNCTION private.cut(p_text text) RETURNS text[]
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+declare
+    -- What is no letter of ASCII is taken for one of another script.
+    v_name constant text := '[ \t]*([A-Za-z_\u0080-\uffff][A-Za-z0-9_ \u0080-\uffff-]*)';
+    v_place constant text := '\{\{' || v_name || '\}\}|\{' || v_name || '\}';
+begin
+    return array(
+        select cut.part
+        from (
+            select
+                literal.place * 2 as place,
+                literal.part
+            from regexp_split_to_table(p_text, v_place) with ordinality as literal (part, place)
+            union all
+            select
+                found.place * 2 + 1,
+                private.placeholder(coalesce(found.names[1], found.names[2]))
+            from regexp_matches(p_text, v_place, 'g') with ordinality as found (names, place)
+        ) as cut
+        order by cut.place
+    );
+end
 $$;
 
 CREATE TABLE public.connection_settings (
     connection_id text NOT NULL,
     enabled boolean DEFAULT true NOT NULL,
+    active boolean DEFAULT true NOT NULL,
     gateway text,
     sender text,
     timezone text,
@@ -831,10 +1229,14 @@ CREATE TABLE public.connection_settings (
     window_end time without time zone,
     recipient_interval_seconds double precision,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    display_name text,
+    approval text DEFAULT 'none'::text NOT NULL,
+    CONSTRAINT connection_settings_approval_known CHECK ((approval = ANY (ARRAY['none'::text, 'campaigns'::text]))),
     CONSTRAINT connection_settings_at_daily_limit_check CHECK ((at_daily_limit = ANY (ARRAY['defer'::text, 'fail'::text]))),
     CONSTRAINT connection_settings_burst_within_messages CHECK (((burst >= 1) AND (burst <= COALESCE(messages, 1)))),
     CONSTRAINT connection_settings_country_code_check CHECK ((country_code ~ '^[A-Z]{2}$'::text)),
     CONSTRAINT connection_settings_daily_limit_check CHECK ((daily_limit >= 0)),
+    CONSTRAINT connection_settings_display_name_short CHECK ((length(display_name) <= 200)),
     CONSTRAINT connection_settings_jitter_needs_rate CHECK (((jitter_seconds = (0)::double precision) OR (messages IS NOT NULL))),
     CONSTRAINT connection_settings_jitter_seconds_check CHECK (((jitter_seconds >= (0)::double precision) AND (jitter_seconds <= (3600)::double precision))),
     CONSTRAINT connection_settings_messages_check CHECK (((messages >= 1) AND (messages <= 100000))),
@@ -842,7 +1244,6 @@ CREATE TABLE public.connection_settings (
     CONSTRAINT connection_settings_rate_complete CHECK (((messages IS NULL) = (period_seconds IS NULL))),
     CONSTRAINT connection_settings_recipient_interval_seconds_check CHECK (((recipient_interval_seconds >= (0)::double precision) AND (recipient_interval_seconds <= (86400)::double precision))),
     CONSTRAINT connection_settings_sender_check CHECK (((length(sender) >= 1) AND (length(sender) <= 256))),
-    CONSTRAINT connection_settings_timezone_check CHECK (private.is_timezone(timezone)),
     CONSTRAINT connection_settings_warm_up_complete CHECK (((num_nulls(warm_up_from, warm_up_days, warm_up_limit) = ANY (ARRAY[0, 3])) AND ((warm_up_from IS NULL) OR (daily_limit IS NOT NULL)))),
     CONSTRAINT connection_settings_warm_up_days_check CHECK (((warm_up_days >= 1) AND (warm_up_days <= 365))),
     CONSTRAINT connection_settings_warm_up_limit_check CHECK ((warm_up_limit >= 1)),
@@ -1047,6 +1448,60 @@ begin
     end;
 end
 $_$;
+
+CREATE FUNCTION private.end_memberships() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    delete from public.connection_invitations as invitation
+    where invitation.connection_id = old.id::text;
+    delete from public.connection_members as member
+    where member.connection_id = old.id::text;
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.end_reminders(p_appointments uuid[], p_numbers integer[], p_reason text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    -- In the order in which everybody locks messages.
+    with held as materialized (
+        select
+            message.id,
+            message.status,
+            message.broadcast_job_id
+        from public.scheduled_messages as message
+        where message.source_id = any(p_appointments)
+            and (p_numbers is null or message.source_position = any(p_numbers))
+            and message.status in ('pending', 'processing')
+        order by message.id
+        for no key update
+    )
+    update public.scheduled_messages as message
+    set
+        status = 'cancelled',
+        error = p_reason
+    from held
+    where message.id = held.id
+        and (held.status = 'pending' or private.withdraw_job(held.broadcast_job_id));
+end
+$$;
+
+CREATE FUNCTION private.end_reminders_of_deleted() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    perform private.end_reminders(
+        array(select gone.id from old_appointments as gone), null, 'The appointment was deleted.'
+    );
+    return null;
+end
+$$;
 
 CREATE FUNCTION private.enqueue_or_put_aside(p_planned private.planned_row[], OUT done jsonb, OUT refused jsonb) RETURNS record
     LANGUAGE plpgsql
@@ -1957,7 +2412,6 @@ CREATE FUNCTION private.find_namesakes() RETURNS TABLE(what text, remedy text, i
         'private.guard_update()',
         'private.hold_limits()',
         'private.hold_right()',
-        'private.is_timezone(text)',
         'private.name_timezone()',
         'private.next_expiry()',
         'private.refuse_nonsense()',
@@ -2656,6 +3110,148 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.fold_tallies(p_runs uuid[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    with free as materialized (
+        select run.id
+        from public.campaign_runs as run
+        where run.id = any(p_runs)
+        order by run.id
+        for no key update skip locked
+    ),
+    taken as (
+        delete from private.run_tallies as tally
+        using free
+        where tally.run_id = free.id
+        returning tally.*
+    ),
+    folded as (
+        select
+            taken.run_id,
+            sum(taken.pending)::integer as pending,
+            sum(taken.sent)::integer as sent,
+            sum(taken.failed)::integer as failed,
+            sum(taken.unconfirmed)::integer as unconfirmed,
+            sum(taken.skipped)::integer as skipped,
+            sum(taken.cancelled)::integer as cancelled,
+            sum(taken.delivered)::integer as delivered,
+            sum(taken.read)::integer as read
+        from taken
+        group by taken.run_id
+    ),
+    counted as (
+        update public.campaign_runs as run
+        set
+            pending = run.pending + folded.pending,
+            sent = run.sent + folded.sent,
+            failed = run.failed + folded.failed,
+            unconfirmed = run.unconfirmed + folded.unconfirmed,
+            skipped = run.skipped + folded.skipped,
+            cancelled = run.cancelled + folded.cancelled,
+            delivered = run.delivered + folded.delivered,
+            read = run.read + folded.read
+        from folded
+        where run.id = folded.run_id
+        returning run.*
+    )
+    select
+$$;
+
+CREATE FUNCTION private.follow_connection() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    if tg_op <> 'INSERT' then
+        perform private.try_reminders(private.open_appointments(old.id::text, null), false);
+    end if;
+    if tg_op = 'INSERT' or (tg_op = 'UPDATE' and new.id <> old.id) then
+        perform private.try_reminders(private.open_appointments(new.id::text, null), false);
+    end if;
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.follow_contact() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    with held as materialized (
+        select message.*
+        from public.scheduled_messages as message
+        where message.source_id = any(array(
+            select appointment.id from public.appointments as appointment
+            where appointment.contact_id = new.id::text
+        ))
+            and message.contact_id = new.id::text
+            and message.status in ('processing', 'failed')
+        order by message.id
+        for no key update
+    )
+    update public.scheduled_messages as message
+    set
+        status = 'pending',
+        scheduled_at = case held.status when 'failed' then now() else held.scheduled_at end
+    from held
+    where message.id = held.id
+        and case held.status
+            when 'failed' then held.not_after > now()
+            else private.withdraw_job(held.broadcast_job_id)
+                and not private.may_have_gone_out(held.broadcast_job_id)
+        end;
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.follow_rule() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_rule constant public.reminder_rules := coalesce(new, old);
+begin
+    perform private.try_reminders(
+        private.open_appointments(v_rule.connection_id, v_rule.owner_id), false
+    );
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.follow_settings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    perform private.try_reminders(private.open_appointments(
+        case tg_op when 'DELETE' then old.connection_id else new.connection_id end, null
+    ), false);
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.follow_template() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    perform private.try_reminders(
+        private.open_appointments(using_it.connection_id, using_it.owner_id), false
+    )
+    from (
+        select distinct
+            r.connection_id,
+            r.owner_id
+        from public.reminder_rules as r
+        where r.template_id = new.id and r.owner_id = new.owner_id
+    ) as using_it;
+    return null;
+end
+$$;
+
 CREATE TABLE public.scheduled_messages (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     connection_id text NOT NULL,
@@ -2691,6 +3287,14 @@ CREATE TABLE public.scheduled_messages (
     delivery_status text,
     revision integer DEFAULT 0 NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    category text,
+    priority smallint DEFAULT 0 NOT NULL,
+    held text,
+    not_after timestamp with time zone,
+    template jsonb,
+    source_id uuid,
+    source_position integer,
+    source_try integer,
     CONSTRAINT scheduled_messages_failed_says_why CHECK (((status <> ALL (ARRAY['failed'::text, 'unconfirmed'::text])) OR (error IS NOT NULL))),
     CONSTRAINT scheduled_messages_lengths CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((length(message) <= 8192) AND (length(caption) <= 8192) AND (length(contact_id) <= 256) AND (length(connection_id) <= 256) AND (length(media_url) <= 4096) AND (length(recurrence_pattern) <= 1024) AND (length(timezone) <= 64) AND (length((media)::text) <= 16384)))),
     CONSTRAINT scheduled_messages_media_is_shallow CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (media IS NULL) OR (((length((media)::text) - length(translate((media)::text, '[{'::text, ''::text))) <= 200) AND ((media)::text !~ '[0-9]{255}'::text)))),
@@ -2745,9 +3349,29 @@ CREATE FUNCTION private.foreign_changes(p_old public.scheduled_messages, p_new p
         ('missed', p_old.missed is distinct from p_new.missed),
         ('next_id', p_old.next_id is distinct from p_new.next_id),
         ('broadcast_job_id', p_old.broadcast_job_id is distinct from p_new.broadcast_job_id),
+        ('priority', p_old.priority is distinct from p_new.priority),
+        ('held', p_old.held is distinct from p_new.held),
+        ('source_id', p_old.source_id is distinct from p_new.source_id),
+        ('source_position', p_old.source_position is distinct from p_new.source_position),
+        ('source_try', p_old.source_try is distinct from p_new.source_try),
         ('revision', p_old.revision is distinct from p_new.revision)
     ) as c (name, is_changed)
     where c.is_changed
+$$;
+
+CREATE FUNCTION private.forget_author() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    update public.scheduled_messages as message
+    set created_by = null
+    from old_members as former
+    where message.created_by = former.user_id
+        and message.owner_id = former.owner_id
+        and message.connection_id = former.connection_id;
+    return null;
+end
 $$;
 
 CREATE FUNCTION private.forget_refusals() RETURNS trigger
@@ -2877,6 +3501,33 @@ CREATE FUNCTION private.get_holders() RETURNS TABLE(pid integer, role text, appl
     limit 10
 $$;
 
+CREATE FUNCTION private.guard_appointment() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    new.updated_at := now();
+    if tg_op = 'UPDATE' and new.connection_id = old.connection_id then
+        new.owner_id := old.owner_id;
+    else
+        new.owner_id := private.owner_to_write_for(new.connection_id, array['admin', 'staff']);
+    end if;
+    if tg_op = 'INSERT' then
+        new.created_by := auth.uid();
+        new.created_at := now();
+        new.reminder_fault := null;
+        return new;
+    end if;
+    if new.owner_id <> old.owner_id or new.id <> old.id then
+        raise exception 'An appointment cannot be given to another owner.' using errcode = '42501';
+    end if;
+    new.created_by := old.created_by;
+    new.created_at := old.created_at;
+    new.reminder_fault := old.reminder_fault;
+    return new;
+end
+$$;
+
 CREATE FUNCTION private.guard_broadcasts() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -2914,11 +3565,144 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.guard_campaign() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_why text;
+    v_is_under_way boolean;
+begin
+    if tg_op = 'INSERT' then
+        new.owner_id := private.owner_to_write_for(new.connection_id, array['admin', 'staff']);
+        new.created_by := auth.uid();
+        new.created_at := now();
+        new.updated_at := now();
+        new.revision := 0;
+        new.next_run_at := null;
+        new.series_anchor := null;
+        new.status_reason := null;
+        if new.status not in ('draft', 'scheduled') then
+            raise exception 'A new campaign starts as draft or scheduled, not as %.', new.status
+                using errcode = 'PT409';
+        end if;
+    else
+        perform private.owner_to_write_for(old.connection_id, array['admin', 'staff']);
+        if (new.id, new.owner_id, new.created_by, new.next_run_at, new.series_anchor, new.revision)
+            is distinct from (old.id, old.owner_id, old.created_by, old.next_run_at,
+                old.series_anchor, old.revision)
+        then
+            raise exception 'Not yours to change: id, owner, author and what the database keeps of it.'
+                using errcode = '42501';
+        end if;
+        new.created_at := old.created_at;
+        new.updated_at := now();
+        if (
+            new.connection_id, new.template_id, new.message, new.type, new.media_url,
+                new.media::text, new.caption,
+            new.variables, new.audience, new.scheduled_at, new.timezone, new.zone_of,
+                new.is_recurring,
+            new.recurrence_pattern, new.max_recipients
+        ) is distinct from (
+            old.connection_id, old.template_id, old.message, old.type, old.media_url,
+                old.media::text, old.caption,
+            old.variables, old.audience, old.scheduled_at, old.timezone, old.zone_of,
+                old.is_recurring,
+            old.recurrence_pattern, old.max_recipients
+        ) then
+            v_is_under_way := exists (
+                select from public.campaign_runs as run
+                where run.campaign_id = old.id and run.finished_at is null
+            );
+            if v_is_under_way or old.status in ('completed', 'failed', 'cancelled') then
+                raise exception using errcode = 'PT409', message = case
+                    when v_is_under_way then
+                        'This campaign is being sent. Cancel it, or wait for its end, before you '
+                        'change it.'
+                    else 'This campaign is over. Make a new one.'
+                end;
+            end if;
+            new.revision := old.revision + 1;
+            if new.connection_id <> old.connection_id then
+                new.owner_id := private.owner_to_write_for(new.connection_id, array['admin',
+                    'staff']);
+                if new.owner_id <> old.owner_id then
+                    raise exception 'A campaign cannot be given to another owner.'
+                        using errcode = '42501';
+                end if;
+            end if;
+        end if;
+        if new.status <> old.status and not (
+            (old.status = 'draft' and new.status in ('scheduled', 'cancelled'))
+            or (old.status = 'scheduled' and new.status in ('paused', 'cancelled'))
+            or (old.status = 'paused' and new.status in ('scheduled', 'cancelled'))
+        ) then
+            raise exception 'This campaign is % and cannot be made %.', old.status, new.status
+                using errcode = 'PT409';
+        end if;
+    end if;
+
+    if new.status = 'scheduled' and (tg_op = 'INSERT' or old.status = 'draft'
+        or new.revision > old.revision) then
+        v_why := private.why_not_to_start(new);
+        if v_why is not null then
+            raise exception using errcode = 'PT400', message = v_why;
+        end if;
+        new.next_run_at := new.scheduled_at;
+        new.series_anchor := null;
+        new.status_reason := null;
+    end if;
+    if tg_op = 'UPDATE' and new.status <> old.status then
+        case
+            when new.status = 'paused' then
+                perform private.hold_runs(new.id, 'The campaign is paused.');
+                new.status_reason := (
+                    select run.status_reason
+                    from public.campaign_runs as run
+                    where run.campaign_id = new.id and run.status = 'paused'
+                    order by run.occurrence_at desc
+                    limit 1
+                );
+            when old.status = 'paused' and new.status = 'scheduled' then
+                perform private.release_runs(new.id);
+                new.status_reason := null;
+            when new.status = 'cancelled' then
+                perform private.cancel_runs(new.id, 'The campaign was cancelled.');
+                new.next_run_at := null;
+                new.status_reason := null;
+            else null;
+        end case;
+    elsif tg_op = 'UPDATE' then
+        new.status_reason := old.status_reason;
+    end if;
+    return new;
+end
+$$;
+
+CREATE FUNCTION private.guard_campaign_deletion() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    perform private.owner_to_write_for(old.connection_id, array['admin', 'staff']);
+    if exists (select from public.campaign_runs as run where run.campaign_id = old.id
+        and run.finished_at is null) then
+        raise exception 'This campaign is being sent. Cancel it before you delete it.'
+            using errcode = 'PT409';
+    end if;
+    return old;
+end
+$$;
+
 CREATE FUNCTION private.guard_delete() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 begin
+    if tg_nargs > 0 and old.source_id is not null and old.status in ('pending', 'processing') then
+        raise exception using errcode = 'PT409', message = 'This message was made for something else. '
+            || 'Cancel it, or change the campaign (the appointment).';
+    end if;
     if not private.withdraw_job(old.broadcast_job_id) and tg_nargs > 0 then
         raise exception 'This message is being sent right now and cannot be deleted.'
             using errcode = 'PT409';
@@ -2962,6 +3746,11 @@ begin
     -- inserts under its id.
     new.revision := floor(random() * 1000000000);
     new.missed := 0;
+    new.priority := 0;
+    new.held := null;
+    new.source_id := null;
+    new.source_position := null;
+    new.source_try := null;
     new.sent_at := null;
     new.message_id := null;
     new.error := null;
@@ -2973,6 +3762,25 @@ begin
     new.series_id := null;
     new.series_anchor := null;
     new.occurrence_at := null;
+    return new;
+end
+$$;
+
+CREATE FUNCTION private.guard_invitation() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    if tg_op = 'DELETE' then
+        perform private.owner_to_write_for(old.connection_id, array['admin']);
+        return old;
+    end if;
+    new.owner_id := private.owner_to_write_for(
+        new.connection_id, case when new.role = 'staff' then array['admin'] else array[]::text[] end
+    );
+    new.created_by := auth.uid();
+    new.created_at := now();
+    new.expires_at := now() + interval '7 days';
     return new;
 end
 $$;
@@ -3010,12 +3818,191 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.guard_member() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_invitation public.connection_invitations;
+begin
+    if tg_op = 'DELETE' then
+        if old.user_id is distinct from auth.uid() then
+            perform private.owner_to_write_for(
+                old.connection_id, case when old.role = 'staff'
+                    then array['admin'] else array[]::text[] end
+            );
+        end if;
+        return old;
+    elsif tg_op = 'UPDATE' then
+        new.owner_id := private.owner_to_write_for(old.connection_id, array[]::text[]);
+        if (new.connection_id, new.user_id) is distinct from (old.connection_id, old.user_id) then
+            raise exception 'Of a member only the role can be changed.' using errcode = '42501';
+        end if;
+        new.created_by := old.created_by;
+        new.created_at := old.created_at;
+        return new;
+    elsif new.invitation is not null then
+        delete from public.connection_invitations as invitation
+        where invitation.token_hash = encode(sha256(convert_to(new.invitation, 'utf8')), 'hex')
+            and invitation.expires_at > now()
+            and invitation.owner_id = private.connection_owner(invitation.connection_id)
+        returning invitation.* into v_invitation;
+        if not found then
+            raise exception 'This invitation is not valid any more. Ask for a new one.'
+                using errcode = 'PT400';
+        end if;
+        new.connection_id := v_invitation.connection_id;
+        new.user_id := auth.uid();
+        new.role := v_invitation.role;
+        new.owner_id := v_invitation.owner_id;
+        new.created_by := v_invitation.created_by;
+        new.invitation := null;
+    else
+        new.owner_id := private.owner_to_write_for(
+            new.connection_id, case when new.role = 'staff'
+                then array['admin'] else array[]::text[] end
+        );
+        new.created_by := auth.uid();
+    end if;
+    if new.user_id = new.owner_id then
+        raise exception 'The owner of a connection needs no membership.' using errcode = 'PT409';
+    end if;
+    new.created_at := now();
+    return new;
+end
+$$;
+
+CREATE FUNCTION private.guard_rule() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_by_user constant boolean := tg_nargs > 0;
+begin
+    if tg_op = 'DELETE' then
+        if v_by_user then
+            perform private.owner_to_write_for(old.connection_id, array['admin']);
+        end if;
+        return old;
+    end if;
+    if v_by_user then
+        new.owner_id := private.owner_to_write_for(new.connection_id, array['admin']);
+    end if;
+    if tg_op = 'INSERT' then
+        insert into private.rule_numbers as used (connection_id, owner_id, last_number)
+        values (new.connection_id, new.owner_id, 1)
+        on conflict (connection_id, owner_id) do update set last_number = used.last_number + 1
+        returning used.last_number into new.number;
+    elsif (new.connection_id, new.owner_id) is distinct from (old.connection_id, old.owner_id) then
+        raise exception 'A rule stays with its connection. Make a new one.' using errcode = 'PT409';
+    else
+        new.number := old.number;
+    end if;
+    new.updated_at := now();
+    return new;
+end
+$$;
+
+CREATE FUNCTION private.guard_settings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_old public.connection_settings;
+    v_new public.connection_settings := new;
+begin
+    perform private.owner_to_write_for(new.connection_id, array['admin']);
+    if tg_op = 'UPDATE' then
+        v_old := old;
+    else
+        -- What the operator has not set is as it is without settings.
+        v_old.connection_id := new.connection_id;
+        v_old.enabled := true;
+        v_old.burst := 1;
+        v_old.jitter_seconds := 0;
+        v_old.at_daily_limit := 'defer';
+    end if;
+    v_new.active := v_old.active;
+    v_new.display_name := v_old.display_name;
+    v_new.timezone := v_old.timezone;
+    v_new.country_code := v_old.country_code;
+    v_new.window_start := v_old.window_start;
+    v_new.window_end := v_old.window_end;
+    v_new.approval := v_old.approval;
+    v_new.updated_at := v_old.updated_at;
+    if v_new is distinct from v_old then
+        raise exception
+            using errcode = '42501', message = 'The pace, the limits, the gateway and its '
+            || 'sender, and whether a connection is enabled, are the operator''s.';
+    end if;
+    new.updated_at := now();
+    return new;
+end
+$$;
+
+CREATE FUNCTION private.guard_template() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_by_user constant boolean := tg_nargs > 0;
+begin
+    if tg_op = 'DELETE' then
+        if v_by_user and old.owner_id is distinct from auth.uid() then
+            perform private.owner_to_write_for(old.connection_id, array['admin']);
+        end if;
+        return old;
+    end if;
+    if v_by_user then
+        if tg_op = 'UPDATE' and old.owner_id is distinct from auth.uid() then
+            perform private.owner_to_write_for(old.connection_id, array['admin']);
+        end if;
+        if new.connection_id is not null and (
+            tg_op = 'INSERT' or new.connection_id is distinct from old.connection_id
+        ) then
+            new.owner_id := private.owner_to_write_for(new.connection_id, array['admin']);
+        elsif tg_op = 'INSERT' then
+            new.owner_id := auth.uid();
+        else
+            new.owner_id := old.owner_id;
+        end if;
+        if tg_op = 'UPDATE' and new.owner_id is distinct from old.owner_id then
+            raise exception 'A template cannot be given to another owner.' using errcode = '42501';
+        end if;
+        if tg_op = 'INSERT' then
+            new.created_by := auth.uid();
+            new.created_at := now();
+        else
+            new.id := old.id;
+            new.created_by := old.created_by;
+            new.created_at := old.created_at;
+        end if;
+    end if;
+    new.parts := private.cut(new.body);
+    new.variables := private.names_in(new.parts);
+    if tg_op = 'INSERT' then
+        new.version := 1;
+    else
+        new.version := old.version + (
+            (new.body, new.type, new.media_url, new.defaults, new.on_missing, new.category,
+                new.language, new.cloud)
+            is distinct from
+            (old.body, old.type, old.media_url, old.defaults, old.on_missing, old.category,
+                old.language, old.cloud)
+        )::integer;
+    end if;
+    new.updated_at := now();
+    return new;
+end
+$$;
+
 CREATE FUNCTION private.guard_update() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
     v_by_user constant boolean := tg_nargs > 0;
+    v_otherwise_same public.scheduled_messages := old;
 begin
     if v_by_user then
         new := private.wanted(old, new);
@@ -3023,6 +4010,11 @@ begin
             return new;
         end if;
         perform private.refuse_transition(old.status, new.status);
+        v_otherwise_same.status := new.status;
+        if old.source_id is not null and not private.is_same_message(v_otherwise_same, new) then
+            raise exception using errcode = 'PT409', message = 'This message was made for something '
+                || 'else. Change the campaign (the appointment) instead.';
+        end if;
         perform private.hold_right();
         if new.status in ('processing', 'in_queue') then
             new.status := 'pending';
@@ -3062,7 +4054,8 @@ begin
     if new.status = 'pending' or (new.status = 'cancelled' and v_by_user) then
         new.error := null;
     end if;
-    new.waiting_reason := null;
+    new.held := case when new.status = 'pending' then new.held end;
+    new.waiting_reason := new.held;
     new.waiting_until := null;
     -- A new time, rule or zone starts the wall time anew, unless the series has already gone on
     -- without this row.
@@ -3341,6 +4334,63 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.hold_runs(p_campaign_id uuid, p_why text) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_runs uuid[];
+    v_on_their_way integer;
+begin
+    select array_agg(run.id) into v_runs
+    from (
+        select open.id
+        from public.campaign_runs as open
+        where open.campaign_id = p_campaign_id and open.finished_at is null
+        order by open.id
+        for no key update
+    ) as run;
+    with open as materialized (
+        select
+            message.id,
+            message.status,
+            message.broadcast_job_id
+        from public.scheduled_messages as message
+        where message.source_id = any(v_runs) and message.status in ('pending', 'processing')
+        order by message.id
+        for no key update
+    ),
+    taken_back as materialized (
+        select open.id
+        from open
+        where case when open.status = 'pending'
+            then true else private.withdraw_job(open.broadcast_job_id) end
+    ),
+    held as (
+        update public.scheduled_messages as message
+        set
+            status = 'pending',
+            held = p_why,
+            waiting_reason = p_why
+        from taken_back
+        where message.id = taken_back.id
+        returning 1
+    )
+    select count(*) - (select count(*) from held) into v_on_their_way
+    from open;
+    update public.campaign_runs as run
+    set
+        status = 'paused',
+        status_reason = case
+            when v_on_their_way > 0
+                then format('%s %s on their way at this moment.', p_why, v_on_their_way)
+            else p_why
+        end
+    where run.id = any(v_runs) and run.status = 'processing';
+    return v_on_their_way;
+end
+$$;
+
 CREATE FUNCTION private.is_ours(p_table text, p_column text) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -3372,7 +4422,10 @@ begin
         p_old.recurrence_pattern,
         p_old.recurrence_end_at,
         p_old.next_scheduled_at,
-        p_old.timezone
+        p_old.timezone,
+        p_old.category,
+        p_old.not_after,
+        p_old.template
     ) is not distinct from (
         p_new.status,
         p_new.connection_id,
@@ -3387,7 +4440,10 @@ begin
         p_new.recurrence_pattern,
         p_new.recurrence_end_at,
         p_new.next_scheduled_at,
-        p_new.timezone
+        p_new.timezone,
+        p_new.category,
+        p_new.not_after,
+        p_new.template
     ) and (
         p_old.media::text is not distinct from p_new.media::text
         -- Written back by a browser, the same JSON has other blanks.
@@ -3459,6 +4515,25 @@ begin
     new.status := old.status;
     new.message_id := old.message_id;
     return new;
+end
+$$;
+
+CREATE FUNCTION private.keep_template_version() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    insert into private.template_versions (
+        template_id, version, parts, type, media_url, defaults, on_missing, category, language,
+            cloud
+    )
+    values (
+        new.id, new.version, new.parts, new.type, new.media_url, new.defaults, new.on_missing,
+            new.category,
+        new.language, new.cloud
+    )
+    on conflict do nothing;
+    return null;
 end
 $$;
 
@@ -3853,6 +4928,32 @@ CREATE FUNCTION private.meaning_of(p_words text) RETURNS text
     ), 'unconfirmed')
 $_$;
 
+CREATE FUNCTION private.my_connections() RETURNS TABLE(connection_id text, owner_id uuid)
+    LANGUAGE sql STABLE SECURITY DEFINER ROWS 5
+    SET search_path TO ''
+    AS $$
+    select
+        member.connection_id,
+        member.owner_id
+    from public.connection_members as member
+    where member.user_id = auth.uid()
+$$;
+
+CREATE FUNCTION private.name_run_state() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    if new.pending > 0 then
+        new.status := 'processing';
+        new.finished_at := null;
+    elsif old.status <> 'cancelled' then
+        new.status := private.run_state(new);
+    end if;
+    return new;
+end
+$$;
+
 CREATE FUNCTION private.name_timezone() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -3863,6 +4964,21 @@ begin
     end;
     return new;
 end
+$$;
+
+CREATE FUNCTION private.names_in(p_parts text[], p_values jsonb DEFAULT '{}'::jsonb) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    select coalesce(array_agg(named.part order by named.place), '{}')
+    from (
+        select
+            cut.part,
+            min(cut.place) as place
+        from unnest(p_parts) with ordinality as cut (part, place)
+        where cut.place % 2 = 0 and not p_values ? cut.part
+        group by cut.part
+    ) as named
 $$;
 
 CREATE FUNCTION private.nearest_timezones(p_name text) RETURNS text
@@ -3971,6 +5087,56 @@ CREATE FUNCTION private.next_expiry() RETURNS timestamp with time zone
         )
     )
 $$;
+
+CREATE FUNCTION private.next_of_audience(p_campaign public.campaigns, p_key text, p_limit integer) RETURNS TABLE(place bigint, key text, contact_id text, raw text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+declare
+    v_owner record;
+begin
+    if p_campaign.audience ?| array['contacts', 'numbers'] then
+        return query
+        select
+            element.place,
+            element.place::text,
+            case when p_campaign.audience ? 'contacts' then element.value end,
+            case when not p_campaign.audience ? 'contacts' then element.value end
+        from jsonb_array_elements_text(
+            coalesce(p_campaign.audience -> 'contacts', p_campaign.audience -> 'numbers')
+        ) with ordinality as element (value, place)
+        where element.place > coalesce(p_key, '0')::bigint
+        order by element.place
+        limit p_limit;
+        return;
+    end if;
+    select
+        a.attname,
+        format_type(a.atttypid, null) as type
+    into v_owner
+    from pg_catalog.pg_attribute as a
+    where a.attrelid = 'public.contacts'::regclass
+        and a.attname in ('owner_id', 'user_id')
+        and not a.attisdropped
+    order by a.attname
+    limit 1;
+    return query execute format(
+        'select
+            row_number() over (order by contact.id), contact.id::text, contact.id::text, null::text
+        from public.contacts as contact
+        where contact.%I = $1::text::%s
+            and ($2 is null or contact.id > private.contact_key($2))
+            and to_jsonb(contact) -> ''labels'' %s $3
+        order by contact.id
+        limit $4',
+        v_owner.attname, v_owner.type,
+        case p_campaign.audience ->> 'match' when 'all' then '?&' else '?|' end
+    )
+    using
+        p_campaign.owner_id, p_key,
+        array(select jsonb_array_elements_text(p_campaign.audience -> 'labels')), p_limit;
+end
+$_$;
 
 CREATE FUNCTION private.next_probe(p_but text[] DEFAULT '{}'::text[]) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
@@ -4241,6 +5407,31 @@ CREATE FUNCTION private.note_who_got_through(p_rows private.noted_row[]) RETURNS
         and (heard.is_through or heard.is_doubted)
 $$;
 
+CREATE FUNCTION private.open_appointments(p_connection_id text, p_owner uuid) RETURNS uuid[]
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    with reach as (
+        select
+            current_date - 1 - coalesce(max(
+                greatest(0, r.day_offset)
+                + greatest(0, ceil(extract(epoch from r.shift) / 86400)::integer)
+            ), 0) as since
+        from public.reminder_rules as r
+        where r.connection_id = p_connection_id
+    )
+    select array_agg(appointment.id)
+    from reach
+    cross join public.appointments as appointment
+    where appointment.connection_id = p_connection_id
+        and (p_owner is null or appointment.owner_id = p_owner)
+        and (
+            appointment.date >= reach.since
+            or appointment.followup_date >= reach.since
+            or appointment.created_at >= reach.since
+        )
+$$;
+
 CREATE FUNCTION private.our_columns() RETURNS text[]
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -4251,7 +5442,8 @@ CREATE FUNCTION private.our_columns() RETURNS text[]
         'message_id', 'error', 'is_recurring', 'recurrence_pattern', 'recurrence_end_at',
         'next_scheduled_at', 'timezone', 'series_id', 'series_anchor', 'occurrence_at', 'missed',
         'next_id', 'broadcast_job_id', 'due_at', 'waiting_reason', 'waiting_until',
-        'delivery_status', 'revision', 'updated_at',
+        'delivery_status', 'revision', 'updated_at', 'category', 'priority', 'held', 'not_after',
+        'template', 'source_id', 'source_position', 'source_try',
         'scheduled_in_queue' -- upstream's: whether its queue has the row
     ]
 $$;
@@ -4276,6 +5468,35 @@ CREATE FUNCTION private.owner_of(p_connection public.connections) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
     AS $$select coalesce(p_connection.user_id::text)$$;
+
+CREATE FUNCTION private.owner_to_write_for(p_connection_id text, p_roles text[]) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_me constant uuid := auth.uid();
+    v_owner constant uuid := private.connection_owner(p_connection_id);
+    v_role text;
+begin
+    if v_owner = v_me then
+        return v_owner;
+    end if;
+    select member.role into v_role
+    from public.connection_members as member
+    where member.connection_id = p_connection_id
+        and member.user_id = v_me
+        and member.owner_id = v_owner;
+    if v_role is null then
+        raise exception 'There is no such connection of yours.' using errcode = '42501';
+    elsif v_role <> all(p_roles) then
+        raise exception 'Only % of this connection may do this.', case
+            when 'admin' = any(p_roles) then 'the owner and admins'
+            else 'the owner'
+        end using errcode = '42501';
+    end if;
+    return v_owner;
+end
+$$;
 
 CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_call_seconds double precision) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, turn_reason text, today date, used integer, closes_at timestamp with time zone, horizon timestamp with time zone, earliest timestamp with time zone, first_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, slots integer, look_at timestamp with time zone, is_on_trial boolean, one_at_a_time boolean)
     LANGUAGE sql STABLE
@@ -4347,6 +5568,13 @@ CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zon
             and job.send_at > p_now - interval '10 minutes'
         having found.hands_over
     ) as room on true
+$$;
+
+CREATE FUNCTION private.placeholder(p_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    select regexp_replace(lower(btrim(translate(p_name, e'\u00a0\t', '  '))), '[ _-]+', '_', 'g')
 $$;
 
 CREATE FUNCTION private.probe_delay(p_failed integer) RETURNS interval
@@ -5020,6 +6248,36 @@ begin
 end
 $_$;
 
+CREATE FUNCTION private.release_runs(p_campaign_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    with resumed as (
+        update public.campaign_runs as run
+        set
+            status = 'processing',
+            status_reason = null
+        where run.campaign_id = p_campaign_id and run.status = 'paused'
+        returning run.id
+    ),
+    waiting as materialized (
+        select message.id
+        from public.scheduled_messages as message
+        where message.source_id in (select resumed.id from resumed)
+            and message.status = 'pending' and message.held is not null
+        order by message.id
+        for no key update
+    )
+    update public.scheduled_messages as message
+    set
+        held = null,
+        waiting_reason = null
+    from waiting
+    where message.id = waiting.id;
+end
+$$;
+
 CREATE FUNCTION private.remember_owner() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -5076,6 +6334,73 @@ begin
     return null;
 end
 $_$;
+
+CREATE FUNCTION private.remind_of_booked() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    perform private.try_reminders(array(select booked.id from new_appointments as booked), true);
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.remind_of_changed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_nestloop TO 'off'
+    AS $$
+begin
+    -- Its own word on what is wrong is no change, nor is a column that the project has added.
+    perform private.try_reminders(array_agg(new_row.id), true)
+    from new_appointments as new_row
+    join old_appointments as old_row on old_row.id = new_row.id
+    where (
+        new_row.owner_id,
+        new_row.connection_id,
+        new_row.contact_id,
+        new_row.patient_name,
+        new_row.mobile,
+        new_row.date,
+        new_row.time,
+        new_row.timezone,
+        new_row.doctor_name,
+        new_row.specialty,
+        new_row.followup_date,
+        new_row.status,
+        new_row.variables
+    ) is distinct from (
+        old_row.owner_id,
+        old_row.connection_id,
+        old_row.contact_id,
+        old_row.patient_name,
+        old_row.mobile,
+        old_row.date,
+        old_row.time,
+        old_row.timezone,
+        old_row.doctor_name,
+        old_row.specialty,
+        old_row.followup_date,
+        old_row.status,
+        old_row.variables
+    );
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.render(p_parts text[], p_values jsonb) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+declare
+    v_text text := p_parts[1];
+begin
+    for v_place in 2..cardinality(p_parts) by 2 loop
+        v_text := v_text || coalesce(p_values ->> p_parts[v_place], '') || p_parts[v_place + 1];
+    end loop;
+    return v_text;
+end
+$$;
 
 CREATE FUNCTION private.require_timezone(p_name text) RETURNS text
     LANGUAGE plpgsql
@@ -5369,6 +6694,66 @@ begin
 end
 $$;
 
+CREATE TABLE public.campaign_runs (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    campaign_id uuid NOT NULL,
+    owner_id uuid NOT NULL,
+    connection_id text NOT NULL,
+    occurrence_at timestamp with time zone NOT NULL,
+    template_version integer,
+    status text DEFAULT 'processing'::text NOT NULL,
+    status_reason text,
+    total integer,
+    pending integer DEFAULT 0 NOT NULL,
+    sent integer DEFAULT 0 NOT NULL,
+    failed integer DEFAULT 0 NOT NULL,
+    unconfirmed integer DEFAULT 0 NOT NULL,
+    skipped integer DEFAULT 0 NOT NULL,
+    cancelled integer DEFAULT 0 NOT NULL,
+    delivered integer DEFAULT 0 NOT NULL,
+    read integer DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    estimated_finish_at timestamp with time zone,
+    frozen_key text,
+    frozen_position integer DEFAULT 0 NOT NULL,
+    made_position integer DEFAULT 0 NOT NULL,
+    unmade integer DEFAULT 0 NOT NULL,
+    advanced_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT campaign_runs_counts_add_up CHECK (((total IS NULL) OR (total = (((((pending + sent) + failed) + unconfirmed) + skipped) + cancelled)))),
+    CONSTRAINT campaign_runs_over_has_an_end CHECK (((finished_at IS NULL) = (status = ANY (ARRAY['processing'::text, 'paused'::text])))),
+    CONSTRAINT campaign_runs_over_has_nothing_pending CHECK (((finished_at IS NULL) OR (pending = 0))),
+    CONSTRAINT campaign_runs_status_known CHECK ((status = ANY (ARRAY['processing'::text, 'paused'::text, 'completed'::text, 'partial'::text, 'failed'::text, 'cancelled'::text])))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE public.campaign_runs IS 'scheduled messages: each time that a campaign is sent.';
+
+CREATE FUNCTION private.run_state(p_run public.campaign_runs) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select case
+        when p_run.sent = p_run.total - p_run.skipped then 'completed'
+        when p_run.sent > 0 then 'partial'
+        when p_run.failed > 0 then 'failed'
+        when p_run.cancelled = p_run.total - p_run.skipped then 'cancelled'
+        else 'partial'
+    end
+$$;
+
+CREATE FUNCTION private.run_window(p_connection_id text, p_most integer) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select coalesce((
+        select least(p_most,
+            greatest(50, settings.messages * 120 / settings.period_seconds))::integer
+        from public.connection_settings as settings
+        where settings.connection_id = p_connection_id and settings.messages is not null
+    ), p_most)
+$$;
+
 CREATE TABLE public.broadcast_jobs (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     connection_id text,
@@ -5491,7 +6876,7 @@ CREATE FUNCTION private.set_due_at() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-    new.due_at := case when new.status = 'pending' then new.scheduled_at end;
+    new.due_at := case when new.status = 'pending' and new.held is null then new.scheduled_at end;
     return new;
 end
 $$;
@@ -6014,7 +7399,7 @@ CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with tim
     -- The first thing that stands in its way.
     cross join lateral (
         select case
-            when not settings.enabled then 'off'
+            when not (settings.enabled and settings.active) then 'off'
             when owner.is_held then 'held'
             when settings.sender is null
                 and kind.one_at_a_time
@@ -6047,6 +7432,34 @@ CREATE FUNCTION private.slowdown(p_seconds double precision, p_until timestamp w
     cross join lateral (
         select p_seconds * power(0.5, least(60, greatest(0, since.halvings))) as seconds
     ) as worn
+$$;
+
+CREATE FUNCTION private.spell_date(p_pattern text, p_months text[], p_date date) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+    if p_pattern is null then
+        return to_char(p_date, 'YYYY-MM-DD');
+    end if;
+    return replace(
+        replace(
+            replace(p_pattern, 'D', extract(day from p_date)::text),
+            'Y', extract(year from p_date)::text
+        ),
+        'M', p_months[extract(month from p_date)::integer]
+    );
+end
+$$;
+
+CREATE FUNCTION private.spell_time(p_pattern text, p_before_noon text, p_after_noon text, p_time time without time zone) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return to_char(date '2000-01-01' + p_time, coalesce(p_pattern, 'HH24:MI'))
+        || coalesce(' ' || case when p_time < '12:00' then p_before_noon else p_after_noon end, '');
+end
 $$;
 
 CREATE FUNCTION private.stops_everybody(p_code text) RETURNS boolean
@@ -6095,6 +7508,264 @@ CREATE FUNCTION private.supersede(p_rows uuid[]) RETURNS void
         updated_at = now()
     from superseded
     where entry.job_id = any(array[superseded.id])
+$$;
+
+CREATE FUNCTION private.sync_reminders(p_appointments uuid[], p_is_edit boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    -- What there is, in the order in which everybody locks messages.
+    with held as materialized (
+        select message.*
+        from public.scheduled_messages as message
+        where message.source_id = any(p_appointments)
+        order by message.id
+        for no key update
+    ),
+    -- Of each rule the last one; those before it have gone out.
+    latest as materialized (
+        select distinct on (held.source_id, held.source_position) held.*
+        from held
+        order by held.source_id, held.source_position, held.source_try desc
+    ),
+    -- What there should be beside what there is. A rule that is gone wants nothing.
+    beside as materialized (
+        select
+            coalesce(wanted.appointment_id, latest.source_id) as appointment_id,
+            coalesce(wanted.number, latest.source_position) as number,
+            wanted.anchor,
+            wanted.wanted_at,
+            wanted.not_after,
+            wanted.when_past,
+            coalesce(wanted.why_not, 'There is no such reminder any more.') as why_not,
+            wanted.fault,
+            wanted.zone,
+            case when wanted.type = 'text' then wanted.text else '' end as message,
+            case when wanted.type <> 'text' then nullif(wanted.text, '') end as caption,
+            wanted.type,
+            wanted.media_url,
+            wanted.category,
+            latest.id as message_id,
+            latest.status,
+            latest.error,
+            latest.source_try,
+            latest.broadcast_job_id,
+            latest.connection_id as was_connection_id,
+            latest.contact_id as was_address,
+            latest.scheduled_at as was_at,
+            latest.not_after as was_not_after,
+            (
+                latest.timezone,
+                latest.message,
+                latest.caption,
+                latest.type,
+                latest.media_url,
+                latest.category
+            ) as was_content
+        from private.wanted_reminders(p_appointments) as wanted
+        full join latest
+            on latest.source_id = wanted.appointment_id
+            and latest.source_position = wanted.number
+        where wanted.wanted_at is not null
+            or wanted.fault is not null
+            or latest.id is not null
+    ),
+    -- Its instant now; null: there is to be none. One that waits for its turn is not past.
+    dated as materialized (
+        select
+            beside.*,
+            appointment.connection_id,
+            appointment.owner_id,
+            appointment.created_by,
+            address.written as address,
+            case
+                when beside.wanted_at is null
+                    or beside.fault is not null
+                    or address.written is null
+                    or beside.not_after <= now() then null
+                when beside.wanted_at >= now() then beside.wanted_at
+                when beside.status in ('pending', 'processing')
+                    and (beside.anchor = 'booked' or beside.was_not_after = beside.not_after)
+                    and beside.was_at <= now() then beside.was_at
+                -- What failed goes to the number that was put right.
+                when p_is_edit
+                    and beside.status = 'failed'
+                    and beside.was_address <> address.written then now()
+                when p_is_edit
+                    and beside.anchor <> 'booked'
+                    and beside.when_past = 'now' then now()
+            end as at,
+            case
+                when beside.fault is not null then beside.fault
+                when address.written is null and beside.wanted_at is not null
+                    and beside.not_after > now() then 'There is no mobile number, and no contact.'
+            end as wrong
+        from beside
+        join public.appointments as appointment on appointment.id = beside.appointment_id
+        cross join lateral (
+            select coalesce(
+                nullif(btrim(appointment.contact_id), ''), nullif(btrim(appointment.mobile), '')
+            ) as written
+        ) as address
+    ),
+    compared as materialized (
+        select
+            dated.*,
+            dated.at is null or (
+                dated.was_connection_id,
+                dated.was_address,
+                dated.was_at,
+                dated.was_not_after,
+                dated.was_content
+            ) is distinct from (
+                dated.connection_id,
+                dated.address,
+                dated.at,
+                dated.not_after,
+                (
+                    dated.zone,
+                    dated.message,
+                    dated.caption,
+                    dated.type,
+                    dated.media_url,
+                    dated.category
+                )
+            ) as differs
+        from dated
+    ),
+    -- What can still be done about it. What was cancelled without a reason was cancelled by hand,
+    -- and stays so.
+    judged as materialized (
+        select
+            compared.*,
+            case
+                when compared.message_id is null then 'none'
+                when compared.status = 'pending' then 'open'
+                when compared.status = 'processing' and not compared.differs then 'open'
+                when compared.status in ('sent', 'unconfirmed') then 'gone out'
+                when compared.status = 'processing'
+                    and not private.withdraw_job(compared.broadcast_job_id) then 'being sent'
+                when compared.status in ('processing', 'cancelled')
+                    and compared.broadcast_job_id is not null
+                    and private.may_have_gone_out(compared.broadcast_job_id) then 'gone out'
+                when compared.status = 'processing' then 'open'
+                when compared.status = 'failed' then case
+                    when (compared.was_address, compared.was_not_after)
+                        is distinct from (compared.address, compared.not_after) then 'over'
+                    else 'failed'
+                end
+                when compared.status = 'cancelled' and compared.error is not null then 'over'
+                else 'left alone'
+            end as is_now
+        from compared
+    ),
+    moved as (
+        update public.scheduled_messages as message
+        set
+            status = 'pending',
+            connection_id = judged.connection_id,
+            contact_id = judged.address,
+            scheduled_at = judged.at,
+            timezone = judged.zone,
+            not_after = judged.not_after,
+            message = judged.message,
+            caption = judged.caption,
+            type = judged.type,
+            media_url = judged.media_url,
+            category = judged.category
+        from judged
+        where message.id = judged.message_id
+            and judged.at is not null
+            and (judged.is_now = 'over' or (judged.is_now = 'open' and judged.differs))
+    ),
+    ended as (
+        update public.scheduled_messages as message
+        set
+            status = 'cancelled',
+            error = coalesce(
+                judged.wrong,
+                case when judged.wanted_at is null then judged.why_not end,
+                'Its time has passed.'
+            )
+        from judged
+        where message.id = judged.message_id
+            and judged.at is null
+            and judged.is_now = 'open'
+    ),
+    made as (
+        insert into public.scheduled_messages (
+            connection_id,
+            contact_id,
+            message,
+            caption,
+            type,
+            media_url,
+            scheduled_at,
+            timezone,
+            not_after,
+            created_by,
+            owner_id,
+            category,
+            priority,
+            source_id,
+            source_position,
+            source_try
+        )
+        select
+            judged.connection_id,
+            judged.address,
+            judged.message,
+            judged.caption,
+            judged.type,
+            judged.media_url,
+            judged.at,
+            judged.zone,
+            judged.not_after,
+            judged.created_by,
+            judged.owner_id,
+            judged.category,
+            0,
+            judged.appointment_id,
+            judged.number,
+            coalesce(judged.source_try + 1, 0)
+        from judged
+        where judged.at is not null
+            and (
+                judged.is_now = 'none'
+                -- It went out for a time that is no longer the appointment's.
+                or (
+                    judged.is_now in ('gone out', 'being sent')
+                    and judged.anchor <> 'booked'
+                    and judged.was_not_after is distinct from judged.not_after
+                )
+            )
+    ),
+    said as (
+        select
+            judged.appointment_id,
+            left(string_agg(distinct case
+                when judged.is_now = 'being sent' and judged.wanted_at is not null
+                    then 'A reminder was being sent when this was changed.'
+                when judged.is_now = 'failed' or judged.status = 'unconfirmed' then judged.error
+                else judged.wrong
+            end, ' '), 500) as fault
+        from judged
+        group by judged.appointment_id
+    )
+    update public.appointments as appointment
+    set reminder_fault = heard.fault
+    from (
+        select
+            changed.id,
+            said.fault
+        from unnest(p_appointments) as changed (id)
+        left join said on said.appointment_id = changed.id
+    ) as heard
+    where appointment.id = heard.id
+        and appointment.reminder_fault is distinct from heard.fault;
+end
 $$;
 
 CREATE FUNCTION private.tables_of_messages() RETURNS SETOF pg_class
@@ -6300,6 +7971,63 @@ begin
                 or (s.status = 'cancelled' and p_status <> 'failed')
             );
     end if;
+end
+$$;
+
+CREATE FUNCTION private.tell_appointments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_nestloop TO 'off'
+    AS $$
+begin
+    if not exists (
+        select from new_messages as m
+        where m.source_id is not null and m.source_position is not null
+    ) then
+        return null;
+    end if;
+    with changed as materialized (
+        select
+            new_row.source_id,
+            new_row.source_position as number,
+            case when old_row.status in ('failed', 'unconfirmed') then old_row.error end as was,
+            case when new_row.status in ('failed', 'unconfirmed') then new_row.error end as is_now
+        from new_messages as new_row
+        join old_messages as old_row on old_row.id = new_row.id
+        where new_row.source_id is not null
+            and new_row.status <> old_row.status
+            and (
+                new_row.status in ('failed', 'unconfirmed')
+                or old_row.status in ('failed', 'unconfirmed')
+            )
+    ),
+    free as materialized (
+        select
+            appointment.id,
+            appointment.reminder_fault
+        from public.appointments as appointment
+        where appointment.id = any(array(select changed.source_id from changed))
+        order by appointment.id
+        for no key update skip locked
+    ),
+    said as (
+        select
+            free.id,
+            nullif(btrim(replace(
+                coalesce(free.reminder_fault, ''),
+                coalesce(string_agg(changed.was, ' ' order by changed.number), ''),
+                ''
+            )), '') as others,
+            string_agg(changed.is_now, ' ' order by changed.number) as fault
+        from free
+        join changed on changed.source_id = free.id
+        group by free.id, free.reminder_fault
+    )
+    update public.appointments as appointment
+    set reminder_fault = left(nullif(concat_ws(' ', said.others, said.fault), ''), 500)
+    from said
+    where appointment.id = said.id;
+    return null;
 end
 $$;
 
@@ -6705,6 +8433,28 @@ begin
 end
 $_$;
 
+CREATE FUNCTION private.try_reminders(p_appointments uuid[], p_is_edit boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_half constant integer := cardinality(p_appointments) / 2;
+begin
+    if p_appointments is not null then
+        perform private.sync_reminders(p_appointments, p_is_edit);
+    end if;
+exception when others then
+    if v_half = 0 then
+        update public.appointments as appointment
+        set reminder_fault = left('The reminders could not be made: ' || sqlerrm, 500)
+        where appointment.id = p_appointments[1];
+    else
+        perform private.try_reminders(p_appointments[:v_half], p_is_edit);
+        perform private.try_reminders(p_appointments[v_half + 1:], p_is_edit);
+    end if;
+end
+$$;
+
 CREATE FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -6851,6 +8601,19 @@ CREATE FUNCTION private.usage_of(p_connection_id text) RETURNS TABLE(enabled boo
     left join private.situation(array[p_connection_id], now(), null) as si on true
 $$;
 
+CREATE FUNCTION private.values_of(p_given jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT COALESCE(jsonb_object_agg(private.placeholder(given.name), given.value), '{}'::jsonb) AS "coalesce"
+    FROM jsonb_each_text(
+         CASE
+             WHEN (jsonb_typeof(values_of.p_given) = 'object'::text) THEN values_of.p_given
+             ELSE NULL::jsonb
+         END) given(name, value)
+   WHERE (given.value !~ '^\s*$'::text);
+END;
+
 CREATE FUNCTION private.wait_less(p_code text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -6859,6 +8622,25 @@ begin
     if p_code = '55P03' then
         perform set_config('lock_timeout', '5ms', true);
     end if;
+end
+$$;
+
+CREATE FUNCTION private.wall_to_instant(p_wall timestamp without time zone, p_zone text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_second constant timestamptz := p_wall at time zone p_zone;
+begin
+    return case
+        when (v_second - interval '1 hour') at time zone p_zone = p_wall
+            then v_second - interval '1 hour'
+        when (v_second - interval '30 minutes') at time zone p_zone = p_wall
+            then v_second - interval '30 minutes'
+        when (v_second - interval '2 hours') at time zone p_zone = p_wall
+            then v_second - interval '2 hours'
+        else v_second
+    end;
 end
 $$;
 
@@ -6904,6 +8686,301 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.wanted_reminders(p_appointments uuid[]) RETURNS TABLE(appointment_id uuid, number integer, anchor text, wanted_at timestamp with time zone, not_after timestamp with time zone, when_past text, why_not text, fault text, zone text, text text, type text, media_url text, category text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET enable_nestloop TO 'off'
+    AS $$
+    -- The connections of these appointments, as they are now.
+    with place as materialized (
+        select
+            asked.connection_id,
+            asked.owner_id,
+            coalesce(settings.timezone, 'UTC') as zone,
+            coalesce(settings.display_name, known.name) as hospital_name,
+            case
+                when known.is_there is null then 'There is no such connection any more.'
+                when known.owner <> asked.owner_id then 'The connection is somebody else''s now.'
+            end as lost,
+            coalesce(settings.enabled and settings.active, true) as is_on
+        from (
+            select distinct
+                appointment.connection_id,
+                appointment.owner_id
+            from public.appointments as appointment
+            where appointment.id = any(p_appointments)
+        ) as asked
+        left join public.connection_settings as settings
+            on settings.connection_id = asked.connection_id
+        -- A project's connections need have no name.
+        left join lateral (
+            select found.*
+            from (values (null::text)) as missing (name)
+            cross join lateral (
+                select
+                    true as is_there,
+                    private.connection_owner(asked.connection_id) as owner,
+                    name::text as name
+                from public.connections as connection
+                where connection.id::text = asked.connection_id
+            ) as found
+        ) as known on true
+    ),
+    -- Their rules, with the text and the words for dates.
+    rule as materialized (
+        select
+            place.*,
+            r.number,
+            r.anchor,
+            r.day_offset,
+            r.at,
+            coalesce(r.shift, '0') as shift,
+            r.when_past,
+            place.lost is null and place.is_on and r.enabled as is_wanted,
+            template.parts,
+            template.variables as names,
+            template.type,
+            template.media_url,
+            template.category,
+            template.on_missing = 'fault' as needs_all,
+            case template.type when 'text' then 4096 else 1024 end as longest,
+            words.language,
+            private.values_of(template.defaults)
+            || jsonb_strip_nulls(jsonb_build_object('hospital_name', place.hospital_name)) as given,
+            words.date_pattern,
+            words.time_pattern,
+            words.before_noon,
+            words.after_noon,
+            words.months
+        from place
+        join public.reminder_rules as r
+            on r.connection_id = place.connection_id and r.owner_id = place.owner_id
+        join public.message_templates as template on template.id = r.template_id
+        left join private.date_words as words
+            on words.language = lower(substring(template.language from '^[A-Za-z]+'))
+    ),
+    -- Each appointment, with the zone that its wall times are meant in, and its start.
+    booked as materialized (
+        select
+            appointment.*,
+            zone.name as zone,
+            private.wall_to_instant(appointment.date + appointment.time, zone.name) as starts_at,
+            case
+                when appointment.variables = '{}' then '{}'
+                else private.values_of(appointment.variables)
+            end as given
+        from public.appointments as appointment
+        join place
+            on place.connection_id = appointment.connection_id
+            and place.owner_id = appointment.owner_id
+        cross join lateral (select coalesce(appointment.timezone, place.zone) as name) as zone
+        where appointment.id = any(p_appointments)
+    ),
+    -- Dates and times as each language writes them, each once.
+    spelled_date as materialized (
+        select
+            words.language,
+            day.date,
+            private.spell_date(words.date_pattern, words.months, day.date) as words
+        from (select distinct rule.language, rule.date_pattern, rule.months from rule) as words
+        cross join (
+            select booked.date from booked
+            union
+            select booked.followup_date from booked
+        ) as day
+    ),
+    spelled_time as materialized (
+        select
+            words.language,
+            moment.time,
+            private.spell_time(
+                words.time_pattern, words.before_noon, words.after_noon, moment.time
+            ) as words
+        from (
+            select distinct
+                rule.language,
+                rule.time_pattern,
+                rule.before_noon,
+                rule.after_noon
+            from rule
+        ) as words
+        cross join (select distinct booked.time from booked) as moment
+    ),
+    -- What fills the texts of each language. An appointment's own columns come before its
+    -- variables; null stands for a language without words of its own.
+    spoken as materialized (
+        select
+            booked.id,
+            day.language,
+            booked.given || jsonb_strip_nulls(jsonb_build_object(
+                'patient_name', nullif(btrim(booked.patient_name), ''),
+                'doctor_name', nullif(btrim(booked.doctor_name), ''),
+                'specialty', nullif(btrim(booked.specialty), ''),
+                'date', day.words,
+                'time', moment.words,
+                'followup_date', followup.words
+            )) as given
+        from booked
+        join spelled_date as day on day.date = booked.date
+        join spelled_time as moment
+            on moment.time = booked.time
+            and coalesce(moment.language, '') = coalesce(day.language, '')
+        left join spelled_date as followup
+            on followup.date = booked.followup_date
+            and coalesce(followup.language, '') = coalesce(day.language, '')
+    ),
+    -- The wall time at which each rule speaks; null: never.
+    timed as materialized (
+        select
+            booked.id,
+            booked.zone as zone,
+            booked.starts_at,
+            booked.followup_date,
+            booked.status,
+            rule.number,
+            rule.anchor,
+            rule.when_past,
+            rule.lost,
+            rule.is_wanted,
+            rule.parts,
+            rule.names,
+            rule.needs_all,
+            rule.longest,
+            rule.type,
+            rule.media_url,
+            rule.category,
+            rule.language,
+            rule.given,
+            case
+                when not rule.is_wanted then null
+                when rule.anchor = 'followup_date' and booked.status <> 'cancelled'
+                    then private.wall_to_instant(
+                        booked.followup_date + rule.day_offset + coalesce(rule.at, '09:00'),
+                        booked.zone
+                    )
+                when booked.status <> 'booked' then null
+                when rule.anchor = 'date' and rule.day_offset = 0 and rule.at is null
+                    then booked.starts_at
+                when rule.anchor = 'date'
+                    then private.wall_to_instant(
+                        booked.date + rule.day_offset + coalesce(rule.at, booked.time), booked.zone
+                    )
+                when rule.anchor = 'booked' and rule.at is not null
+                    then private.wall_to_instant(
+                        (booked.created_at at time zone booked.zone)::date
+                        + rule.day_offset + rule.at,
+                        booked.zone
+                    )
+                when rule.anchor = 'booked'
+                    then booked.created_at + rule.day_offset * interval '24 hours'
+            end + rule.shift as wanted_at
+        from booked
+        join rule
+            on rule.connection_id = booked.connection_id
+            and rule.owner_id = booked.owner_id
+    ),
+    filled as materialized (
+        select
+            timed.*,
+            timed.given || spoken.given as all_given
+        from timed
+        join spoken
+            on spoken.id = timed.id
+            and coalesce(spoken.language, '') = coalesce(timed.language, '')
+        where timed.wanted_at is not null
+    )
+    select
+        filled.id,
+        filled.number,
+        filled.anchor,
+        filled.wanted_at,
+        -- What comes before the appointment is of no use once it has begun; what comes with it or
+        -- after it, and a follow-up, once its own day is over.
+        case
+            when filled.anchor = 'followup_date'
+                then private.wall_to_instant(
+                    (filled.followup_date + 1)::timestamp, filled.zone
+                )
+            when filled.anchor = 'booked' or filled.wanted_at < filled.starts_at
+                then filled.starts_at
+            else private.wall_to_instant(
+                ((filled.wanted_at at time zone filled.zone)::date + 1)::timestamp, filled.zone
+            )
+        end,
+        filled.when_past,
+        null,
+        case
+            when filled.needs_all and not filled.all_given ?& filled.names
+                then 'No value for {' || array_to_string(
+                    private.names_in(filled.parts, filled.all_given), '}, {'
+                ) || '}.'
+            when length(rendered.text) > filled.longest
+                then format(
+                    'The text has %s characters; %s are the most.',
+                    length(rendered.text), filled.longest
+                )
+        end,
+        filled.zone,
+        rendered.text,
+        filled.type,
+        filled.media_url,
+        filled.category
+    from filled
+    cross join lateral (
+        select private.render(filled.parts, filled.all_given) as text
+        offset 0
+    ) as rendered
+    union all
+    select
+        timed.id,
+        timed.number,
+        timed.anchor,
+        null,
+        null,
+        timed.when_past,
+        case
+            when timed.lost is not null then timed.lost
+            when not timed.is_wanted then 'These reminders are switched off.'
+            when timed.status = 'booked' then 'The appointment has no such date.'
+            else format('The appointment is %s.', replace(timed.status, '_', ' '))
+        end,
+        case when timed.status = 'booked' and timed.starts_at > now() then timed.lost end,
+        timed.zone,
+        null,
+        timed.type,
+        timed.media_url,
+        timed.category
+    from timed
+    where timed.wanted_at is null
+$$;
+
+CREATE FUNCTION private.why_connection_cannot_send(p_connection_id text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select case
+        when connection.is_connected is null then
+            'The WhatsApp connection does not exist any more. Choose another one.'
+        when not connection.is_connected then
+            'The WhatsApp connection is not connected. Connect its phone first.'
+        when not coalesce(settings.enabled, true) then 'The WhatsApp connection is switched off.'
+        when state.paused_reason is not null then
+            format('The WhatsApp connection is paused: %s', state.paused_reason)
+    end
+    from (select) as one
+    left join lateral (
+        select coalesce(private.is_yes(found.state), true) as is_connected
+        from (values (null::text)) as missing (connected)
+        cross join lateral (
+            select connected::text as state
+            from public.connections as c
+            where c.id::text = p_connection_id
+        ) as found
+    ) as connection on true
+    left join public.connection_settings as settings on settings.connection_id = p_connection_id
+    left join private.connection_state as state on state.connection_id = p_connection_id
+$$;
+
 CREATE FUNCTION private.why_no_next(p_pattern text, p_end timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -6911,6 +8988,97 @@ CREATE FUNCTION private.why_no_next(p_pattern text, p_end timestamp with time zo
     select 'The series ends with this message: its next occurrence would lie beyond the year 2199.'
     where p_end is null and p_pattern !~* '(count|until)='
 $$;
+
+CREATE FUNCTION private.why_not_to_start(p_campaign public.campaigns) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+declare
+    v_count integer;
+    v_unknown text[];
+    v_kinds constant text[] := array['contacts', 'labels', 'numbers'];
+begin
+    if p_campaign.scheduled_at is null then
+        return 'Say when the campaign is to be sent.';
+    elsif p_campaign.scheduled_at < now() - interval '1 minute' then
+        return 'The time of the campaign has passed. Choose a later one.';
+    elsif p_campaign.is_recurring
+        and p_campaign.recurrence_pattern !~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'
+        and p_campaign.recurrence_pattern
+        !~* '^\s*(rrule:)?([a-z-]+=[a-z0-9,+:-]+;)*[a-z-]+=[a-z0-9,+:-]+;?\s*$'
+    then
+        return 'The recurrence pattern must be daily, weekly, monthly, yearly, weekdays or a rule '
+            || 'such as FREQ=MONTHLY;BYDAY=1MO.';
+    elsif p_campaign.is_recurring and p_campaign.recurrence_end_at < p_campaign.scheduled_at then
+        return 'The campaign ends before it begins.';
+    end if;
+
+    if not exists (
+        select from private.campaign_content(p_campaign) as content
+        where (content.type = 'text' and array_to_string(content.parts, '') ~ '\S')
+            or (content.type <> 'text' and (content.media_url ~ '\S' or content.media is not null))
+    ) then
+        return 'The campaign has nothing to send. Write a text, choose a template or a file.';
+    end if;
+
+    if (select count(*) from unnest(v_kinds) as kind where p_campaign.audience ? kind) <> 1
+        or exists (
+            select from unnest(v_kinds) as kind
+            where p_campaign.audience ? kind
+                and jsonb_typeof(p_campaign.audience -> kind) <> 'array'
+        )
+    then
+        return 'Say who is to get it: contacts, labels or numbers.';
+    elsif jsonb_typeof(coalesce(p_campaign.audience -> 'except', '{}')) <> 'object' then
+        return 'What is excepted is an object, such as {"labels": ["staff"]}.';
+    end if;
+    v_count := private.count_audience(p_campaign, coalesce(p_campaign.max_recipients, 0));
+    if v_count = 0 then
+        return 'Nobody is in this audience.';
+    elsif v_count > p_campaign.max_recipients then
+        return format('The audience has more than %s recipients, which are the most.',
+            p_campaign.max_recipients);
+    elsif p_campaign.audience ? 'contacts' and v_count <= 1000 then
+        select array_agg(missing.id)
+        into v_unknown
+        from (
+            select next.contact_id as id
+            from private.next_of_audience(p_campaign, null, 1000) as next
+            where not exists (
+                select
+                from (values (null::text, null::text)) as none (owner_id, user_id)
+                cross join lateral (
+                    select coalesce(owner_id::text, user_id::text) as owner
+                    from public.contacts as c
+                    where c.id = any(array[private.contact_key(next.contact_id)])
+                ) as contact
+                where contact.owner = p_campaign.owner_id::text
+            )
+            limit 5
+        ) as missing;
+        if v_unknown is not null then
+            return format('There are no such contacts: %s.', array_to_string(v_unknown, ', '));
+        end if;
+    end if;
+
+    select array_agg(named.name)
+    into v_unknown
+    from private.campaign_content(p_campaign) as content
+    cross join unnest(private.names_in(content.parts, content.variables)) as named (name)
+    where content.on_missing = 'fault'
+        and (p_campaign.audience ? 'numbers' or not exists (
+            select
+            from pg_catalog.pg_attribute as a
+            where a.attrelid = 'public.contacts'::regclass and a.attnum > 0 and not a.attisdropped
+                and named.name = case a.attname when 'contact_name'
+                    then 'name' else private.placeholder(a.attname) end
+        ));
+    if v_unknown is not null then
+        return 'Nothing can fill {' || array_to_string(v_unknown, '}, {') || '}. Give it a value.';
+    end if;
+    return private.why_connection_cannot_send(p_campaign.connection_id);
+end
+$_$;
 
 CREATE FUNCTION private.with_answer(p_parts jsonb, p_count integer, p_ids jsonb, p_outcome text, p_error text) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
@@ -7165,6 +9333,101 @@ $$
     revoke all on function private.refuse_nonsense from public;
 end
 $_$;
+
+CREATE FUNCTION public.advance_campaign_run(p_run_id uuid, p_limit integer DEFAULT 1000) RETURNS TABLE(made integer)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    v_run public.campaign_runs;
+    v_campaign public.campaigns;
+    v_room integer;
+    v_last integer;
+begin
+    select run.* into v_run
+    from public.campaign_runs as run
+    where run.id = p_run_id and run.status = 'processing' and run.total is not null
+    for no key update skip locked;
+    made := 0;
+    if not found then
+        return next;
+        return;
+    end if;
+    perform private.fold_tallies(array[p_run_id]);
+    select run.* into v_run from public.campaign_runs as run where run.id = p_run_id;
+    v_room := least(
+        p_limit, v_run.unmade,
+        private.run_window(v_run.connection_id, 2 * p_limit) - (v_run.pending - v_run.unmade)
+    );
+    if v_room <= 0 then
+        update public.campaign_runs as run set advanced_at = now() where run.id = p_run_id;
+        return next;
+        return;
+    end if;
+    select campaign.* into v_campaign from public.campaigns as campaign
+        where campaign.id = v_run.campaign_id;
+
+    with content as materialized (
+        select content.* from private.campaign_content(v_campaign, v_run.template_version)
+            as content
+    ),
+    chosen as materialized (
+        select recipient.*
+        from public.campaign_recipients as recipient
+        where recipient.run_id = p_run_id and recipient.position > v_run.made_position
+            and recipient.fault is null
+        order by recipient.position
+        limit v_room
+    ),
+    written as (
+        insert into public.scheduled_messages (
+            connection_id, contact_id, message, type, media_url, caption, media, scheduled_at,
+                timezone,
+            created_by, owner_id, category, priority, not_after, template,
+            source_id, source_position, source_try
+        )
+        select
+            v_run.connection_id,
+            coalesce(chosen.contact_id, chosen.address),
+            case when content.type = 'text' then rendered.text else '' end,
+            content.type,
+            content.media_url,
+            case when content.type <> 'text' then nullif(rendered.text, '') end,
+            content.media,
+            greatest(v_run.occurrence_at, now()) + chosen.position * interval '1 microsecond',
+            v_campaign.timezone,
+            v_campaign.created_by,
+            v_campaign.owner_id,
+            content.category,
+            1,
+            greatest(v_run.occurrence_at, v_run.started_at) + v_campaign.give_up_after,
+            null::jsonb,
+            p_run_id,
+            chosen.position,
+            0
+        from chosen
+        cross join content
+        cross join lateral (
+            select private.render(content.parts, content.variables || chosen.variables) as text
+        ) as rendered
+        on conflict (source_id, source_position, source_try) where source_id is not null do nothing
+        returning 1
+    )
+    select
+        (select count(*) from chosen),
+        (select max(chosen.position) from chosen)
+    into made, v_last;
+
+    update public.campaign_runs as run
+    set
+        made_position = coalesce(v_last, run.made_position),
+        unmade = run.unmade - made,
+        advanced_at = now()
+    where run.id = p_run_id;
+    return next;
+end
+$$;
 
 CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_now timestamp with time zone DEFAULT NULL::timestamp with time zone, p_call_seconds double precision DEFAULT 0, p_early_seconds double precision DEFAULT 0, p_retry_attempts integer DEFAULT 3, p_retry_delay_seconds double precision DEFAULT 60) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
     LANGUAGE plpgsql
@@ -7569,6 +9832,82 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.finish_campaign_run(p_run_id uuid) RETURNS TABLE(status text, status_reason text, total integer, sent integer, difference integer)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    v_run public.campaign_runs;
+    v_real record;
+    v_campaign_status text;
+begin
+    select run.* into v_run
+    from public.campaign_runs as run
+    where run.id = p_run_id and run.finished_at is null and run.total is not null and run.unmade = 0
+    for no key update skip locked;
+    if not found then
+        return;
+    end if;
+    perform private.fold_tallies(array[p_run_id]);
+    select run.* into v_run from public.campaign_runs as run where run.id = p_run_id;
+    if v_run.pending > 0 then
+        return;
+    end if;
+    select
+        count(*) filter (where private.counted_as(message.status) = 'pending') as pending,
+        count(*) filter (where message.status = 'sent') as sent,
+        count(*) filter (where message.status = 'failed') as failed,
+        count(*) filter (where message.status = 'unconfirmed') as unconfirmed
+    into v_real
+    from (
+        select distinct on (m.source_position) m.status
+        from public.scheduled_messages as m
+        where m.source_id = p_run_id
+        order by m.source_position, m.source_try desc
+    ) as message;
+    difference := greatest(v_real.sent - v_run.sent, 0) + greatest(v_real.failed - v_run.failed, 0)
+        + greatest(v_real.unconfirmed - v_run.unconfirmed, 0) + v_real.pending;
+    if v_real.pending > 0 then
+        update public.campaign_runs as run
+        set
+            pending = run.pending + v_real.pending,
+            cancelled = greatest(0, run.cancelled - v_real.pending)
+        where run.id = p_run_id;
+        return next;
+        return;
+    end if;
+    select campaign.status into v_campaign_status
+    from public.campaigns as campaign
+    where campaign.id = v_run.campaign_id;
+    update public.campaign_runs as run
+    set
+        status = case
+            when v_campaign_status = 'cancelled' then 'cancelled'
+            else private.run_state(run.*)
+        end,
+        status_reason = case
+            when v_campaign_status = 'cancelled' then run.status_reason
+            when run.skipped = run.total then
+                'Nobody could be written to; the reasons stand with the recipients.'
+        end,
+        finished_at = now(),
+        estimated_finish_at = null
+    where run.id = p_run_id
+    returning run.status, run.status_reason, run.total, run.sent
+    into status, status_reason, total, sent;
+    update public.campaigns as campaign
+    set
+        status = case when finish_campaign_run.status = 'failed' then 'failed' else 'completed' end,
+        status_reason = finish_campaign_run.status_reason,
+        updated_at = now()
+    where campaign.id = v_run.campaign_id
+        and campaign.status in ('scheduled', 'completed', 'failed')
+        and campaign.next_run_at is null;
+    return next;
+end
+$$;
+
 CREATE FUNCTION public.finish_probes(p_well text[], p_ill text[]) RETURNS TABLE(db_now timestamp with time zone, next_probe_at timestamp with time zone, back json)
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -7651,6 +9990,111 @@ begin
             select 1 from public.connections as c where c.id::text = p_connection_id
         );
     return v_all + v_number > 0;
+end
+$$;
+
+CREATE FUNCTION public.freeze_campaign_run(p_run_id uuid, p_rules_version text, p_limit integer DEFAULT 5000) RETURNS TABLE(is_done boolean, frozen integer, country_code text, to_judge text[])
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    v_run public.campaign_runs;
+    v_campaign public.campaigns;
+    v_places bigint[];
+    v_keys text[];
+    v_contacts text[];
+    v_numbers text[];
+    v_recipients private.recipient[];
+    v_good integer;
+begin
+    select run.* into v_run
+    from public.campaign_runs as run
+    where run.id = p_run_id and run.status = 'processing' and run.total is null
+    for no key update skip locked;
+    if not found then
+        return;
+    end if;
+    select campaign.* into v_campaign
+    from public.campaigns as campaign
+    where campaign.id = v_run.campaign_id;
+    country_code := coalesce((
+        select settings.country_code
+        from public.connection_settings as settings
+        where settings.connection_id = v_campaign.connection_id
+    ), '');
+
+    select array_agg(next.place), array_agg(next.key), array_agg(next.contact_id),
+        array_agg(next.raw)
+    into v_places, v_keys, v_contacts, v_numbers
+    from private.next_of_audience(v_campaign, v_run.frozen_key, p_limit) as next;
+
+    select
+        array_agg(recipient.*),
+        array_agg(distinct recipient.raw) filter (where not recipient.is_judged)
+    into v_recipients, to_judge
+    from private.as_recipients(
+        v_campaign, v_run.template_version, v_places, v_contacts, v_numbers, p_rules_version
+    ) as recipient;
+    if to_judge is not null then
+        is_done := false;
+        frozen := 0;
+        return next;
+        return;
+    end if;
+
+    with recipient as materialized (
+        select
+            given.*,
+            row_number() over (order by given.place) as nth,
+            row_number() over (partition by given.fault is null, given.address order by given.place)
+                as of_this_number
+        from unnest(v_recipients) as given
+    ),
+    frozen_now as (
+        insert into public.campaign_recipients as frozen_row (
+            run_id, position, contact_id, address, name, variables, fault
+        )
+        select
+            v_run.id,
+            v_run.frozen_position + recipient.nth,
+            recipient.contact_id,
+            recipient.address,
+            recipient.name,
+            recipient.variables,
+            coalesce(recipient.fault, case
+                when recipient.of_this_number > 1 or earlier.is_there
+                    then 'This number is in the audience already.'
+            end)
+        from recipient
+        left join lateral (
+            select true as is_there
+            from public.campaign_recipients as before
+            where before.run_id = v_run.id
+                and before.address = recipient.address
+                and before.fault is null
+            limit 1
+        ) as earlier on true
+        returning frozen_row.fault is null as is_good
+    )
+    select
+        count(*),
+        count(*) filter (where frozen_now.is_good)
+    into frozen, v_good
+    from frozen_now;
+
+    is_done := frozen < p_limit;
+    update public.campaign_runs as run
+    set
+        frozen_key = coalesce(v_keys[cardinality(v_keys)], run.frozen_key),
+        frozen_position = run.frozen_position + frozen,
+        unmade = run.unmade + v_good,
+        pending = run.pending + v_good,
+        skipped = run.skipped + frozen - v_good,
+        total = case when is_done then run.frozen_position + frozen end
+    where run.id = v_run.id;
+    return next;
 end
 $$;
 
@@ -7763,6 +10207,62 @@ CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit in
         ) as stale_hand_overs,
         (select reach.due_at from reach) as complete_until,
         (select json_agg(h) from public.get_holders() as h) as holders
+$$;
+
+CREATE FUNCTION public.get_campaign_agenda(p_limit integer DEFAULT 100) RETURNS TABLE(starts jsonb, runs jsonb, next_start_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select
+        (
+            select jsonb_agg(jsonb_build_object(
+                'id', due.id,
+                'scheduled_at', due.scheduled_at,
+                'next_run_at', due.next_run_at,
+                'series_anchor', due.series_anchor,
+                'timezone', coalesce(due.timezone, due.connection_timezone),
+                'is_recurring', due.is_recurring,
+                'recurrence_pattern', due.recurrence_pattern,
+                'recurrence_end_at', due.recurrence_end_at,
+                'revision', due.revision
+            ))
+            from (
+                select
+                    campaign.*,
+                    settings.timezone as connection_timezone
+                from public.campaigns as campaign
+                left join public.connection_settings
+                    as settings on settings.connection_id = campaign.connection_id
+                where campaign.status = 'scheduled'
+                    and campaign.next_run_at <= now() + interval '1 minute'
+                    -- A run that is still going when the next falls due: the next one waits for it.
+                    and not exists (
+                        select from public.campaign_runs as run
+                        where run.campaign_id = campaign.id and run.finished_at is null
+                    )
+                order by campaign.next_run_at
+                limit p_limit
+            ) as due
+        ),
+        (
+            select jsonb_agg(jsonb_build_object(
+                'id', open.id, 'is_frozen', open.total is not null, 'unmade', open.unmade,
+                    'pending', open.pending
+            ))
+            from (
+                select run.*
+                from public.campaign_runs as run
+                where run.finished_at is null
+                    and (run.status = 'processing' or run.pending = 0 and run.total is not null)
+                order by run.advanced_at
+                limit p_limit
+            ) as open
+        ),
+        (
+            select min(campaign.next_run_at)
+            from public.campaigns as campaign
+            where campaign.status = 'scheduled'
+        )
 $$;
 
 CREATE FUNCTION public.get_due_of_others(p_payers text[]) RETURNS SETOF public.scheduled_messages
@@ -8008,6 +10508,27 @@ CREATE FUNCTION public.get_timezones(p_default text, p_weeks integer DEFAULT 520
     order by zones.name
 $$;
 
+CREATE FUNCTION public.invite_member(connection_id text, role text DEFAULT 'staff'::text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_token constant text := replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');
+begin
+    insert into public.connection_invitations (connection_id, role, owner_id, token_hash)
+    values (
+        invite_member.connection_id,
+        coalesce(invite_member.role, 'staff'),
+        -- The guard writes the owner's.
+        auth.uid(),
+        encode(sha256(convert_to(v_token, 'utf8')), 'hex')
+    );
+    return v_token;
+end
+$$;
+
+COMMENT ON FUNCTION public.invite_member(connection_id text, role text) IS 'Returns a token that makes its holder a member of the connection, once, for seven days.';
+
 CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(db_now timestamp with time zone, known json)
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -8092,6 +10613,27 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.record_judged_numbers(p_country_code text, p_rules_version text, p_raw text[], p_addresses text[], p_faults text[]) RETURNS TABLE(recorded integer)
+    LANGUAGE sql
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+    with written as (
+        insert into private.judged_numbers
+            as number (raw, country_code, address, fault, rules_version)
+        select given.raw, p_country_code, given.address, given.fault, p_rules_version
+        from unnest(p_raw, p_addresses, p_faults) as given (raw, address, fault)
+        order by given.raw
+        on conflict (raw, country_code) do update
+        set
+            address = excluded.address,
+            fault = excluded.fault,
+            rules_version = excluded.rules_version
+        returning 1
+    )
+    select count(*)::integer from written
+$$;
+
 CREATE FUNCTION public.record_outcomes(p_rows text) RETURNS TABLE(fenced_out uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -8122,6 +10664,67 @@ begin
     return next;
 end
 $$;
+
+CREATE TABLE public.message_templates (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    owner_id uuid NOT NULL,
+    created_by uuid DEFAULT auth.uid(),
+    connection_id text,
+    name text NOT NULL,
+    language text DEFAULT 'en'::text NOT NULL,
+    category text DEFAULT 'utility'::text NOT NULL,
+    body text DEFAULT ''::text NOT NULL,
+    type text DEFAULT 'text'::text NOT NULL,
+    media_url text,
+    defaults jsonb DEFAULT '{}'::jsonb NOT NULL,
+    on_missing text DEFAULT 'fault'::text NOT NULL,
+    cloud jsonb,
+    version integer DEFAULT 1 NOT NULL,
+    variables text[] DEFAULT '{}'::text[] NOT NULL,
+    parts text[] DEFAULT '{}'::text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT message_templates_body_short CHECK ((length(body) <= 65536)),
+    CONSTRAINT message_templates_category_known CHECK ((category = ANY (ARRAY['marketing'::text, 'utility'::text]))),
+    CONSTRAINT message_templates_cloud_complete CHECK (((cloud IS NULL) OR ((jsonb_typeof(cloud) = 'object'::text) AND (jsonb_typeof((cloud -> 'name'::text)) = 'string'::text) AND (jsonb_typeof((cloud -> 'language'::text)) = 'string'::text) AND (COALESCE(jsonb_typeof((cloud -> 'parameters'::text)), 'array'::text) = 'array'::text) AND (COALESCE((cloud ->> 'format'::text), 'positional'::text) = ANY (ARRAY['positional'::text, 'named'::text]))))),
+    CONSTRAINT message_templates_content_given CHECK ((((type <> 'text'::text) AND (COALESCE(media_url, ''::text) <> ''::text)) OR ((type = 'text'::text) AND (body ~ '\S'::text)))),
+    CONSTRAINT message_templates_defaults_object CHECK (((jsonb_typeof(defaults) = 'object'::text) AND (length((defaults)::text) <= 16384))),
+    CONSTRAINT message_templates_language_code CHECK ((language ~ '^[a-z]{2,3}([_-][A-Za-z]{2,4})?$'::text)),
+    CONSTRAINT message_templates_name_given CHECK (((name ~ '\S'::text) AND (length(name) <= 200))),
+    CONSTRAINT message_templates_on_missing_known CHECK ((on_missing = ANY (ARRAY['fault'::text, 'blank'::text]))),
+    CONSTRAINT message_templates_type_known CHECK ((type = ANY (ARRAY['text'::text, 'image'::text, 'video'::text, 'audio'::text, 'document'::text, 'media'::text])))
+);
+
+COMMENT ON TABLE public.message_templates IS 'scheduled messages: texts with places for names.';
+
+COMMENT ON CONSTRAINT message_templates_body_short ON public.message_templates IS 'The text of a template is longer than 65,536 characters.';
+
+COMMENT ON CONSTRAINT message_templates_category_known ON public.message_templates IS 'A template is marketing or utility.';
+
+COMMENT ON CONSTRAINT message_templates_cloud_complete ON public.message_templates IS 'The approved template needs its name and language, and a list of parameters.';
+
+COMMENT ON CONSTRAINT message_templates_content_given ON public.message_templates IS 'A template needs a text, or a link to its file.';
+
+COMMENT ON CONSTRAINT message_templates_defaults_object ON public.message_templates IS 'The defaults of a template are an object of names and values, at most 16 kB of it.';
+
+COMMENT ON CONSTRAINT message_templates_language_code ON public.message_templates IS 'The language of a template is a code such as en, hi or pt_BR.';
+
+COMMENT ON CONSTRAINT message_templates_name_given ON public.message_templates IS 'A template needs a name of at most 200 characters.';
+
+COMMENT ON CONSTRAINT message_templates_on_missing_known ON public.message_templates IS 'What has no value is a fault or blank.';
+
+COMMENT ON CONSTRAINT message_templates_type_known ON public.message_templates IS 'A template is a text, an image, a video, an audio or a document.';
+
+CREATE FUNCTION public.render_template(template_id uuid, variables jsonb DEFAULT '{}'::jsonb) RETURNS TABLE(text text, missing text[])
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT private.render(template.parts, given.variables) AS text,
+     private.names_in(template.parts, given.variables) AS missing
+    FROM (public.message_templates template
+      CROSS JOIN LATERAL ( SELECT (private.values_of(template.defaults) || private.values_of(render_template.variables)) AS variables) given)
+   WHERE (template.id = render_template.template_id);
+END;
 
 CREATE FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double precision DEFAULT 600) RETURNS TABLE(rescued integer, expired integer, hand_overs jsonb, db_now timestamp with time zone, next_expiry_at timestamp with time zone, refused jsonb)
     LANGUAGE plpgsql
@@ -8292,6 +10895,53 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.start_campaign_run(p_campaign_id uuid, p_revision integer, p_occurrence_at timestamp with time zone, p_next_at timestamp with time zone, p_anchor timestamp without time zone, p_refusal text DEFAULT NULL::text) RETURNS TABLE(run_id uuid)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    v_campaign public.campaigns;
+begin
+    select campaign.* into v_campaign
+    from public.campaigns as campaign
+    where campaign.id = p_campaign_id
+        and campaign.status = 'scheduled'
+        and campaign.revision = p_revision
+        and campaign.next_run_at is not null
+    for no key update skip locked;
+    if found then
+        insert into public.campaign_runs (
+            campaign_id, owner_id, connection_id, occurrence_at, template_version,
+            status, status_reason, total, finished_at
+        )
+        values (
+            v_campaign.id,
+            v_campaign.owner_id,
+            v_campaign.connection_id,
+            p_occurrence_at,
+            (select content.version from private.campaign_content(v_campaign) as content),
+            case when p_refusal is null then 'processing' else 'failed' end,
+            p_refusal,
+            case when p_refusal is not null then 0 end,
+            case when p_refusal is not null then now() end
+        )
+        on conflict (campaign_id, occurrence_at) do nothing
+        returning id into run_id;
+        update public.campaigns as campaign
+        set
+            next_run_at = p_next_at,
+            series_anchor = p_anchor,
+            status = case when p_refusal is not null and p_next_at is null
+                then 'failed' else campaign.status end,
+            status_reason = coalesce(p_refusal, campaign.status_reason),
+            updated_at = now()
+        where campaign.id = v_campaign.id;
+    end if;
+    return next;
+end
+$$;
+
 CREATE FUNCTION public.take_probes(p_seats integer DEFAULT 100) RETURNS TABLE(db_now timestamp with time zone, next_probe_at timestamp with time zone, probes json)
     LANGUAGE sql
     SET search_path TO ''
@@ -8422,6 +11072,15 @@ CREATE TABLE private.connection_state (
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 
+CREATE TABLE private.date_words (
+    language text NOT NULL,
+    date_pattern text NOT NULL,
+    time_pattern text NOT NULL,
+    before_noon text,
+    after_noon text,
+    months text[] NOT NULL
+);
+
 CREATE TABLE private.erasures (
     job_id uuid NOT NULL,
     again_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
@@ -8440,6 +11099,14 @@ CREATE TABLE private.gateways (
     CONSTRAINT gateways_pair_seconds_check CHECK ((pair_seconds > (0)::double precision)),
     CONSTRAINT gateways_period_seconds_check CHECK ((period_seconds > (0)::double precision)),
     CONSTRAINT gateways_rate_complete CHECK ((num_nulls(messages, period_seconds, burst) = ANY (ARRAY[0, 3])))
+);
+
+CREATE TABLE private.judged_numbers (
+    raw text NOT NULL,
+    country_code text DEFAULT ''::text NOT NULL,
+    address text,
+    fault text,
+    rules_version text NOT NULL
 );
 
 CREATE TABLE private.limits (
@@ -8476,10 +11143,86 @@ CREATE TABLE private.refused_rows (
     CONSTRAINT refused_rows_step_check CHECK ((step = ANY (ARRAY['enqueue'::text, 'claim'::text, 'record'::text, 'settle'::text, 'rescue'::text, 'announce'::text, 'note'::text, 'tend'::text])))
 );
 
+CREATE TABLE private.rule_numbers (
+    connection_id text NOT NULL,
+    owner_id uuid NOT NULL,
+    last_number integer NOT NULL
+);
+
+CREATE TABLE private.run_tallies (
+    id bigint NOT NULL,
+    run_id uuid NOT NULL,
+    pending integer NOT NULL,
+    sent integer NOT NULL,
+    failed integer NOT NULL,
+    unconfirmed integer NOT NULL,
+    skipped integer NOT NULL,
+    cancelled integer NOT NULL,
+    delivered integer NOT NULL,
+    read integer NOT NULL
+);
+
+ALTER TABLE private.run_tallies ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.run_tallies_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE private.template_versions (
+    template_id uuid NOT NULL,
+    version integer NOT NULL,
+    parts text[] NOT NULL,
+    type text NOT NULL,
+    media_url text,
+    defaults jsonb NOT NULL,
+    on_missing text NOT NULL,
+    category text NOT NULL,
+    language text NOT NULL,
+    cloud jsonb
+);
+
 CREATE TABLE private.timezones (
     folded text NOT NULL,
     name text NOT NULL
 );
+
+CREATE TABLE public.appointments (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    owner_id uuid NOT NULL,
+    created_by uuid DEFAULT auth.uid(),
+    connection_id text NOT NULL,
+    contact_id text,
+    patient_name text,
+    mobile text,
+    date date NOT NULL,
+    "time" time without time zone NOT NULL,
+    timezone text,
+    doctor_name text,
+    specialty text,
+    followup_date date,
+    status text DEFAULT 'booked'::text NOT NULL,
+    variables jsonb DEFAULT '{}'::jsonb NOT NULL,
+    reminder_fault text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT appointments_lengths CHECK (((COALESCE(length(patient_name), 0) <= 256) AND (COALESCE(length(mobile), 0) <= 64) AND (COALESCE(length(doctor_name), 0) <= 256) AND (COALESCE(length(specialty), 0) <= 256) AND (COALESCE(length(contact_id), 0) <= 256))),
+    CONSTRAINT appointments_sane_dates CHECK ((((date >= '2000-01-01'::date) AND (date <= '2199-12-31'::date)) AND ((followup_date >= '2000-01-01'::date) AND (followup_date <= '2199-12-31'::date)))),
+    CONSTRAINT appointments_status_known CHECK ((status = ANY (ARRAY['booked'::text, 'visited'::text, 'cancelled'::text, 'no_show'::text]))),
+    CONSTRAINT appointments_variables_object CHECK (((jsonb_typeof(variables) = 'object'::text) AND (length((variables)::text) <= 16384)))
+);
+
+COMMENT ON TABLE public.appointments IS 'scheduled messages: appointments that remind.';
+
+COMMENT ON CONSTRAINT appointments_lengths ON public.appointments IS 'A name or a number of the appointment is too long.';
+
+COMMENT ON CONSTRAINT appointments_sane_dates ON public.appointments IS 'The dates must lie between the years 2000 and 2199.';
+
+COMMENT ON CONSTRAINT appointments_status_known ON public.appointments IS 'An appointment is booked, visited, cancelled or no_show.';
+
+COMMENT ON CONSTRAINT appointments_variables_object ON public.appointments IS 'The variables are an object of names and values, at most 16 kB of it.';
 
 CREATE TABLE public.broadcast_messages (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -8502,6 +11245,51 @@ CREATE TABLE public.broadcast_messages (
     parts jsonb
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
+
+CREATE TABLE public.campaign_recipients (
+    run_id uuid NOT NULL,
+    "position" integer NOT NULL,
+    contact_id text,
+    address text,
+    name text,
+    variables jsonb DEFAULT '{}'::jsonb NOT NULL,
+    timezone text,
+    fault text
+);
+
+COMMENT ON TABLE public.campaign_recipients IS 'scheduled messages: whom a run writes to, as it was when the run began.';
+
+CREATE TABLE public.connection_invitations (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    connection_id text NOT NULL,
+    owner_id uuid NOT NULL,
+    role text DEFAULT 'staff'::text NOT NULL,
+    token_hash text NOT NULL,
+    created_by uuid DEFAULT auth.uid(),
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone DEFAULT (now() + '7 days'::interval) NOT NULL,
+    CONSTRAINT connection_invitations_role_known CHECK ((role = ANY (ARRAY['admin'::text, 'staff'::text])))
+);
+
+COMMENT ON TABLE public.connection_invitations IS 'scheduled messages: invitations that nobody has taken yet; a token is kept as its hash alone.';
+
+COMMENT ON CONSTRAINT connection_invitations_role_known ON public.connection_invitations IS 'An invitation makes somebody admin or staff.';
+
+CREATE TABLE public.connection_members (
+    connection_id text NOT NULL,
+    user_id uuid NOT NULL,
+    role text DEFAULT 'staff'::text NOT NULL,
+    owner_id uuid NOT NULL,
+    created_by uuid DEFAULT auth.uid(),
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    invitation text,
+    CONSTRAINT connection_members_invitation_not_kept CHECK ((invitation IS NULL)),
+    CONSTRAINT connection_members_role_known CHECK ((role = ANY (ARRAY['admin'::text, 'staff'::text])))
+);
+
+COMMENT ON TABLE public.connection_members IS 'scheduled messages: who may use a connection beside its owner.';
+
+COMMENT ON CONSTRAINT connection_members_role_known ON public.connection_members IS 'A member is admin or staff.';
 
 CREATE TABLE public.contacts (
     id bigint NOT NULL,
@@ -8526,17 +11314,54 @@ ALTER TABLE public.contacts ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY
     CACHE 1
 );
 
+CREATE TABLE public.reminder_rules (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    owner_id uuid NOT NULL,
+    connection_id text NOT NULL,
+    number integer DEFAULT 0 NOT NULL,
+    name text NOT NULL,
+    anchor text NOT NULL,
+    day_offset integer DEFAULT 0 NOT NULL,
+    at time without time zone,
+    shift interval,
+    template_id uuid NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    when_past text DEFAULT 'skip'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT reminder_rules_anchor_known CHECK ((anchor = ANY (ARRAY['booked'::text, 'date'::text, 'followup_date'::text]))),
+    CONSTRAINT reminder_rules_name_given CHECK (((name ~ '\S'::text) AND (length(name) <= 200))),
+    CONSTRAINT reminder_rules_near CHECK ((((day_offset >= '-366'::integer) AND (day_offset <= 366)) AND ((COALESCE(shift, '00:00:00'::interval) >= '-366 days'::interval) AND (COALESCE(shift, '00:00:00'::interval) <= '366 days'::interval)))),
+    CONSTRAINT reminder_rules_when_past_known CHECK ((when_past = ANY (ARRAY['skip'::text, 'now'::text])))
+);
+
+COMMENT ON TABLE public.reminder_rules IS 'scheduled messages: which messages an appointment causes, and when.';
+
+COMMENT ON CONSTRAINT reminder_rules_anchor_known ON public.reminder_rules IS 'A rule goes by booked, date or followup_date.';
+
+COMMENT ON CONSTRAINT reminder_rules_name_given ON public.reminder_rules IS 'A rule needs a name of at most 200 characters.';
+
+COMMENT ON CONSTRAINT reminder_rules_near ON public.reminder_rules IS 'A reminder lies within a year of its date.';
+
+COMMENT ON CONSTRAINT reminder_rules_when_past_known ON public.reminder_rules IS 'What is past is skipped (skip) or sent at once (now).';
+
 ALTER TABLE ONLY private.connection_owners
     ADD CONSTRAINT connection_owners_pkey PRIMARY KEY (connection_id);
 
 ALTER TABLE ONLY private.connection_state
     ADD CONSTRAINT connection_state_pkey PRIMARY KEY (connection_id);
 
+ALTER TABLE ONLY private.date_words
+    ADD CONSTRAINT date_words_pkey PRIMARY KEY (language);
+
 ALTER TABLE ONLY private.erasures
     ADD CONSTRAINT erasures_pkey PRIMARY KEY (job_id);
 
 ALTER TABLE ONLY private.gateways
     ADD CONSTRAINT gateways_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY private.judged_numbers
+    ADD CONSTRAINT judged_numbers_pkey PRIMARY KEY (raw, country_code);
 
 ALTER TABLE ONLY private.limits
     ADD CONSTRAINT limits_pkey PRIMARY KEY (name);
@@ -8550,17 +11375,56 @@ ALTER TABLE ONLY private.recipient_state
 ALTER TABLE ONLY private.refused_rows
     ADD CONSTRAINT refused_rows_pkey PRIMARY KEY (id, step);
 
+ALTER TABLE ONLY private.rule_numbers
+    ADD CONSTRAINT rule_numbers_pkey PRIMARY KEY (connection_id, owner_id);
+
+ALTER TABLE ONLY private.run_tallies
+    ADD CONSTRAINT run_tallies_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY private.template_versions
+    ADD CONSTRAINT template_versions_pkey PRIMARY KEY (template_id, version);
+
 ALTER TABLE ONLY private.timezones
     ADD CONSTRAINT timezones_name_key UNIQUE (name);
 
 ALTER TABLE ONLY private.timezones
     ADD CONSTRAINT timezones_pkey PRIMARY KEY (folded);
 
+ALTER TABLE ONLY public.appointments
+    ADD CONSTRAINT appointments_id_owner_id_key UNIQUE (id, owner_id);
+
+ALTER TABLE ONLY public.appointments
+    ADD CONSTRAINT appointments_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.broadcast_jobs
     ADD CONSTRAINT broadcast_jobs_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.broadcast_messages
     ADD CONSTRAINT broadcast_messages_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.campaign_recipients
+    ADD CONSTRAINT campaign_recipients_pkey PRIMARY KEY (run_id, "position");
+
+ALTER TABLE ONLY public.campaign_runs
+    ADD CONSTRAINT campaign_runs_campaign_id_occurrence_at_key UNIQUE (campaign_id, occurrence_at);
+
+ALTER TABLE ONLY public.campaign_runs
+    ADD CONSTRAINT campaign_runs_id_owner_id_key UNIQUE (id, owner_id);
+
+ALTER TABLE ONLY public.campaign_runs
+    ADD CONSTRAINT campaign_runs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.campaigns
+    ADD CONSTRAINT campaigns_id_owner_id_key UNIQUE (id, owner_id);
+
+ALTER TABLE ONLY public.campaigns
+    ADD CONSTRAINT campaigns_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.connection_invitations
+    ADD CONSTRAINT connection_invitations_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.connection_members
+    ADD CONSTRAINT connection_members_pkey PRIMARY KEY (connection_id, user_id);
 
 ALTER TABLE ONLY public.connection_settings
     ADD CONSTRAINT connection_settings_pkey PRIMARY KEY (connection_id);
@@ -8570,6 +11434,18 @@ ALTER TABLE ONLY public.connections
 
 ALTER TABLE ONLY public.contacts
     ADD CONSTRAINT contacts_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.message_templates
+    ADD CONSTRAINT message_templates_id_owner_id_key UNIQUE (id, owner_id);
+
+ALTER TABLE ONLY public.message_templates
+    ADD CONSTRAINT message_templates_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.reminder_rules
+    ADD CONSTRAINT reminder_rules_number_key UNIQUE (connection_id, owner_id, number);
+
+ALTER TABLE ONLY public.reminder_rules
+    ADD CONSTRAINT reminder_rules_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_pkey PRIMARY KEY (id);
@@ -8588,6 +11464,16 @@ CREATE INDEX refused_rows_again_at_idx ON private.refused_rows USING btree (step
 
 CREATE INDEX refused_rows_connection_idx ON private.refused_rows USING btree (connection_id, again_at) WHERE (step = 'claim'::text);
 
+CREATE INDEX run_tallies_run_id_idx ON private.run_tallies USING btree (run_id);
+
+CREATE INDEX appointments_connection_id_idx ON public.appointments USING btree (connection_id, date);
+
+CREATE INDEX appointments_contact_id_idx ON public.appointments USING btree (contact_id) WHERE (contact_id IS NOT NULL);
+
+CREATE INDEX appointments_followup_date_idx ON public.appointments USING btree (connection_id, followup_date) WHERE (followup_date IS NOT NULL);
+
+CREATE INDEX appointments_owner_id_idx ON public.appointments USING btree (owner_id, date);
+
 CREATE INDEX broadcast_jobs_expiry_idx ON public.broadcast_jobs USING btree (expires_at) WHERE ((status = 'queued'::text) AND (expires_at IS NOT NULL));
 
 CREATE INDEX broadcast_jobs_handed_over_idx ON public.broadcast_jobs USING btree (connection_id, send_at) WHERE ((status = ANY (ARRAY['handed_over'::text, 'active'::text])) AND (scheduled_message_id IS NOT NULL));
@@ -8601,6 +11487,28 @@ CREATE INDEX broadcast_jobs_sending_idx ON public.broadcast_jobs USING btree (le
 CREATE INDEX broadcast_jobs_series_idx ON public.broadcast_jobs USING btree (series_id) WHERE ((status = 'queued'::text) AND (series_id IS NOT NULL));
 
 CREATE INDEX broadcast_jobs_withdrawn_idx ON public.broadcast_jobs USING btree (gateway, lease_until) WHERE ((status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text, 'unconfirmed'::text])) AND (lease_until IS NOT NULL));
+
+CREATE UNIQUE INDEX campaign_recipients_address_key ON public.campaign_recipients USING btree (run_id, address) WHERE (fault IS NULL);
+
+CREATE INDEX campaign_runs_campaign_id_idx ON public.campaign_runs USING btree (campaign_id, owner_id);
+
+CREATE INDEX campaign_runs_open_idx ON public.campaign_runs USING btree (advanced_at) WHERE (finished_at IS NULL);
+
+CREATE INDEX campaign_runs_owner_id_idx ON public.campaign_runs USING btree (owner_id, started_at);
+
+CREATE INDEX campaigns_connection_id_idx ON public.campaigns USING btree (connection_id);
+
+CREATE INDEX campaigns_next_run_at_idx ON public.campaigns USING btree (next_run_at) WHERE (status = 'scheduled'::text);
+
+CREATE INDEX campaigns_owner_id_idx ON public.campaigns USING btree (owner_id, created_at);
+
+CREATE INDEX campaigns_template_id_idx ON public.campaigns USING btree (template_id, owner_id);
+
+CREATE INDEX connection_invitations_connection_id_idx ON public.connection_invitations USING btree (connection_id);
+
+CREATE UNIQUE INDEX connection_invitations_token_hash_key ON public.connection_invitations USING btree (token_hash);
+
+CREATE INDEX connection_members_user_id_idx ON public.connection_members USING btree (user_id);
 
 CREATE INDEX connection_settings_gateway_idx ON public.connection_settings USING btree (gateway) WHERE (gateway IS NOT NULL);
 
@@ -8618,6 +11526,14 @@ CREATE INDEX idx_scheduled_messages_contact_id ON public.scheduled_messages USIN
 
 CREATE INDEX idx_scheduled_messages_created_by ON public.scheduled_messages USING btree (created_by);
 
+CREATE INDEX message_templates_connection_id_idx ON public.message_templates USING btree (connection_id) WHERE (connection_id IS NOT NULL);
+
+CREATE INDEX message_templates_owner_id_idx ON public.message_templates USING btree (owner_id, name);
+
+CREATE INDEX reminder_rules_connection_id_idx ON public.reminder_rules USING btree (connection_id);
+
+CREATE INDEX reminder_rules_template_id_idx ON public.reminder_rules USING btree (template_id, owner_id);
+
 CREATE INDEX scheduled_messages_due_idx ON public.scheduled_messages USING btree (due_at, id) WHERE (due_at IS NOT NULL);
 
 CREATE UNIQUE INDEX scheduled_messages_occurrence_key ON public.scheduled_messages USING btree (series_id, occurrence_at) WHERE (series_id IS NOT NULL);
@@ -8625,6 +11541,8 @@ CREATE UNIQUE INDEX scheduled_messages_occurrence_key ON public.scheduled_messag
 CREATE INDEX scheduled_messages_owner_contact_idx ON public.scheduled_messages USING btree (owner_id, contact_id);
 
 CREATE INDEX scheduled_messages_payer_idx ON public.scheduled_messages USING btree (md5(COALESCE((owner_id)::text, connection_id)), due_at, id) WHERE (due_at > '-infinity'::timestamp with time zone);
+
+CREATE UNIQUE INDEX scheduled_messages_source_key ON public.scheduled_messages USING btree (source_id, source_position, source_try) WHERE (source_id IS NOT NULL);
 
 CREATE TRIGGER a_keep_out_of_queue BEFORE UPDATE OF status ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = 'in_queue'::text) AND (old.status <> ALL (ARRAY['pending'::text, 'in_queue'::text])) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.keep_out_of_queue();
 
@@ -8642,21 +11560,63 @@ CREATE TRIGGER complete_old_row BEFORE UPDATE ON public.scheduled_messages FOR E
 
 CREATE TRIGGER confirm_connection AFTER INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = 'pending'::text) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.confirm_connection();
 
+CREATE TRIGGER count_outcomes AFTER UPDATE ON public.scheduled_messages REFERENCING OLD TABLE AS old_messages NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION private.count_outcomes();
+
+CREATE TRIGGER end_memberships AFTER UPDATE ON public.connections FOR EACH ROW WHEN (((old.id IS DISTINCT FROM new.id) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION private.end_memberships();
+
+CREATE TRIGGER end_memberships_of_deleted AFTER DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.end_memberships();
+
+CREATE TRIGGER end_reminders_of_deleted AFTER DELETE ON public.appointments REFERENCING OLD TABLE AS old_appointments FOR EACH STATEMENT EXECUTE FUNCTION private.end_reminders_of_deleted();
+
+CREATE TRIGGER follow_changed_rule AFTER UPDATE ON public.reminder_rules FOR EACH ROW WHEN (((((((old.anchor IS DISTINCT FROM new.anchor) OR (old.day_offset IS DISTINCT FROM new.day_offset)) OR (old.at IS DISTINCT FROM new.at)) OR (old.shift IS DISTINCT FROM new.shift)) OR (old.template_id IS DISTINCT FROM new.template_id)) OR (old.enabled IS DISTINCT FROM new.enabled))) EXECUTE FUNCTION private.follow_rule();
+
+CREATE TRIGGER follow_changed_settings AFTER UPDATE ON public.connection_settings FOR EACH ROW WHEN ((((((old.connection_id IS DISTINCT FROM new.connection_id) OR (old.enabled IS DISTINCT FROM new.enabled)) OR (old.active IS DISTINCT FROM new.active)) OR (old.display_name IS DISTINCT FROM new.display_name)) OR (old.timezone IS DISTINCT FROM new.timezone))) EXECUTE FUNCTION private.follow_settings();
+
+CREATE TRIGGER follow_contact AFTER UPDATE ON public.contacts FOR EACH ROW WHEN (((old.phone_number)::text IS DISTINCT FROM (new.phone_number)::text)) EXECUTE FUNCTION private.follow_contact();
+
+CREATE TRIGGER follow_rule AFTER INSERT OR DELETE ON public.reminder_rules FOR EACH ROW EXECUTE FUNCTION private.follow_rule();
+
+CREATE TRIGGER follow_settings AFTER INSERT OR DELETE ON public.connection_settings FOR EACH ROW EXECUTE FUNCTION private.follow_settings();
+
+CREATE TRIGGER follow_template AFTER UPDATE ON public.message_templates FOR EACH ROW WHEN ((new.version IS DISTINCT FROM old.version)) EXECUTE FUNCTION private.follow_template();
+
+CREATE TRIGGER forget_author AFTER DELETE ON public.connection_members REFERENCING OLD TABLE AS old_members FOR EACH STATEMENT EXECUTE FUNCTION private.forget_author();
+
 CREATE TRIGGER forget_refusals_deleted AFTER DELETE ON public.scheduled_messages FOR EACH ROW EXECUTE FUNCTION private.forget_refusals();
 
 CREATE TRIGGER forget_refusals_edited AFTER UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((old.revision <> new.revision) AND (new.status = 'pending'::text))) EXECUTE FUNCTION private.forget_refusals();
+
+CREATE TRIGGER guard_appointment BEFORE INSERT OR UPDATE ON public.appointments FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_appointment();
 
 CREATE TRIGGER guard_broadcasts BEFORE INSERT OR DELETE OR UPDATE ON public.broadcast_jobs FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_broadcasts();
 
 CREATE TRIGGER guard_broadcasts BEFORE INSERT OR DELETE OR UPDATE ON public.broadcast_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_broadcasts();
 
-CREATE TRIGGER guard_delete BEFORE DELETE ON public.scheduled_messages FOR EACH ROW WHEN (((old.broadcast_job_id IS NOT NULL) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_delete('user');
+CREATE TRIGGER guard_campaign BEFORE INSERT OR UPDATE ON public.campaigns FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_campaign();
+
+CREATE TRIGGER guard_campaign_deletion BEFORE DELETE ON public.campaigns FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_campaign_deletion();
+
+CREATE TRIGGER guard_delete BEFORE DELETE ON public.scheduled_messages FOR EACH ROW WHEN ((((old.broadcast_job_id IS NOT NULL) OR (old.source_id IS NOT NULL)) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_delete('user');
 
 CREATE TRIGGER guard_delete_by_service BEFORE DELETE ON public.scheduled_messages FOR EACH ROW WHEN (((old.broadcast_job_id IS NOT NULL) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.guard_delete();
 
 CREATE TRIGGER guard_insert BEFORE INSERT ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_insert();
 
+CREATE TRIGGER guard_invitation BEFORE INSERT OR DELETE ON public.connection_invitations FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_invitation();
+
 CREATE TRIGGER guard_job_of_node_worker BEFORE UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (old.scheduled_message_id IS NOT NULL) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)))) EXECUTE FUNCTION private.guard_job_of_node_worker();
+
+CREATE TRIGGER guard_member BEFORE INSERT OR DELETE OR UPDATE ON public.connection_members FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_member();
+
+CREATE TRIGGER guard_rule_of_service BEFORE INSERT OR DELETE OR UPDATE ON public.reminder_rules FOR EACH ROW WHEN ((NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text))))) EXECUTE FUNCTION private.guard_rule();
+
+CREATE TRIGGER guard_rule_of_user BEFORE INSERT OR DELETE OR UPDATE ON public.reminder_rules FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_rule('user');
+
+CREATE TRIGGER guard_settings BEFORE INSERT OR UPDATE ON public.connection_settings FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_settings();
+
+CREATE TRIGGER guard_template_of_service BEFORE INSERT OR DELETE OR UPDATE ON public.message_templates FOR EACH ROW WHEN ((NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text))))) EXECUTE FUNCTION private.guard_template();
+
+CREATE TRIGGER guard_template_of_user BEFORE INSERT OR DELETE OR UPDATE ON public.message_templates FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_template('user');
 
 CREATE TRIGGER guard_update BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_update('user');
 
@@ -8665,6 +11625,10 @@ CREATE TRIGGER guard_update_by_service BEFORE UPDATE ON public.scheduled_message
 CREATE TRIGGER hold_limits AFTER INSERT ON public.scheduled_messages REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.hold_limits();
 
 CREATE TRIGGER hold_limits_of_edits AFTER UPDATE ON public.scheduled_messages REFERENCING OLD TABLE AS former NEW TABLE AS added FOR EACH STATEMENT WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.hold_limits();
+
+CREATE TRIGGER keep_next_template_version AFTER UPDATE ON public.message_templates FOR EACH ROW WHEN ((new.version IS DISTINCT FROM old.version)) EXECUTE FUNCTION private.keep_template_version();
+
+CREATE TRIGGER keep_template_version AFTER INSERT ON public.message_templates FOR EACH ROW EXECUTE FUNCTION private.keep_template_version();
 
 CREATE TRIGGER look_at_series BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((new.is_recurring AND (new.status = 'pending'::text) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.look_at_series();
 
@@ -8694,6 +11658,12 @@ CREATE TRIGGER lose_truncated BEFORE TRUNCATE ON public.scheduled_messages FOR E
 
 ALTER TABLE public.scheduled_messages ENABLE ALWAYS TRIGGER lose_truncated;
 
+CREATE TRIGGER name_run_state BEFORE UPDATE ON public.campaign_runs FOR EACH ROW WHEN (((old.finished_at IS NOT NULL) AND (new.finished_at IS NOT NULL))) EXECUTE FUNCTION private.name_run_state();
+
+CREATE TRIGGER name_timezone BEFORE INSERT OR UPDATE ON public.appointments FOR EACH ROW WHEN ((new.timezone IS NOT NULL)) EXECUTE FUNCTION private.name_timezone();
+
+CREATE TRIGGER name_timezone BEFORE INSERT OR UPDATE ON public.campaigns FOR EACH ROW WHEN ((new.timezone IS NOT NULL)) EXECUTE FUNCTION private.name_timezone();
+
 CREATE TRIGGER name_timezone BEFORE INSERT OR UPDATE ON public.connection_settings FOR EACH ROW WHEN ((new.timezone IS NOT NULL)) EXECUTE FUNCTION private.name_timezone();
 
 CREATE TRIGGER name_timezone BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = 'pending'::text) AND new.is_recurring AND (new.timezone IS NOT NULL) AND (new.series_anchor IS NULL))) EXECUTE FUNCTION private.name_timezone();
@@ -8722,20 +11692,48 @@ CREATE TRIGGER remember_owner_updated AFTER UPDATE ON public.connections FOR EAC
 
 CREATE TRIGGER remember_owner_updated_by_user AFTER UPDATE ON public.connections FOR EACH ROW WHEN ((((old.id IS DISTINCT FROM new.id) OR (old.user_id IS DISTINCT FROM new.user_id)) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.remember_owner('user');
 
+CREATE TRIGGER remind_of_booked AFTER INSERT ON public.appointments REFERENCING NEW TABLE AS new_appointments FOR EACH STATEMENT EXECUTE FUNCTION private.remind_of_booked();
+
+CREATE TRIGGER remind_of_changed AFTER UPDATE ON public.appointments REFERENCING OLD TABLE AS old_appointments NEW TABLE AS new_appointments FOR EACH STATEMENT EXECUTE FUNCTION private.remind_of_changed();
+
 CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (new.scheduled_message_id IS NOT NULL) AND (new.status IS DISTINCT FROM old.status) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) AND (old.status <> ALL (ARRAY['queued'::text, 'completed'::text, 'failed'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
 
 CREATE TRIGGER settle_scheduled_messages AFTER UPDATE ON public.broadcast_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION private.settle_scheduled_messages();
 
+CREATE TRIGGER tell_appointments AFTER UPDATE ON public.scheduled_messages REFERENCING OLD TABLE AS old_messages NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION private.tell_appointments();
+
+CREATE TRIGGER zz_follow_changed_connection AFTER UPDATE ON public.connections FOR EACH ROW WHEN (((old.id IS DISTINCT FROM new.id) OR (old.name IS DISTINCT FROM new.name) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION private.follow_connection();
+
+CREATE TRIGGER zz_follow_connection AFTER INSERT OR DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.follow_connection();
+
 CREATE TRIGGER zz_set_due_at BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((new.due_at IS DISTINCT FROM
         CASE
-            WHEN (new.status = 'pending'::text) THEN new.scheduled_at
+            WHEN ((new.status = 'pending'::text) AND (new.held IS NULL)) THEN new.scheduled_at
             ELSE NULL::timestamp with time zone
         END)) EXECUTE FUNCTION private.set_due_at();
 
 ALTER TABLE public.scheduled_messages ENABLE ALWAYS TRIGGER zz_set_due_at;
 
+ALTER TABLE ONLY private.template_versions
+    ADD CONSTRAINT template_versions_template_id_fkey FOREIGN KEY (template_id) REFERENCES public.message_templates(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.campaign_recipients
+    ADD CONSTRAINT campaign_recipients_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.campaign_runs(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.campaign_runs
+    ADD CONSTRAINT campaign_runs_campaign_id_owner_id_fkey FOREIGN KEY (campaign_id, owner_id) REFERENCES public.campaigns(id, owner_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.campaigns
+    ADD CONSTRAINT campaigns_template_id_owner_id_fkey FOREIGN KEY (template_id, owner_id) REFERENCES public.message_templates(id, owner_id);
+
+ALTER TABLE ONLY public.connection_members
+    ADD CONSTRAINT connection_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.connection_settings
     ADD CONSTRAINT connection_settings_gateway_fkey FOREIGN KEY (gateway) REFERENCES private.gateways(name);
+
+ALTER TABLE ONLY public.reminder_rules
+    ADD CONSTRAINT reminder_rules_template_id_owner_id_fkey FOREIGN KEY (template_id, owner_id) REFERENCES public.message_templates(id, owner_id);
 
 ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE SET NULL;
@@ -8744,9 +11742,13 @@ ALTER TABLE private.connection_owners ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.connection_state ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE private.date_words ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE private.erasures ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.gateways ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE private.judged_numbers ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.limits ENABLE ROW LEVEL SECURITY;
 
@@ -8756,25 +11758,96 @@ ALTER TABLE private.recipient_state ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.refused_rows ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE private.rule_numbers ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE private.run_tallies ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE private.template_versions ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE private.timezones ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.appointments ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY appointments_policy ON public.appointments TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR ((connection_id, owner_id) IN ( SELECT mine.connection_id,
+    mine.owner_id
+   FROM private.my_connections() mine(connection_id, owner_id)))));
 
 ALTER TABLE public.broadcast_jobs ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.broadcast_messages ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.campaign_recipients ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY campaign_recipients_policy ON public.campaign_recipients FOR SELECT TO authenticated USING ((EXISTS ( SELECT 1
+   FROM public.campaign_runs run
+  WHERE (run.id = campaign_recipients.run_id))));
+
+ALTER TABLE public.campaign_runs ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY campaign_runs_policy ON public.campaign_runs FOR SELECT TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR ((connection_id, owner_id) IN ( SELECT mine.connection_id,
+    mine.owner_id
+   FROM private.my_connections() mine(connection_id, owner_id)))));
+
+ALTER TABLE public.campaigns ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY campaigns_policy ON public.campaigns TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR ((connection_id, owner_id) IN ( SELECT mine.connection_id,
+    mine.owner_id
+   FROM private.my_connections() mine(connection_id, owner_id)))));
+
+ALTER TABLE public.connection_invitations ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY connection_invitations_policy ON public.connection_invitations TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR ((connection_id, owner_id) IN ( SELECT mine.connection_id,
+    mine.owner_id
+   FROM private.my_connections() mine(connection_id, owner_id)))));
+
+ALTER TABLE public.connection_members ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY connection_members_policy ON public.connection_members TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR (user_id = ( SELECT auth.uid() AS uid)) OR ((connection_id, owner_id) IN ( SELECT mine.connection_id,
+    mine.owner_id
+   FROM private.my_connections() mine(connection_id, owner_id)))));
+
 ALTER TABLE public.connection_settings ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY connection_settings_insert_policy ON public.connection_settings FOR INSERT TO authenticated WITH CHECK ((EXISTS ( SELECT 1
+   FROM public.connections connection
+  WHERE (connection.id = connection_settings.connection_id))));
+
+CREATE POLICY connection_settings_member_policy ON public.connection_settings FOR SELECT TO authenticated USING ((connection_id IN ( SELECT mine.connection_id
+   FROM private.my_connections() mine(connection_id, owner_id))));
 
 CREATE POLICY connection_settings_select_policy ON public.connection_settings FOR SELECT TO authenticated USING ((EXISTS ( SELECT 1
    FROM public.connections c
   WHERE (c.id = connection_settings.connection_id))));
 
+CREATE POLICY connection_settings_update_policy ON public.connection_settings FOR UPDATE TO authenticated USING ((EXISTS ( SELECT 1
+   FROM public.connections connection
+  WHERE (connection.id = connection_settings.connection_id))));
+
 ALTER TABLE public.connections ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY connections_member_policy ON public.connections FOR SELECT TO authenticated USING ((id = ANY (ARRAY( SELECT mine.connection_id
+   FROM private.my_connections() mine(connection_id, owner_id)))));
 
 CREATE POLICY connections_owner_policy ON public.connections TO authenticated USING ((user_id = (( SELECT auth.uid() AS uid))::text)) WITH CHECK ((user_id = (( SELECT auth.uid() AS uid))::text));
 
 ALTER TABLE public.contacts ENABLE ROW LEVEL SECURITY;
 
+CREATE POLICY contacts_member_policy ON public.contacts FOR SELECT TO authenticated USING (((owner_id)::text = ANY (ARRAY( SELECT (mine.owner_id)::text AS owner_id
+   FROM private.my_connections() mine(connection_id, owner_id)))));
+
 CREATE POLICY contacts_owner_policy ON public.contacts TO authenticated USING ((owner_id = ( SELECT auth.uid() AS uid))) WITH CHECK ((owner_id = ( SELECT auth.uid() AS uid)));
+
+ALTER TABLE public.message_templates ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY message_templates_policy ON public.message_templates TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR ((connection_id, owner_id) IN ( SELECT mine.connection_id,
+    mine.owner_id
+   FROM private.my_connections() mine(connection_id, owner_id)))));
+
+ALTER TABLE public.reminder_rules ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY reminder_rules_policy ON public.reminder_rules TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR ((connection_id, owner_id) IN ( SELECT mine.connection_id,
+    mine.owner_id
+   FROM private.my_connections() mine(connection_id, owner_id)))));
 
 ALTER TABLE public.scheduled_messages ENABLE ROW LEVEL SECURITY;
 
@@ -8783,6 +11856,11 @@ CREATE POLICY scheduled_messages_delete_policy ON public.scheduled_messages FOR 
 CREATE POLICY scheduled_messages_insert_policy ON public.scheduled_messages FOR INSERT TO authenticated WITH CHECK (((owner_id = ( SELECT auth.uid() AS uid)) AND (created_by = ( SELECT auth.uid() AS uid)) AND (EXISTS ( SELECT 1
    FROM public.connections c
   WHERE (c.id = scheduled_messages.connection_id)))));
+
+CREATE POLICY scheduled_messages_member_policy ON public.scheduled_messages TO authenticated USING (((connection_id = ANY (ARRAY( SELECT mine.connection_id
+   FROM private.my_connections() mine(connection_id, owner_id)))) AND ((connection_id, owner_id) IN ( SELECT mine.connection_id,
+    mine.owner_id
+   FROM private.my_connections() mine(connection_id, owner_id)))));
 
 CREATE POLICY scheduled_messages_select_policy ON public.scheduled_messages FOR SELECT TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR (created_by = ( SELECT auth.uid() AS uid))));
 
@@ -8813,14 +11891,25 @@ GRANT ALL ON FUNCTION private.answer_parts(p_answers jsonb) TO service_role;
 REVOKE ALL ON FUNCTION private.api_key_of(p_connection text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.api_key_of(p_connection text) TO service_role;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaigns TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaigns TO service_role;
+
+REVOKE ALL ON FUNCTION private.as_recipients(p_campaign public.campaigns, p_version integer, p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.as_recipients(p_campaign public.campaigns, p_version integer, p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION private.campaign_content(p_campaign public.campaigns, p_version integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.campaign_content(p_campaign public.campaigns, p_version integer) TO service_role;
 
 REVOKE ALL ON FUNCTION private.cancel_messages(p_connection_id text, p_user_id text, p_reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.cancel_messages_of_connection() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.cancel_messages_of_user() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.cancel_runs(p_campaign_id uuid, p_why text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_terms private.claim_terms) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_terms private.claim_terms) TO service_role;
@@ -8837,15 +11926,29 @@ REVOKE ALL ON FUNCTION private.complete_old_row() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.confirm_connection() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.connection_owner(p_connection_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.connection_owner(p_connection_id text) TO service_role;
+
+REVOKE ALL ON FUNCTION private.contact_fields(p_names text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.contact_fields(p_names text[]) TO service_role;
+
 REVOKE ALL ON FUNCTION private.contact_key(p_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.contact_key(p_id text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.count_audience(p_campaign public.campaigns, p_enough integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.count_outcomes() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.count_pending(p_owner uuid, p_minute timestamp with time zone, p_enough integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION private.is_timezone(p_name text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.is_timezone(p_name text) TO service_role;
+REVOKE ALL ON FUNCTION private.counted_as(p_status text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.counted_as(p_status text) TO service_role;
 
-GRANT SELECT ON TABLE public.connection_settings TO authenticated;
+REVOKE ALL ON FUNCTION private.cut(p_text text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.cut(p_text text) TO authenticated;
+GRANT ALL ON FUNCTION private.cut(p_text text) TO service_role;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.connection_settings TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connection_settings TO service_role;
 
 REVOKE ALL ON FUNCTION private.daily_limit(p_settings public.connection_settings, p_day date) FROM PUBLIC;
@@ -8858,6 +11961,12 @@ REVOKE ALL ON FUNCTION private.deliver_rows(p_rows private.delivery[]) FROM PUBL
 GRANT ALL ON FUNCTION private.deliver_rows(p_rows private.delivery[]) TO service_role;
 
 REVOKE ALL ON FUNCTION private.earliest_next(p_pattern text, p_start timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.end_memberships() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.end_reminders(p_appointments uuid[], p_numbers integer[], p_reason text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.end_reminders_of_deleted() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.enqueue_or_put_aside(p_planned private.planned_row[], OUT done jsonb, OUT refused jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.enqueue_or_put_aside(p_planned private.planned_row[], OUT done jsonb, OUT refused jsonb) TO service_role;
@@ -8923,10 +12032,25 @@ GRANT ALL ON FUNCTION private.finish_rows(p_rows private.probed_row[]) TO servic
 
 REVOKE ALL ON FUNCTION private.fold_connection_id() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.fold_tallies(p_runs uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.fold_tallies(p_runs uuid[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.follow_connection() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.follow_contact() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.follow_rule() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.follow_settings() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.follow_template() FROM PUBLIC;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO service_role;
 
 REVOKE ALL ON FUNCTION private.foreign_changes(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.forget_author() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.forget_refusals() FROM PUBLIC;
 
@@ -8936,13 +12060,29 @@ GRANT ALL ON FUNCTION private.forget_refused() TO service_role;
 REVOKE ALL ON FUNCTION private.get_holders() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.get_holders() TO service_role;
 
+REVOKE ALL ON FUNCTION private.guard_appointment() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.guard_broadcasts() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.guard_campaign() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.guard_campaign_deletion() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.guard_delete() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.guard_insert() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.guard_invitation() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.guard_job_of_node_worker() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.guard_member() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.guard_rule() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.guard_settings() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.guard_template() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.guard_update() FROM PUBLIC;
 
@@ -8964,6 +12104,8 @@ REVOKE ALL ON FUNCTION private.hold_limits() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.hold_right() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.hold_runs(p_campaign_id uuid, p_why text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.is_ours(p_table text, p_column text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_ours(p_table text, p_column text) TO service_role;
 
@@ -8981,6 +12123,8 @@ REVOKE ALL ON FUNCTION private.is_yes(p_text text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_yes(p_text text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.keep_out_of_queue() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.keep_template_version() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.kind_of(p_kind text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.kind_of(p_kind text) TO service_role;
@@ -9010,12 +12154,25 @@ REVOKE ALL ON FUNCTION private.may_have_gone_out(p_job_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.meaning_of(p_words text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.my_connections() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.my_connections() TO authenticated;
+GRANT ALL ON FUNCTION private.my_connections() TO service_role;
+
+REVOKE ALL ON FUNCTION private.name_run_state() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.name_timezone() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.names_in(p_parts text[], p_values jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.names_in(p_parts text[], p_values jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.names_in(p_parts text[], p_values jsonb) TO service_role;
 
 REVOKE ALL ON FUNCTION private.nearest_timezones(p_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.next_expiry() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.next_expiry() TO service_role;
+
+REVOKE ALL ON FUNCTION private.next_of_audience(p_campaign public.campaigns, p_key text, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.next_of_audience(p_campaign public.campaigns, p_key text, p_limit integer) TO service_role;
 
 REVOKE ALL ON FUNCTION private.next_probe(p_but text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.next_probe(p_but text[]) TO service_role;
@@ -9040,6 +12197,8 @@ GRANT ALL ON FUNCTION private.note_who_did_not(p_rows private.noted_row[]) TO se
 REVOKE ALL ON FUNCTION private.note_who_got_through(p_rows private.noted_row[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.note_who_got_through(p_rows private.noted_row[]) TO service_role;
 
+REVOKE ALL ON FUNCTION private.open_appointments(p_connection_id text, p_owner uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.our_columns() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.our_columns() TO service_role;
 
@@ -9049,8 +12208,14 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connections TO service_role;
 REVOKE ALL ON FUNCTION private.owner_of(p_connection public.connections) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.owner_of(p_connection public.connections) TO service_role;
 
+REVOKE ALL ON FUNCTION private.owner_to_write_for(p_connection_id text, p_roles text[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_call_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_call_seconds double precision) TO service_role;
+
+REVOKE ALL ON FUNCTION private.placeholder(p_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.placeholder(p_name text) TO authenticated;
+GRANT ALL ON FUNCTION private.placeholder(p_name text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.probe_delay(p_failed integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.probe_delay(p_failed integer) TO service_role;
@@ -9084,7 +12249,17 @@ GRANT ALL ON FUNCTION private.rehearse_sending() TO service_role;
 REVOKE ALL ON FUNCTION private.rehearse_writing() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.rehearse_writing() TO service_role;
 
+REVOKE ALL ON FUNCTION private.release_runs(p_campaign_id uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.remember_owner() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.remind_of_booked() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.remind_of_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.render(p_parts text[], p_values jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.render(p_parts text[], p_values jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.render(p_parts text[], p_values jsonb) TO service_role;
 
 REVOKE ALL ON FUNCTION private.require_timezone(p_name text) FROM PUBLIC;
 
@@ -9096,6 +12271,15 @@ GRANT ALL ON FUNCTION private.retry_refused() TO service_role;
 
 REVOKE ALL ON FUNCTION private.rows_of_others(p_payers text[], p_after timestamp with time zone, p_until timestamp with time zone, p_share integer, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.rows_of_others(p_payers text[], p_after timestamp with time zone, p_until timestamp with time zone, p_share integer, p_limit integer) TO service_role;
+
+GRANT SELECT ON TABLE public.campaign_runs TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaign_runs TO service_role;
+
+REVOKE ALL ON FUNCTION private.run_state(p_run public.campaign_runs) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.run_state(p_run public.campaign_runs) TO service_role;
+
+REVOKE ALL ON FUNCTION private.run_window(p_connection_id text, p_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.run_window(p_connection_id text, p_most integer) TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_jobs TO service_role;
 
@@ -9134,11 +12318,17 @@ GRANT ALL ON FUNCTION private.situation(p_connections text[], p_now timestamp wi
 REVOKE ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until timestamp with time zone, p_now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until timestamp with time zone, p_now timestamp with time zone) TO service_role;
 
+REVOKE ALL ON FUNCTION private.spell_date(p_pattern text, p_months text[], p_date date) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.spell_time(p_pattern text, p_before_noon text, p_after_noon text, p_time time without time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.stops_everybody(p_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.stops_everybody(p_code text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.supersede(p_rows uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.supersede(p_rows uuid[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.sync_reminders(p_appointments uuid[], p_is_edit boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.tables_of_messages() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.tables_of_messages() TO service_role;
@@ -9152,6 +12342,8 @@ REVOKE ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until
 GRANT ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) TO service_role;
 
 REVOKE ALL ON FUNCTION private.tell(p_job_id uuid, p_status text, p_error text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.tell_appointments() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.tell_waiting(p_turn text[], p_terms private.claim_terms, p_quietly boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.tell_waiting(p_turn text[], p_terms private.claim_terms, p_quietly boolean) TO service_role;
@@ -9167,6 +12359,8 @@ GRANT ALL ON FUNCTION private.try_out() TO service_role;
 REVOKE ALL ON FUNCTION private.try_out_jobs(p_row jsonb, p_connection jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.try_out_jobs(p_row jsonb, p_connection jsonb) TO service_role;
 
+REVOKE ALL ON FUNCTION private.try_reminders(p_appointments uuid[], p_is_edit boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) TO service_role;
 
@@ -9174,13 +12368,27 @@ REVOKE ALL ON FUNCTION private.usage_of(p_connection_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.usage_of(p_connection_id text) TO authenticated;
 GRANT ALL ON FUNCTION private.usage_of(p_connection_id text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.values_of(p_given jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.values_of(p_given jsonb) TO authenticated;
+GRANT ALL ON FUNCTION private.values_of(p_given jsonb) TO service_role;
+
 REVOKE ALL ON FUNCTION private.wait_less(p_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.wait_less(p_code text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.wall_to_instant(p_wall timestamp without time zone, p_zone text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.wall_to_instant(p_wall timestamp without time zone, p_zone text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.wanted(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.wanted_reminders(p_appointments uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.why_connection_cannot_send(p_connection_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.why_connection_cannot_send(p_connection_id text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.why_no_next(p_pattern text, p_end timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.why_no_next(p_pattern text, p_end timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION private.why_not_to_start(p_campaign public.campaigns) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.with_answer(p_parts jsonb, p_count integer, p_ids jsonb, p_outcome text, p_error text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.with_answer(p_parts jsonb, p_count integer, p_ids jsonb, p_outcome text, p_error text) TO service_role;
@@ -9203,6 +12411,9 @@ REVOKE ALL ON FUNCTION private.write_contact_key() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.write_refusals() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.advance_campaign_run(p_run_id uuid, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.advance_campaign_run(p_run_id uuid, p_limit integer) TO service_role;
+
 REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_call_seconds double precision, p_early_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_call_seconds double precision, p_early_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
 
@@ -9223,14 +12434,23 @@ GRANT ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_rows text, p_tok
 REVOKE ALL ON FUNCTION public.enqueue_broadcast_jobs(p_rows text, p_early_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.enqueue_broadcast_jobs(p_rows text, p_early_seconds double precision) TO service_role;
 
+REVOKE ALL ON FUNCTION public.finish_campaign_run(p_run_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.finish_campaign_run(p_run_id uuid) TO service_role;
+
 REVOKE ALL ON FUNCTION public.finish_probes(p_well text[], p_ill text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.finish_probes(p_well text[], p_ill text[]) TO service_role;
 
 REVOKE ALL ON FUNCTION public.forget_connection(p_connection_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.forget_connection(p_connection_id text) TO service_role;
 
+REVOKE ALL ON FUNCTION public.freeze_campaign_run(p_run_id uuid, p_rules_version text, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.freeze_campaign_run(p_run_id uuid, p_rules_version text, p_limit integer) TO service_role;
+
 REVOKE ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) TO service_role;
+
+REVOKE ALL ON FUNCTION public.get_campaign_agenda(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.get_campaign_agenda(p_limit integer) TO service_role;
 
 REVOKE ALL ON FUNCTION public.get_due_of_others(p_payers text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_due_of_others(p_payers text[]) TO service_role;
@@ -9252,20 +12472,36 @@ GRANT ALL ON FUNCTION public.get_status(p_stale_seconds double precision) TO ser
 REVOKE ALL ON FUNCTION public.get_timezones(p_default text, p_weeks integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_timezones(p_default text, p_weeks integer) TO service_role;
 
+REVOKE ALL ON FUNCTION public.invite_member(connection_id text, role text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.invite_member(connection_id text, role text) TO authenticated;
+
 REVOKE ALL ON FUNCTION public.look_up_recipients(p_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.look_up_recipients(p_ids uuid[]) TO service_role;
 
 REVOKE ALL ON FUNCTION public.record_deliveries(p_rows text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.record_deliveries(p_rows text) TO service_role;
 
+REVOKE ALL ON FUNCTION public.record_judged_numbers(p_country_code text, p_rules_version text, p_raw text[], p_addresses text[], p_faults text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_judged_numbers(p_country_code text, p_rules_version text, p_raw text[], p_addresses text[], p_faults text[]) TO service_role;
+
 REVOKE ALL ON FUNCTION public.record_outcomes(p_rows text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.record_outcomes(p_rows text) TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message_templates TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message_templates TO service_role;
+
+REVOKE ALL ON FUNCTION public.render_template(template_id uuid, variables jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.render_template(template_id uuid, variables jsonb) TO authenticated;
+GRANT ALL ON FUNCTION public.render_template(template_id uuid, variables jsonb) TO service_role;
 
 REVOKE ALL ON FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double precision) TO service_role;
 
 REVOKE ALL ON FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.start_campaign_run(p_campaign_id uuid, p_revision integer, p_occurrence_at timestamp with time zone, p_next_at timestamp with time zone, p_anchor timestamp without time zone, p_refusal text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.start_campaign_run(p_campaign_id uuid, p_revision integer, p_occurrence_at timestamp with time zone, p_next_at timestamp with time zone, p_anchor timestamp without time zone, p_refusal text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.take_probes(p_seats integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.take_probes(p_seats integer) TO service_role;
@@ -9277,9 +12513,13 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_owners TO service_
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_state TO service_role;
 
+GRANT SELECT ON TABLE private.date_words TO service_role;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.erasures TO service_role;
 
 GRANT SELECT ON TABLE private.gateways TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.judged_numbers TO service_role;
 
 GRANT SELECT ON TABLE private.limits TO service_role;
 
@@ -9287,12 +12527,33 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.recipient_state TO service_ro
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.refused_rows TO service_role;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.rule_numbers TO service_role;
+
+GRANT SELECT,INSERT,DELETE ON TABLE private.run_tallies TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.template_versions TO service_role;
+
 GRANT SELECT,INSERT ON TABLE private.timezones TO service_role;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.appointments TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.appointments TO service_role;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_messages TO service_role;
+
+GRANT SELECT ON TABLE public.campaign_recipients TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaign_recipients TO service_role;
+
+GRANT SELECT,INSERT,DELETE ON TABLE public.connection_invitations TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connection_invitations TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connection_members TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connection_members TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.contacts TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.contacts TO service_role;
 
 GRANT SELECT,USAGE ON SEQUENCE public.contacts_id_seq TO authenticated;
 GRANT SELECT,USAGE ON SEQUENCE public.contacts_id_seq TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.reminder_rules TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.reminder_rules TO service_role;
