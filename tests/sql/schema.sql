@@ -9617,7 +9617,8 @@ begin
             'scheduled_messages_select_policy',
             'scheduled_messages_insert_policy',
             'scheduled_messages_update_policy',
-            'scheduled_messages_delete_policy'
+            'scheduled_messages_delete_policy',
+            'scheduled_messages_member_policy'
         );
 
     -- What the project is like.
