@@ -12,6 +12,7 @@ begin
         select format('%s is a table or view of this project', relation.oid::regclass) as words
         from unnest(array[
             'appointments',
+            'audit_log',
             'campaign_recipients',
             'campaign_runs',
             'campaigns',
@@ -34,6 +35,7 @@ begin
             'public.invite_member(text, text)',
             'public.record_judged_numbers(text, text, text[], text[], text[])',
             'public.render_template(uuid, jsonb)',
+            'public.set_up_reminders(text, text)',
             'public.start_campaign_run(uuid, integer, timestamptz, timestamptz, '
             'timestamp without time zone, text)'
         ]) as ours (signature)

@@ -79,7 +79,9 @@ as $$
             template.on_missing = 'fault' as needs_all,
             case template.type when 'text' then 4096 else 1024 end as longest,
             words.language,
-            private.values_of(template.defaults)
+            -- Where there is no specialty, none is missed.
+            '{"specialty": ""}'::jsonb
+            || private.values_of(template.defaults)
             || jsonb_strip_nulls(jsonb_build_object('hospital_name', place.hospital_name)) as given,
             words.date_pattern,
             words.time_pattern,

@@ -9,6 +9,7 @@ import pytest
 
 from tests.helpers.accounts import User, only, sign_up
 from tests.helpers.rows import Database
+from tests.sources.hospital import doctors, hospital, other_hospital  # noqa: F401  fixtures
 
 SHOWN = {"prefer": "return=representation"}
 
