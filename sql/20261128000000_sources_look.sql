@@ -33,6 +33,8 @@ begin
             'public.freeze_campaign_run(uuid, text, integer)',
             'public.get_campaign_agenda(integer)',
             'public.invite_member(text, text)',
+            'public.read_audit_log(text, bigint, text[], integer, text, timestamptz)',
+            'public.read_messages(uuid, integer, text, timestamptz)',
             'public.record_judged_numbers(text, text, text[], text[], text[])',
             'public.render_template(uuid, jsonb)',
             'public.set_up_reminders(text, text)',

@@ -59,7 +59,8 @@ revoke all on function private.refuse_change_of_audit from public;
 create or replace trigger refuse_change before update or delete or truncate on public.audit_log
 for each statement execute function private.refuse_change_of_audit();
 
--- An appointment as the log keeps it.
+-- An appointment as the log keeps it, with the number of its contact as it was, and the country
+-- that a number without one belonged to.
 create or replace function private.audited(p_appointment public.appointments)
 returns jsonb
 language sql
@@ -67,10 +68,26 @@ stable
 set search_path = ''
 as $$
     select jsonb_build_object(
+        'country_code', (
+            select settings.country_code
+            from public.connection_settings as settings
+            where settings.connection_id = p_appointment.connection_id
+        ),
         'appointment_id', p_appointment.id,
         'patient_name', p_appointment.patient_name,
         'contact_id', p_appointment.contact_id,
-        'mobile', p_appointment.mobile,
+        'mobile', case
+            when p_appointment.contact_id is null then p_appointment.mobile
+            else coalesce((
+                select found.phone
+                from (values (null::text)) as missing (phone_number)
+                cross join lateral (
+                    select left(phone_number::text, 256) as phone
+                    from public.contacts as contact
+                    where contact.id = private.contact_key(p_appointment.contact_id)
+                ) as found
+            ), p_appointment.mobile)
+        end,
         'date', p_appointment.date,
         'time', to_char(p_appointment.time, 'HH24:MI'),
         'timezone', p_appointment.timezone,

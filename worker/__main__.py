@@ -1,4 +1,4 @@
-"""The command line: `python -m worker run | once | status | preview | resolve | connection | doctor`."""
+"""The command line: `python -m worker run | once | status | preview | resolve | connection | export | doctor`."""
 
 import asyncio
 import io
@@ -19,6 +19,11 @@ class Outcome(StrEnum):
     sent = "sent"
     failed = "failed"
     resend = "resend"
+
+
+class Exported(StrEnum):
+    appointments = "appointments"
+    messages = "messages"
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -72,13 +77,28 @@ def connection(
     as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
     forget: Annotated[bool, typer.Option(help="End all that is kept of this id, and release it")] = False,
 ) -> None:
-    """Shows a connection's settings, or changes them: `messages=15 period_seconds=60`. Empty: the default."""
+    """Shows a connection's settings, or changes them: `messages=15 period_seconds=60`. Empty: the default.
+
+    `reminders=hospital` gives it the rules and texts of a hospital's appointments.
+    """
     from worker.operating import operate
 
     if forget:
         asyncio.run(operate.forget(config.load(), connection_id))
         return
     asyncio.run(operate.connection(config.load(), connection_id, changes or [], as_json))
+
+
+@app.command()
+def export(
+    what: Exported,
+    connection_id: Annotated[str | None, typer.Option("--connection", metavar="ID")] = None,
+    since: Annotated[str | None, typer.Option(help="A date or a time, UTC unless it says otherwise")] = None,
+) -> None:
+    """Writes appointments, as the files of EXPORT_DIR have them, or messages as CSV to standard output."""
+    from worker.operating import operate
+
+    asyncio.run(operate.export(config.load(), what.value, connection_id, since))
 
 
 @app.command()

@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     http_port: int = Field(0, ge=0, le=65535)
     http_token: str | None = Field(None, repr=False)
     http_origins: str = ""
+    export_dir: str | None = None
     process_number: int = Field(0, ge=0, le=999)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import schedule
@@ -28,8 +29,10 @@ from worker.sending.scheduler import Scheduler
 from worker.sending.sender import Sender
 from worker.sending.wake import Wake
 from worker.sources.campaigns import CampaignSource
+from worker.sources.exports import Exports
 from worker.sources.loop import Sources
 from worker.store.api import Api
+from worker.store.audit import Audit
 from worker.store.campaigns import Campaigns
 from worker.store.clock import Clock
 from worker.store.redirect import refuse_redirect
@@ -62,6 +65,7 @@ class Parts:
     probe: Probe
     lookout: Lookout
     sources: Sources
+    exports: Exports | None
     metrics: Metrics
     vitals: Vitals
 
@@ -83,7 +87,12 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
         listeners = [dispatcher.plan, rescue.plan, probe.plan, lookout.plan]
         scheduler = Scheduler(store, dispatcher, settings, metrics, vitals, listeners)
         sources = Sources(CampaignSource(Campaigns(api), settings), settings, vitals)
-        yield Parts(store, gateways, dispatcher, scheduler, rescue, probe, lookout, sources, metrics, vitals)
+        exports = (
+            Exports(Audit(api), Path(settings.export_dir), settings.default_country_code)
+            if settings.export_dir
+            else None
+        )
+        yield Parts(store, gateways, dispatcher, scheduler, rescue, probe, lookout, sources, exports, metrics, vitals)
     finally:
         await gateways.aclose()
         await api.aclose()
@@ -137,6 +146,8 @@ def _loops(parts: Parts, settings: Settings, stop: asyncio.Event) -> Iterator[Co
     yield parts.probe.run(stop)
     yield parts.lookout.run(stop)
     yield parts.sources.run(stop)
+    if parts.exports:
+        yield parts.exports.run(stop)
     yield tick(parts, settings.poll_interval_seconds, stop)
     if settings.realtime == "auto":
         yield _wake(parts, settings).run(stop)

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import sys
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 from rich.console import Console
 
@@ -12,7 +14,9 @@ from worker.errors import StoreError, StoreRefused, WorkerError
 from worker.operating import connection as words
 from worker.operating import doctor as examination
 from worker.operating.status import Status, when
+from worker.sources import exporting
 from worker.store.api import Api
+from worker.store.audit import Audit
 from worker.store.clock import Clock
 from worker.store.reading import Row
 from worker.store.redirect import refuse_redirect
@@ -20,6 +24,7 @@ from worker.store.store import Store
 from worker.watch.metrics import Metrics
 
 ATTEMPTS = 3
+REMINDERS = "reminders="  # beside the settings, which are columns: rules and texts, made once
 
 
 @contextlib.asynccontextmanager
@@ -67,14 +72,48 @@ async def resolve(settings: Settings, message_id: str, outcome: str) -> None:
 
 async def connection(settings: Settings, connection_id: str, changes: list[str], as_json: bool) -> None:
     """Changes, if any, then shows. Raises WorkerError for an unknown name and for what the table refuses."""
-    values = words.parse_changes(changes)
+    kinds = [change.removeprefix(REMINDERS) for change in changes if change.startswith(REMINDERS)]
+    values = words.parse_changes([change for change in changes if not change.startswith(REMINDERS)])
     async with connected(settings) as store:
         row = await store.get_connection_settings(connection_id)  # which outlive their connection
         if row is None and not await store.has_connection(connection_id):
             raise words.unknown(connection_id, [known.connection_id for known in await store.get_connections(20)])
         if values:
             row = await _change(store, connection_id, {**(row or {}), **values})
+        for kind in kinds:
+            await _set_up_reminders(store, connection_id, kind)
     print(json.dumps(row, indent=2) if as_json else words.described(connection_id, row, settings.gateway))  # noqa: T201
+
+
+async def _set_up_reminders(store: Store, connection_id: str, kind: str) -> None:
+    try:
+        rules = await store.set_up_reminders(connection_id, kind)
+    except StoreRefused as e:
+        raise WorkerError(f"{REMINDERS}{kind}: {e}") from e
+    print(f"reminders: {', '.join(rules)}", file=sys.stderr)  # noqa: T201
+
+
+async def export(settings: Settings, what: str, connection_id: str | None, since: str | None) -> None:
+    """Prints CSV: appointments as the files of EXPORT_DIR have them, or messages. Raises WorkerError."""
+    moment = since and _moment(since)
+    await refuse_redirect(settings)
+    api = await Api.connect(settings, Clock(), Metrics(), ATTEMPTS)
+    try:
+        pages = exporting.appointments if what == "appointments" else exporting.messages
+        async for text in pages(Audit(api), settings.default_country_code, connection_id, moment):
+            sys.stdout.write(text)
+    finally:
+        await api.aclose()
+
+
+def _moment(since: str) -> str:
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError:
+        raise WorkerError(
+            f"--since {since}: write a date or a time such as 2026-12-31 or 2026-12-31T09:00+05:30"
+        ) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
 
 
 async def forget(settings: Settings, connection_id: str) -> None:

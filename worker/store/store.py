@@ -24,7 +24,7 @@ from worker.store.answers import (
 )
 from worker.store.api import Api
 from worker.store.calls import DELIVERY, PLANNED_ROW, TOLD_ROW, objects, p_rows
-from worker.store.reading import Row
+from worker.store.reading import Row, of
 from worker.store.refused import say_refused
 
 # What a plan is made of. Half of the columns, and half of the API server's work on each of twenty thousand rows.
@@ -191,6 +191,11 @@ class Store:
         row = {**values, "connection_id": connection_id}
         table = self._api.table("connection_settings").upsert(row, on_conflict="connection_id")
         await self._api.on_table("connection_settings", table)
+
+    async def set_up_reminders(self, connection_id: str, kind: str) -> list[str]:
+        """The names of the rules that the connection then has of this kind."""
+        arguments: Row = {"connection_id": connection_id, "kind": kind}
+        return await self._api.rows("set_up_reminders", lambda row: of(str, row["name"]), arguments)
 
     async def diagnose(self) -> list[Diagnosis]:
         """Findings about the database."""
