@@ -12,6 +12,7 @@ create or replace function public.set_up_reminders(
 returns setof public.reminder_rules
 language plpgsql
 set search_path = ''
+set lock_timeout = '2s'
 as $$
 declare
     v_connection constant text := set_up_reminders.connection_id;
@@ -33,25 +34,26 @@ begin
         from (
             values
             (
-                'Confirmation', 'booked', 0, null::time,
+                1, 'Confirmation', 'booked', 0, null::time,
                 'Hello {patient_name}, Your appointment with Dr {doctor_name} is confirmed for '
                 '{date} at {time}. - {hospital_name}'
             ),
             (
-                'Reminder', 'date', -1, '10:00',
+                2, 'Reminder', 'date', -1, '10:00',
                 'Hello {patient_name}, Reminder: Appointment with Dr {doctor_name} tomorrow at '
                 '{time}. - {hospital_name}'
             ),
             (
-                'Follow-up', 'followup_date', 0, '09:00',
+                3, 'Follow-up', 'followup_date', 0, '09:00',
                 'Hello {patient_name}, Reminder: Follow-up with Dr {doctor_name} on '
                 '{followup_date}. - {hospital_name}'
             )
-        ) as wanted (name, anchor, day_offset, at, body)
+        ) as wanted (place, name, anchor, day_offset, at, body)
         where not exists (
             select from public.reminder_rules as r
             where r.connection_id = v_connection and r.name = wanted.name
         )
+        order by wanted.place
     loop
         insert into public.message_templates (owner_id, connection_id, name, body)
         values (
