@@ -507,6 +507,187 @@ CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version int
     from judged
 $$;
 
+CREATE FUNCTION private.audit_booked() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    insert into public.audit_log (connection_id, owner_id, kind, record)
+    select
+        booked.connection_id,
+        booked.owner_id,
+        'booked',
+        private.audited(booked)
+    from new_appointments as booked;
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.audit_changed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_nestloop TO 'off'
+    AS $$
+begin
+    insert into public.audit_log (connection_id, owner_id, kind, record)
+    select
+        new_row.connection_id,
+        new_row.owner_id,
+        happened.kind,
+        private.audited(new_row)
+    from new_appointments as new_row
+    join old_appointments as old_row on old_row.id = new_row.id
+    cross join lateral (
+        values
+        (
+            1, 'moved',
+            (old_row.date, old_row.time, old_row.timezone, old_row.connection_id)
+            is distinct from (new_row.date, new_row.time, new_row.timezone, new_row.connection_id)
+        ),
+        (
+            2, 'followup_set',
+            new_row.followup_date is distinct from old_row.followup_date
+        ),
+        (
+            3, 'cancelled',
+            new_row.status in ('cancelled', 'no_show') and new_row.status <> old_row.status
+        )
+    ) as happened (place, kind, is_so)
+    where happened.is_so
+    order by new_row.id, happened.place;
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.audit_deleted() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    insert into public.audit_log (connection_id, owner_id, kind, record)
+    select
+        gone.connection_id,
+        gone.owner_id,
+        'cancelled',
+        private.audited(gone) || '{"deleted": true}'
+    from old_appointments as gone
+    where gone.status = 'booked';
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.audit_outcomes() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_nestloop TO 'off'
+    AS $$
+begin
+    if not exists (select from new_messages as m where m.source_id is not null) then
+        return null;
+    end if;
+    insert into public.audit_log (connection_id, owner_id, kind, record)
+    select
+        new_row.connection_id,
+        new_row.owner_id,
+        case new_row.status when 'sent' then 'sent' else 'failed' end,
+        jsonb_build_object(
+            'appointment_id', new_row.source_id,
+            'scheduled_message_id', new_row.id,
+            'number', new_row.source_position,
+            'status', new_row.status,
+            'contact_id', new_row.contact_id,
+            'message', coalesce(nullif(new_row.message, ''), new_row.caption),
+            'scheduled_at', new_row.scheduled_at,
+            'sent_at', new_row.sent_at,
+            'message_id', new_row.message_id,
+            'error', new_row.error
+        )
+    from new_messages as new_row
+    join old_messages as old_row on old_row.id = new_row.id
+    where new_row.source_id = any(array(
+        select appointment.id from public.appointments as appointment
+        where appointment.id = any(array(
+            select message.source_id from new_messages as message
+            where message.source_id is not null
+        ))
+    ))
+        and new_row.owner_id is not null
+        and new_row.status in ('sent', 'failed', 'unconfirmed')
+        and new_row.status <> old_row.status;
+    return null;
+end
+$$;
+
+CREATE TABLE public.appointments (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    owner_id uuid NOT NULL,
+    created_by uuid DEFAULT auth.uid(),
+    connection_id text NOT NULL,
+    contact_id text,
+    patient_name text,
+    mobile text,
+    date date NOT NULL,
+    "time" time without time zone NOT NULL,
+    timezone text,
+    doctor_name text,
+    specialty text,
+    followup_date date,
+    status text DEFAULT 'booked'::text NOT NULL,
+    variables jsonb DEFAULT '{}'::jsonb NOT NULL,
+    reminder_fault text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT appointments_lengths CHECK (((COALESCE(length(patient_name), 0) <= 256) AND (COALESCE(length(mobile), 0) <= 64) AND (COALESCE(length(doctor_name), 0) <= 256) AND (COALESCE(length(specialty), 0) <= 256) AND (COALESCE(length(contact_id), 0) <= 256))),
+    CONSTRAINT appointments_sane_dates CHECK ((((date >= '2000-01-01'::date) AND (date <= '2199-12-31'::date)) AND ((followup_date >= '2000-01-01'::date) AND (followup_date <= '2199-12-31'::date)))),
+    CONSTRAINT appointments_status_known CHECK ((status = ANY (ARRAY['booked'::text, 'visited'::text, 'cancelled'::text, 'no_show'::text]))),
+    CONSTRAINT appointments_variables_object CHECK (((jsonb_typeof(variables) = 'object'::text) AND (length((variables)::text) <= 16384)))
+);
+
+COMMENT ON TABLE public.appointments IS 'scheduled messages: appointments that remind.';
+
+COMMENT ON CONSTRAINT appointments_lengths ON public.appointments IS 'A name or a number of the appointment is too long.';
+
+COMMENT ON CONSTRAINT appointments_sane_dates ON public.appointments IS 'The dates must lie between the years 2000 and 2199.';
+
+COMMENT ON CONSTRAINT appointments_status_known ON public.appointments IS 'An appointment is booked, visited, cancelled or no_show.';
+
+COMMENT ON CONSTRAINT appointments_variables_object ON public.appointments IS 'The variables are an object of names and values, at most 16 kB of it.';
+
+CREATE FUNCTION private.audited(p_appointment public.appointments) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select jsonb_build_object(
+        'country_code', (
+            select settings.country_code
+            from public.connection_settings as settings
+            where settings.connection_id = p_appointment.connection_id
+        ),
+        'appointment_id', p_appointment.id,
+        'patient_name', p_appointment.patient_name,
+        'contact_id', p_appointment.contact_id,
+        'mobile', case
+            when p_appointment.contact_id is null then p_appointment.mobile
+            else coalesce((
+                select found.phone
+                from (values (null::text)) as missing (phone_number)
+                cross join lateral (
+                    select left(phone_number::text, 256) as phone
+                    from public.contacts as contact
+                    where contact.id = private.contact_key(p_appointment.contact_id)
+                ) as found
+            ), p_appointment.mobile)
+        end,
+        'date', p_appointment.date,
+        'time', to_char(p_appointment.time, 'HH24:MI'),
+        'timezone', p_appointment.timezone,
+        'doctor_name', p_appointment.doctor_name,
+        'specialty', p_appointment.specialty,
+        'followup_date', p_appointment.followup_date,
+        'status', p_appointment.status
+    )
+$$;
+
 CREATE FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) RETURNS TABLE(today date, tomorrow timestamp with time zone, is_open boolean, opens_at timestamp with time zone, closes_at timestamp with time zone, reopens_at timestamp with time zone)
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -5931,6 +6112,21 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.refuse_change_of_audit() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    -- Whoever owns the table could drop this as well.
+    if pg_has_role(
+        (select c.relowner from pg_catalog.pg_class as c where c.oid = tg_relid), 'usage'
+    ) then
+        return null;
+    end if;
+    raise exception 'The audit log is written once and not changed.' using errcode = '42501';
+end
+$$;
+
 CREATE FUNCTION private.refuse_ids_to_come() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -8745,7 +8941,9 @@ CREATE FUNCTION private.wanted_reminders(p_appointments uuid[]) RETURNS TABLE(ap
             template.on_missing = 'fault' as needs_all,
             case template.type when 'text' then 4096 else 1024 end as longest,
             words.language,
-            private.values_of(template.defaults)
+            -- Where there is no specialty, none is missed.
+            '{"specialty": ""}'::jsonb
+            || private.values_of(template.defaults)
             || jsonb_strip_nulls(jsonb_build_object('hospital_name', place.hospital_name)) as given,
             words.date_pattern,
             words.time_pattern,
@@ -10588,6 +10786,80 @@ CREATE FUNCTION public.look_up_recipients(p_ids uuid[]) RETURNS TABLE(db_now tim
         or settings.connection_id is not null
 $$;
 
+CREATE FUNCTION public.read_audit_log(p_after_transaction text, p_after_id bigint, p_kinds text[], p_limit integer, p_connection_id text DEFAULT NULL::text, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(entries json)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+    select coalesce(
+        json_agg(
+            json_build_object(
+                'transaction', next.transaction::text,
+                'id', next.id,
+                'at', next.at,
+                'connection_id', next.connection_id,
+                'kind', next.kind,
+                'record', next.record
+            ) order by next.transaction, next.id
+        ), '[]'
+    )
+    from (
+        select entry.*
+        from public.audit_log as entry
+        where (entry.transaction, entry.id) > (
+            case
+                when p_after_transaction::xid8 < pg_snapshot_xmax(pg_current_snapshot())
+                    then p_after_transaction::xid8
+                else '0'::xid8
+            end,
+            p_after_id
+        )
+            and (
+                p_after_transaction::xid8 < pg_snapshot_xmax(pg_current_snapshot())
+                or entry.id > p_after_id
+            )
+            and entry.transaction < pg_snapshot_xmin(pg_current_snapshot())
+            and entry.kind = any(p_kinds)
+            and (p_connection_id is null or entry.connection_id = p_connection_id)
+            and (p_since is null or entry.at >= p_since)
+        order by entry.transaction, entry.id
+        limit p_limit
+    ) as next
+$$;
+
+CREATE FUNCTION public.read_messages(p_after_id uuid, p_limit integer, p_connection_id text DEFAULT NULL::text, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(entries json)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+    select coalesce(
+        json_agg(
+            json_build_object(
+                'id', next.id,
+                'connection_id', next.connection_id,
+                'contact_id', next.contact_id,
+                'type', next.type,
+                'message', coalesce(nullif(next.message, ''), next.caption),
+                'scheduled_at', next.scheduled_at,
+                'status', next.status,
+                'sent_at', next.sent_at,
+                'delivery_status', next.delivery_status,
+                'message_id', next.message_id,
+                'error', next.error
+            ) order by next.id
+        ), '[]'
+    )
+    from (
+        select message.*
+        from public.scheduled_messages as message
+        where message.id > p_after_id
+            and (p_connection_id is null or message.connection_id = p_connection_id)
+            and (p_since is null or message.scheduled_at >= p_since)
+        order by message.id
+        limit p_limit
+    ) as next
+$$;
+
 CREATE FUNCTION public.record_deliveries(p_rows text) RETURNS TABLE(recorded uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -10896,6 +11168,114 @@ begin
 end
 $$;
 
+CREATE TABLE public.reminder_rules (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    owner_id uuid NOT NULL,
+    connection_id text NOT NULL,
+    number integer DEFAULT 0 NOT NULL,
+    name text NOT NULL,
+    anchor text NOT NULL,
+    day_offset integer DEFAULT 0 NOT NULL,
+    at time without time zone,
+    shift interval,
+    template_id uuid NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    when_past text DEFAULT 'skip'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT reminder_rules_anchor_known CHECK ((anchor = ANY (ARRAY['booked'::text, 'date'::text, 'followup_date'::text]))),
+    CONSTRAINT reminder_rules_name_given CHECK (((name ~ '\S'::text) AND (length(name) <= 200))),
+    CONSTRAINT reminder_rules_near CHECK ((((day_offset >= '-366'::integer) AND (day_offset <= 366)) AND ((COALESCE(shift, '00:00:00'::interval) >= '-366 days'::interval) AND (COALESCE(shift, '00:00:00'::interval) <= '366 days'::interval)))),
+    CONSTRAINT reminder_rules_when_past_known CHECK ((when_past = ANY (ARRAY['skip'::text, 'now'::text])))
+);
+
+COMMENT ON TABLE public.reminder_rules IS 'scheduled messages: which messages an appointment causes, and when.';
+
+COMMENT ON CONSTRAINT reminder_rules_anchor_known ON public.reminder_rules IS 'A rule goes by booked, date or followup_date.';
+
+COMMENT ON CONSTRAINT reminder_rules_name_given ON public.reminder_rules IS 'A rule needs a name of at most 200 characters.';
+
+COMMENT ON CONSTRAINT reminder_rules_near ON public.reminder_rules IS 'A reminder lies within a year of its date.';
+
+COMMENT ON CONSTRAINT reminder_rules_when_past_known ON public.reminder_rules IS 'What is past is skipped (skip) or sent at once (now).';
+
+CREATE FUNCTION public.set_up_reminders(connection_id text, kind text DEFAULT 'hospital'::text) RETURNS SETOF public.reminder_rules
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    v_connection constant text := set_up_reminders.connection_id;
+    v_owner uuid := auth.uid();
+    v_wanted record;
+    v_template public.message_templates;
+begin
+    -- The service key has nobody's rights. A user, for whom the guards write the owner, has no way
+    -- into `private`.
+    if v_owner is null then
+        v_owner := private.connection_owner(v_connection);
+    end if;
+    if set_up_reminders.kind is distinct from 'hospital' then
+        raise exception 'There is no such kind of reminders. The only one is hospital.'
+            using errcode = 'PT400';
+    end if;
+    for v_wanted in
+        select *
+        from (
+            values
+            (
+                1, 'Confirmation', 'booked', 0, null::time,
+                'Hello {patient_name}, Your appointment with Dr {doctor_name} is confirmed for '
+                '{date} at {time}. - {hospital_name}'
+            ),
+            (
+                2, 'Reminder', 'date', -1, '10:00',
+                'Hello {patient_name}, Reminder: Appointment with Dr {doctor_name} tomorrow at '
+                '{time}. - {hospital_name}'
+            ),
+            (
+                3, 'Follow-up', 'followup_date', 0, '09:00',
+                'Hello {patient_name}, Reminder: Follow-up with Dr {doctor_name} on '
+                '{followup_date}. - {hospital_name}'
+            )
+        ) as wanted (place, name, anchor, day_offset, at, body)
+        where not exists (
+            select from public.reminder_rules as r
+            where r.connection_id = v_connection and r.name = wanted.name
+        )
+        order by wanted.place
+    loop
+        insert into public.message_templates (owner_id, connection_id, name, body)
+        values (
+            v_owner,
+            v_connection,
+            v_wanted.name,
+            v_wanted.body
+        )
+        returning * into v_template;
+        insert into public.reminder_rules (
+            owner_id, connection_id, name, anchor, day_offset, at, template_id
+        )
+        values (
+            v_template.owner_id,
+            v_connection,
+            v_wanted.name,
+            v_wanted.anchor,
+            v_wanted.day_offset,
+            v_wanted.at,
+            v_template.id
+        );
+    end loop;
+    return query
+    select r.*
+    from public.reminder_rules as r
+    where r.connection_id = v_connection and r.name in ('Confirmation', 'Reminder', 'Follow-up')
+    order by r.number;
+end
+$$;
+
+COMMENT ON FUNCTION public.set_up_reminders(connection_id text, kind text) IS 'Gives a connection the reminders of a hospital: confirmation, the day before, follow-up.';
+
 CREATE FUNCTION public.start_campaign_run(p_campaign_id uuid, p_revision integer, p_occurrence_at timestamp with time zone, p_next_at timestamp with time zone, p_anchor timestamp without time zone, p_refusal text DEFAULT NULL::text) RETURNS TABLE(run_id uuid)
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -11190,40 +11570,27 @@ CREATE TABLE private.timezones (
     name text NOT NULL
 );
 
-CREATE TABLE public.appointments (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    owner_id uuid NOT NULL,
-    created_by uuid DEFAULT auth.uid(),
+CREATE TABLE public.audit_log (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    transaction xid8 DEFAULT pg_current_xact_id() NOT NULL,
     connection_id text NOT NULL,
-    contact_id text,
-    patient_name text,
-    mobile text,
-    date date NOT NULL,
-    "time" time without time zone NOT NULL,
-    timezone text,
-    doctor_name text,
-    specialty text,
-    followup_date date,
-    status text DEFAULT 'booked'::text NOT NULL,
-    variables jsonb DEFAULT '{}'::jsonb NOT NULL,
-    reminder_fault text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT appointments_lengths CHECK (((COALESCE(length(patient_name), 0) <= 256) AND (COALESCE(length(mobile), 0) <= 64) AND (COALESCE(length(doctor_name), 0) <= 256) AND (COALESCE(length(specialty), 0) <= 256) AND (COALESCE(length(contact_id), 0) <= 256))),
-    CONSTRAINT appointments_sane_dates CHECK ((((date >= '2000-01-01'::date) AND (date <= '2199-12-31'::date)) AND ((followup_date >= '2000-01-01'::date) AND (followup_date <= '2199-12-31'::date)))),
-    CONSTRAINT appointments_status_known CHECK ((status = ANY (ARRAY['booked'::text, 'visited'::text, 'cancelled'::text, 'no_show'::text]))),
-    CONSTRAINT appointments_variables_object CHECK (((jsonb_typeof(variables) = 'object'::text) AND (length((variables)::text) <= 16384)))
+    owner_id uuid NOT NULL,
+    kind text NOT NULL,
+    record jsonb NOT NULL,
+    CONSTRAINT audit_log_kind_known CHECK ((kind = ANY (ARRAY['booked'::text, 'moved'::text, 'followup_set'::text, 'cancelled'::text, 'sent'::text, 'failed'::text])))
 );
 
-COMMENT ON TABLE public.appointments IS 'scheduled messages: appointments that remind.';
+COMMENT ON TABLE public.audit_log IS 'scheduled messages: what happened to appointments and their messages, for good.';
 
-COMMENT ON CONSTRAINT appointments_lengths ON public.appointments IS 'A name or a number of the appointment is too long.';
-
-COMMENT ON CONSTRAINT appointments_sane_dates ON public.appointments IS 'The dates must lie between the years 2000 and 2199.';
-
-COMMENT ON CONSTRAINT appointments_status_known ON public.appointments IS 'An appointment is booked, visited, cancelled or no_show.';
-
-COMMENT ON CONSTRAINT appointments_variables_object ON public.appointments IS 'The variables are an object of names and values, at most 16 kB of it.';
+ALTER TABLE public.audit_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.audit_log_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE public.broadcast_messages (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -11315,37 +11682,6 @@ ALTER TABLE public.contacts ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY
     CACHE 1
 );
 
-CREATE TABLE public.reminder_rules (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    owner_id uuid NOT NULL,
-    connection_id text NOT NULL,
-    number integer DEFAULT 0 NOT NULL,
-    name text NOT NULL,
-    anchor text NOT NULL,
-    day_offset integer DEFAULT 0 NOT NULL,
-    at time without time zone,
-    shift interval,
-    template_id uuid NOT NULL,
-    enabled boolean DEFAULT true NOT NULL,
-    when_past text DEFAULT 'skip'::text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT reminder_rules_anchor_known CHECK ((anchor = ANY (ARRAY['booked'::text, 'date'::text, 'followup_date'::text]))),
-    CONSTRAINT reminder_rules_name_given CHECK (((name ~ '\S'::text) AND (length(name) <= 200))),
-    CONSTRAINT reminder_rules_near CHECK ((((day_offset >= '-366'::integer) AND (day_offset <= 366)) AND ((COALESCE(shift, '00:00:00'::interval) >= '-366 days'::interval) AND (COALESCE(shift, '00:00:00'::interval) <= '366 days'::interval)))),
-    CONSTRAINT reminder_rules_when_past_known CHECK ((when_past = ANY (ARRAY['skip'::text, 'now'::text])))
-);
-
-COMMENT ON TABLE public.reminder_rules IS 'scheduled messages: which messages an appointment causes, and when.';
-
-COMMENT ON CONSTRAINT reminder_rules_anchor_known ON public.reminder_rules IS 'A rule goes by booked, date or followup_date.';
-
-COMMENT ON CONSTRAINT reminder_rules_name_given ON public.reminder_rules IS 'A rule needs a name of at most 200 characters.';
-
-COMMENT ON CONSTRAINT reminder_rules_near ON public.reminder_rules IS 'A reminder lies within a year of its date.';
-
-COMMENT ON CONSTRAINT reminder_rules_when_past_known ON public.reminder_rules IS 'What is past is skipped (skip) or sent at once (now).';
-
 ALTER TABLE ONLY private.connection_owners
     ADD CONSTRAINT connection_owners_pkey PRIMARY KEY (connection_id);
 
@@ -11396,6 +11732,9 @@ ALTER TABLE ONLY public.appointments
 
 ALTER TABLE ONLY public.appointments
     ADD CONSTRAINT appointments_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.audit_log
+    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.broadcast_jobs
     ADD CONSTRAINT broadcast_jobs_pkey PRIMARY KEY (id);
@@ -11475,6 +11814,12 @@ CREATE INDEX appointments_followup_date_idx ON public.appointments USING btree (
 
 CREATE INDEX appointments_owner_id_idx ON public.appointments USING btree (owner_id, date);
 
+CREATE INDEX audit_log_connection_id_idx ON public.audit_log USING btree (connection_id, id);
+
+CREATE INDEX audit_log_owner_id_idx ON public.audit_log USING btree (owner_id, id);
+
+CREATE INDEX audit_log_transaction_idx ON public.audit_log USING btree (transaction, id);
+
 CREATE INDEX broadcast_jobs_expiry_idx ON public.broadcast_jobs USING btree (expires_at) WHERE ((status = 'queued'::text) AND (expires_at IS NOT NULL));
 
 CREATE INDEX broadcast_jobs_handed_over_idx ON public.broadcast_jobs USING btree (connection_id, send_at) WHERE ((status = ANY (ARRAY['handed_over'::text, 'active'::text])) AND (scheduled_message_id IS NOT NULL));
@@ -11550,6 +11895,14 @@ CREATE TRIGGER a_keep_out_of_queue BEFORE UPDATE OF status ON public.scheduled_m
 CREATE TRIGGER announce_connection AFTER INSERT OR DELETE OR UPDATE ON public.connection_settings FOR EACH ROW EXECUTE FUNCTION private.announce_connection();
 
 CREATE TRIGGER announce_connection AFTER UPDATE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.announce_connection();
+
+CREATE TRIGGER audit_booked AFTER INSERT ON public.appointments REFERENCING NEW TABLE AS new_appointments FOR EACH STATEMENT EXECUTE FUNCTION private.audit_booked();
+
+CREATE TRIGGER audit_changed AFTER UPDATE ON public.appointments REFERENCING OLD TABLE AS old_appointments NEW TABLE AS new_appointments FOR EACH STATEMENT EXECUTE FUNCTION private.audit_changed();
+
+CREATE TRIGGER audit_deleted AFTER DELETE ON public.appointments REFERENCING OLD TABLE AS old_appointments FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted();
+
+CREATE TRIGGER audit_outcomes AFTER UPDATE ON public.scheduled_messages REFERENCING OLD TABLE AS old_messages NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION private.audit_outcomes();
 
 CREATE TRIGGER cancel_messages_of_connection AFTER DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.cancel_messages_of_connection();
 
@@ -11677,6 +12030,8 @@ CREATE TRIGGER note_updated AFTER UPDATE ON public.scheduled_messages FOR EACH R
 
 ALTER TABLE public.scheduled_messages ENABLE ALWAYS TRIGGER note_updated;
 
+CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_log FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_change_of_audit();
+
 CREATE TRIGGER refuse_connection BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.connection_id IS DISTINCT FROM old.connection_id) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_strange_connection();
 
 CREATE TRIGGER refuse_ids_to_come BEFORE INSERT OR UPDATE OF id ON public.contacts FOR EACH ROW WHEN ((row_security_active(('public.contacts'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_ids_to_come();
@@ -11770,6 +12125,12 @@ ALTER TABLE private.timezones ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.appointments ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY appointments_policy ON public.appointments TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR ((connection_id, owner_id) IN ( SELECT mine.connection_id,
+    mine.owner_id
+   FROM private.my_connections() mine(connection_id, owner_id)))));
+
+ALTER TABLE public.audit_log ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY audit_log_policy ON public.audit_log FOR SELECT TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR ((connection_id, owner_id) IN ( SELECT mine.connection_id,
     mine.owner_id
    FROM private.my_connections() mine(connection_id, owner_id)))));
 
@@ -11897,6 +12258,19 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaigns TO service_role;
 
 REVOKE ALL ON FUNCTION private.as_recipients(p_campaign public.campaigns, p_version integer, p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.as_recipients(p_campaign public.campaigns, p_version integer, p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text) TO service_role;
+
+REVOKE ALL ON FUNCTION private.audit_booked() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.audit_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.audit_deleted() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.audit_outcomes() FROM PUBLIC;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.appointments TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.appointments TO service_role;
+
+REVOKE ALL ON FUNCTION private.audited(p_appointment public.appointments) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) TO service_role;
@@ -12233,6 +12607,8 @@ GRANT ALL ON FUNCTION private.record_or_put_aside(p_rows private.told_row[]) TO 
 REVOKE ALL ON FUNCTION private.record_rows(p_rows private.told_row[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.record_rows(p_rows private.told_row[]) TO service_role;
 
+REVOKE ALL ON FUNCTION private.refuse_change_of_audit() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.refuse_ids_to_come() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.refuse_nonsense() FROM PUBLIC;
@@ -12479,6 +12855,12 @@ GRANT ALL ON FUNCTION public.invite_member(connection_id text, role text) TO aut
 REVOKE ALL ON FUNCTION public.look_up_recipients(p_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.look_up_recipients(p_ids uuid[]) TO service_role;
 
+REVOKE ALL ON FUNCTION public.read_audit_log(p_after_transaction text, p_after_id bigint, p_kinds text[], p_limit integer, p_connection_id text, p_since timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.read_audit_log(p_after_transaction text, p_after_id bigint, p_kinds text[], p_limit integer, p_connection_id text, p_since timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION public.read_messages(p_after_id uuid, p_limit integer, p_connection_id text, p_since timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.read_messages(p_after_id uuid, p_limit integer, p_connection_id text, p_since timestamp with time zone) TO service_role;
+
 REVOKE ALL ON FUNCTION public.record_deliveries(p_rows text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.record_deliveries(p_rows text) TO service_role;
 
@@ -12500,6 +12882,13 @@ GRANT ALL ON FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double pre
 
 REVOKE ALL ON FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.reminder_rules TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.reminder_rules TO service_role;
+
+REVOKE ALL ON FUNCTION public.set_up_reminders(connection_id text, kind text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.set_up_reminders(connection_id text, kind text) TO authenticated;
+GRANT ALL ON FUNCTION public.set_up_reminders(connection_id text, kind text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.start_campaign_run(p_campaign_id uuid, p_revision integer, p_occurrence_at timestamp with time zone, p_next_at timestamp with time zone, p_anchor timestamp without time zone, p_refusal text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.start_campaign_run(p_campaign_id uuid, p_revision integer, p_occurrence_at timestamp with time zone, p_next_at timestamp with time zone, p_anchor timestamp without time zone, p_refusal text) TO service_role;
@@ -12536,8 +12925,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.template_versions TO service_
 
 GRANT SELECT,INSERT ON TABLE private.timezones TO service_role;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.appointments TO authenticated;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.appointments TO service_role;
+GRANT SELECT ON TABLE public.audit_log TO authenticated;
+GRANT SELECT ON TABLE public.audit_log TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_messages TO service_role;
 
@@ -12555,6 +12944,3 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.contacts TO service_role;
 
 GRANT SELECT,USAGE ON SEQUENCE public.contacts_id_seq TO authenticated;
 GRANT SELECT,USAGE ON SEQUENCE public.contacts_id_seq TO service_role;
-
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.reminder_rules TO authenticated;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.reminder_rules TO service_role;
