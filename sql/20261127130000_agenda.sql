@@ -109,6 +109,7 @@ as $$
                     s.is_recurring,
                     s.recurrence_pattern,
                     s.recurrence_end_at,
+                    s.not_after,
                     s.timezone,
                     s.series_anchor,
                     s.occurrence_at,

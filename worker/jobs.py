@@ -47,6 +47,7 @@ class Due:
     """A pending row of scheduled_messages that is due, or soon will be.
 
     series: None where it does not recur.
+    not_after: the message would come too late after it; None where it never does.
     fault: why one of its times cannot be read, for its author; it can only fail then.
     """
 
@@ -58,6 +59,7 @@ class Due:
     scheduled_at: datetime
     written: Written
     series: Series | None = None
+    not_after: datetime | None = None
     fault: str | None = None
 
     @property

@@ -26,7 +26,7 @@ def ago(**duration: float) -> str:
     return (NOW - timedelta(**duration)).isoformat()
 
 
-TIMES = ("scheduled_at", "recurrence_end_at", "series_anchor", "occurrence_at")
+TIMES = ("scheduled_at", "recurrence_end_at", "series_anchor", "occurrence_at", "not_after")
 
 
 def timed(fields: dict[str, Any]) -> dict[str, Any]:
@@ -80,6 +80,19 @@ def test_a_message_later_than_its_limit_is_not_sent(limit: float, late: dict[str
     else:
         assert error in str(found.error)
         assert found.expires_at is None
+
+
+@pytest.mark.parametrize(("limit", "expires"), [(0, 300), (600, 300), (120, 60)])
+def test_a_message_is_of_use_until_its_own_end_or_its_limits(limit: float, expires: float) -> None:
+    """A reminder, a minute late, whose appointment begins in five minutes."""
+    found = planned({"scheduled_at": ago(minutes=1), "not_after": ago(minutes=-5)}, max_lateness_seconds=limit)
+    assert found.error is None
+    assert datetime.fromisoformat(found.expires_at) == NOW + timedelta(seconds=expires)
+
+
+def test_what_is_of_no_use_any_more_is_not_sent_and_says_since_when() -> None:
+    found = planned({"scheduled_at": ago(hours=3), "not_after": ago(minutes=90)})
+    assert found.error == "Not sent: it would have come 1 h 30 min after it was of any use."
 
 
 def test_what_was_missed_counts_by_its_latest_occurrence() -> None:

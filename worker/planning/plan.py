@@ -43,7 +43,7 @@ def decide(due: Due, known: Known | None, settings: Settings, now: datetime) -> 
         step = next_step(due, known, settings, max(now, due.scheduled_at))
         address = check(due, known, settings)
         refuse_lateness(due, step, settings, now)
-        expires_at = expiry((step.missed and step.occurrence) or due.scheduled_at, settings)
+        expires_at = expiry(due, step, settings)
     except BadMessage as e:
         fault = str(e)
     return Decision(
@@ -130,20 +130,25 @@ def next_step(due: Due, known: Known, settings: Settings, now: datetime) -> Step
 
 
 def refuse_lateness(due: Due, step: Step, settings: Settings, now: datetime) -> None:
-    """Raises BadMessage for a message that is later than MAX_LATENESS_SECONDS."""
-    expires_at = expiry(step.occurrence if step.missed and step.occurrence else due.scheduled_at, settings)
+    """Raises BadMessage for a message later than MAX_LATENESS_SECONDS, or than its own `not_after`."""
+    if due.not_after and now > due.not_after:
+        raise BadMessage(f"Not sent: it would have come {spell(now - due.not_after)} after it was of any use.")
+    expires_at = expiry(due, step, settings)
     if expires_at and now > expires_at:
-        late = now - expires_at + timedelta(seconds=settings.max_lateness_seconds)
         limit = timedelta(seconds=settings.max_lateness_seconds)
         raise BadMessage(
-            f"Not sent: it was {spell(late)} late, and messages later than {spell(limit)} are not sent any more."
+            f"Not sent: it was {spell(now - expires_at + limit)} late,"
+            f" and messages later than {spell(limit)} are not sent any more."
         )
 
 
-def expiry(due_at: datetime, settings: Settings) -> datetime | None:
+def expiry(due: Due, step: Step, settings: Settings) -> datetime | None:
+    """Until when its job may wait."""
     if not settings.max_lateness_seconds:
-        return None
-    return due_at + timedelta(seconds=settings.max_lateness_seconds)
+        return due.not_after
+    counted = step.occurrence if step.missed and step.occurrence else due.scheduled_at
+    latest = counted + timedelta(seconds=settings.max_lateness_seconds)
+    return min(latest, due.not_after) if due.not_after else latest
 
 
 def spell(duration: timedelta) -> str:

@@ -57,9 +57,10 @@ def of(kind: type[Answer], data: Any) -> Answer:
 
 def due(row: Row) -> Due:
     """A row of scheduled_messages. One of whose times is none, such as the year 12026, has a `fault`."""
-    scheduled_at, series, fault = EARLIEST, None, None
+    scheduled_at, series, not_after, fault = EARLIEST, None, None, None
     try:
         scheduled_at = parse_time(row["scheduled_at"])
+        not_after = _time(row["not_after"])
         series = _series(row) if row["is_recurring"] else None  # else it does not matter what stands there
     except BadMessage as e:
         fault = str(e)
@@ -72,6 +73,7 @@ def due(row: Row) -> Due:
         scheduled_at=scheduled_at,
         written=_written(row),
         series=series,
+        not_after=not_after,
         fault=fault,
     )
 
