@@ -10382,6 +10382,7 @@ CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit in
                     s.is_recurring,
                     s.recurrence_pattern,
                     s.recurrence_end_at,
+                    s.not_after,
                     s.timezone,
                     s.series_anchor,
                     s.occurrence_at,
