@@ -115,7 +115,8 @@ revoke all on function private.spell_date, private.spell_time from public;
 
 -- A wall time as an instant, by the rules of docs/recurrence.md: of a time that comes twice the
 -- first, where PostgreSQL takes the second; a time that does not exist moves forward by the gap.
--- Clocks go back by half an hour (Lord Howe), one or two.
+-- Clocks go back by half an hour (Lord Howe), one, two (Troll) or three (Casey): the first is the
+-- instant that the offset of the day before makes of it.
 create or replace function private.wall_to_instant(p_wall timestamp, p_zone text)
 returns timestamptz
 language plpgsql
@@ -124,14 +125,13 @@ set search_path = ''
 as $$
 declare
     v_second constant timestamptz := p_wall at time zone p_zone;
+    v_day_before constant timestamptz := v_second - interval '24 hours';
+    v_first constant timestamptz := (
+        p_wall - (v_day_before at time zone p_zone - v_day_before at time zone 'UTC')
+    ) at time zone 'UTC';
 begin
     return case
-        when (v_second - interval '1 hour') at time zone p_zone = p_wall
-            then v_second - interval '1 hour'
-        when (v_second - interval '30 minutes') at time zone p_zone = p_wall
-            then v_second - interval '30 minutes'
-        when (v_second - interval '2 hours') at time zone p_zone = p_wall
-            then v_second - interval '2 hours'
+        when v_first < v_second and v_first at time zone p_zone = p_wall then v_first
         else v_second
     end;
 end

@@ -119,7 +119,7 @@ def test_1_a_second_run_does_nothing(older):
 
 
 def test_1_no_policy_and_no_privilege_of_before_is_left(older):
-    ours = [f"scheduled_messages_{verb}_policy" for verb in ("delete", "insert", "select", "update")]
+    ours = [f"scheduled_messages_{verb}_policy" for verb in ("delete", "insert", "member", "select", "update")]
     sql = (
         "select array_agg(policyname::text order by policyname) from pg_policies where tablename = 'scheduled_messages'"
     )

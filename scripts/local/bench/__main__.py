@@ -15,6 +15,7 @@ from rich.table import Table
 
 from local.api import ROOT
 from local.bench import figures
+from local.bench.appointments import appointments
 from local.bench.calls import calls
 from local.bench.cost import cost
 from local.bench.figures import Figure, Size
@@ -26,7 +27,8 @@ from local.bench.recurrence import recurrence
 from local.bench.throughput import throughput
 
 SUBJECTS: dict[str, Callable[[Size], Iterator[Figure]]] = {
-    subject.__name__: subject for subject in (throughput, lateness, cost, calls, memory, pace, recurrence, hostile)
+    subject.__name__: subject
+    for subject in (throughput, lateness, cost, calls, memory, pace, recurrence, hostile, appointments)
 }
 PICTURE = ROOT / "docs" / "bench.png"
 

@@ -1,0 +1,43 @@
+"""The blocks of docs/appointments.md, run as one program of a signed-in user."""
+
+import re
+import subprocess
+
+from local.api import NODE, ROOT
+from tests.sources.hospital import at, opened
+
+HEAD = """
+import { createClient } from '@supabase/supabase-js'
+const { SUPABASE_URL, SUPABASE_ANON_KEY, TOKEN, userId, connection } = process.env
+const headers = { Authorization: `Bearer ${TOKEN}` }
+const supabase = createClient(SUPABASE_URL, SUPABASE_ANON_KEY, { global: { headers } })
+"""
+
+
+def test_the_blocks_of_the_page_do_what_it_says(db, doctors, stack):
+    hospital = opened(db, doctors[0])
+    blocks = re.findall(r"```js\n(.*?)```", (ROOT / "docs" / "appointments.md").read_text(), re.DOTALL)
+    env = stack | {"TOKEN": hospital.user.token, "userId": hospital.user.id, "connection": hospital.connection}
+
+    done = subprocess.run(
+        [NODE, "--input-type=module", "-"], input=HEAD + "\n".join(blocks), cwd=ROOT, env=env,
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    rows = hospital.user.http.get("/appointments", params={"order": "date"}).json()
+    booked, payment, delivery, birthday = rows
+    assert hospital.message(booked, 2)["message"] == (
+        "Namaste Rahul Sharma, see you tomorrow at 4:00 PM. Ortho - City Hospital"
+    )
+    assert hospital.open(booked) == {}  # the next blocks switch the hospital's rules off
+    texts = {m["message"]: m["scheduled_at"] for row in rows[1:] for m in hospital.messages(row)}
+    assert texts.keys() == {
+        "Asha: ₹4,500 is due on March 10, 2030.", "Asha: ₹4,500 is due today.",
+        "Your washing machine arrives at about 3:00 PM.", "Happy birthday, Meera! Your next check-up is free.",
+    }  # fmt: skip
+    assert hospital.open(payment) == {}
+    assert hospital.open(delivery) == {}
+    assert hospital.open(birthday) == {7: at("2030-05-01", "09:00")}
+    assert [m["scheduled_at"][:16] for m in hospital.messages(payment)] == ["2030-03-07 04:30", "2030-03-10 03:30"]
+    assert [m["scheduled_at"][:16] for m in hospital.messages(delivery)] == ["2030-03-11 07:30"]
