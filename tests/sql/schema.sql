@@ -8827,14 +8827,13 @@ CREATE FUNCTION private.wall_to_instant(p_wall timestamp without time zone, p_zo
     AS $$
 declare
     v_second constant timestamptz := p_wall at time zone p_zone;
+    v_day_before constant timestamptz := v_second - interval '24 hours';
+    v_first constant timestamptz := (
+        p_wall - (v_day_before at time zone p_zone - v_day_before at time zone 'UTC')
+    ) at time zone 'UTC';
 begin
     return case
-        when (v_second - interval '1 hour') at time zone p_zone = p_wall
-            then v_second - interval '1 hour'
-        when (v_second - interval '30 minutes') at time zone p_zone = p_wall
-            then v_second - interval '30 minutes'
-        when (v_second - interval '2 hours') at time zone p_zone = p_wall
-            then v_second - interval '2 hours'
+        when v_first < v_second and v_first at time zone p_zone = p_wall then v_first
         else v_second
     end;
 end
