@@ -147,6 +147,8 @@ create table if not exists public.campaign_runs (
     frozen_position integer not null default 0,
     made_position integer not null default 0,
     unmade integer not null default 0,
+    -- From which position on failures count towards its stopping by itself.
+    judged_from integer not null default 0,
     advanced_at timestamptz not null default now(),
     unique (campaign_id, occurrence_at),
     unique (id, owner_id),

@@ -214,7 +214,8 @@ begin
         update public.campaign_runs as run
         set
             status = 'processing',
-            status_reason = null
+            status_reason = null,
+            judged_from = run.made_position
         where run.campaign_id = p_campaign_id and run.status = 'paused'
         returning run.id
     ),
@@ -385,6 +386,42 @@ begin
 end
 $$;
 revoke all on function private.guard_campaign from public;
+
+-- What the operator or a run itself writes as status does the same.
+create or replace function private.follow_status()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    case
+        when new.status = 'paused' and old.status = 'scheduled' then
+            perform private.hold_runs(
+                new.id, coalesce(new.status_reason, 'The campaign is paused.')
+            );
+        when new.status = 'scheduled' and old.status = 'paused' then
+            perform private.release_runs(new.id);
+            new.status_reason := null;
+        when new.status = 'cancelled' and old.status in ('scheduled', 'paused') then
+            perform private.cancel_runs(new.id, 'The campaign was cancelled.');
+            new.next_run_at := null;
+        else null;
+    end case;
+    return new;
+end
+$$;
+revoke all on function private.follow_status from public;
+
+create or replace trigger follow_status before update on public.campaigns
+for each row when (
+    old.status is distinct from new.status
+    and not (
+        row_security_active('private.connection_owners'::regclass)
+        and not pg_has_role('service_role', 'usage')
+    )
+)
+execute function private.follow_status();
 
 create or replace trigger guard_campaign before insert or update on public.campaigns
 for each row when (

@@ -141,6 +141,35 @@ $$;
 revoke all on function private.run_window from public;
 grant execute on function private.run_window to service_role;
 
+-- Why a run stops by itself, null where it goes on: of the last hundred whose end is known, more
+-- than its campaign's share failed. What was sent before it was last resumed does not count.
+create or replace function private.why_to_stop(
+    p_run public.campaign_runs, p_campaign public.campaigns
+)
+returns text
+language sql
+stable
+set search_path = ''
+as $$
+    select format(
+        'It stopped by itself: of its last 100 messages %s failed. See why, then resume it.',
+        count(*) filter (where last.status = 'failed')
+    )
+    from (
+        select message.status
+        from public.scheduled_messages as message
+        where message.source_id = p_run.id
+            and message.source_position > p_run.judged_from
+            and message.status in ('sent', 'failed', 'unconfirmed')
+        order by message.source_position desc
+        limit 100
+    ) as last
+    having count(*) = 100
+        and count(*) filter (where last.status = 'failed') > 100 * p_campaign.stop_at_failures
+$$;
+revoke all on function private.why_to_stop from public;
+grant execute on function private.why_to_stop to service_role;
+
 -- Makes the next messages of a frozen run, as many as its window has room for. Rows and cursor move
 -- in one transaction, so a second daemon or a repetition makes nobody's twice. They stand a
 -- microsecond apart, which keeps their order.
@@ -155,6 +184,7 @@ declare
     v_run public.campaign_runs;
     v_campaign public.campaigns;
     v_room integer;
+    v_stop text;
     v_last integer;
 begin
     select run.* into v_run
@@ -168,6 +198,22 @@ begin
     end if;
     perform private.fold_tallies(array[p_run_id]);
     select run.* into v_run from public.campaign_runs as run where run.id = p_run_id;
+    select campaign.* into v_campaign
+    from public.campaigns as campaign
+    where campaign.id = v_run.campaign_id;
+    v_stop := case when v_run.failed >= 100 * v_campaign.stop_at_failures
+        then private.why_to_stop(v_run, v_campaign)
+    end;
+    if v_stop is not null then
+        update public.campaigns as campaign
+        set
+            status = 'paused',
+            status_reason = v_stop,
+            updated_at = now()
+        where campaign.id = v_campaign.id and campaign.status = 'scheduled';
+        return next;
+        return;
+    end if;
     v_room := least(
         p_limit, v_run.unmade,
         private.run_window(v_run.connection_id, 2 * p_limit) - (v_run.pending - v_run.unmade)
@@ -177,9 +223,6 @@ begin
         return next;
         return;
     end if;
-    select campaign.* into v_campaign from public.campaigns as campaign
-        where campaign.id = v_run.campaign_id;
-
     with content as materialized (
         select content.* from private.campaign_content(v_campaign, v_run.template_version)
             as content

@@ -162,3 +162,34 @@ async def test_another_tenants_contacts_labels_and_templates_are_like_none(shop,
     for table in ("campaigns", "campaign_runs", "campaign_recipients", "message_templates"):
         assert shop.user.http.get(f"/{table}").json() == []
     assert other_shop.run(campaign)["sent"] == 2
+
+
+async def test_a_run_of_which_too_many_fail_pauses_itself_and_goes_on_when_it_is_resumed(shop, forward):
+    shop.contacts(300)
+    shop.db.execute(
+        "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 1, 2)",
+        (shop.connection,),
+    )
+    campaign = shop.campaign()
+    failing = """
+        update scheduled_messages set status = 'failed', error = 'No such number.'
+        where source_position % 2 = 0 and status = 'pending'
+    """
+    sending = (
+        "update scheduled_messages set status = 'sent', sent_at = now(), message_id = 'x' where status = 'pending'"
+    )
+    await forward(send=False)
+    for _ in range(2):
+        shop.db.execute(failing)
+        shop.db.execute(sending)
+        await forward(send=False)
+
+    seen = shop.seen(campaign)
+    assert seen["status"] == "paused"
+    assert "of its last 100 messages 50 failed" in seen["status_reason"]
+    made = len(shop.messages(campaign))
+    assert made < 300
+
+    shop.set(campaign, status="scheduled")
+    await forward(send=False)
+    assert len(shop.messages(campaign)) > made
