@@ -37,7 +37,7 @@ def blocked_log(town: Town) -> int:
 
 def test_a_daemon_that_is_stuck_says_so_to_its_watchers_and_ends(town, tmp_path, note):
     """Nobody reads its log, so at some point it waits for ever in the middle of a line."""
-    (tmp_path / "sitecustomize.py").write_text(f"import worker.watch.vitals\nworker.vitals.LEAST = {PATIENCE}\n")
+    (tmp_path / "sitecustomize.py").write_text(f"import worker.watch.vitals\nworker.watch.vitals.LEAST = {PATIENCE}\n")
     port, end = free_port(), blocked_log(town)
     daemon = town.start(HTTP_PORT=port, PYTHONPATH=tmp_path)
     until(lambda: health(port).status_code == 200, 20, "a healthy start")
