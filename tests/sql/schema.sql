@@ -3414,6 +3414,28 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.follow_status() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    case
+        when new.status = 'paused' and old.status = 'scheduled' then
+            perform private.hold_runs(
+                new.id, coalesce(new.status_reason, 'The campaign is paused.')
+            );
+        when new.status = 'scheduled' and old.status = 'paused' then
+            perform private.release_runs(new.id);
+            new.status_reason := null;
+        when new.status = 'cancelled' and old.status in ('scheduled', 'paused') then
+            perform private.cancel_runs(new.id, 'The campaign was cancelled.');
+            new.next_run_at := null;
+        else null;
+    end case;
+    return new;
+end
+$$;
+
 CREATE FUNCTION private.follow_template() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -6453,7 +6475,8 @@ begin
         update public.campaign_runs as run
         set
             status = 'processing',
-            status_reason = null
+            status_reason = null,
+            judged_from = run.made_position
         where run.campaign_id = p_campaign_id and run.status = 'paused'
         returning run.id
     ),
@@ -6915,6 +6938,7 @@ CREATE TABLE public.campaign_runs (
     frozen_position integer DEFAULT 0 NOT NULL,
     made_position integer DEFAULT 0 NOT NULL,
     unmade integer DEFAULT 0 NOT NULL,
+    judged_from integer DEFAULT 0 NOT NULL,
     advanced_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT campaign_runs_counts_add_up CHECK (((total IS NULL) OR (total = (((((pending + sent) + failed) + unconfirmed) + skipped) + cancelled)))),
     CONSTRAINT campaign_runs_over_has_an_end CHECK (((finished_at IS NULL) = (status = ANY (ARRAY['processing'::text, 'paused'::text])))),
@@ -9277,6 +9301,27 @@ begin
 end
 $_$;
 
+CREATE FUNCTION private.why_to_stop(p_run public.campaign_runs, p_campaign public.campaigns) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select format(
+        'It stopped by itself: of its last 100 messages %s failed. See why, then resume it.',
+        count(*) filter (where last.status = 'failed')
+    )
+    from (
+        select message.status
+        from public.scheduled_messages as message
+        where message.source_id = p_run.id
+            and message.source_position > p_run.judged_from
+            and message.status in ('sent', 'failed', 'unconfirmed')
+        order by message.source_position desc
+        limit 100
+    ) as last
+    having count(*) = 100
+        and count(*) filter (where last.status = 'failed') > 100 * p_campaign.stop_at_failures
+$$;
+
 CREATE FUNCTION private.with_answer(p_parts jsonb, p_count integer, p_ids jsonb, p_outcome text, p_error text) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -9540,6 +9585,7 @@ declare
     v_run public.campaign_runs;
     v_campaign public.campaigns;
     v_room integer;
+    v_stop text;
     v_last integer;
 begin
     select run.* into v_run
@@ -9553,6 +9599,22 @@ begin
     end if;
     perform private.fold_tallies(array[p_run_id]);
     select run.* into v_run from public.campaign_runs as run where run.id = p_run_id;
+    select campaign.* into v_campaign
+    from public.campaigns as campaign
+    where campaign.id = v_run.campaign_id;
+    v_stop := case when v_run.failed >= 100 * v_campaign.stop_at_failures
+        then private.why_to_stop(v_run, v_campaign)
+    end;
+    if v_stop is not null then
+        update public.campaigns as campaign
+        set
+            status = 'paused',
+            status_reason = v_stop,
+            updated_at = now()
+        where campaign.id = v_campaign.id and campaign.status = 'scheduled';
+        return next;
+        return;
+    end if;
     v_room := least(
         p_limit, v_run.unmade,
         private.run_window(v_run.connection_id, 2 * p_limit) - (v_run.pending - v_run.unmade)
@@ -9562,9 +9624,6 @@ begin
         return next;
         return;
     end if;
-    select campaign.* into v_campaign from public.campaigns as campaign
-        where campaign.id = v_run.campaign_id;
-
     with content as materialized (
         select content.* from private.campaign_content(v_campaign, v_run.template_version)
             as content
@@ -11932,6 +11991,8 @@ CREATE TRIGGER follow_rule AFTER INSERT OR DELETE ON public.reminder_rules FOR E
 
 CREATE TRIGGER follow_settings AFTER INSERT OR DELETE ON public.connection_settings FOR EACH ROW EXECUTE FUNCTION private.follow_settings();
 
+CREATE TRIGGER follow_status BEFORE UPDATE ON public.campaigns FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.follow_status();
+
 CREATE TRIGGER follow_template AFTER UPDATE ON public.message_templates FOR EACH ROW WHEN ((new.version IS DISTINCT FROM old.version)) EXECUTE FUNCTION private.follow_template();
 
 CREATE TRIGGER forget_author AFTER DELETE ON public.connection_members REFERENCING OLD TABLE AS old_members FOR EACH STATEMENT EXECUTE FUNCTION private.forget_author();
@@ -12418,6 +12479,8 @@ REVOKE ALL ON FUNCTION private.follow_rule() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.follow_settings() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.follow_status() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.follow_template() FROM PUBLIC;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO authenticated;
@@ -12766,6 +12829,9 @@ REVOKE ALL ON FUNCTION private.why_no_next(p_pattern text, p_end timestamp with 
 GRANT ALL ON FUNCTION private.why_no_next(p_pattern text, p_end timestamp with time zone) TO service_role;
 
 REVOKE ALL ON FUNCTION private.why_not_to_start(p_campaign public.campaigns) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.why_to_stop(p_run public.campaign_runs, p_campaign public.campaigns) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.why_to_stop(p_run public.campaign_runs, p_campaign public.campaigns) TO service_role;
 
 REVOKE ALL ON FUNCTION private.with_answer(p_parts jsonb, p_count integer, p_ids jsonb, p_outcome text, p_error text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.with_answer(p_parts jsonb, p_count integer, p_ids jsonb, p_outcome text, p_error text) TO service_role;
