@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.sources.hospital import CONFIRMATION, FOLLOW_UP, REMINDER, at, day
+from worker.errors import WorkerError
+from worker.operating import operate
 
 
 def test_confirmation_sent_immediately_after_appointment_booking(hospital):
@@ -120,3 +122,38 @@ def test_setting_a_hospital_up_again_makes_nothing_twice(hospital):
     for _ in range(2):
         answer = hospital.user.http.post("/rpc/set_up_reminders", json={"connection_id": hospital.connection})
         assert [rule["number"] for rule in answer.json()] == [CONFIRMATION, REMINDER, FOLLOW_UP]
+
+
+async def test_an_operator_sets_a_hospital_up_by_one_command(hospital, settings, capsys):
+    second = hospital.user.insert("connections", name="Second branch")["id"]
+
+    await operate.connection(settings(), second, ["reminders=hospital", "messages=15", "period_seconds=60"], False)
+
+    assert "Confirmation, Reminder, Follow-up" in capsys.readouterr().err
+    rules = hospital.user.http.get("/reminder_rules", params={"connection_id": f"eq.{second}"}).json()
+    assert [(rule["owner_id"], rule["number"]) for rule in rules] == [(hospital.user.id, n) for n in (1, 2, 3)]
+    with pytest.raises(WorkerError, match=r"reminders=clinic: .*The only one is hospital"):
+        await operate.connection(settings(), second, ["reminders=clinic"], False)
+
+
+async def test_mobile_numbers_are_sent_to_with_their_prefix(hospital, parts):
+    daemon = await parts()
+    appointment = hospital.book(mobile="98765 43210")
+
+    await daemon.scheduler.poll()
+    await daemon.dispatcher.send_all()
+
+    assert hospital.message(appointment, CONFIRMATION)["status"] == "sent"
+    [job] = hospital.db.execute("select recipient from broadcast_jobs").fetchall()
+    assert job["recipient"] == "+919876543210"
+
+
+async def test_a_mobile_number_that_is_none_is_said_on_the_appointment(hospital, parts):
+    daemon = await parts()
+    appointment = hospital.book(mobile="12345")
+
+    await daemon.scheduler.poll()
+
+    assert "phone number" in hospital.read(appointment)["reminder_fault"]
+    hospital.change(appointment, mobile="9876543210")
+    assert hospital.message(appointment, CONFIRMATION)["status"] == "pending"
