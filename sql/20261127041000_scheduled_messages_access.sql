@@ -153,7 +153,7 @@ begin
     -- An upsert that meets the caller's own row becomes an update, with all that it says. The lock
     -- keeps the row there.
     perform from public.scheduled_messages as s
-    where s.id = new.id and auth.uid() in (s.owner_id, s.created_by)
+    where s.id = any(array[new.id]) and auth.uid() in (s.owner_id, s.created_by)
     for key share;
     if found then
         return new;
