@@ -66,6 +66,10 @@ add constraint scheduled_messages_sane_times check (
             )
         )
         and (
+            not_after is null
+            or (not_after >= '2000-01-01 00:00+00' and not_after < '2200-01-01 00:00+00')
+        )
+        and (
             next_scheduled_at is null
             or (
                 next_scheduled_at >= '2000-01-01 00:00+00'
@@ -97,6 +101,8 @@ add constraint scheduled_messages_lengths check (
         and length(recurrence_pattern) <= 1024
         and length(timezone) <= 64
         and length(media::text) <= 16384
+        and length(category::text) <= 64
+        and length(template::text) <= 16384
     )
 ) not valid,
 -- One row whose JSON no parser takes would hold up every list that it is in. A bracket more is a

@@ -64,6 +64,9 @@ VALUES: dict[str, dict[str, list[Any]]] = {
                      "+25:99", BIDI, LONE, NUL],
         "created_by": [THEIRS, None, "0"],
         "owner_id": [THEIRS, None, "0"],
+        "category": ["x" * 100_000, BIDI, LONE, NUL, 1],
+        "not_after": INSTANTS,
+        "template": ["[" * 3_000 + "]" * 3_000, {"name": "x" * 1_000_000}, "1e400", LONE, {"a": NUL}, 1],
     },
     "connections": {
         "id": [THEIRS, "x" * 2_000, FOX * 256, BIDI, "", " ", "../..", "default", LONE, NUL],

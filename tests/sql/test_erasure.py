@@ -88,16 +88,16 @@ def test_what_is_being_sent_when_the_service_deletes_it_is_settled_first_and_the
 
 
 def test_what_is_deleted_by_a_cascade_of_the_projects_own_is_gone_too(db, tenants):
-    db.execute("create table campaigns (id integer primary key); insert into campaigns values (7)")
-    db.execute("alter table scheduled_messages add column campaign integer references campaigns on delete cascade")
+    db.execute("create table own_campaigns (id integer primary key); insert into own_campaigns values (7)")
+    db.execute("alter table scheduled_messages add column campaign integer references own_campaigns on delete cascade")
     try:
         for state in ("sent", "waiting", "failed"):
             row = secret(db, tenants, state)
             db.execute("update scheduled_messages set campaign = 7 where id = %s", (row,))
-        db.execute("delete from campaigns")
+        db.execute("delete from own_campaigns")
         assert traces(db) == []
     finally:
-        db.execute("alter table scheduled_messages drop column campaign; drop table campaigns")
+        db.execute("alter table scheduled_messages drop column campaign; drop table own_campaigns")
 
 
 @pytest.mark.parametrize("state", ["waiting", "failed", "cancelled"])

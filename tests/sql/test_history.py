@@ -50,7 +50,7 @@ def application(here: Roles, tmp_path: Path) -> Application:
     return Application(tmp_path, here.url)
 
 
-OURS = "select count(*) from supabase_migrations.schema_migrations where version like '20261127%%'"
+OURS = "select count(*) from supabase_migrations.schema_migrations where version between '20261127' and '20261129'"
 
 
 def test_a_project_without_migrations_pushes_ours(here: Roles, application: Application):

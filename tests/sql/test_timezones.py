@@ -87,16 +87,6 @@ def test_a_zone_is_looked_up_in_the_servers_files_once(db, shop):
     assert rows == [{"folded": "asia/kolkata", "name": "Asia/Kolkata"}]
 
 
-def test_a_restored_setting_is_a_zone_although_nobody_has_asked_for_it(db, shop):
-    db.execute("alter table connection_settings disable trigger name_timezone")
-    try:
-        db.execute("insert into connection_settings (connection_id, timezone) values ('shop', 'Asia/Kolkata')")
-        with pytest.raises(psycopg.errors.CheckViolation):
-            db.execute("update connection_settings set timezone = 'IST'")
-    finally:
-        db.execute("alter table connection_settings enable trigger name_timezone")
-
-
 def test_the_zones_in_use_are_told_with_their_offsets(db, shop):
     schedule(db, timezone="Asia/Kolkata", **RECURRING)
     schedule(db, timezone="Asia/Kathmandu")

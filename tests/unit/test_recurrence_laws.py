@@ -112,7 +112,9 @@ def test_no_day_is_skipped_or_doubled_across_any_transition(zone, year, data):
 def test_a_daily_series_has_every_date_of_a_year_once(zone, year, minute):
     start = datetime(year, 1, 1) + timedelta(minutes=minute)
     moments = takewhile(lambda m: m.astimezone(zone).year == year, occurrences(parse("daily"), start, zone))
-    dates = [moment.astimezone(zone).date() for moment in moments]
+    walls = [moment.astimezone(zone).replace(tzinfo=None) for moment in moments]
+    # What a gap moves past midnight (Scoresbysund, 29 March 2025, 23:00) is of the day before.
+    dates = [(wall - (wall - start) % DAY).date() for wall in walls]
     lost = {start.date() + n * DAY for n in range(365)} - set(dates)
     assert len(dates) == len(set(dates))
     assert all(shift(datetime.combine(day, time(12)), zone) for day in lost)
