@@ -83,6 +83,8 @@ def db(stack: dict[str, str]) -> Iterator[Database]:
         connection.execute("set lock_timeout = '20s'")
         if written := [row["name"] for row in connection.execute(WRITTEN)]:
             connection.execute(f"truncate {', '.join(written)} restart identity cascade")
+            # What a truncated connection leaves behind, as a deleted one does.
+            connection.execute("truncate private.connection_owners")
         yield connection
 
 

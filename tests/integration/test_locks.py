@@ -105,7 +105,7 @@ async def test_what_is_held_of_a_message_with_a_job_stops_no_other(db, stack, pa
     )
 
     with holding(stack, statement):
-        held = [tables for one_held in await daemon.store.get_holders() for tables in one_held["tables"]]
+        held = [tables for one_held in await daemon.store.get_holders() for tables in one_held.tables]
         assert (table in held) if table else held == [], "said by doctor, status, healthz and the log (test_holders)"
         for number in range(3):
             ours = schedule(db, connection_id="free", contact_id=f"+9198765000{number:02}")
@@ -140,7 +140,7 @@ async def test_a_user_who_is_held_stops_only_the_series_of_that_user(db, stack, 
     ours = [schedule(db, connection_id="free", contact_id=f"+9198765000{number:02}") for number in range(3)]
 
     with holding(stack, statement):
-        assert ["users" in one_held["tables"] for one_held in await daemon.store.get_holders()] == [True]
+        assert ["users" in one_held.tables for one_held in await daemon.store.get_holders()] == [True]
         await go(daemon)
         assert [message(db, row)["status"] for row in ours] == ["sent"] * 3
         assert message(db, series["id"])["status"] == ("pending" if waits else "sent")

@@ -46,6 +46,7 @@ function Contacts({ rest }) {
   const close = () => go()
   return html`<div class="bar">
       <${Search} onSearch=${(words) => {
+        if (words === search) return // what nobody has changed leaves the page where it is
         setPage(0)
         setSearch(words)
       }} />
