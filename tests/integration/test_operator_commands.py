@@ -27,7 +27,7 @@ REFUSED = [
     ("gateway=pigeon", "gateway=pigeon: give mock, cloud"),
     ("country_code=India", "country_code=India: give two capital letters"),
     ("enabled=perhaps", "enabled=perhaps: give true or false"),
-    ("colour=blue", "with a NAME of at_daily_limit"),
+    ("colour=blue", "with a NAME of active"),
     ("messages", "write NAME=VALUE"),
     ("timezone=IST", "Asia/Kolkata"),
     ("timezone=UTC+5:30", "Asia/Kolkata"),
@@ -73,7 +73,7 @@ def test_settings_are_shown_a_line_each(command):
     lines = command("connection", "shop").stdout.decode().splitlines()
 
     assert {"shop", "  messages = 15", "  timezone = Asia/Kolkata"} <= set(lines)
-    assert "none" not in " ".join(lines).lower()
+    assert "None" not in " ".join(lines)
 
 
 def test_a_connection_is_forgotten_once_and_that_is_said(db, command):
