@@ -41,6 +41,8 @@ select
 def main() -> int:
     if sys.argv[1:] == ["--stay"]:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        # A shell that starts it in the background has it ignore Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         return stay()
     started = time.monotonic()
     with Supervised({name: os.environ[name] for name in NEEDED} | DAEMON) as daemon:
