@@ -38,6 +38,7 @@ begin
             'public.record_judged_numbers(text, text, text[], text[], text[])',
             'public.render_template(uuid, jsonb)',
             'public.set_up_reminders(text, text)',
+            'public.stop_campaign_run(uuid, text)',
             'public.start_campaign_run(uuid, integer, timestamptz, timestamptz, '
             'timestamp without time zone, text)'
         ]) as ours (signature)

@@ -27,9 +27,13 @@ declare
     v_unknown text[];
     v_kinds constant text[] := array['contacts', 'labels', 'numbers'];
 begin
-    if p_campaign.scheduled_at is null then
+    if p_campaign.zone_of <> 'campaign' or p_campaign.at_daily_limit <> 'defer' then
+        return 'A recipient''s own time zone, and failing at the daily limit, are not there yet.';
+    elsif p_campaign.scheduled_at is null then
         return 'Say when the campaign is to be sent.';
-    elsif p_campaign.scheduled_at < now() - interval '1 minute' then
+    elsif p_campaign.next_run_at is null
+        and p_campaign.scheduled_at < now() - interval '1 minute'
+    then
         return 'The time of the campaign has passed. Choose a later one.';
     elsif p_campaign.is_recurring
         and p_campaign.recurrence_pattern !~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'
@@ -58,8 +62,18 @@ begin
         )
     then
         return 'Say who is to get it: contacts, labels or numbers.';
-    elsif jsonb_typeof(coalesce(p_campaign.audience -> 'except', '{}')) <> 'object' then
-        return 'What is excepted is an object, such as {"labels": ["staff"]}.';
+    elsif jsonb_typeof(coalesce(p_campaign.audience -> 'except', '{}')) <> 'object'
+        or jsonb_typeof(coalesce(p_campaign.audience -> 'except' -> 'contacts', '[]')) <> 'array'
+        or jsonb_typeof(coalesce(p_campaign.audience -> 'except' -> 'labels', '[]')) <> 'array'
+    then
+        return 'What is excepted is an object of lists, such as {"labels": ["staff"]}.';
+    end if;
+    if exists (
+        select from public.message_templates as template
+        where template.id = p_campaign.template_id
+            and template.connection_id <> p_campaign.connection_id
+    ) then
+        return 'This template is another connection''s. Choose one of this connection.';
     end if;
     v_count := private.count_audience(p_campaign, coalesce(p_campaign.max_recipients, 0));
     if v_count = 0 then
@@ -122,7 +136,8 @@ as $$
             'The WhatsApp connection does not exist any more. Choose another one.'
         when not connection.is_connected then
             'The WhatsApp connection is not connected. Connect its phone first.'
-        when not coalesce(settings.enabled, true) then 'The WhatsApp connection is switched off.'
+        when not coalesce(settings.enabled and settings.active, true) then
+            'The WhatsApp connection is switched off.'
         when state.paused_reason is not null then
             format('The WhatsApp connection is paused: %s', state.paused_reason)
     end
@@ -142,17 +157,18 @@ $$;
 revoke all on function private.why_connection_cannot_send from public;
 grant execute on function private.why_connection_cannot_send to service_role;
 
--- Holds what waits of these campaigns' runs, takes their waiting jobs back, and says what is being
--- sent at this moment. What is pending afterwards has no due_at, so nothing of it goes out once
--- this has committed.
+-- Holds what waits of a campaign's runs and takes its waiting jobs back. Returns why, and how many
+-- are being sent at this moment. What is pending afterwards has no due_at, so nothing of it goes
+-- out once this has committed.
 create or replace function private.hold_runs(p_campaign_id uuid, p_why text)
-returns integer
+returns text
 language plpgsql
 set search_path = ''
 as $$
 declare
     v_runs uuid[];
     v_on_their_way integer;
+    v_words text := p_why;
 begin
     select array_agg(run.id) into v_runs
     from (
@@ -190,16 +206,15 @@ begin
     )
     select count(*) - (select count(*) from held) into v_on_their_way
     from open;
+    if v_on_their_way > 0 then
+        v_words := format('%s %s on their way at this moment.', p_why, v_on_their_way);
+    end if;
     update public.campaign_runs as run
     set
         status = 'paused',
-        status_reason = case
-            when v_on_their_way > 0
-                then format('%s %s on their way at this moment.', p_why, v_on_their_way)
-            else p_why
-        end
+        status_reason = v_words
     where run.id = any(v_runs) and run.status = 'processing';
-    return v_on_their_way;
+    return v_words;
 end
 $$;
 revoke all on function private.hold_runs from public;
@@ -268,8 +283,113 @@ end
 $$;
 revoke all on function private.cancel_runs from public;
 
--- Whose a campaign is and which of its columns are the database's; and what each change of `status`
--- does, in its transaction.
+-- Whose a campaign is, and which of its columns are the database's: for users.
+create or replace function private.hold_campaign_to_its_owner(
+    p_old public.campaigns, p_new public.campaigns
+)
+returns public.campaigns
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_writers constant text[] := array['admin', 'staff'];
+begin
+    p_new.updated_at := now();
+    if p_old.id is null then
+        p_new.owner_id := private.owner_to_write_for(p_new.connection_id, v_writers);
+        p_new.created_by := auth.uid();
+        p_new.created_at := now();
+        p_new.revision := 0;
+        p_new.next_run_at := null;
+        p_new.series_anchor := null;
+        p_new.status_reason := null;
+        return p_new;
+    end if;
+    perform private.owner_to_write_for(p_old.connection_id, v_writers);
+    if (
+        p_new.id, p_new.owner_id, p_new.created_by, p_new.next_run_at, p_new.series_anchor,
+        p_new.revision
+    ) is distinct from (
+        p_old.id, p_old.owner_id, p_old.created_by, p_old.next_run_at, p_old.series_anchor,
+        p_old.revision
+    ) then
+        raise exception 'Not yours to change: id, owner, author, next run, anchor and revision.'
+            using errcode = '42501';
+    end if;
+    p_new.created_at := p_old.created_at;
+    p_new.status_reason := p_old.status_reason;
+    if p_new.connection_id <> p_old.connection_id
+        and private.owner_to_write_for(p_new.connection_id, v_writers) <> p_old.owner_id
+    then
+        raise exception 'A campaign cannot be given to another owner.' using errcode = '42501';
+    end if;
+    return p_new;
+end
+$$;
+revoke all on function private.hold_campaign_to_its_owner from public;
+
+-- Whether two states of a campaign are to be sent at the same times.
+create or replace function private.is_same_time(
+    p_old public.campaigns, p_new public.campaigns
+)
+returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+    select (
+        p_old.scheduled_at,
+        p_old.timezone,
+        p_old.zone_of,
+        p_old.is_recurring,
+        p_old.recurrence_pattern
+    ) is not distinct from (
+        p_new.scheduled_at,
+        p_new.timezone,
+        p_new.zone_of,
+        p_new.is_recurring,
+        p_new.recurrence_pattern
+    )
+$$;
+revoke all on function private.is_same_time from public;
+
+-- Whether they say the same to the same people.
+create or replace function private.is_same_content(
+    p_old public.campaigns, p_new public.campaigns
+)
+returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+    select (
+        p_old.connection_id,
+        p_old.template_id,
+        p_old.message,
+        p_old.type,
+        p_old.media_url,
+        p_old.media::text,
+        p_old.caption,
+        p_old.variables,
+        p_old.audience,
+        p_old.max_recipients
+    ) is not distinct from (
+        p_new.connection_id,
+        p_new.template_id,
+        p_new.message,
+        p_new.type,
+        p_new.media_url,
+        p_new.media::text,
+        p_new.caption,
+        p_new.variables,
+        p_new.audience,
+        p_new.max_recipients
+    )
+$$;
+revoke all on function private.is_same_content from public;
+
+-- What each change of a campaign does, in its transaction, whoever makes it; called with 'user' for
+-- users. A new time begins the series anew, at once or when a paused campaign goes on.
 create or replace function private.guard_campaign()
 returns trigger
 language plpgsql
@@ -277,156 +397,100 @@ security definer
 set search_path = ''
 as $$
 declare
+    v_by_user constant boolean := tg_nargs > 0;
+    v_is_new constant boolean := tg_op = 'INSERT';
+    v_is_edited boolean := false;
+    v_was text;
     v_why text;
-    v_is_under_way boolean;
 begin
-    if tg_op = 'INSERT' then
-        new.owner_id := private.owner_to_write_for(new.connection_id, array['admin', 'staff']);
-        new.created_by := auth.uid();
-        new.created_at := now();
-        new.updated_at := now();
-        new.revision := 0;
-        new.next_run_at := null;
-        new.series_anchor := null;
-        new.status_reason := null;
+    if v_by_user then
+        new := private.hold_campaign_to_its_owner(old, new);
+    elsif v_is_new then
+        new.owner_id := coalesce(new.owner_id, private.connection_owner(new.connection_id));
+    end if;
+    if v_is_new then
         if new.status not in ('draft', 'scheduled') then
             raise exception 'A new campaign starts as draft or scheduled, not as %.', new.status
                 using errcode = 'PT409';
         end if;
+        v_was := 'draft';
     else
-        perform private.owner_to_write_for(old.connection_id, array['admin', 'staff']);
-        if (new.id, new.owner_id, new.created_by, new.next_run_at, new.series_anchor, new.revision)
-            is distinct from (old.id, old.owner_id, old.created_by, old.next_run_at,
-                old.series_anchor, old.revision)
-        then
-            raise exception 'Not yours to change: id, owner, author and what the database keeps of it.'
-                using errcode = '42501';
-        end if;
-        new.created_at := old.created_at;
-        new.updated_at := now();
-        if (
-            new.connection_id, new.template_id, new.message, new.type, new.media_url,
-                new.media::text, new.caption,
-            new.variables, new.audience, new.scheduled_at, new.timezone, new.zone_of,
-                new.is_recurring,
-            new.recurrence_pattern, new.max_recipients
-        ) is distinct from (
-            old.connection_id, old.template_id, old.message, old.type, old.media_url,
-                old.media::text, old.caption,
-            old.variables, old.audience, old.scheduled_at, old.timezone, old.zone_of,
-                old.is_recurring,
-            old.recurrence_pattern, old.max_recipients
+        v_was := old.status;
+        v_is_edited := not (private.is_same_content(old, new) and private.is_same_time(old, new));
+    end if;
+    if v_is_edited then
+        if exists (
+            select from public.campaign_runs as run
+            where run.campaign_id = old.id and run.finished_at is null
         ) then
-            v_is_under_way := exists (
-                select from public.campaign_runs as run
-                where run.campaign_id = old.id and run.finished_at is null
-            );
-            if v_is_under_way or old.status in ('completed', 'failed', 'cancelled') then
-                raise exception using errcode = 'PT409', message = case
-                    when v_is_under_way then
-                        'This campaign is being sent. Cancel it, or wait for its end, before you '
-                        'change it.'
-                    else 'This campaign is over. Make a new one.'
-                end;
-            end if;
-            new.revision := old.revision + 1;
-            if new.connection_id <> old.connection_id then
-                new.owner_id := private.owner_to_write_for(new.connection_id, array['admin',
-                    'staff']);
-                if new.owner_id <> old.owner_id then
-                    raise exception 'A campaign cannot be given to another owner.'
-                        using errcode = '42501';
-                end if;
-            end if;
+            raise exception using errcode = 'PT409', message = 'This campaign is being sent. '
+                || 'Cancel it, or wait for its end, before you change it.';
+        elsif v_was in ('completed', 'failed', 'cancelled') then
+            raise exception 'This campaign is over. Make a new one.' using errcode = 'PT409';
         end if;
-        if new.status <> old.status and not (
-            (old.status = 'draft' and new.status in ('scheduled', 'cancelled'))
-            or (old.status = 'scheduled' and new.status in ('paused', 'cancelled'))
-            or (old.status = 'paused' and new.status in ('scheduled', 'cancelled'))
-        ) then
-            raise exception 'This campaign is % and cannot be made %.', old.status, new.status
-                using errcode = 'PT409';
+        new.revision := old.revision + 1;
+        if not private.is_same_time(old, new) then
+            new.next_run_at := null;
         end if;
     end if;
+    if v_by_user and new.status <> v_was and not (
+        (v_was = 'draft' and new.status in ('scheduled', 'cancelled'))
+        or (v_was = 'scheduled' and new.status in ('paused', 'cancelled'))
+        or (v_was = 'paused' and new.status in ('scheduled', 'cancelled'))
+    ) then
+        raise exception 'This campaign is % and cannot be made %.', v_was, new.status
+            using errcode = 'PT409';
+    end if;
 
-    if new.status = 'scheduled' and (tg_op = 'INSERT' or old.status = 'draft'
-        or new.revision > old.revision) then
+    if new.status = 'scheduled' and (v_was = 'draft' or v_is_edited or (
+        v_was = 'paused' and new.next_run_at is null and not exists (
+            select from public.campaign_runs as run
+            where run.campaign_id = new.id and run.finished_at is null
+        )
+    )) then
         v_why := private.why_not_to_start(new);
         if v_why is not null then
             raise exception using errcode = 'PT400', message = v_why;
         end if;
-        new.next_run_at := new.scheduled_at;
-        new.series_anchor := null;
+        if new.next_run_at is null then
+            new.next_run_at := new.scheduled_at;
+            new.series_anchor := null;
+        end if;
         new.status_reason := null;
     end if;
-    if tg_op = 'UPDATE' and new.status <> old.status then
-        case
-            when new.status = 'paused' then
-                perform private.hold_runs(new.id, 'The campaign is paused.');
-                new.status_reason := (
-                    select run.status_reason
-                    from public.campaign_runs as run
-                    where run.campaign_id = new.id and run.status = 'paused'
-                    order by run.occurrence_at desc
-                    limit 1
-                );
-            when old.status = 'paused' and new.status = 'scheduled' then
-                perform private.release_runs(new.id);
-                new.status_reason := null;
-            when new.status = 'cancelled' then
-                perform private.cancel_runs(new.id, 'The campaign was cancelled.');
-                new.next_run_at := null;
-                new.status_reason := null;
-            else null;
-        end case;
-    elsif tg_op = 'UPDATE' then
-        new.status_reason := old.status_reason;
-    end if;
-    return new;
-end
-$$;
-revoke all on function private.guard_campaign from public;
-
--- What the operator or a run itself writes as status does the same.
-create or replace function private.follow_status()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
     case
-        when new.status = 'paused' and old.status = 'scheduled' then
-            perform private.hold_runs(
-                new.id, coalesce(new.status_reason, 'The campaign is paused.')
-            );
-        when new.status = 'scheduled' and old.status = 'paused' then
+        when new.status = v_was then null;
+        when new.status = 'paused' then
+            new.status_reason := private.hold_runs(new.id, coalesce(
+                case when not v_by_user then new.status_reason end, 'The campaign is paused.'
+            ));
+        when v_was = 'paused' and new.status = 'scheduled' then
             perform private.release_runs(new.id);
             new.status_reason := null;
-        when new.status = 'cancelled' and old.status in ('scheduled', 'paused') then
+        when new.status = 'cancelled' then
             perform private.cancel_runs(new.id, 'The campaign was cancelled.');
             new.next_run_at := null;
+            new.status_reason := null;
         else null;
     end case;
     return new;
 end
 $$;
-revoke all on function private.follow_status from public;
-
-create or replace trigger follow_status before update on public.campaigns
-for each row when (
-    old.status is distinct from new.status
-    and not (
-        row_security_active('private.connection_owners'::regclass)
-        and not pg_has_role('service_role', 'usage')
-    )
-)
-execute function private.follow_status();
+revoke all on function private.guard_campaign from public;
 
 create or replace trigger guard_campaign before insert or update on public.campaigns
 for each row when (
     row_security_active('private.connection_owners'::regclass)
     and not pg_has_role('service_role', 'usage')
+)
+execute function private.guard_campaign('user');
+
+create or replace trigger guard_campaign_by_service before insert or update on public.campaigns
+for each row when (
+    not (
+        row_security_active('private.connection_owners'::regclass)
+        and not pg_has_role('service_role', 'usage')
+    )
 )
 execute function private.guard_campaign();
 
@@ -439,8 +503,10 @@ set search_path = ''
 as $$
 begin
     perform private.owner_to_write_for(old.connection_id, array['admin', 'staff']);
-    if exists (select from public.campaign_runs as run where run.campaign_id = old.id
-        and run.finished_at is null) then
+    if exists (
+        select from public.campaign_runs as run
+        where run.campaign_id = old.id and run.finished_at is null
+    ) then
         raise exception 'This campaign is being sent. Cancel it before you delete it.'
             using errcode = 'PT409';
     end if;

@@ -3,10 +3,10 @@
 -- Locks: none on tables that were there before.
 set local lock_timeout = '1s';
 
--- What the daemon has to do for campaigns: runs to begin within a minute, runs under way (those
--- that waited longest first), and when to look again.
+-- What the daemon has to do for campaigns: runs to begin within a minute, and runs under way, those
+-- that waited longest first.
 create or replace function public.get_campaign_agenda(p_limit integer default 100)
-returns table (starts jsonb, runs jsonb, next_start_at timestamptz)
+returns table (starts jsonb, runs jsonb)
 language sql
 stable
 set search_path = ''
@@ -44,8 +44,10 @@ as $$
         ),
         (
             select jsonb_agg(jsonb_build_object(
-                'id', open.id, 'is_frozen', open.total is not null, 'unmade', open.unmade,
-                    'pending', open.pending
+                'id', open.id,
+                'is_frozen', open.total is not null,
+                'unmade', open.unmade,
+                'pending', open.pending
             ))
             from (
                 select run.*
@@ -55,11 +57,6 @@ as $$
                 order by run.advanced_at
                 limit p_limit
             ) as open
-        ),
-        (
-            select min(campaign.next_run_at)
-            from public.campaigns as campaign
-            where campaign.status = 'scheduled'
         )
 $$;
 revoke all on function public.get_campaign_agenda from public, anon, authenticated;
@@ -170,6 +167,58 @@ $$;
 revoke all on function private.why_to_stop from public;
 grant execute on function private.why_to_stop to service_role;
 
+-- Takes a run and its campaign in the order in which whoever pauses one takes them; null where
+-- somebody else has either, or the run is not as it should be.
+create or replace function private.take_run(p_run_id uuid)
+returns public.campaign_runs
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_run public.campaign_runs;
+begin
+    perform from public.campaigns as campaign
+    where campaign.id = (
+        select run.campaign_id from public.campaign_runs as run where run.id = p_run_id
+    )
+    for no key update skip locked;
+    if not found then
+        return null;
+    end if;
+    perform from public.campaign_runs as run
+    where run.id = p_run_id and run.finished_at is null and run.total is not null
+    for no key update skip locked;
+    if not found then
+        return null;
+    end if;
+    perform private.fold_tallies(array[p_run_id]);
+    select run.* into v_run from public.campaign_runs as run where run.id = p_run_id;
+    return v_run;
+end
+$$;
+revoke all on function private.take_run from public;
+grant execute on function private.take_run to service_role;
+
+-- Pauses the campaign of a run that cannot go on, with the reason, until somebody lets it go on.
+create or replace function public.stop_campaign_run(p_run_id uuid, p_why text)
+returns void
+language sql
+volatile
+set search_path = ''
+set lock_timeout = '2s'
+as $$
+    update public.campaigns as campaign
+    set
+        status = 'paused',
+        status_reason = left(p_why, 500),
+        updated_at = now()
+    where campaign.status = 'scheduled' and campaign.id = (
+        select run.campaign_id from public.campaign_runs as run where run.id = p_run_id
+    )
+$$;
+revoke all on function public.stop_campaign_run from public, anon, authenticated;
+grant execute on function public.stop_campaign_run to service_role;
+
 -- Makes the next messages of a frozen run, as many as its window has room for. Rows and cursor move
 -- in one transaction, so a second daemon or a repetition makes nobody's twice. They stand a
 -- microsecond apart, which keeps their order.
@@ -187,17 +236,12 @@ declare
     v_stop text;
     v_last integer;
 begin
-    select run.* into v_run
-    from public.campaign_runs as run
-    where run.id = p_run_id and run.status = 'processing' and run.total is not null
-    for no key update skip locked;
     made := 0;
-    if not found then
+    v_run := private.take_run(p_run_id);
+    if v_run.status is distinct from 'processing' then
         return next;
         return;
     end if;
-    perform private.fold_tallies(array[p_run_id]);
-    select run.* into v_run from public.campaign_runs as run where run.id = p_run_id;
     select campaign.* into v_campaign
     from public.campaigns as campaign
     where campaign.id = v_run.campaign_id;
@@ -205,12 +249,7 @@ begin
         then private.why_to_stop(v_run, v_campaign)
     end;
     if v_stop is not null then
-        update public.campaigns as campaign
-        set
-            status = 'paused',
-            status_reason = v_stop,
-            updated_at = now()
-        where campaign.id = v_campaign.id and campaign.status = 'scheduled';
+        perform public.stop_campaign_run(p_run_id, v_stop);
         return next;
         return;
     end if;
@@ -238,8 +277,7 @@ begin
     written as (
         insert into public.scheduled_messages (
             connection_id, contact_id, message, type, media_url, caption, media, scheduled_at,
-                timezone,
-            created_by, owner_id, category, priority, not_after, template,
+            timezone, created_by, owner_id, category, priority, not_after,
             source_id, source_position, source_try
         )
         select
@@ -257,7 +295,6 @@ begin
             content.category,
             1,
             greatest(v_run.occurrence_at, v_run.started_at) + v_campaign.give_up_after,
-            null::jsonb,
             p_run_id,
             chosen.position,
             0
@@ -301,16 +338,8 @@ declare
     v_real record;
     v_campaign_status text;
 begin
-    select run.* into v_run
-    from public.campaign_runs as run
-    where run.id = p_run_id and run.finished_at is null and run.total is not null and run.unmade = 0
-    for no key update skip locked;
-    if not found then
-        return;
-    end if;
-    perform private.fold_tallies(array[p_run_id]);
-    select run.* into v_run from public.campaign_runs as run where run.id = p_run_id;
-    if v_run.pending > 0 then
+    v_run := private.take_run(p_run_id);
+    if v_run.id is null or v_run.unmade > 0 or v_run.pending > 0 then
         return;
     end if;
     select

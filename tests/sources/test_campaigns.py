@@ -1,5 +1,7 @@
 """A campaign from its activation to its end, as its owner sees it through the API."""
 
+from datetime import datetime, timedelta
+
 import pytest
 
 from tests.sources.conftest import soon
@@ -108,12 +110,72 @@ async def test_a_daily_campaign_has_a_run_each_day_and_never_two_of_one(shop, fo
     assert shop.run(campaign)["status"] == "completed"
     assert shop.seen(campaign)["status"] == "scheduled"
 
-    next_at = shop.seen(campaign)["next_run_at"]
-    shop.db.execute("update campaigns set next_run_at = next_run_at - interval '1 day'")
+    shop.a_day_passes()
     await forward()
-    runs = shop.db.execute("select count(*) as n, count(distinct occurrence_at) as days from campaign_runs").fetchone()
-    assert runs == {"n": runs["days"], "days": runs["days"]}
-    assert next_at
+    await forward()
+
+    runs = shop.db.execute("select status, sent, occurrence_at from campaign_runs order by occurrence_at").fetchall()
+    assert [(run["status"], run["sent"]) for run in runs] == [("completed", 3), ("completed", 3)]
+    assert runs[1]["occurrence_at"] - runs[0]["occurrence_at"] == timedelta(days=1)
+    sent = shop.db.execute("select contact_id, count(*) as n from scheduled_messages group by contact_id").fetchall()
+    assert [row["n"] for row in sent] == [2, 2, 2]
+
+
+def test_a_time_that_is_changed_while_it_is_paused_is_the_new_one(shop):
+    shop.contacts(1)
+    campaign = shop.campaign(scheduled_at=soon(600))
+    shop.set(campaign, status="paused")
+    later = soon(7200)
+    shop.set(campaign, scheduled_at=later)
+    shop.set(campaign, status="scheduled")
+
+    assert datetime.fromisoformat(shop.seen(campaign)["next_run_at"]) == datetime.fromisoformat(later)
+
+
+async def test_a_text_that_is_changed_between_two_runs_leaves_their_times(shop, forward):
+    shop.contacts(1)
+    campaign = shop.campaign(is_recurring=True, recurrence_pattern="daily", timezone="Asia/Kolkata")
+    await forward()
+    shop.a_day_passes()
+    await forward()
+    before = shop.seen(campaign)["next_run_at"]
+
+    shop.set(campaign, message="Good day {name}")
+
+    assert shop.seen(campaign)["next_run_at"] == before
+
+
+async def test_one_that_the_service_key_writes_starts_as_a_users_does(shop, service, forward):
+    shop.contacts(2)
+    row = {
+        "connection_id": shop.connection, "name": "By a backend", "message": "Hello {name}",
+        "audience": {"labels": ["gold"]}, "scheduled_at": soon(0), "status": "scheduled",
+    }  # fmt: skip
+    answer = service.post("/campaigns", json=row, headers={"prefer": "return=representation"})
+    assert answer.is_success, answer.text
+    [campaign] = answer.json()
+    assert (
+        service.post("/campaigns", json={**row, "message": " "}).json()["message"].startswith("The campaign has noth")
+    )
+
+    await forward()
+
+    assert (shop.run(campaign)["sent"], campaign["owner_id"]) == (2, shop.user.id)
+
+
+async def test_a_run_that_the_database_refuses_stops_alone(shop, other_shop, forward):
+    """A project's own check, or what nobody thought of: here a list of labels that is none any more."""
+    for one in (shop, other_shop):
+        one.contacts(1)
+    broken, good = shop.campaign(), other_shop.campaign()
+    with shop.unguarded():
+        shop.db.execute("update campaigns set audience = '{\"labels\": 1}' where id = %s", (broken["id"],))
+
+    await forward()
+
+    assert other_shop.run(good)["status"] == "completed"
+    assert shop.seen(broken)["status"] == "paused"
+    assert "the database refused it" in shop.seen(broken)["status_reason"]
 
 
 @pytest.mark.parametrize(
@@ -131,6 +193,9 @@ async def test_a_daily_campaign_has_a_run_each_day_and_never_two_of_one(shop, fo
         ({"is_recurring": True, "recurrence_pattern": "now and then"}, "The recurrence pattern must be"),
         ({"connection_id": "nowhere"}, "no such connection of yours"),
         ({"status": "completed"}, "starts as draft or scheduled"),
+        ({"zone_of": "recipient"}, "not there yet"),
+        ({"at_daily_limit": "fail"}, "not there yet"),
+        ({"audience": {"labels": ["gold"], "except": {"labels": "staff"}}}, "an object of lists"),
     ],
 )
 def test_what_cannot_start_is_refused_with_words(shop, columns, words):
@@ -143,8 +208,12 @@ def test_a_connection_that_cannot_send_starts_no_campaign(shop):
     shop.db.execute("update connections set connected = false where id = %s", (shop.connection,))
     assert "not connected" in shop.refusal()
     shop.db.execute("update connections set connected = true where id = %s", (shop.connection,))
-    shop.db.execute("insert into connection_settings (connection_id, enabled) values (%s, false)", (shop.connection,))
-    assert "switched off" in shop.refusal()
+    for switch in ("enabled", "active"):
+        shop.db.execute("delete from connection_settings")
+        shop.db.execute(
+            f"insert into connection_settings (connection_id, {switch}) values (%s, false)", (shop.connection,)
+        )
+        assert "switched off" in shop.refusal(), switch
 
 
 async def test_another_tenants_contacts_labels_and_templates_are_like_none(shop, other_shop, forward):

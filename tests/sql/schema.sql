@@ -3414,28 +3414,6 @@ begin
 end
 $$;
 
-CREATE FUNCTION private.follow_status() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-    case
-        when new.status = 'paused' and old.status = 'scheduled' then
-            perform private.hold_runs(
-                new.id, coalesce(new.status_reason, 'The campaign is paused.')
-            );
-        when new.status = 'scheduled' and old.status = 'paused' then
-            perform private.release_runs(new.id);
-            new.status_reason := null;
-        when new.status = 'cancelled' and old.status in ('scheduled', 'paused') then
-            perform private.cancel_runs(new.id, 'The campaign was cancelled.');
-            new.next_run_at := null;
-        else null;
-    end case;
-    return new;
-end
-$$;
-
 CREATE FUNCTION private.follow_template() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -3773,111 +3751,82 @@ CREATE FUNCTION private.guard_campaign() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
+    v_by_user constant boolean := tg_nargs > 0;
+    v_is_new constant boolean := tg_op = 'INSERT';
+    v_is_edited boolean := false;
+    v_was text;
     v_why text;
-    v_is_under_way boolean;
 begin
-    if tg_op = 'INSERT' then
-        new.owner_id := private.owner_to_write_for(new.connection_id, array['admin', 'staff']);
-        new.created_by := auth.uid();
-        new.created_at := now();
-        new.updated_at := now();
-        new.revision := 0;
-        new.next_run_at := null;
-        new.series_anchor := null;
-        new.status_reason := null;
+    if v_by_user then
+        new := private.hold_campaign_to_its_owner(old, new);
+    elsif v_is_new then
+        new.owner_id := coalesce(new.owner_id, private.connection_owner(new.connection_id));
+    end if;
+    if v_is_new then
         if new.status not in ('draft', 'scheduled') then
             raise exception 'A new campaign starts as draft or scheduled, not as %.', new.status
                 using errcode = 'PT409';
         end if;
+        v_was := 'draft';
     else
-        perform private.owner_to_write_for(old.connection_id, array['admin', 'staff']);
-        if (new.id, new.owner_id, new.created_by, new.next_run_at, new.series_anchor, new.revision)
-            is distinct from (old.id, old.owner_id, old.created_by, old.next_run_at,
-                old.series_anchor, old.revision)
-        then
-            raise exception 'Not yours to change: id, owner, author and what the database keeps of it.'
-                using errcode = '42501';
-        end if;
-        new.created_at := old.created_at;
-        new.updated_at := now();
-        if (
-            new.connection_id, new.template_id, new.message, new.type, new.media_url,
-                new.media::text, new.caption,
-            new.variables, new.audience, new.scheduled_at, new.timezone, new.zone_of,
-                new.is_recurring,
-            new.recurrence_pattern, new.max_recipients
-        ) is distinct from (
-            old.connection_id, old.template_id, old.message, old.type, old.media_url,
-                old.media::text, old.caption,
-            old.variables, old.audience, old.scheduled_at, old.timezone, old.zone_of,
-                old.is_recurring,
-            old.recurrence_pattern, old.max_recipients
+        v_was := old.status;
+        v_is_edited := not (private.is_same_content(old, new) and private.is_same_time(old, new));
+    end if;
+    if v_is_edited then
+        if exists (
+            select from public.campaign_runs as run
+            where run.campaign_id = old.id and run.finished_at is null
         ) then
-            v_is_under_way := exists (
-                select from public.campaign_runs as run
-                where run.campaign_id = old.id and run.finished_at is null
-            );
-            if v_is_under_way or old.status in ('completed', 'failed', 'cancelled') then
-                raise exception using errcode = 'PT409', message = case
-                    when v_is_under_way then
-                        'This campaign is being sent. Cancel it, or wait for its end, before you '
-                        'change it.'
-                    else 'This campaign is over. Make a new one.'
-                end;
-            end if;
-            new.revision := old.revision + 1;
-            if new.connection_id <> old.connection_id then
-                new.owner_id := private.owner_to_write_for(new.connection_id, array['admin',
-                    'staff']);
-                if new.owner_id <> old.owner_id then
-                    raise exception 'A campaign cannot be given to another owner.'
-                        using errcode = '42501';
-                end if;
-            end if;
+            raise exception using errcode = 'PT409', message = 'This campaign is being sent. '
+                || 'Cancel it, or wait for its end, before you change it.';
+        elsif v_was in ('completed', 'failed', 'cancelled') then
+            raise exception 'This campaign is over. Make a new one.' using errcode = 'PT409';
         end if;
-        if new.status <> old.status and not (
-            (old.status = 'draft' and new.status in ('scheduled', 'cancelled'))
-            or (old.status = 'scheduled' and new.status in ('paused', 'cancelled'))
-            or (old.status = 'paused' and new.status in ('scheduled', 'cancelled'))
-        ) then
-            raise exception 'This campaign is % and cannot be made %.', old.status, new.status
-                using errcode = 'PT409';
+        new.revision := old.revision + 1;
+        if not private.is_same_time(old, new) then
+            new.next_run_at := null;
         end if;
     end if;
+    if v_by_user and new.status <> v_was and not (
+        (v_was = 'draft' and new.status in ('scheduled', 'cancelled'))
+        or (v_was = 'scheduled' and new.status in ('paused', 'cancelled'))
+        or (v_was = 'paused' and new.status in ('scheduled', 'cancelled'))
+    ) then
+        raise exception 'This campaign is % and cannot be made %.', v_was, new.status
+            using errcode = 'PT409';
+    end if;
 
-    if new.status = 'scheduled' and (tg_op = 'INSERT' or old.status = 'draft'
-        or new.revision > old.revision) then
+    if new.status = 'scheduled' and (v_was = 'draft' or v_is_edited or (
+        v_was = 'paused' and new.next_run_at is null and not exists (
+            select from public.campaign_runs as run
+            where run.campaign_id = new.id and run.finished_at is null
+        )
+    )) then
         v_why := private.why_not_to_start(new);
         if v_why is not null then
             raise exception using errcode = 'PT400', message = v_why;
         end if;
-        new.next_run_at := new.scheduled_at;
-        new.series_anchor := null;
+        if new.next_run_at is null then
+            new.next_run_at := new.scheduled_at;
+            new.series_anchor := null;
+        end if;
         new.status_reason := null;
     end if;
-    if tg_op = 'UPDATE' and new.status <> old.status then
-        case
-            when new.status = 'paused' then
-                perform private.hold_runs(new.id, 'The campaign is paused.');
-                new.status_reason := (
-                    select run.status_reason
-                    from public.campaign_runs as run
-                    where run.campaign_id = new.id and run.status = 'paused'
-                    order by run.occurrence_at desc
-                    limit 1
-                );
-            when old.status = 'paused' and new.status = 'scheduled' then
-                perform private.release_runs(new.id);
-                new.status_reason := null;
-            when new.status = 'cancelled' then
-                perform private.cancel_runs(new.id, 'The campaign was cancelled.');
-                new.next_run_at := null;
-                new.status_reason := null;
-            else null;
-        end case;
-    elsif tg_op = 'UPDATE' then
-        new.status_reason := old.status_reason;
-    end if;
+    case
+        when new.status = v_was then null;
+        when new.status = 'paused' then
+            new.status_reason := private.hold_runs(new.id, coalesce(
+                case when not v_by_user then new.status_reason end, 'The campaign is paused.'
+            ));
+        when v_was = 'paused' and new.status = 'scheduled' then
+            perform private.release_runs(new.id);
+            new.status_reason := null;
+        when new.status = 'cancelled' then
+            perform private.cancel_runs(new.id, 'The campaign was cancelled.');
+            new.next_run_at := null;
+            new.status_reason := null;
+        else null;
+    end case;
     return new;
 end
 $$;
@@ -3888,8 +3837,10 @@ CREATE FUNCTION private.guard_campaign_deletion() RETURNS trigger
     AS $$
 begin
     perform private.owner_to_write_for(old.connection_id, array['admin', 'staff']);
-    if exists (select from public.campaign_runs as run where run.campaign_id = old.id
-        and run.finished_at is null) then
+    if exists (
+        select from public.campaign_runs as run
+        where run.campaign_id = old.id and run.finished_at is null
+    ) then
         raise exception 'This campaign is being sent. Cancel it before you delete it.'
             using errcode = 'PT409';
     end if;
@@ -4424,6 +4375,46 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.hold_campaign_to_its_owner(p_old public.campaigns, p_new public.campaigns) RETURNS public.campaigns
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_writers constant text[] := array['admin', 'staff'];
+begin
+    p_new.updated_at := now();
+    if p_old.id is null then
+        p_new.owner_id := private.owner_to_write_for(p_new.connection_id, v_writers);
+        p_new.created_by := auth.uid();
+        p_new.created_at := now();
+        p_new.revision := 0;
+        p_new.next_run_at := null;
+        p_new.series_anchor := null;
+        p_new.status_reason := null;
+        return p_new;
+    end if;
+    perform private.owner_to_write_for(p_old.connection_id, v_writers);
+    if (
+        p_new.id, p_new.owner_id, p_new.created_by, p_new.next_run_at, p_new.series_anchor,
+        p_new.revision
+    ) is distinct from (
+        p_old.id, p_old.owner_id, p_old.created_by, p_old.next_run_at, p_old.series_anchor,
+        p_old.revision
+    ) then
+        raise exception 'Not yours to change: id, owner, author, next run, anchor and revision.'
+            using errcode = '42501';
+    end if;
+    p_new.created_at := p_old.created_at;
+    p_new.status_reason := p_old.status_reason;
+    if p_new.connection_id <> p_old.connection_id
+        and private.owner_to_write_for(p_new.connection_id, v_writers) <> p_old.owner_id
+    then
+        raise exception 'A campaign cannot be given to another owner.' using errcode = '42501';
+    end if;
+    return p_new;
+end
+$$;
+
 CREATE FUNCTION private.hold_limits() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -4537,13 +4528,14 @@ begin
 end
 $$;
 
-CREATE FUNCTION private.hold_runs(p_campaign_id uuid, p_why text) RETURNS integer
+CREATE FUNCTION private.hold_runs(p_campaign_id uuid, p_why text) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 declare
     v_runs uuid[];
     v_on_their_way integer;
+    v_words text := p_why;
 begin
     select array_agg(run.id) into v_runs
     from (
@@ -4581,16 +4573,15 @@ begin
     )
     select count(*) - (select count(*) from held) into v_on_their_way
     from open;
+    if v_on_their_way > 0 then
+        v_words := format('%s %s on their way at this moment.', p_why, v_on_their_way);
+    end if;
     update public.campaign_runs as run
     set
         status = 'paused',
-        status_reason = case
-            when v_on_their_way > 0
-                then format('%s %s on their way at this moment.', p_why, v_on_their_way)
-            else p_why
-        end
+        status_reason = v_words
     where run.id = any(v_runs) and run.status = 'processing';
-    return v_on_their_way;
+    return v_words;
 end
 $$;
 
@@ -4603,6 +4594,35 @@ CREATE FUNCTION private.is_ours(p_table text, p_column text) RETURNS boolean
         where a.attrelid = to_regclass(p_table)
             and a.attname = p_column
             and not a.attisdropped
+    )
+$$;
+
+CREATE FUNCTION private.is_same_content(p_old public.campaigns, p_new public.campaigns) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select (
+        p_old.connection_id,
+        p_old.template_id,
+        p_old.message,
+        p_old.type,
+        p_old.media_url,
+        p_old.media::text,
+        p_old.caption,
+        p_old.variables,
+        p_old.audience,
+        p_old.max_recipients
+    ) is not distinct from (
+        p_new.connection_id,
+        p_new.template_id,
+        p_new.message,
+        p_new.type,
+        p_new.media_url,
+        p_new.media::text,
+        p_new.caption,
+        p_new.variables,
+        p_new.audience,
+        p_new.max_recipients
     )
 $$;
 
@@ -4658,6 +4678,25 @@ exception
     then
         return false; -- no jsonb
 end
+$$;
+
+CREATE FUNCTION private.is_same_time(p_old public.campaigns, p_new public.campaigns) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select (
+        p_old.scheduled_at,
+        p_old.timezone,
+        p_old.zone_of,
+        p_old.is_recurring,
+        p_old.recurrence_pattern
+    ) is not distinct from (
+        p_new.scheduled_at,
+        p_new.timezone,
+        p_new.zone_of,
+        p_new.is_recurring,
+        p_new.recurrence_pattern
+    )
 $$;
 
 CREATE FUNCTION private.is_session_of_another(p_connection_id text, p_gateway text, p_default text) RETURNS boolean
@@ -8120,6 +8159,33 @@ CREATE FUNCTION private.take_right(p_user_id text) RETURNS void
     select pg_advisory_xact_lock(hashtextextended('the rights of ' || p_user_id, 0))
 $$;
 
+CREATE FUNCTION private.take_run(p_run_id uuid) RETURNS public.campaign_runs
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_run public.campaign_runs;
+begin
+    perform from public.campaigns as campaign
+    where campaign.id = (
+        select run.campaign_id from public.campaign_runs as run where run.id = p_run_id
+    )
+    for no key update skip locked;
+    if not found then
+        return null;
+    end if;
+    perform from public.campaign_runs as run
+    where run.id = p_run_id and run.finished_at is null and run.total is not null
+    for no key update skip locked;
+    if not found then
+        return null;
+    end if;
+    perform private.fold_tallies(array[p_run_id]);
+    select run.* into v_run from public.campaign_runs as run where run.id = p_run_id;
+    return v_run;
+end
+$$;
+
 CREATE FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) RETURNS text[]
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -9184,7 +9250,8 @@ CREATE FUNCTION private.why_connection_cannot_send(p_connection_id text) RETURNS
             'The WhatsApp connection does not exist any more. Choose another one.'
         when not connection.is_connected then
             'The WhatsApp connection is not connected. Connect its phone first.'
-        when not coalesce(settings.enabled, true) then 'The WhatsApp connection is switched off.'
+        when not coalesce(settings.enabled and settings.active, true) then
+            'The WhatsApp connection is switched off.'
         when state.paused_reason is not null then
             format('The WhatsApp connection is paused: %s', state.paused_reason)
     end
@@ -9219,9 +9286,13 @@ declare
     v_unknown text[];
     v_kinds constant text[] := array['contacts', 'labels', 'numbers'];
 begin
-    if p_campaign.scheduled_at is null then
+    if p_campaign.zone_of <> 'campaign' or p_campaign.at_daily_limit <> 'defer' then
+        return 'A recipient''s own time zone, and failing at the daily limit, are not there yet.';
+    elsif p_campaign.scheduled_at is null then
         return 'Say when the campaign is to be sent.';
-    elsif p_campaign.scheduled_at < now() - interval '1 minute' then
+    elsif p_campaign.next_run_at is null
+        and p_campaign.scheduled_at < now() - interval '1 minute'
+    then
         return 'The time of the campaign has passed. Choose a later one.';
     elsif p_campaign.is_recurring
         and p_campaign.recurrence_pattern !~* '^\s*(daily|weekly|monthly|yearly|weekdays)\s*$'
@@ -9250,8 +9321,18 @@ begin
         )
     then
         return 'Say who is to get it: contacts, labels or numbers.';
-    elsif jsonb_typeof(coalesce(p_campaign.audience -> 'except', '{}')) <> 'object' then
-        return 'What is excepted is an object, such as {"labels": ["staff"]}.';
+    elsif jsonb_typeof(coalesce(p_campaign.audience -> 'except', '{}')) <> 'object'
+        or jsonb_typeof(coalesce(p_campaign.audience -> 'except' -> 'contacts', '[]')) <> 'array'
+        or jsonb_typeof(coalesce(p_campaign.audience -> 'except' -> 'labels', '[]')) <> 'array'
+    then
+        return 'What is excepted is an object of lists, such as {"labels": ["staff"]}.';
+    end if;
+    if exists (
+        select from public.message_templates as template
+        where template.id = p_campaign.template_id
+            and template.connection_id <> p_campaign.connection_id
+    ) then
+        return 'This template is another connection''s. Choose one of this connection.';
     end if;
     v_count := private.count_audience(p_campaign, coalesce(p_campaign.max_recipients, 0));
     if v_count = 0 then
@@ -9588,17 +9669,12 @@ declare
     v_stop text;
     v_last integer;
 begin
-    select run.* into v_run
-    from public.campaign_runs as run
-    where run.id = p_run_id and run.status = 'processing' and run.total is not null
-    for no key update skip locked;
     made := 0;
-    if not found then
+    v_run := private.take_run(p_run_id);
+    if v_run.status is distinct from 'processing' then
         return next;
         return;
     end if;
-    perform private.fold_tallies(array[p_run_id]);
-    select run.* into v_run from public.campaign_runs as run where run.id = p_run_id;
     select campaign.* into v_campaign
     from public.campaigns as campaign
     where campaign.id = v_run.campaign_id;
@@ -9606,12 +9682,7 @@ begin
         then private.why_to_stop(v_run, v_campaign)
     end;
     if v_stop is not null then
-        update public.campaigns as campaign
-        set
-            status = 'paused',
-            status_reason = v_stop,
-            updated_at = now()
-        where campaign.id = v_campaign.id and campaign.status = 'scheduled';
+        perform public.stop_campaign_run(p_run_id, v_stop);
         return next;
         return;
     end if;
@@ -9639,8 +9710,7 @@ begin
     written as (
         insert into public.scheduled_messages (
             connection_id, contact_id, message, type, media_url, caption, media, scheduled_at,
-                timezone,
-            created_by, owner_id, category, priority, not_after, template,
+            timezone, created_by, owner_id, category, priority, not_after,
             source_id, source_position, source_try
         )
         select
@@ -9658,7 +9728,6 @@ begin
             content.category,
             1,
             greatest(v_run.occurrence_at, v_run.started_at) + v_campaign.give_up_after,
-            null::jsonb,
             p_run_id,
             chosen.position,
             0
@@ -10099,16 +10168,8 @@ declare
     v_real record;
     v_campaign_status text;
 begin
-    select run.* into v_run
-    from public.campaign_runs as run
-    where run.id = p_run_id and run.finished_at is null and run.total is not null and run.unmade = 0
-    for no key update skip locked;
-    if not found then
-        return;
-    end if;
-    perform private.fold_tallies(array[p_run_id]);
-    select run.* into v_run from public.campaign_runs as run where run.id = p_run_id;
-    if v_run.pending > 0 then
+    v_run := private.take_run(p_run_id);
+    if v_run.id is null or v_run.unmade > 0 or v_run.pending > 0 then
         return;
     end if;
     select
@@ -10467,7 +10528,7 @@ CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit in
         (select json_agg(h) from public.get_holders() as h) as holders
 $$;
 
-CREATE FUNCTION public.get_campaign_agenda(p_limit integer DEFAULT 100) RETURNS TABLE(starts jsonb, runs jsonb, next_start_at timestamp with time zone)
+CREATE FUNCTION public.get_campaign_agenda(p_limit integer DEFAULT 100) RETURNS TABLE(starts jsonb, runs jsonb)
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
@@ -10504,8 +10565,10 @@ CREATE FUNCTION public.get_campaign_agenda(p_limit integer DEFAULT 100) RETURNS 
         ),
         (
             select jsonb_agg(jsonb_build_object(
-                'id', open.id, 'is_frozen', open.total is not null, 'unmade', open.unmade,
-                    'pending', open.pending
+                'id', open.id,
+                'is_frozen', open.total is not null,
+                'unmade', open.unmade,
+                'pending', open.pending
             ))
             from (
                 select run.*
@@ -10515,11 +10578,6 @@ CREATE FUNCTION public.get_campaign_agenda(p_limit integer DEFAULT 100) RETURNS 
                 order by run.advanced_at
                 limit p_limit
             ) as open
-        ),
-        (
-            select min(campaign.next_run_at)
-            from public.campaigns as campaign
-            where campaign.status = 'scheduled'
         )
 $$;
 
@@ -11382,6 +11440,21 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.stop_campaign_run(p_run_id uuid, p_why text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+    update public.campaigns as campaign
+    set
+        status = 'paused',
+        status_reason = left(p_why, 500),
+        updated_at = now()
+    where campaign.status = 'scheduled' and campaign.id = (
+        select run.campaign_id from public.campaign_runs as run where run.id = p_run_id
+    )
+$$;
+
 CREATE FUNCTION public.take_probes(p_seats integer DEFAULT 100) RETURNS TABLE(db_now timestamp with time zone, next_probe_at timestamp with time zone, probes json)
     LANGUAGE sql
     SET search_path TO ''
@@ -11991,8 +12064,6 @@ CREATE TRIGGER follow_rule AFTER INSERT OR DELETE ON public.reminder_rules FOR E
 
 CREATE TRIGGER follow_settings AFTER INSERT OR DELETE ON public.connection_settings FOR EACH ROW EXECUTE FUNCTION private.follow_settings();
 
-CREATE TRIGGER follow_status BEFORE UPDATE ON public.campaigns FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.follow_status();
-
 CREATE TRIGGER follow_template AFTER UPDATE ON public.message_templates FOR EACH ROW WHEN ((new.version IS DISTINCT FROM old.version)) EXECUTE FUNCTION private.follow_template();
 
 CREATE TRIGGER forget_author AFTER DELETE ON public.connection_members REFERENCING OLD TABLE AS old_members FOR EACH STATEMENT EXECUTE FUNCTION private.forget_author();
@@ -12007,7 +12078,9 @@ CREATE TRIGGER guard_broadcasts BEFORE INSERT OR DELETE OR UPDATE ON public.broa
 
 CREATE TRIGGER guard_broadcasts BEFORE INSERT OR DELETE OR UPDATE ON public.broadcast_messages FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_broadcasts();
 
-CREATE TRIGGER guard_campaign BEFORE INSERT OR UPDATE ON public.campaigns FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_campaign();
+CREATE TRIGGER guard_campaign BEFORE INSERT OR UPDATE ON public.campaigns FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_campaign('user');
+
+CREATE TRIGGER guard_campaign_by_service BEFORE INSERT OR UPDATE ON public.campaigns FOR EACH ROW WHEN ((NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text))))) EXECUTE FUNCTION private.guard_campaign();
 
 CREATE TRIGGER guard_campaign_deletion BEFORE DELETE ON public.campaigns FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_campaign_deletion();
 
@@ -12479,8 +12552,6 @@ REVOKE ALL ON FUNCTION private.follow_rule() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.follow_settings() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION private.follow_status() FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION private.follow_template() FROM PUBLIC;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO authenticated;
@@ -12538,6 +12609,8 @@ GRANT ALL ON FUNCTION private.have_turns(p_turn text[], p_seats integer, p_terms
 
 REVOKE ALL ON FUNCTION private.hear_node_worker(p_job_id uuid, p_meaning text, p_words text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.hold_campaign_to_its_owner(p_old public.campaigns, p_new public.campaigns) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.hold_limits() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.hold_right() FROM PUBLIC;
@@ -12547,7 +12620,11 @@ REVOKE ALL ON FUNCTION private.hold_runs(p_campaign_id uuid, p_why text) FROM PU
 REVOKE ALL ON FUNCTION private.is_ours(p_table text, p_column text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_ours(p_table text, p_column text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.is_same_content(p_old public.campaigns, p_new public.campaigns) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.is_same_message(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.is_same_time(p_old public.campaigns, p_new public.campaigns) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.is_session_of_another(p_connection_id text, p_gateway text, p_default text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_session_of_another(p_connection_id text, p_gateway text, p_default text) TO service_role;
@@ -12778,6 +12855,9 @@ GRANT ALL ON FUNCTION private.take_jobs(p_turn text[], p_seats integer, p_terms 
 
 REVOKE ALL ON FUNCTION private.take_right(p_user_id text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.take_run(p_run_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.take_run(p_run_id uuid) TO service_role;
+
 REVOKE ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timestamp with time zone) TO service_role;
 
@@ -12958,6 +13038,9 @@ GRANT ALL ON FUNCTION public.set_up_reminders(connection_id text, kind text) TO 
 
 REVOKE ALL ON FUNCTION public.start_campaign_run(p_campaign_id uuid, p_revision integer, p_occurrence_at timestamp with time zone, p_next_at timestamp with time zone, p_anchor timestamp without time zone, p_refusal text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.start_campaign_run(p_campaign_id uuid, p_revision integer, p_occurrence_at timestamp with time zone, p_next_at timestamp with time zone, p_anchor timestamp without time zone, p_refusal text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.stop_campaign_run(p_run_id uuid, p_why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.stop_campaign_run(p_run_id uuid, p_why text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.take_probes(p_seats integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.take_probes(p_seats integer) TO service_role;

@@ -226,6 +226,7 @@ FUNCTIONS = """
     record_judged_numbers                 -      -      -      x
     advance_campaign_run                  -      -      -      x
     finish_campaign_run                   -      -      -      x
+    stop_campaign_run                     -      -      -      x
     read_audit_log                        -      -      -      x
     read_messages                         -      -      -      x
 """

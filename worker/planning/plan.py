@@ -1,5 +1,6 @@
 """Decides what becomes of a due row: whom it goes to or why it fails, and when its series goes on. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -7,7 +8,7 @@ from uuid import uuid4
 
 from worker.config import Settings
 from worker.errors import BadMessage
-from worker.jobs import Decision, Due, Known, Written
+from worker.jobs import Decision, Due, Known, Series, Written
 from worker.kinds import kind_of
 from worker.planning import content, recipient
 from worker.planning.links import Links
@@ -111,15 +112,22 @@ def _links(allow_http: bool, we_fetch: bool, trusted: str) -> Links:
 
 
 def next_step(due: Due, known: Known, settings: Settings, now: datetime) -> Step:
-    """Coalesces what was missed into the latest occurrence and finds the one after it. Raises BadMessage."""
+    """Where the row's series stands. Raises BadMessage."""
     if due.series is None:
         return Step()
-    series = due.series
-    written = (series.timezone, known.timezone, settings.default_timezone)
-    zone = recurrence.timezone(next(name for name in written if name and not is_blank(name)))
+    zones = (due.series.timezone, known.timezone, settings.default_timezone)
+    return step_of(due.series, due.scheduled_at, zones, now)
+
+
+def step_of(series: Series, scheduled_at: datetime, zones: Sequence[str | None], now: datetime) -> Step:
+    """Coalesces what was missed into the latest occurrence and finds the one after it. Raises BadMessage.
+
+    zones: the first that is named counts.
+    """
+    zone = recurrence.timezone(next(name for name in zones if name and not is_blank(name)))
     rule = recurrence.parse(series.recurrence_pattern or "")
-    anchor = series.series_anchor or recurrence.local_anchor(due.scheduled_at, zone)
-    start = series.occurrence_at or due.scheduled_at
+    anchor = series.series_anchor or recurrence.local_anchor(scheduled_at, zone)
+    start = series.occurrence_at or scheduled_at
     end = min(recurrence.LAST_MOMENT, series.recurrence_end_at or recurrence.LAST_MOMENT)
     if series.next_id:  # a retry: the series has gone on without it
         return Step(zone.key, anchor, start, 0, recurrence.next_occurrence(rule, anchor, zone, start, end))
@@ -135,11 +143,12 @@ def refuse_lateness(due: Due, step: Step, settings: Settings, now: datetime) -> 
         raise BadMessage(f"Not sent: it would have come {spell(now - due.not_after)} after it was of any use.")
     expires_at = expiry(due, step, settings)
     if expires_at and now > expires_at:
-        limit = timedelta(seconds=settings.max_lateness_seconds)
-        raise BadMessage(
-            f"Not sent: it was {spell(now - expires_at + limit)} late,"
-            f" and messages later than {spell(limit)} are not sent any more."
-        )
+        raise BadMessage(too_late(now - expires_at + timedelta(seconds=settings.max_lateness_seconds), settings))
+
+
+def too_late(late: timedelta, settings: Settings) -> str:
+    limit = spell(timedelta(seconds=settings.max_lateness_seconds))
+    return f"Not sent: it was {spell(late)} late, and messages later than {limit} are not sent any more."
 
 
 def expiry(due: Due, step: Step, settings: Settings) -> datetime | None:

@@ -1,15 +1,14 @@
 """Takes campaigns forward: begins their runs, has their numbers judged, keeps their windows full, ends them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import phonenumbers
 import structlog
 
 from worker.config import Settings
-from worker.errors import BadMessage, BadRecipient
-from worker.planning import recipient
-from worker.recurrence import series
+from worker.errors import BadMessage, BadRecipient, StoreRefused
+from worker.planning import plan, recipient
 from worker.store.campaigns import Campaigns, Ended, Judged, Run, Start
 from worker.text.characters import plain
 
@@ -42,21 +41,35 @@ class CampaignSource:
     async def advance(self) -> float:
         """One pass. Returns the seconds until the next one is wanted."""
         agenda = await self.campaigns.get_agenda()
-        for start in agenda.starts:
-            await self._start(start)
-        moved = [await self._take_forward(run) for run in agenda.runs]
-        if agenda.starts or any(moved):
+        moved = [await self._start(start) for start in agenda.starts]
+        moved += [await self._take_forward_or_stop(run) for run in agenda.runs]
+        if any(moved):
             return 0.0
         return UNDER_WAY_SECONDS if agenda.runs else LOOK_SECONDS
 
-    async def _start(self, start: Start) -> None:
+    async def _start(self, start: Start) -> bool:
+        """Whether a run began."""
         begin = begins(start, self.settings, self.campaigns.clock.now())
-        run_id = await self.campaigns.start(start, begin.occurrence, begin.next_at, begin.anchor, begin.refusal)
+        try:
+            run_id = await self.campaigns.start(start, begin.occurrence, begin.next_at, begin.anchor, begin.refusal)
+        except StoreRefused as e:
+            log.error("a campaign cannot begin", campaign=start.campaign_id, reason=str(e))
+            return False
         if run_id:
             log.info(
                 "a campaign begins", campaign=start.campaign_id, run=run_id, at=begin.occurrence.isoformat(),
                 **({"refused": begin.refusal} if begin.refusal else {}),
             )  # fmt: skip
+        return run_id is not None
+
+    async def _take_forward_or_stop(self, run: Run) -> bool:
+        """What the database refuses of one run stops that run, and nobody else's."""
+        try:
+            return await self._take_forward(run)
+        except StoreRefused as e:
+            log.error("a run cannot go on", run=run.id, reason=str(e))
+            await self.campaigns.stop(run.id, f"It stopped by itself: the database refused it ({e}).")
+            return True
 
     async def _take_forward(self, run: Run) -> bool:
         """Whether it moved."""
@@ -95,22 +108,13 @@ def begins(start: Start, settings: Settings, now: datetime) -> Begin:
     """Of what was missed only the latest run begins, as for a series of messages; one that is too late fails."""
     begin = Begin(start.run_at)
     try:
-        if start.is_recurring:
-            begin = _next_of_series(start, settings, now)
+        if start.series:
+            zones = (start.series.timezone, settings.default_timezone)
+            step = plan.step_of(start.series, start.scheduled_at, zones, max(now, start.run_at))
+            begin = Begin(step.occurrence or start.run_at, step.next_at, step.anchor)
     except BadMessage as e:
         return Begin(start.run_at, refusal=str(e))
-    latest = settings.max_lateness_seconds and begin.occurrence + timedelta(seconds=settings.max_lateness_seconds)
-    if latest and now > latest:
-        refusal = "Not sent: it was due at a time that has passed by more than messages may be late."
-        return Begin(begin.occurrence, begin.next_at, begin.anchor, refusal)
+    late = now - begin.occurrence
+    if settings.max_lateness_seconds and late > timedelta(seconds=settings.max_lateness_seconds):
+        return replace(begin, refusal=plan.too_late(late, settings))
     return begin
-
-
-def _next_of_series(start: Start, settings: Settings, now: datetime) -> Begin:
-    zone = series.timezone(start.timezone or settings.default_timezone)
-    rule = series.parse(start.pattern)
-    anchor = start.anchor or series.local_anchor(start.scheduled_at, zone)
-    end = min(series.LAST_MOMENT, start.ends_at or series.LAST_MOMENT)
-    latest, _ = series.missed(rule, anchor, zone, start.run_at, max(now, start.run_at), end)
-    occurrence = latest or start.run_at
-    return Begin(occurrence, series.next_occurrence(rule, anchor, zone, max(now, occurrence), end), anchor)

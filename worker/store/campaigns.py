@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from worker.jobs import Series
 from worker.recurrence.times import parse_time
 from worker.store.api import Api
 from worker.store.reading import Row
@@ -11,17 +12,13 @@ from worker.store.reading import Row
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A campaign whose next run begins within a minute. `anchor`: the wall time that it repeats, in `timezone`."""
+    """A campaign whose next run begins within a minute, at `run_at`. `series`: None where it does not recur."""
 
     campaign_id: str
     revision: int
     scheduled_at: datetime
     run_at: datetime
-    is_recurring: bool
-    pattern: str
-    timezone: str | None
-    anchor: datetime | None
-    ends_at: datetime | None
+    series: Series | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +33,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class CampaignAgenda:
-    """What there is to do for campaigns. `next_start_at`: when the next run falls due, None where none is planned."""
+    """What there is to do for campaigns."""
 
     starts: list[Start]
     runs: list[Run]
-    next_start_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +113,10 @@ class Campaigns:
         arguments = {"p_run_id": run_id, "p_limit": limit}
         return await self._api.row("advance_campaign_run", arguments, lambda row: int(row["made"]))
 
+    async def stop(self, run_id: str, why: str) -> None:
+        """Pauses the campaign of a run that cannot go on."""
+        await self._api.call("stop_campaign_run", {"p_run_id": run_id, "p_why": why}, lambda data, _: data)
+
     async def finish(self, run_id: str) -> Ended | None:
         """Ends a run of which nothing is pending. None where something is."""
         rows = await self._api.rows("finish_campaign_run", _ended, {"p_run_id": run_id})
@@ -126,7 +126,7 @@ class Campaigns:
 def _agenda(row: Row) -> CampaignAgenda:
     runs = [Run(run["id"], run["is_frozen"], run["unmade"], run["pending"]) for run in row["runs"] or []]
     starts = [_start(start) for start in row["starts"] or []]
-    return CampaignAgenda(starts, runs, _instant(row["next_start_at"]))
+    return CampaignAgenda(starts, runs)
 
 
 def _freezing(row: Row) -> Freezing:
@@ -140,19 +140,18 @@ def _ended(row: Row) -> Ended | None:
 
 
 def _start(row: Row) -> Start:
-    anchor = row["series_anchor"]
+    run_at, anchor, end = parse_time(row["next_run_at"]), row["series_anchor"], row["recurrence_end_at"]
+    series = Series(
+        recurrence_pattern=row["recurrence_pattern"],
+        recurrence_end_at=parse_time(end) if end else None,
+        timezone=row["timezone"],
+        series_anchor=datetime.fromisoformat(anchor) if anchor else None,
+        occurrence_at=run_at,
+    )
     return Start(
         campaign_id=row["id"],
         revision=row["revision"],
         scheduled_at=parse_time(row["scheduled_at"]),
-        run_at=parse_time(row["next_run_at"]),
-        is_recurring=row["is_recurring"],
-        pattern=row["recurrence_pattern"] or "",
-        timezone=row["timezone"],
-        anchor=datetime.fromisoformat(anchor) if anchor else None,
-        ends_at=_instant(row["recurrence_end_at"]),
+        run_at=run_at,
+        series=series if row["is_recurring"] else None,
     )
-
-
-def _instant(text: str | None) -> datetime | None:
-    return parse_time(text) if text else None
