@@ -68,17 +68,15 @@ add column if not exists updated_at timestamptz not null default now();
 -- What one message must honour whoever wrote it, and what it was written for, which the core never
 -- asks.
 alter table public.scheduled_messages
--- 'marketing' or 'utility'; null: written by hand.
+-- Kept for what is not there yet: what STOP ends and limits to a person count ('marketing' or
+-- 'utility'), what goes before what on a connection, the Cloud API's approved template.
 add column if not exists category text,
--- 0 goes first, 1 after it: what is many leaves its connection's next slot to what is one. The
--- database's, like the next.
 add column if not exists priority smallint not null default 0,
+add column if not exists template jsonb,
 -- Why a pending row does not go out for now: it is not due, and shows this as its waiting_reason.
 add column if not exists held text,
 -- After it the message would come too late, and fails.
 add column if not exists not_after timestamptz,
--- What the Cloud API sends in place of the text; every other gateway sends the text.
-add column if not exists template jsonb,
 -- The row of another table that it was made for, which of that row's messages it is, and which try.
 add column if not exists source_id uuid,
 add column if not exists source_position integer,

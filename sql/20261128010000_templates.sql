@@ -245,6 +245,10 @@ begin
     if v_by_user then
         if tg_op = 'UPDATE' and old.owner_id is distinct from auth.uid() then
             perform private.owner_to_write_for(old.connection_id, array['admin']);
+            if new.connection_id is null then
+                raise exception 'Only the owner makes a template that all connections share.'
+                    using errcode = '42501';
+            end if;
         end if;
         if new.connection_id is not null and (
             tg_op = 'INSERT' or new.connection_id is distinct from old.connection_id

@@ -69,6 +69,61 @@ $$;
 revoke all on function private.contact_fields from public;
 grant execute on function private.contact_fields to service_role;
 
+-- What a campaign reads of these contacts, and no other column of theirs, which may be big: `given`
+-- are the values for places of these names, at most a thousand characters of each; what is blank is
+-- no value.
+create or replace function private.people(p_contacts text[], p_names text[])
+returns table (
+    contact_id text, owner text, name text, phone text, is_blocked boolean, labels jsonb,
+    given jsonb
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_names text[];
+    v_values text;
+begin
+    select
+        coalesce(array_agg(field.name order by field.name), '{}'),
+        coalesce(
+            string_agg(
+                format(
+                    'case when c.%1$I::text ~ ''\S'' then left(c.%1$I::text, 1000) end', field.field
+                ),
+                ', ' order by field.name
+            ),
+            ''
+        )
+    into v_names, v_values
+    from private.contact_fields(p_names) as field;
+    return query execute format(
+        'select found.*
+        from (values (null::text, null::text, null::text, null::text, null::text, null::text))
+            as missing (phone_number, is_blocked, owner_id, user_id, contact_name, labels)
+        cross join lateral (
+            select
+                c.id::text,
+                coalesce(owner_id::text, user_id::text),
+                left(contact_name::text, 256),
+                left(phone_number::text, 256),
+                private.is_yes(is_blocked::text),
+                to_jsonb(labels),
+                jsonb_strip_nulls(jsonb_object($2, array[%s]::text[]))
+            from public.contacts as c
+            where c.id = any(array(
+                select private.contact_key(asked.id) from unnest($1) as asked (id)
+            ))
+        ) as found',
+        v_values
+    )
+    using p_contacts, v_names;
+end
+$$;
+revoke all on function private.people from public;
+grant execute on function private.people to service_role;
+
 -- The audience's next contacts and numbers after a key, at most so many; the key is a place in the
 -- list, or the id of the last contact. Of labels the index of the contacts' owner finds them.
 create or replace function private.next_of_audience(
@@ -97,6 +152,14 @@ begin
         limit p_limit;
         return;
     end if;
+    if not exists (
+        select from pg_catalog.pg_attribute as a
+        where a.attrelid = 'public.contacts'::regclass
+            and a.attname = 'labels'
+            and not a.attisdropped
+    ) then
+        return;
+    end if;
     select
         a.attname,
         format_type(a.atttypid, null) as type
@@ -113,7 +176,7 @@ begin
         from public.contacts as contact
         where contact.%I = $1::text::%s
             and ($2 is null or contact.id > private.contact_key($2))
-            and to_jsonb(contact) -> ''labels'' %s $3
+            and to_jsonb(contact.labels) %s $3
         order by contact.id
         limit $4',
         v_owner.attname, v_owner.type,
@@ -152,10 +215,6 @@ as $$
             content.*,
             private.names_in(content.parts) as names,
             case when content.type = 'text' then 4096 else 1024 end as longest,
-            (
-                select jsonb_object_agg(field.name, field.field)
-                from private.contact_fields(private.names_in(content.parts)) as field
-            ) as fields,
             coalesce((
                 select settings.country_code
                 from public.connection_settings as settings
@@ -167,6 +226,12 @@ as $$
                 as except_labels
         from private.campaign_content(p_campaign, p_version) as content
     ),
+    contact as materialized (
+        select found.*
+        from content
+        cross join lateral private.people(p_contacts, content.names) as found
+        where found.owner = p_campaign.owner_id::text
+    ),
     person as materialized (
         select
             given.place,
@@ -174,35 +239,14 @@ as $$
             contact.name,
             coalesce(given.number, contact.phone) as raw,
             contact.is_blocked,
-            given.contact_id is not null and contact.id is null as is_gone,
+            given.contact_id is not null and contact.contact_id is null as is_gone,
             given.contact_id = any(content.except_contacts)
-            or contact.whole -> 'labels' ?| content.except_labels as is_excepted,
-            -- At most a thousand characters of each; what is blank is no value.
-            content.variables || coalesce((
-                select jsonb_object_agg(field.key, left(contact.whole ->> field.value, 1000))
-                from jsonb_each_text(content.fields) as field
-                where contact.whole ->> field.value ~ '\S'
-            ), '{}') as all_values
+            or contact.labels ?| content.except_labels as is_excepted,
+            content.variables || coalesce(contact.given, '{}') as all_values
         from content
-        cross join unnest(p_places, p_contacts, p_numbers) as given (place, contact_id, number)
-        left join lateral (
-            select found.*
-            from (values (null::text, null::text, null::text, null::text, null::text)) as missing (
-                phone_number, is_blocked, owner_id, user_id, contact_name
-            )
-            cross join lateral (
-                select
-                    c.id::text as id,
-                    left(phone_number::text, 256) as phone,
-                    left(contact_name::text, 256) as name,
-                    private.is_yes(is_blocked::text) as is_blocked,
-                    coalesce(owner_id::text, user_id::text) as owner,
-                    to_jsonb(c.*) as whole
-                from public.contacts as c
-                where c.id = any(array[private.contact_key(given.contact_id)])
-            ) as found
-            where found.owner = p_campaign.owner_id::text
-        ) as contact on true
+        cross join unnest(p_places, p_contacts, p_numbers)
+            as given (place, contact_id, number)
+        left join contact on contact.contact_id = given.contact_id
     ),
     judged as materialized (
         select

@@ -71,6 +71,7 @@ begin
     if exists (
         select from public.message_templates as template
         where template.id = p_campaign.template_id
+            and template.owner_id = p_campaign.owner_id
             and template.connection_id <> p_campaign.connection_id
     ) then
         return 'This template is another connection''s. Choose one of this connection.';

@@ -208,6 +208,15 @@ begin
     if v_by_user then
         new.owner_id := private.owner_to_write_for(new.connection_id, array['admin']);
     end if;
+    if exists (
+        select from public.message_templates as template
+        where template.id = new.template_id
+            and template.owner_id = new.owner_id
+            and template.connection_id <> new.connection_id
+    ) then
+        raise exception 'This template is another connection''s. Choose one of this connection.'
+            using errcode = 'PT400';
+    end if;
     if tg_op = 'INSERT' then
         insert into private.rule_numbers as used (connection_id, owner_id, last_number)
         values (new.connection_id, new.owner_id, 1)

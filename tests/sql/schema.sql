@@ -402,10 +402,6 @@ CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version int
             content.*,
             private.names_in(content.parts) as names,
             case when content.type = 'text' then 4096 else 1024 end as longest,
-            (
-                select jsonb_object_agg(field.name, field.field)
-                from private.contact_fields(private.names_in(content.parts)) as field
-            ) as fields,
             coalesce((
                 select settings.country_code
                 from public.connection_settings as settings
@@ -417,6 +413,12 @@ CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version int
                 as except_labels
         from private.campaign_content(p_campaign, p_version) as content
     ),
+    contact as materialized (
+        select found.*
+        from content
+        cross join lateral private.people(p_contacts, content.names) as found
+        where found.owner = p_campaign.owner_id::text
+    ),
     person as materialized (
         select
             given.place,
@@ -424,35 +426,14 @@ CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version int
             contact.name,
             coalesce(given.number, contact.phone) as raw,
             contact.is_blocked,
-            given.contact_id is not null and contact.id is null as is_gone,
+            given.contact_id is not null and contact.contact_id is null as is_gone,
             given.contact_id = any(content.except_contacts)
-            or contact.whole -> 'labels' ?| content.except_labels as is_excepted,
-            -- At most a thousand characters of each; what is blank is no value.
-            content.variables || coalesce((
-                select jsonb_object_agg(field.key, left(contact.whole ->> field.value, 1000))
-                from jsonb_each_text(content.fields) as field
-                where contact.whole ->> field.value ~ '\S'
-            ), '{}') as all_values
+            or contact.labels ?| content.except_labels as is_excepted,
+            content.variables || coalesce(contact.given, '{}') as all_values
         from content
-        cross join unnest(p_places, p_contacts, p_numbers) as given (place, contact_id, number)
-        left join lateral (
-            select found.*
-            from (values (null::text, null::text, null::text, null::text, null::text)) as missing (
-                phone_number, is_blocked, owner_id, user_id, contact_name
-            )
-            cross join lateral (
-                select
-                    c.id::text as id,
-                    left(phone_number::text, 256) as phone,
-                    left(contact_name::text, 256) as name,
-                    private.is_yes(is_blocked::text) as is_blocked,
-                    coalesce(owner_id::text, user_id::text) as owner,
-                    to_jsonb(c.*) as whole
-                from public.contacts as c
-                where c.id = any(array[private.contact_key(given.contact_id)])
-            ) as found
-            where found.owner = p_campaign.owner_id::text
-        ) as contact on true
+        cross join unnest(p_places, p_contacts, p_numbers)
+            as given (place, contact_id, number)
+        left join contact on contact.contact_id = given.contact_id
     ),
     judged as materialized (
         select
@@ -1412,7 +1393,7 @@ CREATE TABLE public.connection_settings (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     display_name text,
     approval text DEFAULT 'none'::text NOT NULL,
-    CONSTRAINT connection_settings_approval_known CHECK ((approval = ANY (ARRAY['none'::text, 'campaigns'::text]))),
+    CONSTRAINT connection_settings_approval_known CHECK ((approval = 'none'::text)),
     CONSTRAINT connection_settings_at_daily_limit_check CHECK ((at_daily_limit = ANY (ARRAY['defer'::text, 'fail'::text]))),
     CONSTRAINT connection_settings_burst_within_messages CHECK (((burst >= 1) AND (burst <= COALESCE(messages, 1)))),
     CONSTRAINT connection_settings_country_code_check CHECK ((country_code ~ '^[A-Z]{2}$'::text)),
@@ -3470,9 +3451,9 @@ CREATE TABLE public.scheduled_messages (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     category text,
     priority smallint DEFAULT 0 NOT NULL,
+    template jsonb,
     held text,
     not_after timestamp with time zone,
-    template jsonb,
     source_id uuid,
     source_position integer,
     source_try integer,
@@ -4042,6 +4023,15 @@ begin
     if v_by_user then
         new.owner_id := private.owner_to_write_for(new.connection_id, array['admin']);
     end if;
+    if exists (
+        select from public.message_templates as template
+        where template.id = new.template_id
+            and template.owner_id = new.owner_id
+            and template.connection_id <> new.connection_id
+    ) then
+        raise exception 'This template is another connection''s. Choose one of this connection.'
+            using errcode = 'PT400';
+    end if;
     if tg_op = 'INSERT' then
         insert into private.rule_numbers as used (connection_id, owner_id, last_number)
         values (new.connection_id, new.owner_id, 1)
@@ -4110,6 +4100,10 @@ begin
     if v_by_user then
         if tg_op = 'UPDATE' and old.owner_id is distinct from auth.uid() then
             perform private.owner_to_write_for(old.connection_id, array['admin']);
+            if new.connection_id is null then
+                raise exception 'Only the owner makes a template that all connections share.'
+                    using errcode = '42501';
+            end if;
         end if;
         if new.connection_id is not null and (
             tg_op = 'INSERT' or new.connection_id is distinct from old.connection_id
@@ -5352,6 +5346,14 @@ begin
         limit p_limit;
         return;
     end if;
+    if not exists (
+        select from pg_catalog.pg_attribute as a
+        where a.attrelid = 'public.contacts'::regclass
+            and a.attname = 'labels'
+            and not a.attisdropped
+    ) then
+        return;
+    end if;
     select
         a.attname,
         format_type(a.atttypid, null) as type
@@ -5368,7 +5370,7 @@ begin
         from public.contacts as contact
         where contact.%I = $1::text::%s
             and ($2 is null or contact.id > private.contact_key($2))
-            and to_jsonb(contact) -> ''labels'' %s $3
+            and to_jsonb(contact.labels) %s $3
         order by contact.id
         limit $4',
         v_owner.attname, v_owner.type,
@@ -5811,6 +5813,51 @@ CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zon
         having found.hands_over
     ) as room on true
 $$;
+
+CREATE FUNCTION private.people(p_contacts text[], p_names text[]) RETURNS TABLE(contact_id text, owner text, name text, phone text, is_blocked boolean, labels jsonb, given jsonb)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+declare
+    v_names text[];
+    v_values text;
+begin
+    select
+        coalesce(array_agg(field.name order by field.name), '{}'),
+        coalesce(
+            string_agg(
+                format(
+                    'case when c.%1$I::text ~ ''\S'' then left(c.%1$I::text, 1000) end', field.field
+                ),
+                ', ' order by field.name
+            ),
+            ''
+        )
+    into v_names, v_values
+    from private.contact_fields(p_names) as field;
+    return query execute format(
+        'select found.*
+        from (values (null::text, null::text, null::text, null::text, null::text, null::text))
+            as missing (phone_number, is_blocked, owner_id, user_id, contact_name, labels)
+        cross join lateral (
+            select
+                c.id::text,
+                coalesce(owner_id::text, user_id::text),
+                left(contact_name::text, 256),
+                left(phone_number::text, 256),
+                private.is_yes(is_blocked::text),
+                to_jsonb(labels),
+                jsonb_strip_nulls(jsonb_object($2, array[%s]::text[]))
+            from public.contacts as c
+            where c.id = any(array(
+                select private.contact_key(asked.id) from unnest($1) as asked (id)
+            ))
+        ) as found',
+        v_values
+    )
+    using p_contacts, v_names;
+end
+$_$;
 
 CREATE FUNCTION private.placeholder(p_name text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -9330,6 +9377,7 @@ begin
     if exists (
         select from public.message_templates as template
         where template.id = p_campaign.template_id
+            and template.owner_id = p_campaign.owner_id
             and template.connection_id <> p_campaign.connection_id
     ) then
         return 'This template is another connection''s. Choose one of this connection.';
@@ -12727,6 +12775,9 @@ REVOKE ALL ON FUNCTION private.owner_to_write_for(p_connection_id text, p_roles 
 
 REVOKE ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_call_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with time zone, p_gateway text, p_call_seconds double precision) TO service_role;
+
+REVOKE ALL ON FUNCTION private.people(p_contacts text[], p_names text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.people(p_contacts text[], p_names text[]) TO service_role;
 
 REVOKE ALL ON FUNCTION private.placeholder(p_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.placeholder(p_name text) TO authenticated;

@@ -251,7 +251,7 @@ SAMPLES: dict[str, Any] = {
     "connection_settings.country_code": "IN",
     "connection_settings.at_daily_limit": "fail",
     "connection_settings.daily_limit": 100,
-    "connection_settings.approval": "campaigns",
+    "connection_settings.approval": "none",
     "broadcast_jobs.status": "completed",
 }
 BY_TYPE: dict[str, Callable[[], Any]] = {

@@ -44,7 +44,7 @@ SETTINGS = {
     "enabled": Setting(_switch, "true or false", True),
     "active": Setting(_switch, "true or false; its owner's switch", True),
     "display_name": Setting(_text, "what people know it by, at most 200 characters"),
-    "approval": Setting(_text, "none or campaigns", "none"),
+    "approval": Setting(_text, "none", "none"),
     "gateway": Setting(_text, ", ".join(KINDS)),
     "sender": Setting(_text, "the session, instance or phone number id, at most 256 characters"),
     "timezone": Setting(_text, "an IANA zone such as Asia/Kolkata"),

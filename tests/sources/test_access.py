@@ -1,0 +1,123 @@
+"""Who may do what with members, templates and campaigns: owner, admin, staff, somebody who left, a stranger."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.helpers.accounts import User, sign_up
+from tests.sources.conftest import SHOWN, Shop, soon
+
+TABLES = ("campaigns", "campaign_runs", "campaign_recipients", "message_templates", "connection_members")
+
+
+@pytest.fixture(scope="session")
+def staff_and_admin(stack: dict[str, str]) -> Iterator[tuple[User, User]]:
+    people = sign_up(stack), sign_up(stack)
+    yield people
+    for one in people:
+        one.http.close()
+
+
+def join(shop: Shop, person: User, role: str) -> None:
+    token = shop.user.http.post("/rpc/invite_member", json={"connection_id": shop.connection, "role": role}).json()
+    person.insert("connection_members", invitation=token)
+
+
+def refused(answer: Any, *codes: int) -> bool:
+    return answer.status_code in codes or (answer.is_success and answer.json() == [])
+
+
+def campaign_of(shop: Shop, **columns: Any) -> dict[str, Any]:
+    return {
+        "connection_id": shop.connection, "name": "A campaign", "message": "Hello {name}",
+        "audience": {"labels": ["gold"]}, "scheduled_at": soon(600), "owner_id": shop.user.id, **columns,
+    }  # fmt: skip
+
+
+def test_staff_write_campaigns_for_the_owner_and_no_templates(shop, staff_and_admin):
+    staff, _ = staff_and_admin
+    shop.contacts(1)
+    join(shop, staff, "staff")
+
+    campaign = staff.insert("campaigns", **campaign_of(shop, owner_id=staff.id, status="scheduled"))
+
+    assert (campaign["owner_id"], campaign["created_by"]) == (shop.user.id, staff.id)
+    template = {"name": "x", "body": "y", "connection_id": shop.connection, "owner_id": staff.id}
+    answer = staff.http.post("/message_templates", json=template)
+    assert (answer.status_code, "the owner and admins" in answer.json()["message"]) == (403, True)
+    settings = {"connection_id": shop.connection, "display_name": "Ours"}
+    assert staff.http.post("/connection_settings", json=settings).status_code == 403
+
+
+def test_admins_write_templates_settings_and_staff_but_make_no_admins(shop, staff_and_admin):
+    staff, admin = staff_and_admin
+    join(shop, admin, "admin")
+
+    template = admin.insert("message_templates", name="x", body="y", connection_id=shop.connection, owner_id=admin.id)
+    assert template["owner_id"] == shop.user.id
+    admin.insert("connection_settings", connection_id=shop.connection, display_name="Ours", active=False)
+    path, of_it = "/message_templates", {"id": f"eq.{template['id']}"}
+    answer = admin.http.patch(path, params=of_it, json={"connection_id": None}, headers=SHOWN)
+    assert refused(answer, 403)
+    for role, is_allowed in (("staff", True), ("admin", False)):
+        invited = admin.http.post("/rpc/invite_member", json={"connection_id": shop.connection, "role": role})
+        assert invited.is_success is is_allowed, invited.text
+    member = {"connection_id": shop.connection, "user_id": staff.id, "role": "admin", "owner_id": admin.id}
+    assert admin.http.post("/connection_members", json=member).status_code == 403
+    for column, value in (("enabled", False), ("messages", 5), ("gateway", "mock"), ("daily_limit", 1)):
+        params = {"connection_id": f"eq.{shop.connection}"}
+        answer = admin.http.patch("/connection_settings", params=params, json={column: value}, headers=SHOWN)
+        assert refused(answer, 403), column
+
+
+def test_an_invitation_is_good_once_and_not_after_a_change_of_the_owner(shop, other_shop, staff_and_admin):
+    first, second = staff_and_admin
+    token = shop.user.http.post("/rpc/invite_member", json={"connection_id": shop.connection}).json()
+    first.insert("connection_members", invitation=token)
+    assert second.http.post("/connection_members", json={"invitation": token}).status_code == 400
+    late = shop.user.http.post("/rpc/invite_member", json={"connection_id": shop.connection}).json()
+
+    shop.db.execute("update connections set user_id = %s where id = %s", (other_shop.user.id, shop.connection))
+
+    assert second.http.post("/connection_members", json={"invitation": late}).status_code == 400
+    assert first.http.get("/connection_members").json() == []
+
+
+async def test_who_has_left_sees_nothing_more_and_a_stranger_never_did(shop, other_shop, staff_and_admin, forward):
+    staff, _ = staff_and_admin
+    shop.contacts(1)
+    join(shop, staff, "staff")
+    template = shop.template("Hello {name}", connection_id=shop.connection)
+    staff.insert("campaigns", **campaign_of(shop, scheduled_at=soon(0), status="scheduled", template_id=template))
+    await forward()
+    for table in (*TABLES, "scheduled_messages", "contacts"):
+        assert len(staff.http.get(f"/{table}").json()) > 0, table
+        assert other_shop.user.http.get(f"/{table}").json() == [], table
+
+    staff.http.delete("/connection_members", params={"user_id": f"eq.{staff.id}"})
+
+    for table in (*TABLES, "scheduled_messages", "contacts"):
+        assert staff.http.get(f"/{table}").json() == [], table
+    assert staff.http.post("/campaigns", json=campaign_of(shop)).status_code == 403
+    # What they wrote stays the owner's.
+    assert len(shop.user.http.get("/scheduled_messages").json()) == 1
+
+
+def test_a_template_of_another_connection_is_for_that_one_alone(db, shop):
+    shop.contacts(1)
+    other = shop.user.insert("connections", name="another")["id"]
+    theirs = shop.template("Hello", connection_id=other)
+
+    assert "another connection's" in shop.refusal(template_id=theirs, message="")
+    rule = {
+        "connection_id": shop.connection, "owner_id": shop.user.id, "name": "x", "anchor": "booked",
+        "template_id": theirs,
+    }  # fmt: skip
+    answer = shop.user.http.post("/reminder_rules", json=rule)
+    assert (answer.status_code, "another connection's" in answer.json()["message"]) == (400, True)
+
+
+def test_approval_which_is_not_there_yet_is_not_promised(shop):
+    settings = {"connection_id": shop.connection, "approval": "campaigns"}
+    assert not shop.user.http.post("/connection_settings", json=settings).is_success
