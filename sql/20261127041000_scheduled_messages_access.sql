@@ -393,8 +393,8 @@ begin
         perform private.refuse_transition(old.status, new.status);
         v_otherwise_same.status := new.status;
         if old.source_id is not null and not private.is_same_message(v_otherwise_same, new) then
-            raise exception using errcode = 'PT409', message = 'This message was made for something '
-                || 'else. Change the campaign (the appointment) instead.';
+            raise exception using errcode = 'PT409', message = 'This message was made for '
+                || 'something else. Change the campaign (the appointment) instead.';
         end if;
         perform private.hold_right();
         if new.status in ('processing', 'in_queue') then
@@ -462,8 +462,8 @@ set search_path = ''
 as $$
 begin
     if tg_nargs > 0 and old.source_id is not null and old.status in ('pending', 'processing') then
-        raise exception using errcode = 'PT409', message = 'This message was made for something else. '
-            || 'Cancel it, or change the campaign (the appointment).';
+        raise exception using errcode = 'PT409', message = 'This message was made for something '
+            || 'else. Cancel it, or change the campaign (the appointment).';
     end if;
     if not private.withdraw_job(old.broadcast_job_id) and tg_nargs > 0 then
         raise exception 'This message is being sent right now and cannot be deleted.'

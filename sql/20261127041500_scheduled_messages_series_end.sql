@@ -75,9 +75,10 @@ declare
     v_end constant timestamptz :=
         least(new.recurrence_end_at, private.latest_until(new.recurrence_pattern));
 begin
-    -- Each occurrence gets a copy of the application's own columns, in a call that takes others too.
-    -- What is there already stays.
-    if (tg_op = 'INSERT' or pg_column_size(new) > pg_column_size(old)) and pg_column_size(new) - 1000 - (
+    -- Each occurrence gets a copy of the application's own columns, in a call that takes others
+    -- too. What is there already stays.
+    if (tg_op = 'INSERT' or pg_column_size(new) > pg_column_size(old))
+        and pg_column_size(new) - 1000 - (
         select sum(coalesce(pg_column_size(ours.value), 0))
         from unnest(array[
             new.message, new.caption, new.media::text, new.media_url, new.recurrence_pattern,

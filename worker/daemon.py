@@ -88,7 +88,7 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
         scheduler = Scheduler(store, dispatcher, settings, metrics, vitals, listeners)
         sources = Sources(CampaignSource(Campaigns(api), settings), settings, vitals)
         exports = (
-            Exports(Audit(api), Path(settings.export_dir), settings.default_country_code)
+            Exports(Audit(api), Path(settings.export_dir), settings.default_country_code, vitals)
             if settings.export_dir
             else None
         )

@@ -3835,8 +3835,8 @@ CREATE FUNCTION private.guard_delete() RETURNS trigger
     AS $$
 begin
     if tg_nargs > 0 and old.source_id is not null and old.status in ('pending', 'processing') then
-        raise exception using errcode = 'PT409', message = 'This message was made for something else. '
-            || 'Cancel it, or change the campaign (the appointment).';
+        raise exception using errcode = 'PT409', message = 'This message was made for something '
+            || 'else. Cancel it, or change the campaign (the appointment).';
     end if;
     if not private.withdraw_job(old.broadcast_job_id) and tg_nargs > 0 then
         raise exception 'This message is being sent right now and cannot be deleted.'
@@ -4160,8 +4160,8 @@ begin
         perform private.refuse_transition(old.status, new.status);
         v_otherwise_same.status := new.status;
         if old.source_id is not null and not private.is_same_message(v_otherwise_same, new) then
-            raise exception using errcode = 'PT409', message = 'This message was made for something '
-                || 'else. Change the campaign (the appointment) instead.';
+            raise exception using errcode = 'PT409', message = 'This message was made for '
+                || 'something else. Change the campaign (the appointment) instead.';
         end if;
         perform private.hold_right();
         if new.status in ('processing', 'in_queue') then
@@ -4823,9 +4823,10 @@ declare
     v_end constant timestamptz :=
         least(new.recurrence_end_at, private.latest_until(new.recurrence_pattern));
 begin
-    -- Each occurrence gets a copy of the application's own columns, in a call that takes others too.
-    -- What is there already stays.
-    if (tg_op = 'INSERT' or pg_column_size(new) > pg_column_size(old)) and pg_column_size(new) - 1000 - (
+    -- Each occurrence gets a copy of the application's own columns, in a call that takes others
+    -- too. What is there already stays.
+    if (tg_op = 'INSERT' or pg_column_size(new) > pg_column_size(old))
+        and pg_column_size(new) - 1000 - (
         select sum(coalesce(pg_column_size(ours.value), 0))
         from unnest(array[
             new.message, new.caption, new.media::text, new.media_url, new.recurrence_pattern,

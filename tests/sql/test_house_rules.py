@@ -98,3 +98,10 @@ def test_no_text_names_a_file_by_its_number():
 
     for path in texts:
         assert not [number for number in numbers if number in path.read_text()], path
+
+
+def test_no_line_is_longer_than_a_hundred_columns():
+    """The linter does not look into the bodies of functions."""
+    for path in migrations():
+        long = [number for number, line in enumerate(path.read_text().splitlines(), 1) if len(line) > 100]
+        assert long == [], path.name

@@ -18,7 +18,8 @@ import structlog
 from worker.errors import WorkerError
 from worker.sources import lines
 from worker.store.audit import Audit, Entry, Place
-from worker.waiting import wait_for
+from worker.waiting import Alarm
+from worker.watch.vitals import Vitals
 
 log = structlog.get_logger()
 
@@ -40,14 +41,14 @@ class Noted:
 class Exports:
     """One directory. Of several daemons one writes, and the others look on."""
 
-    def __init__(self, audit: Audit, directory: Path, region: str | None) -> None:
+    def __init__(self, audit: Audit, directory: Path, region: str | None, vitals: Vitals) -> None:
         self._audit, self._directory, self._region = audit, directory, region
+        self._alarm = Alarm(lambda: vitals.beat("exports"))
         self._trouble = ""
 
     async def run(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            moved = await self.advance()
-            await wait_for(stop, 0.0 if moved else LOOK_SECONDS)
+        while await self._alarm.rings(stop):
+            self._alarm.within(0.0 if await self.advance() else LOOK_SECONDS)
 
     async def advance(self) -> bool:
         """One batch. Whether there was one; a disk that is full is said once, and tried again later."""
