@@ -356,12 +356,21 @@ begin
     ) as message;
     difference := greatest(v_real.sent - v_run.sent, 0) + greatest(v_real.failed - v_run.failed, 0)
         + greatest(v_real.unconfirmed - v_run.unconfirmed, 0) + v_real.pending;
-    if v_real.pending > 0 then
+    -- A message that somebody has deleted keeps what it counted as.
+    if difference > 0 then
         update public.campaign_runs as run
         set
-            pending = run.pending + v_real.pending,
-            cancelled = greatest(0, run.cancelled - v_real.pending)
+            pending = v_real.pending,
+            sent = greatest(run.sent, v_real.sent),
+            failed = greatest(run.failed, v_real.failed),
+            unconfirmed = greatest(run.unconfirmed, v_real.unconfirmed),
+            cancelled = run.total - run.skipped - v_real.pending
+                - greatest(run.sent, v_real.sent)
+                - greatest(run.failed, v_real.failed)
+                - greatest(run.unconfirmed, v_real.unconfirmed)
         where run.id = p_run_id;
+    end if;
+    if v_real.pending > 0 then
         return next;
         return;
     end if;

@@ -262,3 +262,22 @@ async def test_a_run_of_which_too_many_fail_pauses_itself_and_goes_on_when_it_is
     shop.set(campaign, status="scheduled")
     await forward(send=False)
     assert len(shop.messages(campaign)) > made
+
+
+async def test_counts_that_are_off_are_put_right_when_the_run_ends(shop, forward):
+    """Whatever took them: a restore, somebody's own hand."""
+    shop.contacts(5)
+    campaign = shop.campaign()
+    await forward(send=False)
+    with shop.unguarded():
+        shop.db.execute(
+            """
+            update scheduled_messages set status = 'sent', sent_at = now(), message_id = 'x', due_at = null
+            where source_position <= 3
+            """
+        )
+    shop.db.execute("update campaign_runs set pending = pending - 3, cancelled = cancelled + 3")
+    await forward()
+
+    run = shop.run(campaign)
+    assert (run["status"], run["sent"], run["cancelled"], run["total"]) == ("completed", 5, 0, 5)

@@ -2,11 +2,9 @@
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice, pairwise
-from time import process_time
 
 import pytest
 
-from tests.unit.random_rules import LONG
 from worker.errors import BadMessage
 from worker.recurrence.series import instant, local_anchor, missed, next_occurrence, occurrences, parse, timezone
 
@@ -128,17 +126,6 @@ def test_every_second_week_keeps_its_weeks_whatever_the_day_it_is_asked():
     rule, anchor, zone = parse("FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,FR"), datetime(2026, 1, 5, 9), timezone("UTC")
     asked = (datetime(2026, 1, 10, tzinfo=UTC) + timedelta(days=n) for n in range(9))
     assert {next_occurrence(rule, anchor, zone, after) for after in asked} == {datetime(2026, 1, 19, 9, tzinfo=UTC)}
-
-
-@pytest.mark.skipif(not LONG, reason="a measurement")
-@pytest.mark.parametrize(("pattern", "at_least"), [("daily", 20_000), ("FREQ=DAILY;INTERVAL=3", 1_000)])
-def test_an_old_rule_is_not_walked_from_its_start(pattern, at_least):
-    """dateutil steps through thirty years of a daily rule at 59 a second."""
-    rule, anchor, zone = parse(pattern), datetime(1996, 1, 1, 9), timezone("Europe/Berlin")
-    started = process_time()
-    for hours in range(5000):
-        next_occurrence(rule, anchor, zone, datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hours))
-    assert 5000 / (process_time() - started) > at_least
 
 
 # --- Zones that do what others do not ----------------------------------------------------------------------------
