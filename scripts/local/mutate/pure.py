@@ -10,7 +10,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from local.mutate.lane import copy
+from local.mutate.lane import LINKED, copy
 
 # module → the tests that hold it, below tests/
 PURE = {
@@ -23,7 +23,14 @@ PURE = {
     "worker/sending/result.py": ["unit/test_result.py"],
     "worker/recurrence/rules.py": ["unit/test_recurrence.py", "unit/test_recurrence_agreement.py"],
     "worker/recurrence/times.py": ["unit/test_times.py"],
+    "worker/kinds.py": ["unit/test_content.py"],
+    "worker/gateway/meta.py": ["gateways/test_words.py"],
+    "worker/gateway/numbers.py": ["gateways/test_numbers.py"],
+    "worker/gateway/words.py": ["gateways/test_words.py"],
 }
+# Tables that are made while their modules are imported, before mutmut chooses a mutant: gateways/test_words.py meets
+# each of their rows.
+TABLES = [r'^ +\((?:None|\d+), (?:SAID|r"|LOCK)', r'^ +r"(?:failed to |save cached)']
 
 
 def mutate(names: list[str]) -> Counter[tuple[str, str]]:
@@ -43,7 +50,10 @@ def mutate(names: list[str]) -> Counter[tuple[str, str]]:
 def run(root: Path, environment: dict[str, str], *words: str) -> str:
     """What mutmut prints, without the progress that it draws."""
     command = [sys.executable, "-m", "mutmut", *words]
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True).stdout
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"mutmut {words[0]} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-4000:]}")
+    return done.stdout
 
 
 def configure(root: Path, chosen: dict[str, list[str]]) -> None:
@@ -51,11 +61,16 @@ def configure(root: Path, chosen: dict[str, list[str]]) -> None:
         "source_paths": ["worker/"],
         "only_mutate": sorted(chosen),
         "pytest_add_cli_args_test_selection": sorted({f"tests/{test}" for tests in chosen.values() for test in tests}),
-        "also_copy": ["tests", "scripts", "sql", "pyproject.toml", ".env.example", "node_modules", ".venv"],
+        "pytest_add_cli_args": ["-p", "local.mutate.forgetful"],
+        "do_not_mutate_patterns": TABLES,
+        "also_copy": ["tests", "scripts", "sql", "pyproject.toml", ".env.example"],
     }
     lines = [f"{name} = {json.dumps(value)}" for name, value in options.items()]
     with (root / "pyproject.toml").open("a") as file:
         file.write("\n[tool.mutmut]\n" + "\n".join(lines) + "\n")
+    (root / "mutants").mkdir()
+    for name in LINKED:  # mutmut would copy them, which takes longer than most of the modules
+        (root / "mutants" / name).symlink_to(root / name)
 
 
 def tally(said: str) -> Counter[tuple[str, str]]:
