@@ -77,6 +77,7 @@ EVOLUTION: list[Case] = [
     (503, LICENCE, Stopped, "activate the licence"),
     (503, {**LICENCE, "message": "Esta instância não está ativada"}, Stopped, "activate the licence"),
     (403, {"code": "LICENSE_REVOKED", "message": "Revoked"}, Stopped, "activate the licence"),
+    (503, {"error": "service not activated"}, Stopped, "activate the licence"),
     (530, {"title": "Error 1033: Cloudflare Tunnel error", "status": 530}, Retry, "not available"),
     (404, {"status": "error", "code": 404, "message": "Application not found"}, Stopped, "check its URL"),  # Railway
     (*evolution(404, ['The "shop" instance does not exist']), Stopped, "the connection's sender must be its name"),
@@ -112,6 +113,11 @@ EVOLUTION: list[Case] = [
     # inside the catch, where only the words tell whether it was before or after the sending
     (*wrapped("Error: Connection Closed"), Stopped, "not connected to WhatsApp"),
     (*wrapped("SessionError: No sessions"), Retry, "no keys for this recipient"),
+    (*wrapped("Error: All encryptions failed"), Retry, "no keys for this recipient"),
+    (*wrapped("SessionError: Session closed"), Stopped, "not connected to WhatsApp"),
+    (*wrapped("Error: No LID for user"), Rejected, "No WhatsApp account"),
+    (*wrapped("Error: error 463"), Locked, "not written to it"),
+    (*wrapped("ReachoutTimelock"), Locked, "not written to it"),
     (*wrapped("Error: WebSocket is not open: readyState 3 (CLOSED)"), Stopped, "not connected to WhatsApp"),
     (*wrapped("Error: Not authenticated"), Stopped, "not connected to WhatsApp"),
     (*wrapped("Error: service-unavailable"), Retry, "before the message was sent"),
@@ -170,6 +176,9 @@ WAHA: list[Case] = [
     (*waha(GRPC + "server returned error 429"), Throttled, "slow down"),
     (*waha(GRPC + "no LID found for 9@s.whatsapp.net from server"), Rejected, "does not find this number"),
     (*waha(GRPC + NOT_A_MEMBER), Rejected, "not in this group"),
+    (*waha(GRPC + "failed to get group members: that group does not exist"), Rejected, "not in this group"),
+    (*waha(GRPC + "can't send message to unknown server example.com"), Rejected, "no such kind of recipient"),
+    (*waha(GRPC + "failed to refresh media connections: EOF"), Retry, "could not hand the attachment"),
     (*waha(GRPC + NO_DEVICES), Retry, "before the"),
     (*waha(GRPC + "failed to send message node: websocket not connected"), Stopped, "not connected"),
     (*waha(GRPC + "websocket not connected"), Unconfirmed, "does not tell"),
@@ -189,6 +198,10 @@ WAHA: list[Case] = [
     (*waha("Not authenticated"), Stopped, "not connected"),
     (*waha("internal-server-error"), Retry, "before the message was sent"),
     (*waha("No sessions"), Retry, "no keys for this recipient"),
+    (*waha("All encryptions failed"), Retry, "no keys for this recipient"),
+    (*waha("rate-overlimit"), Throttled, "slow down"),
+    (*waha("Invalid group metadata response"), Retry, "before the message was sent"),
+    (*waha("9@s.whatsapp.net is not registered"), Rejected, "No WhatsApp account"),
     (*waha("Timed Out"), Unconfirmed, "lost WhatsApp's answer"),
     (*waha("async-lock timed out in queue auth"), Unconfirmed, "lost WhatsApp's answer"),
     (*waha("Media upload failed on all hosts"), Retry, "could not hand the attachment"),
@@ -204,6 +217,7 @@ WAHA: list[Case] = [
     # the attachment
     (*waha("Request failed with status code 404", name="AxiosError"), Rejected, "cannot fetch the attachment"),
     (*waha("Request failed with status code 502", name="AxiosError"), Retry, "could not fetch the attachment"),
+    (*waha("Failed to fetch stream from https://e.com/r.pdf"), Rejected, "cannot fetch the attachment"),
     # taken
     (201, {"id": "true_9@c.us_3EB0", "ack": 1}, Sent, ""),
     (201, {"key": {"id": "3EB0"}, "status": "ERROR"}, Retry, "could not send it"),
@@ -220,6 +234,8 @@ WPPCONNECT: list[Case] = [
     (404, DISCONNECTED, Stopped, "not connected"),
     (404, {**DISCONNECTED, "message": "La sesión no está activa"}, Stopped, "to WhatsApp (La sesión no"),
     (400, {**DISCONNECTED, "message": "Inactive"}, Stopped, "not connected"),  # its versions before 2
+    (404, {"message": DISCONNECTED["message"]}, Stopped, "not connected"),  # where its state is not passed on
+    (404, {"message": "Cannot POST /api/shop/send-text"}, Stopped, "check WPPCONNECT_URL"),
     (400, "Error sending message", Rejected, "no recipient"),
     (*wppconnect({}), Unconfirmed, "(Erro ao enviar a mensagem.)"),
     (*wppconnect({"level": "error"}), Unconfirmed, "does not tell"),
@@ -233,6 +249,7 @@ WPPCONNECT: list[Case] = [
     (*wppconnect({"code": "can_not_send_message_to_this_groupType"}), Rejected, "no such message in this chat"),
     (*wppconnect({"message": "No LID for user"}), Rejected, "does not find this number"),
     (*wppconnect({"message": PAGE_CLOSED}), Stopped, "not connected"),
+    (*wppconnect({"message": "Attempted to use detached Frame 'A1'."}), Stopped, "not connected"),
     (*wppconnect({"message": TARGET_CLOSED}), Unconfirmed, "does not tell"),
     (*wppconnect({"message": "Evaluation failed: error 463"}), Locked, "not written to it"),
     (*wppconnect({"code": "timeout_on_send_status", "message": "Timed out"}), Unconfirmed, "lost WhatsApp's answer"),

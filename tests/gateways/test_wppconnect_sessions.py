@@ -211,12 +211,21 @@ async def test_a_number_does_not_exist_when_whatsapp_says_so_and_not_when_asking
     assert double.asked.count("send-message") == 1
 
 
-@pytest.mark.parametrize("words", ["El número 919876543210 no existe.", "Number not found", ""])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {**DENIED, "message": "El número 919876543210 no existe."},
+        {**DENIED, "message": "Number not found"},
+        {**DENIED, "message": ""},
+        {"message": DENIED["message"]},  # where the state is not passed on, by its own words
+        {"message": "The number 919876543210 does not exist"},
+    ],
+)
 async def test_a_number_is_asked_for_once_more_whatever_the_language_of_the_refusal(
-    words: str, double: Double, gateway: Gateway, message: Message
+    refusal: dict[str, Any], double: Double, gateway: Gateway, message: Message
 ) -> None:
     double.said = {
-        "send-message": (400, {**DENIED, "message": words}),
+        "send-message": (400, refusal),
         "check-number-status": (200, {"response": {"numberExists": False}}),
     }
     assert isinstance(await gateway(secret_key=SECRET).send(message), Rejected)

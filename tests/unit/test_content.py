@@ -228,6 +228,86 @@ def test_a_template_without_name_or_language_is_refused(media: Any) -> None:
         read(type="template", media=media)
 
 
+COLUMN = "The media column must hold an object with a url, or a list of such objects."
+NOT_JSON = "The media column is not valid JSON."
+TEMPLATE = 'A template needs {"name": …, "language": …, "components": […]} in the media column.'
+NOTHING_THERE = "There is no attachment: give its address in media_url, or set the type to text."
+ASSET_ELSEWHERE = "Only the Node worker can look up asset_id: give the file's address in media_url."
+TYPE = "cannot be scheduled: use text, image, video, audio or document."
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"message": " "}, "The message is empty: write a text or add an attachment."),
+        ({"type": "poll"}, f"Type 'poll' {TYPE}"),
+        ({"type": "a" * 30}, f"Type '{'a' * 20}' {TYPE}"),
+        ({"type": "image"}, NOTHING_THERE),
+        ({"type": "media", "asset_id": "5f7d"}, ASSET_ELSEWHERE),
+        ({"type": "text", "message": "Hi", "media": {"assetId": "5f7d"}}, ASSET_ELSEWHERE),
+        (
+            {"type": "media", "media": [f"https://e.com/{n}.png" for n in range(11)]},
+            "11 attachments; at most 10 go out with one message.",
+        ),
+        ({"type": "media", "media": [7]}, COLUMN),
+        ({"type": "media", "media": "[[1]]"}, COLUMN),
+        ({"type": "media", "media": "{"}, NOT_JSON),
+        ({"type": "media", "media": ' ["https://e.com/a.png"'}, NOT_JSON),
+        ({"type": "media", "media": '"https://e.com/a.png'}, NOT_JSON),
+        ({"type": "media", "media": "[" * 100_000}, NOT_JSON),
+        ({"type": "template"}, TEMPLATE),
+        ({"type": "template", "media": []}, TEMPLATE),
+        ({"type": "template", "media": {"name": 7, "language": "en"}}, TEMPLATE),
+    ],
+)
+def test_a_refusal_says_in_whole_what_to_change(row: dict[str, Any], told: str) -> None:
+    with pytest.raises(BadMessage) as refused:
+        read(**row)
+    assert str(refused.value) == told
+
+
+LINK = "https://e.com/raw?id=1"
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"media": LINK}, Media(LINK, "document", None, None)),
+        ({"media": json.dumps(LINK)}, Media(LINK, "document", None, None)),
+        ({"media": {"url": LINK, "type": "image"}}, Media(LINK, "image", None, None)),
+        ({"media": {"url": LINK, "kind": " VIDEO "}}, Media(LINK, "video", None, None)),
+        ({"media": {"url": LINK, "type": "image/png"}}, Media(LINK, "image", "image/png", "file.png")),
+        ({"media": {"url": JPG, "type": "text"}}, Media(JPG, "image", "image/jpeg", "scan.JPG")),
+        ({"media": {"url": JPG, "type": "template"}}, Media(JPG, "image", "image/jpeg", "scan.JPG")),
+        ({"type": "video", "media": {"url": LINK, "type": "media"}}, Media(LINK, "video", None, None)),
+        ({"media": {"url": LINK, "type": "image/png", "mimetype": "application/pdf"}}, Media(
+            LINK, "document", "application/pdf", "file.pdf"
+        )),
+    ],
+)  # fmt: skip
+def test_what_an_entry_of_the_media_column_says_of_itself(row: dict[str, Any], expected: Media) -> None:
+    assert read(**{"type": "media", **row}).media == expected
+
+
+def test_a_caption_of_an_entry_is_as_long_as_its_kind_may_be() -> None:
+    ogg = {"url": "https://e.com/a.ogg", "caption": "x" * 4096}
+    found = content_of(Written(type="image", message="", media_url=JPG, media=[ogg]), "cloud")
+    assert [m.caption for m in found.more] == ["x" * 4096]
+
+
+@pytest.mark.parametrize(("written", "kind"), [(None, "document"), ("text", "document"), ("video", "video")])
+def test_an_asset_alone_is_of_the_rows_kind_else_a_document(written: str | None, kind: str) -> None:
+    for asset in ({"asset_id": "5f7d"}, {"media": {"asset_id": "5f7d"}}, {"media": [{"assetId": "5f7d"}]}):
+        found = content_of(Written(**{"type": written, "message": "Hi", **asset}), "bullmq")
+        assert found == Content(kind, "Hi", Media(None, kind), asset_id="5f7d"), asset  # type: ignore[arg-type]
+
+
+def test_a_template_may_be_the_first_of_a_list_and_its_language_any_code() -> None:
+    assert read(type="template", media=[{"name": "t", "language": 7, "components": None}]).template == {
+        "name": "t", "language": {"code": "7"}, "components": [],
+    }  # fmt: skip
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: (

@@ -117,3 +117,69 @@ ENDS = [";", "; ", " ;", ";\n", ";;", "; ;", ";\t;\n;"]
 @pytest.mark.parametrize("pattern", ["FREQ=DAILY;INTERVAL=2", "RRULE:FREQ=MONTHLY;BYDAY=1MO", "daily", "weekdays"])
 def test_a_semicolon_at_the_end_does_no_harm(pattern: str, end: str) -> None:
     assert parse(pattern + end) is parse(pattern)
+
+
+KNOWN = "is no part of a recurrence pattern that we know"
+USE = "use daily, weekly, monthly, yearly, weekdays or an RRULE such as FREQ=MONTHLY;BYDAY=1MO"
+WHOLE = "must be a whole number from 1 to 999999999"
+UNTIL = "must be a date such as 20261231 or a time such as 20261231T170000Z"
+SKIP = "SKIP goes with days of the month alone: FREQ=MONTHLY or YEARLY, BYMONTH, BYMONTHDAY from -28"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", f"unknown recurrence pattern '': {USE}"),
+        ("x" * 40, f"unknown recurrence pattern '{'x' * 40}': {USE}"),
+        ("x" * 41, f"unknown recurrence pattern '{'x' * 39}…': {USE}"),
+        ("FREQ=DAILY" + ";BYMONTH=1" * 200, "the recurrence pattern is longer than 1024 characters"),
+        ("INTERVAL=2", "the recurrence pattern has no FREQ"),
+        ("FREQ=DAILY;X", "'X' in the recurrence pattern is not of the form NAME=VALUE"),
+        ("FREQ=DAILY;COLOUR=RED", f"'COLOUR' {KNOWN}"),
+        ("FREQ=DAILY;BYHOUR=9", f"'BYHOUR' {KNOWN}: the time of day is that of the first message"),
+        ("FREQ=DAILY;BYMINUTE=9", f"'BYMINUTE' {KNOWN}: the time of day is that of the first message"),
+        ("FREQ=DAILY;BYSECOND=9", f"'BYSECOND' {KNOWN}: the time of day is that of the first message"),
+        ("EXDATE:X=1", f"'EXDATE:X' {KNOWN}: only the RRULE itself belongs here"),
+        ("FREQ=DAILY;FREQ=DAILY", "FREQ stands twice in the recurrence pattern"),
+        ("FREQ=HOURLY", "FREQ=HOURLY: must be one of DAILY, WEEKLY, MONTHLY, YEARLY"),
+        ("FREQ=DAILY;INTERVAL=0", f"INTERVAL=0: {WHOLE}"),
+        ("FREQ=DAILY;COUNT=1000000000", f"COUNT=1000000000: {WHOLE}"),
+        ("FREQ=MONTHLY;BYMONTHDAY=1,,2", "BYMONTHDAY=1,,2: '' is not a number"),
+        ("FREQ=YEARLY;BYMONTH=-1", "BYMONTH=-1: '-1' is not a positive number"),
+        ("FREQ=YEARLY;BYMONTH=13", "BYMONTH=13: 13 is not between 1 and 12"),
+        ("FREQ=MONTHLY;BYMONTHDAY=32", "BYMONTHDAY=32: 32 is not between 1 and 31, or negative"),
+        ("FREQ=MONTHLY;BYMONTHDAY=-32", "BYMONTHDAY=-32: -32 is not between 1 and 31, or negative"),
+        ("FREQ=YEARLY;BYDAY=54MO", "BYDAY=54MO: 54 is not between 1 and 53, or negative"),
+        ("FREQ=WEEKLY;BYDAY=XX", "BYDAY=XX: 'XX' is not one of MO, TU, WE, TH, FR, SA, SU"),
+        ("FREQ=DAILY;UNTIL=20260230", f"UNTIL=20260230: {UNTIL}"),
+        ("FREQ=DAILY;UNTIL=20260101T9", f"UNTIL=20260101T9: {UNTIL}"),
+        ("FREQ=DAILY;SKIP=BACKWARD", SKIP),
+        ("FREQ=WEEKLY;SKIP=BACKWARD", SKIP),
+        ("FREQ=YEARLY;BYWEEKNO=2;SKIP=BACKWARD", SKIP),
+        ("FREQ=YEARLY;BYYEARDAY=2;SKIP=FORWARD", SKIP),
+        ("FREQ=MONTHLY;BYMONTHDAY=1,2;BYSETPOS=1;SKIP=FORWARD", SKIP),
+        ("FREQ=MONTHLY;BYMONTHDAY=-29;SKIP=FORWARD", SKIP),
+    ],
+)
+def test_a_refusal_says_in_whole_what_is_wrong(text: str, told: str) -> None:
+    with pytest.raises(BadPattern) as refused:
+        parse(text)
+    assert str(refused.value) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "value"),
+    [
+        ("FREQ=DAILY;BYMONTH=1" + ",1" * 502, "bymonth", (1,)),  # 1024 characters
+        ("FREQ=DAILY;INTERVAL=1;COUNT=999999999", "count", 999_999_999),
+        ("FREQ=DAILY;INTERVAL=10", "interval", 10),
+        ("FREQ=YEARLY;BYDAY=53MO,-53TU", "byday", ((0, 53), (1, -53))),
+        ("FREQ=MONTHLY;BYMONTHDAY=31,-31,1", "bymonthday", (31, -31, 1)),
+        ("FREQ=MONTHLY;BYMONTHDAY=-28;SKIP=FORWARD", "skip", "FORWARD"),
+        ("FREQ=MONTHLY;SKIP=BACKWARD", "skip", "BACKWARD"),
+        ("FREQ=DAILY;SKIP=OMIT", "skip", "OMIT"),
+        ("FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYSETPOS=7,-7", "bysetpos", (7, -7)),
+    ],
+)
+def test_the_furthest_that_a_part_may_go(text: str, part: str, value: object) -> None:
+    assert getattr(parse(text), part) == value

@@ -26,6 +26,7 @@ def ago(**duration: float) -> str:
     return (NOW - timedelta(**duration)).isoformat()
 
 
+USE = "use daily, weekly, monthly, yearly, weekdays or an RRULE such as FREQ=MONTHLY;BYDAY=1MO"
 TIMES = ("scheduled_at", "recurrence_end_at", "series_anchor", "occurrence_at", "not_after")
 
 
@@ -161,7 +162,71 @@ def test_the_connections_country_and_gateway_come_before_the_environments() -> N
     assert "only the WhatsApp Cloud API" in str(stranger.error)
 
 
+@pytest.mark.parametrize(
+    ("row", "known", "told"),
+    [
+        (CONTACT, {**KNOWN, "is_blocked": True}, "This contact is blocked. Unblock the contact to write to it."),
+        (
+            CONTACT,
+            {**KNOWN, "connection_exists": False},
+            "The WhatsApp connection of this message does not exist any more. Choose another one.",
+        ),
+        (
+            {"scheduled_at": ago(seconds=601)},
+            KNOWN,
+            "Not sent: it was 10 min 1 s late, and messages later than 10 min are not sent any more.",
+        ),
+        ({**DAILY, "recurrence_pattern": None}, KNOWN, f"unknown recurrence pattern '': {USE}"),
+    ],
+)
+def test_a_refusal_says_in_whole_what_is_wrong(row: dict[str, Any], known: dict[str, Any], told: str) -> None:
+    assert planned(row, known, max_lateness_seconds=600).error == told
+
+
+def test_a_setting_allows_links_without_encryption() -> None:
+    row = {"type": "image", "media_url": "http://files.example.com/a.png"}
+    assert planned(row).error
+    assert planned(row, allow_http_media=True).error is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "document", "media": [{"url": "https://e.com/a.pdf", "caption": "\ud800"}]},
+        {"type": "template", "media": {"name": "t", "language": "en", "components": [float("inf")]}},
+    ],
+)
+def test_what_no_gateway_can_be_sent_fails_before_anybody_is_dialled(fields: dict[str, Any]) -> None:
+    assert str(planned(fields).error).startswith("It holds a value that cannot be sent")
+
+
 # --- Its series
+
+
+def test_the_whole_of_what_is_planned_of_a_series() -> None:
+    """Berlin, an hour ahead of UTC: three of its days were missed."""
+    row = {**DAILY, "scheduled_at": ago(days=3), "timezone": "europe/berlin"}
+    found = planned({**row, "contact_id": "42"}, KNOWN, max_lateness_seconds=60)
+    assert vars(found) == {
+        **dict.fromkeys(PLANNED_ROW),
+        "id": "r", "revision": 7, "job_id": found.job_id, "recipient": "+919876543210", "phone": "+91 98765 43210",
+        "timezone": "Europe/Berlin", "anchor": "2026-11-23T13:00:00", "occurrence": ago(), "missed": 3,
+        "next_at": ago(days=-1), "next_after": ago(days=-2), "expires_at": ago(seconds=-60),
+    }  # fmt: skip
+
+
+def test_a_retry_goes_on_where_its_series_went_on() -> None:
+    began = {"series_anchor": "2026-11-20T12:00:00", "occurrence_at": ago(days=5), "next_id": "n"}
+    row = {**DAILY, **began, "scheduled_at": ago(minutes=1)}
+    found = planned(row)
+    assert (found.anchor, found.next_at, found.next_after) == ("2026-11-20T12:00:00", ago(days=4), None)
+    assert planned({**row, "recurrence_end_at": ago(days=4)}).next_at == ago(days=4)
+    assert planned({**row, "recurrence_end_at": ago(days=4, seconds=1)}).next_at is None
+
+
+def test_no_series_leaves_the_years_that_the_table_takes() -> None:
+    last = planned({**DAILY, "scheduled_at": "2199-12-31T12:00:00+00:00"})
+    assert (last.error, last.next_at) == (None, None)
 
 
 @pytest.mark.parametrize(
