@@ -10,6 +10,7 @@ from tests.delivery.conftest import Pass
 from tests.delivery.jobs import end_leases, end_waits, job
 from tests.delivery.node_worker import NodeWorker
 from tests.helpers.calls import record
+from tests.helpers.foreign import having
 from tests.helpers.polling import until
 from tests.helpers.rows import Database, message, one, schedule, statuses
 
@@ -204,6 +205,25 @@ async def test_how_a_job_ends_of_whose_message_nothing_was_said(
         db.execute("update broadcast_jobs set status = %s", (began,))
     db.execute("update broadcast_jobs set status = %s, error_message = %s", (ended, words))
     assert message(db, row)["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("column", "told", "kept"),
+    [
+        ("text[]", "array['true_1', 'true_2']", "true_1"), ("text[]", "'{}'", None), ("text[]", "null", None),
+        ("text", "'true_1'", "true_1"), ("jsonb", "'[\"true_1\"]'", "true_1"),
+    ],
+)  # fmt: skip
+async def test_the_first_of_the_ids_that_the_worker_lists_is_the_rows(
+    column: str, told: str, kept: str | None, db: Database, shop: str, hand_over: Pass
+) -> None:
+    """Its versions have had a column of texts, and a text."""
+    change = "alter table broadcast_messages alter column message_ids type {} using null"
+    with having(db, change.format(column), change.format("text[]")):
+        row = schedule(db)
+        await hand_over()
+        db.execute(f"update broadcast_messages set status = 'sent', message_ids = {told}")
+        assert message(db, row)["message_id"] == (kept or str(job(db, row)["id"]))
 
 
 async def test_a_late_word_settles_what_was_in_doubt_and_nothing_else_does(

@@ -128,6 +128,8 @@ async def test_a_job_that_cannot_be_taken_is_passed_over(db, parts, code):
         assert statuses(db) == {"sent": 11, "processing": 1}
         [shown] = (await daemon.store.get_status(600)).refused
         assert (shown.step, shown.code) == ("claim", code)
+        told = "select next_ready_at from claim_broadcast_jobs(gen_random_uuid(), 20, 60)"
+        assert one(db, told) == one(db, "select again_at from private.refused_rows"), "a daemon comes for it then"
 
     db.execute("update private.refused_rows set again_at = now()")
     db.execute("update private.connection_state set ready_at = now()")

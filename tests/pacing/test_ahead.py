@@ -17,10 +17,11 @@ def test_a_connection_that_nothing_spaces_gives_it_at_once(queue):
     assert queue.claim(NOON).jobs == []
 
 
-@pytest.mark.parametrize("ahead", [0.0, 0.4])
-def test_not_what_is_due_later_than_that(queue, ahead):
+@pytest.mark.parametrize(("seconds", "ahead"), [(0.5, 0.0), (0.5, 0.4), (30, 60.0), (1.1, 2.0)])
+def test_not_what_is_due_later_than_that_nor_by_more_than_a_second(queue, seconds, ahead):
+    """A daemon that asks for minutes ahead would keep others and an author's edit from what it holds."""
     queue.add(1)
-    assert queue.claim(BEFORE, ahead=ahead).jobs == []
+    assert queue.claim(NOON - timedelta(seconds=seconds), ahead=ahead).jobs == []
     assert queue.claim(NOON).slots == [NOON]
 
 

@@ -40,14 +40,19 @@ def secret(db: Database, tenants: Any, state: str, gateway: str = "mock", **colu
     db.execute(
         """
         update broadcast_jobs set message = %(s)s, caption = %(s)s, media_url = %(s)s, media = %(s)s, recipient = %(n)s,
-            contacts = array[%(n)s], contact_id = %(n)s, gateway = coalesce(nullif(gateway, 'mock'), %(g)s)
+            contacts = array[%(n)s], contact_id = %(n)s, variables = jsonb_build_object('name', %(s)s::text),
+            gateway = coalesce(nullif(gateway, 'mock'), %(g)s)
         where scheduled_message_id = %(row)s
         """,
         {"s": SECRET, "n": NUMBER, "g": gateway, "row": row},
     )
     db.execute(
-        "update broadcast_messages set message = %s, caption = %s, media_url = %s where scheduled_message_id = %s",
-        (SECRET, SECRET, SECRET, row),
+        """
+        update broadcast_messages set message = %(s)s, caption = %(s)s, media_url = %(s)s, contact = %(n)s,
+            data = jsonb_build_object('text', %(s)s::text), error = %(n)s
+        where scheduled_message_id = %(row)s
+        """,
+        {"s": SECRET, "n": NUMBER, "row": row},
     )
     return row
 
