@@ -14,6 +14,8 @@ begin
             'appointments',
             'audit_log',
             'campaign_recipients',
+            'campaign_rehearsal_lines',
+            'campaign_rehearsals',
             'campaign_runs',
             'campaigns',
             'connection_invitations',
@@ -29,16 +31,23 @@ begin
         select format('%s is a function of this project', routine.oid::regprocedure)
         from unnest(array[
             'public.advance_campaign_run(uuid, integer)',
+            'public.advance_rehearsal(uuid, text, integer, text, text, integer)',
+            'public.estimate_campaign(uuid)',
+            'public.estimate_campaign_runs(integer)',
             'public.finish_campaign_run(uuid)',
-            'public.freeze_campaign_run(uuid, text, integer)',
+            'public.freeze_campaign_run(uuid, text, integer, text)',
             'public.get_campaign_agenda(integer)',
             'public.invite_member(text, text)',
             'public.read_audit_log(text, bigint, text[], integer, text, timestamptz)',
             'public.read_messages(uuid, integer, text, timestamptz)',
             'public.record_judged_numbers(text, text, text[], text[], text[])',
+            'public.rehearse_campaign(uuid, integer, integer)',
             'public.render_template(uuid, jsonb)',
+            'public.send_test(uuid, text)',
             'public.set_up_reminders(text, text)',
             'public.stop_campaign_run(uuid, text)',
+            'public.stop_rehearsal(uuid, text)',
+            'public.take_rehearsal(integer)',
             'public.start_campaign_run(uuid, integer, timestamptz, timestamptz, '
             'timestamp without time zone, text)'
         ]) as ours (signature)

@@ -223,6 +223,10 @@ using (
             mine.owner_id
         from private.my_connections() as mine
     )
+    -- What all connections of an owner share, those who use one of them share as well.
+    or (connection_id is null and owner_id in (
+        select mine.owner_id from private.my_connections() as mine
+    ))
 );
 
 -- Whose it is and what it holds is written here, by whomever it is written. A template without a

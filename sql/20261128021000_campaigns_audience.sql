@@ -49,6 +49,30 @@ $$;
 revoke all on function private.campaign_content from public;
 grant execute on function private.campaign_content to service_role;
 
+-- The file that a campaign sends and through which gateway, for whoever judges links; null where it
+-- sends a text.
+create or replace function private.attachment_of(p_campaign public.campaigns)
+returns json
+language sql
+stable
+set search_path = ''
+as $$
+    select json_build_object(
+        'type', content.type,
+        'media_url', content.media_url,
+        'media', content.media,
+        'gateway', (
+            select settings.gateway
+            from public.connection_settings as settings
+            where settings.connection_id = p_campaign.connection_id
+        )
+    )
+    from private.campaign_content(p_campaign) as content
+    where content.type <> 'text'
+$$;
+revoke all on function private.attachment_of from public;
+grant execute on function private.attachment_of to service_role;
+
 -- The columns of a contact that fill places of these names: `name` is contact_name's.
 create or replace function private.contact_fields(p_names text[])
 returns table (name text, field text)
@@ -190,19 +214,47 @@ $$;
 revoke all on function private.next_of_audience from public;
 grant execute on function private.next_of_audience to service_role;
 
+-- Whether a text shows nothing: white space, controls, and what Unicode calls ignorable or a
+-- format. worker/text/characters.py says the same, but for marks that stand alone.
+create or replace function private.is_blank(p_text text)
+returns boolean
+language sql
+immutable
+strict
+parallel safe
+set search_path = ''
+as $$
+    select p_text !~ (
+        '[^\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2'
+        '\u115f-\u1160\u1680\u17b4-\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u2064'
+        '\u2066-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000110bd\U000110cd'
+        '\U00013430-\U00013438\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001'
+        '\U000e0020-\U000e007f\U000e0100-\U000e01ef]'
+    )
+$$;
+revoke all on function private.is_blank from public;
+grant execute on function private.is_blank to service_role;
+
 -- One of an audience. `raw`: the number as it was written; `is_judged`: whether `recipient`
 -- (Python) has judged it by the rules that were named; `variables`: all values that its text is
--- made with; `fault`: why it gets nothing.
+-- made with; `fault`: why it gets nothing, in words and as one of a few kinds.
 drop type if exists private.recipient cascade;
 create type private.recipient as (
     place bigint, contact_id text, name text, raw text, address text, is_judged boolean,
-    variables jsonb, text text, fault text
+    variables jsonb, text text, fault text, fault_kind text
 );
+-- One with the key of the audience at which it stands, and whether its number came before it in
+-- the same portion.
+drop type if exists private.candidate cascade;
+create type private.candidate as (recipient private.recipient, key text, is_repeated boolean);
 
 -- These contacts and numbers as recipients of a campaign: the same for a run and for its rehearsal.
+-- Without rules a number counts as it was last judged, by whichever. `p_gateway`: the one of
+-- connections that name none.
 create or replace function private.as_recipients(
     p_campaign public.campaigns, p_version integer,
-    p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text
+    p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text,
+    p_gateway text default null
 )
 returns setof private.recipient
 language sql
@@ -212,19 +264,28 @@ set enable_seqscan = off
 as $$
     with content as materialized (
         select
-            content.*,
-            private.names_in(content.parts) as names,
+            content.parts,
+            content.type,
+            content.on_missing,
+            named.names,
+            -- What no place asks for is not kept with each of a hundred thousand.
+            (
+                select coalesce(jsonb_object_agg(known.name, known.value), '{}')
+                from jsonb_each(content.variables) as known (name, value)
+                where known.name = any(named.names)
+            ) as variables,
             case when content.type = 'text' then 4096 else 1024 end as longest,
-            coalesce((
-                select settings.country_code
-                from public.connection_settings as settings
-                where settings.connection_id = p_campaign.connection_id
-            ), '') as country_code,
+            coalesce(settings.country_code, '') as country_code,
+            -- Who writes to people by the ids that WhatsApp gives them beside their numbers.
+            coalesce(settings.gateway, p_gateway) in ('cloud', 'mock') as takes_user_ids,
             array(select jsonb_array_elements_text(p_campaign.audience -> 'except' -> 'contacts'))
                 as except_contacts,
             array(select jsonb_array_elements_text(p_campaign.audience -> 'except' -> 'labels'))
                 as except_labels
         from private.campaign_content(p_campaign, p_version) as content
+        cross join lateral (select private.names_in(content.parts) as names) as named
+        left join public.connection_settings as settings
+            on settings.connection_id = p_campaign.connection_id
     ),
     contact as materialized (
         select found.*
@@ -252,7 +313,12 @@ as $$
         select
             person.*,
             number.address,
-            number.fault as number_fault,
+            case
+                when number.address ~ '^[A-Z]{2}\.' and not content.takes_user_ids
+                    then 'This is a business-scoped user id, which only the WhatsApp Cloud API '
+                        'can write to.'
+                else number.fault
+            end as number_fault,
             number.raw is not null or coalesce(person.raw, '') = '' as is_judged,
             private.render(content.parts, person.all_values) as text,
             content.longest,
@@ -269,40 +335,93 @@ as $$
             from private.judged_numbers as known
             where known.raw = person.raw
                 and known.country_code = content.country_code
-                and known.rules_version = p_rules_version
+                and known.rules_version = coalesce(p_rules_version, known.rules_version)
             limit 1
         ) as number on true
+    ),
+    found as materialized (
+        select
+            judged.*,
+            case
+                when judged.is_gone then 'gone'
+                when judged.is_excepted then 'excepted'
+                when judged.is_blocked then 'blocked'
+                when coalesce(judged.raw, '') = '' then 'no_number'
+                when judged.number_fault is not null then 'bad_number'
+                when judged.missing is not null then 'missing_value'
+                when length(judged.text) > judged.longest then 'too_long'
+                when judged.longest = 4096 and private.is_blank(judged.text) then 'empty'
+            end as fault_kind
+        from judged
     )
     select
-        judged.place,
-        judged.contact_id,
-        judged.name,
-        judged.raw,
-        judged.address,
-        judged.is_judged,
-        judged.all_values,
-        judged.text,
-        case
-            when judged.is_gone then 'This contact does not exist any more.'
-            when judged.is_excepted then 'Excepted from this campaign.'
-            when judged.is_blocked then 'This contact is blocked.'
-            when coalesce(judged.raw, '') = '' then 'This contact has no phone number.'
-            when judged.number_fault is not null then judged.number_fault
-            when judged.missing is not null
-                then 'No value for {' || array_to_string(judged.missing, '}, {') || '}.'
-            when length(judged.text) > judged.longest
+        found.place,
+        found.contact_id,
+        found.name,
+        found.raw,
+        found.address,
+        found.is_judged,
+        found.all_values,
+        found.text,
+        case found.fault_kind
+            when 'gone' then 'This contact does not exist any more.'
+            when 'excepted' then 'Excepted from this campaign.'
+            when 'blocked' then 'This contact is blocked.'
+            when 'no_number' then 'This contact has no phone number.'
+            when 'bad_number' then found.number_fault
+            when 'missing_value'
+                then 'No value for {' || array_to_string(found.missing, '}, {') || '}.'
+            when 'too_long'
                 then format(
                     'The text has %s characters with these values; %s are the most.',
-                    length(judged.text), judged.longest
+                    length(found.text), found.longest
                 )
-            when judged.longest = 4096 and judged.text !~ '\S'
-                then 'The text is empty with these values.'
-        end
-    from judged
+            when 'empty' then 'The text is empty with these values.'
+        end,
+        found.fault_kind
+    from found
 $$;
 revoke all on function private.as_recipients from public;
 grant execute on function private.as_recipients
 to service_role;
+
+-- The audience's next after a key, at most so many, in its order.
+create or replace function private.next_recipients(
+    p_campaign public.campaigns, p_version integer, p_key text, p_limit integer,
+    p_rules_version text, p_gateway text default null
+)
+returns setof private.candidate
+language sql
+stable
+set search_path = ''
+as $$
+    with next as materialized (
+        select next.* from private.next_of_audience(p_campaign, p_key, p_limit) as next
+    ),
+    asked as (
+        select
+            array_agg(next.place) as places,
+            array_agg(next.contact_id) as contacts,
+            array_agg(next.raw) as numbers
+        from next
+    )
+    select
+        recipient,
+        next.key,
+        recipient.address is not null and row_number() over (
+            partition by recipient.fault is null, recipient.address
+            order by recipient.place
+        ) > 1
+    from asked
+    cross join lateral private.as_recipients(
+        p_campaign, p_version, asked.places, asked.contacts, asked.numbers, p_rules_version,
+        p_gateway
+    ) as recipient
+    join next on next.place = recipient.place
+    order by recipient.place
+$$;
+revoke all on function private.next_recipients from public;
+grant execute on function private.next_recipients to service_role;
 
 -- What `recipient` found of numbers as they were written. Other rules judge anew.
 create or replace function public.record_judged_numbers(

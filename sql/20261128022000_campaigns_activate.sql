@@ -14,6 +14,34 @@ as $$
 $$;
 revoke all on function private.count_audience from public;
 
+-- Why nobody can be looked for in an audience as it is written; null where that can be done.
+create or replace function private.why_no_audience(p_campaign public.campaigns)
+returns text
+language sql
+immutable
+set search_path = ''
+as $$
+    select case
+        when count(*) filter (where p_campaign.audience ? kind.name) <> 1
+            or bool_or(
+                p_campaign.audience ? kind.name
+                and jsonb_typeof(p_campaign.audience -> kind.name) <> 'array'
+            )
+            then 'Say who is to get it: contacts, labels or numbers.'
+        when jsonb_typeof(coalesce(p_campaign.audience -> 'except', '{}')) <> 'object'
+            or exists (
+                select
+                from unnest(array['contacts', 'labels']) as list (name)
+                where jsonb_typeof(
+                    coalesce(p_campaign.audience -> 'except' -> list.name, '[]')
+                ) <> 'array'
+            )
+            then 'What is excepted is an object of lists, such as {"labels": ["staff"]}.'
+    end
+    from unnest(array['contacts', 'labels', 'numbers']) as kind (name)
+$$;
+revoke all on function private.why_no_audience from public;
+
 -- Why a campaign cannot start as it stands; null where it can. Words for whoever has just pressed
 -- the button.
 create or replace function private.why_not_to_start(p_campaign public.campaigns)
@@ -25,7 +53,7 @@ as $$
 declare
     v_count integer;
     v_unknown text[];
-    v_kinds constant text[] := array['contacts', 'labels', 'numbers'];
+    v_why text;
 begin
     if p_campaign.zone_of <> 'campaign' or p_campaign.at_daily_limit <> 'defer' then
         return 'A recipient''s own time zone, and failing at the daily limit, are not there yet.';
@@ -54,19 +82,9 @@ begin
         return 'The campaign has nothing to send. Write a text, choose a template or a file.';
     end if;
 
-    if (select count(*) from unnest(v_kinds) as kind where p_campaign.audience ? kind) <> 1
-        or exists (
-            select from unnest(v_kinds) as kind
-            where p_campaign.audience ? kind
-                and jsonb_typeof(p_campaign.audience -> kind) <> 'array'
-        )
-    then
-        return 'Say who is to get it: contacts, labels or numbers.';
-    elsif jsonb_typeof(coalesce(p_campaign.audience -> 'except', '{}')) <> 'object'
-        or jsonb_typeof(coalesce(p_campaign.audience -> 'except' -> 'contacts', '[]')) <> 'array'
-        or jsonb_typeof(coalesce(p_campaign.audience -> 'except' -> 'labels', '[]')) <> 'array'
-    then
-        return 'What is excepted is an object of lists, such as {"labels": ["staff"]}.';
+    v_why := private.why_no_audience(p_campaign);
+    if v_why is not null then
+        return v_why;
     end if;
     if exists (
         select from public.message_templates as template
@@ -213,7 +231,8 @@ begin
     update public.campaign_runs as run
     set
         status = 'paused',
-        status_reason = v_words
+        status_reason = v_words,
+        estimated_finish_at = null
     where run.id = any(v_runs) and run.status = 'processing';
     return v_words;
 end

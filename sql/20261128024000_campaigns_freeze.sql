@@ -6,7 +6,7 @@ set local lock_timeout = '1s';
 -- Freezes the next recipients of a run, once all their numbers are judged; before that it tells
 -- which are not. The first of a number counts, the others are skipped. Ends with the total.
 create or replace function public.freeze_campaign_run(
-    p_run_id uuid, p_rules_version text, p_limit integer default 5000
+    p_run_id uuid, p_rules_version text, p_limit integer default 5000, p_gateway text default null
 )
 returns table (is_done boolean, frozen integer, country_code text, to_judge text[])
 language plpgsql
@@ -18,11 +18,7 @@ as $$
 declare
     v_run public.campaign_runs;
     v_campaign public.campaigns;
-    v_places bigint[];
-    v_keys text[];
-    v_contacts text[];
-    v_numbers text[];
-    v_recipients private.recipient[];
+    v_candidates private.candidate[];
     v_good integer;
 begin
     select run.* into v_run
@@ -41,18 +37,14 @@ begin
         where settings.connection_id = v_campaign.connection_id
     ), '');
 
-    select array_agg(next.place), array_agg(next.key), array_agg(next.contact_id),
-        array_agg(next.raw)
-    into v_places, v_keys, v_contacts, v_numbers
-    from private.next_of_audience(v_campaign, v_run.frozen_key, p_limit) as next;
-
     select
-        array_agg(recipient.*),
-        array_agg(distinct recipient.raw) filter (where not recipient.is_judged)
-    into v_recipients, to_judge
-    from private.as_recipients(
-        v_campaign, v_run.template_version, v_places, v_contacts, v_numbers, p_rules_version
-    ) as recipient;
+        array_agg(candidate.*),
+        array_agg(distinct (candidate.recipient).raw)
+            filter (where not (candidate.recipient).is_judged)
+    into v_candidates, to_judge
+    from private.next_recipients(
+        v_campaign, v_run.template_version, v_run.frozen_key, p_limit, p_rules_version, p_gateway
+    ) as candidate;
     if to_judge is not null then
         is_done := false;
         frozen := 0;
@@ -60,35 +52,27 @@ begin
         return;
     end if;
 
-    with recipient as materialized (
-        select
-            given.*,
-            row_number() over (order by given.place) as nth,
-            row_number() over (partition by given.fault is null, given.address order by given.place)
-                as of_this_number
-        from unnest(v_recipients) as given
-    ),
-    frozen_now as (
+    with frozen_now as (
         insert into public.campaign_recipients as frozen_row (
             run_id, position, contact_id, address, name, variables, fault
         )
         select
             v_run.id,
-            v_run.frozen_position + recipient.nth,
-            recipient.contact_id,
-            recipient.address,
-            recipient.name,
-            recipient.variables,
-            coalesce(recipient.fault, case
-                when recipient.of_this_number > 1 or earlier.is_there
+            v_run.frozen_position + given.nth,
+            (given.recipient).contact_id,
+            (given.recipient).address,
+            (given.recipient).name,
+            (given.recipient).variables,
+            coalesce((given.recipient).fault, case
+                when given.is_repeated or earlier.is_there
                     then 'This number is in the audience already.'
             end)
-        from recipient
+        from unnest(v_candidates) with ordinality as given (recipient, key, is_repeated, nth)
         left join lateral (
             select true as is_there
             from public.campaign_recipients as before
             where before.run_id = v_run.id
-                and before.address = recipient.address
+                and before.address = (given.recipient).address
                 and before.fault is null
             limit 1
         ) as earlier on true
@@ -103,7 +87,7 @@ begin
     is_done := frozen < p_limit;
     update public.campaign_runs as run
     set
-        frozen_key = coalesce(v_keys[cardinality(v_keys)], run.frozen_key),
+        frozen_key = coalesce(v_candidates[cardinality(v_candidates)].key, run.frozen_key),
         frozen_position = run.frozen_position + frozen,
         unmade = run.unmade + v_good,
         pending = run.pending + v_good,

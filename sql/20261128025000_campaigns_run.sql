@@ -22,12 +22,14 @@ as $$
                 'is_recurring', due.is_recurring,
                 'recurrence_pattern', due.recurrence_pattern,
                 'recurrence_end_at', due.recurrence_end_at,
-                'revision', due.revision
+                'revision', due.revision,
+                'attachment', due.attachment
             ))
             from (
                 select
                     campaign.*,
-                    settings.timezone as connection_timezone
+                    settings.timezone as connection_timezone,
+                    private.attachment_of(campaign.*) as attachment
                 from public.campaigns as campaign
                 left join public.connection_settings
                     as settings on settings.connection_id = campaign.connection_id

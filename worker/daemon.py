@@ -31,11 +31,14 @@ from worker.sending.wake import Wake
 from worker.sources.campaigns import CampaignSource
 from worker.sources.exports import Exports
 from worker.sources.loop import Sources
+from worker.sources.numbers import Numbers
+from worker.sources.rehearsals import RehearsalSource
 from worker.store.api import Api
 from worker.store.audit import Audit
 from worker.store.campaigns import Campaigns
 from worker.store.clock import Clock
 from worker.store.redirect import refuse_redirect
+from worker.store.rehearsals import Rehearsals
 from worker.store.store import Store
 from worker.waiting import Alarm, wait_for
 from worker.watch.metrics import Metrics
@@ -86,7 +89,7 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
         lookout = Lookout(store, vitals)
         listeners = [dispatcher.plan, rescue.plan, probe.plan, lookout.plan]
         scheduler = Scheduler(store, dispatcher, settings, metrics, vitals, listeners)
-        sources = Sources(CampaignSource(Campaigns(api), settings), settings, vitals)
+        sources = _sources(api, settings, vitals)
         exports = (
             Exports(Audit(api), Path(settings.export_dir), settings.default_country_code, vitals)
             if settings.export_dir
@@ -96,6 +99,13 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
     finally:
         await gateways.aclose()
         await api.aclose()
+
+
+def _sources(api: Api, settings: Settings, vitals: Vitals) -> Sources:
+    campaigns = Campaigns(api)
+    numbers = Numbers(campaigns, settings)
+    rehearsals = RehearsalSource(Rehearsals(api), numbers, settings)
+    return Sources(CampaignSource(campaigns, numbers, settings), rehearsals, settings, vitals)
 
 
 async def once(settings: Settings) -> None:

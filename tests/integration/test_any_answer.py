@@ -76,7 +76,7 @@ CALLS = (
     "rescue_broadcast_jobs", "take_withdrawn_jobs", "take_probes", "finish_probes", "record_deliveries",
     "get_due_of_others",
 )  # fmt: skip
-BESIDE = ("get_holders", "get_campaign_agenda")  # each ten seconds in trouble; each five seconds
+BESIDE = ("get_holders", "get_campaign_agenda", "take_rehearsal")  # each ten seconds in trouble; each five seconds
 PAIRS = list(itertools.product(CALLS, ANSWERS))
 ROWS = """
 insert into scheduled_messages (connection_id, contact_id, message, scheduled_at, is_recurring, recurrence_pattern)

@@ -82,10 +82,30 @@ class Shop:
             self.db.execute(
                 """
                 update campaigns set scheduled_at = scheduled_at - interval '1 day',
+                    recurrence_end_at = recurrence_end_at - interval '1 day',
                     next_run_at = next_run_at - interval '1 day', series_anchor = series_anchor - interval '1 day'
                 """
             )
-            self.db.execute("update campaign_runs set occurrence_at = occurrence_at - interval '1 day'")
+            # Far away and back, because no two of a campaign may be at one instant.
+            for days in (-1001, 1000):
+                self.db.execute(
+                    "update campaign_runs set occurrence_at = occurrence_at + make_interval(days => %s)", (days,)
+                )
+
+    def rehearse(self, campaign: dict[str, Any]) -> dict[str, Any]:
+        """Asks for a rehearsal, as a page does; its head, as it is by then."""
+        headers = {"prefer": "resolution=merge-duplicates,return=representation"}
+        return only(self.user.http.post("/campaign_rehearsals", json={"campaign_id": campaign["id"]}, headers=headers))
+
+    def rehearsal(self, campaign: dict[str, Any]) -> dict[str, Any]:
+        return only(self.user.http.get("/campaign_rehearsals", params={"campaign_id": f"eq.{campaign['id']}"}))
+
+    def lines(self, campaign: dict[str, Any], after: int = 0, lines: int = 50) -> list[dict[str, Any]]:
+        """A page of its rehearsal."""
+        asked = {"id": campaign["id"], "after": after, "lines": lines}
+        answer = self.user.http.post("/rpc/rehearse_campaign", json=asked)
+        answer.raise_for_status()
+        return list(answer.json())
 
     def seen(self, campaign: dict[str, Any]) -> dict[str, Any]:
         return only(self.user.http.get("/campaigns", params={"id": f"eq.{campaign['id']}"}))
@@ -123,22 +143,40 @@ def opened(db: Database, user: User) -> Shop:
 
 @pytest.fixture
 async def forward(parts: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[None]]:
-    """await forward(): what the daemon does for campaigns, and sends meanwhile, until there is nothing to do."""
+    """await forward(): what the daemon does for campaigns, and sends meanwhile, until there is nothing to do for now.
+
+    Settings, such as batch_size=10, are heeded the first time.
+    """
     built: list[Any] = []
 
-    async def until_nothing_moves(send: bool = True) -> None:
+    async def until_nothing_moves(send: bool = True, **settings: Any) -> None:
         if not built:
-            built.append(await parts())
-        daemon = built[0]
+            built.append(await parts(**settings))
+        daemon, idle = built[0], 0
         for _ in range(200):
             wait = await daemon.sources.campaigns.advance()
+            dealt_with = await daemon.scheduler.poll() if send else 0
             if send:
-                await daemon.scheduler.poll()
                 await daemon.dispatcher.send_all()
-            elif wait == 0:
-                continue
-            if wait > 0 and (not send or wait > 1):
+            idle = 0 if wait == 0 or dealt_with else idle + 1
+            if idle == 1 + send:
                 return
         raise AssertionError("it goes on for ever")
 
     return until_nothing_moves
+
+
+@pytest.fixture
+async def rehearsed(parts: Callable[..., Awaitable[Any]], db: Database) -> Callable[..., Awaitable[int]]:
+    """await rehearsed(): what the daemon does for rehearsals, until none is open. How many turns it took."""
+    built: dict[str, Any] = {}
+
+    async def until_all_are_over(**settings: str) -> int:
+        daemon = built.get(str(settings)) or built.setdefault(str(settings), await parts(**settings))
+        for turn in range(500):
+            db.execute("update private.rehearsal_turns set turn_at = '-infinity'")
+            if await daemon.sources.rehearsals.advance() > 1:
+                return turn
+        raise AssertionError("it goes on for ever")
+
+    return until_all_are_over

@@ -1,24 +1,23 @@
 """Takes campaigns forward: begins their runs, has their numbers judged, keeps their windows full, ends them."""
 
+import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-import phonenumbers
 import structlog
 
 from worker.config import Settings
-from worker.errors import BadMessage, BadRecipient, StoreRefused
-from worker.planning import plan, recipient
-from worker.store.campaigns import Campaigns, Ended, Judged, Run, Start
-from worker.text.characters import plain
+from worker.errors import BadMessage, StoreRefused
+from worker.planning import plan
+from worker.sources.numbers import Numbers
+from worker.store.campaigns import Attachment, Campaigns, Ended, Run, Start
 
 log = structlog.get_logger()
 
 FROZEN_AT_ONCE = 5000  # recipients in one transaction
 LOOK_SECONDS = 5.0  # until a campaign that somebody starts is seen
 UNDER_WAY_SECONDS = 0.5  # until a window that has room again is filled up
-# What `recipient` makes of a number hangs on the numbering plans, on its own rules and on the default country.
-RULES = f"1/{phonenumbers.__version__}"
+ESTIMATE_SECONDS = 10.0  # until the runs under way are told anew when they will be over
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +33,18 @@ class Begin:
 class CampaignSource:
     """One pass at a time; what it did not come to is there at the next."""
 
-    def __init__(self, campaigns: Campaigns, settings: Settings) -> None:
-        self.campaigns, self.settings = campaigns, settings
-        self._rules = f"{RULES}/{settings.default_country_code or ''}"
+    def __init__(self, campaigns: Campaigns, numbers: Numbers, settings: Settings) -> None:
+        self.campaigns, self.numbers, self.settings = campaigns, numbers, settings
+        self._estimate_at = 0.0
 
     async def advance(self) -> float:
         """One pass. Returns the seconds until the next one is wanted."""
         agenda = await self.campaigns.get_agenda()
         moved = [await self._start(start) for start in agenda.starts]
         moved += [await self._take_forward_or_stop(run) for run in agenda.runs]
+        if any(run.is_frozen for run in agenda.runs) and time.monotonic() >= self._estimate_at:
+            self._estimate_at = time.monotonic() + ESTIMATE_SECONDS
+            await self.campaigns.estimate()
         if any(moved):
             return 0.0
         return UNDER_WAY_SECONDS if agenda.runs else LOOK_SECONDS
@@ -81,13 +83,11 @@ class CampaignSource:
         return made > 0
 
     async def _freeze(self, run: Run) -> bool:
-        frozen = await self.campaigns.freeze(run.id, self._rules, FROZEN_AT_ONCE)
+        frozen = await self.campaigns.freeze(run.id, self.numbers.rules, self.settings.gateway, FROZEN_AT_ONCE)
         if frozen is None:
             return False
         if frozen.to_judge:
-            region = frozen.country_code or self.settings.default_country_code
-            judged = [judge(raw, region) for raw in frozen.to_judge]
-            await self.campaigns.record_judged(frozen.country_code, self._rules, judged)
+            await self.numbers.judge(frozen.country_code, frozen.to_judge)
         return True
 
     def _say(self, run: Run, ended: Ended) -> None:
@@ -96,17 +96,10 @@ class CampaignSource:
         log.info("a run is over", run=run.id, status=ended.status, sent=ended.sent, of=ended.total)
 
 
-def judge(raw: str, region: str | None) -> Judged:
-    """Whom a number leads to, as for a single message."""
-    try:
-        return Judged(raw, recipient.resolve(plain(raw), region), None)
-    except BadRecipient as e:
-        return Judged(raw, None, str(e))
-
-
 def begins(start: Start, settings: Settings, now: datetime) -> Begin:
     """Of what was missed only the latest run begins, as for a series of messages; one that is too late fails."""
     begin = Begin(start.run_at)
+    never = why_never(start.attachment, settings)
     try:
         if start.series:
             zones = (start.series.timezone, settings.default_timezone)
@@ -114,7 +107,20 @@ def begins(start: Start, settings: Settings, now: datetime) -> Begin:
             begin = Begin(step.occurrence or start.run_at, step.next_at, step.anchor)
     except BadMessage as e:
         return Begin(start.run_at, refusal=str(e))
+    if never:
+        return replace(begin, refusal=never)
     late = now - begin.occurrence
     if settings.max_lateness_seconds and late > timedelta(seconds=settings.max_lateness_seconds):
         return replace(begin, refusal=plan.too_late(late, settings))
     return begin
+
+
+def why_never(attachment: Attachment | None, settings: Settings) -> str | None:
+    """Why a file can be sent to nobody, in the words of a single message's fault; None where it can."""
+    if attachment is None:
+        return None
+    try:
+        plan.read(attachment.written, attachment.gateway or settings.gateway, settings)
+    except BadMessage as e:
+        return str(e)
+    return None

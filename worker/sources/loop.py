@@ -7,6 +7,7 @@ import structlog
 from worker.config import Settings
 from worker.errors import StoreMisconfigured
 from worker.sources.campaigns import CampaignSource
+from worker.sources.rehearsals import RehearsalSource
 from worker.waiting import Alarm, Patience
 from worker.watch.vitals import Vitals
 
@@ -18,8 +19,10 @@ ABSENT_SECONDS = 60.0  # until a database that has the core alone is looked at a
 class Sources:
     """One loop for all of them; any number of daemons may run it."""
 
-    def __init__(self, campaigns: CampaignSource, settings: Settings, vitals: Vitals) -> None:
-        self.campaigns = campaigns
+    def __init__(
+        self, campaigns: CampaignSource, rehearsals: RehearsalSource, settings: Settings, vitals: Vitals
+    ) -> None:
+        self.campaigns, self.rehearsals = campaigns, rehearsals
         self.alarm = Alarm(lambda: vitals.beat("sources"))
         self._patience = Patience("campaigns cannot be taken forward", settings.poll_interval_seconds)
         self._said_absent = False
@@ -32,6 +35,7 @@ class Sources:
     async def _advance(self) -> None:
         try:
             self.alarm.within(await self.campaigns.advance())
+            self.alarm.within(await self.rehearsals.advance())
             self._said_absent = False
         except StoreMisconfigured as e:
             if not self._said_absent:

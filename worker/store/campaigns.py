@@ -4,21 +4,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from worker.jobs import Series
+from worker.jobs import Series, Written
 from worker.recurrence.times import parse_time
 from worker.store.api import Api
 from worker.store.reading import Row
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """The file that a campaign sends, as its author wrote it. `gateway`: its connection's, None where it names none."""
+
+    written: Written
+    gateway: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
-    """A campaign whose next run begins within a minute, at `run_at`. `series`: None where it does not recur."""
+    """A campaign whose next run begins within a minute, at `run_at`. `series`: None where it does not recur.
+
+    attachment: None where it sends a text.
+    """
 
     campaign_id: str
     revision: int
     scheduled_at: datetime
     run_at: datetime
     series: Series | None
+    attachment: Attachment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +104,9 @@ class Campaigns:
         }
         return await self._api.row("start_campaign_run", arguments, lambda row: row["run_id"])
 
-    async def freeze(self, run_id: str, rules_version: str, limit: int) -> Freezing | None:
+    async def freeze(self, run_id: str, rules_version: str, gateway: str | None, limit: int) -> Freezing | None:
         """The next recipients of a run. None where somebody else is at it, or it is over or held."""
-        arguments = {"p_run_id": run_id, "p_rules_version": rules_version, "p_limit": limit}
+        arguments = {"p_run_id": run_id, "p_rules_version": rules_version, "p_gateway": gateway, "p_limit": limit}
         rows = await self._api.rows("freeze_campaign_run", _freezing, arguments)
         return rows[0] if rows else None
 
@@ -112,6 +124,10 @@ class Campaigns:
         """Makes the next messages of a run. How many it made."""
         arguments = {"p_run_id": run_id, "p_limit": limit}
         return await self._api.row("advance_campaign_run", arguments, lambda row: int(row["made"]))
+
+    async def estimate(self) -> int:
+        """Tells some of the runs under way when they will be over. How many."""
+        return await self._api.row("estimate_campaign_runs", {}, lambda row: int(row["estimated"]))
 
     async def stop(self, run_id: str, why: str) -> None:
         """Pauses the campaign of a run that cannot go on."""
@@ -154,4 +170,11 @@ def _start(row: Row) -> Start:
         scheduled_at=parse_time(row["scheduled_at"]),
         run_at=run_at,
         series=series if row["is_recurring"] else None,
+        attachment=attachment(row["attachment"]),
     )
+
+
+def attachment(row: Row | None) -> Attachment | None:
+    if row is None:
+        return None
+    return Attachment(Written(row["type"], None, row["media_url"], None, row["media"]), row["gateway"])

@@ -1,0 +1,413 @@
+"""What a campaign would send, asked before it sends: by its owner, through the API."""
+
+from datetime import UTC, datetime
+from unicodedata import category
+
+import pytest
+
+from tests.helpers.counting_gateway import CountingGateway
+from tests.helpers.polling import until
+from tests.sources.conftest import soon
+from worker.text.characters import is_blank
+
+DRAFT = {"status": "draft", "scheduled_at": "2030-12-01T04:30:00Z"}
+
+
+async def test_the_first_lines_are_there_at_once_and_the_head_when_the_daemon_has_worked_it_out(shop, rehearsed):
+    shop.contacts(600)
+    campaign = shop.campaign(**DRAFT, timezone="Asia/Kolkata")
+
+    asked = shop.rehearse(campaign)
+
+    assert (asked["progress"], asked["total"], asked["finished_at"]) == (500, None, None)
+    page = shop.lines(campaign)
+    assert [line["position"] for line in page] == list(range(1, 51))
+    assert {**page[0], "local_time": page[0]["local_time"].replace(" ", "T")} == {
+        "position": 1, "name": "Name 0", "address": "+919876500000", "local_time": "2030-12-01T10:00:00",
+        "text": "Hello Name 0", "fault": None, "fault_kind": None, "is_checked": False,
+    }  # fmt: skip
+    assert len(shop.lines(campaign, after=490)) == 10
+
+    await rehearsed()
+
+    head = shop.rehearsal(campaign)
+    assert (head["total"], head["progress"], head["will_be_sent"], head["faults"]) == (600, 600, 600, {})
+    assert datetime.fromisoformat(head["first_departure_at"]) == datetime(2030, 12, 1, 4, 30, tzinfo=UTC)
+    assert [line["position"] for line in shop.lines(campaign, after=590)] == list(range(591, 601))
+    assert {line["is_checked"] for line in shop.lines(campaign, lines=1000)} == {True}
+
+
+async def test_faults_are_counted_by_kind_and_duplicates_apart(shop, rehearsed):
+    shop.contacts(3)
+    shop.db.execute(
+        """
+        insert into contacts (owner_id, phone_number, contact_name, labels, is_blocked) values
+        (%(me)s, '98765 00001', 'Twice', '{gold}', false), (%(me)s, null, 'None', '{gold}', false),
+        (%(me)s, '', 'Empty', '{gold}', false), (%(me)s, '+919876511111', 'Blocked', '{gold}', true),
+        (%(me)s, '12', 'Short', '{gold}', false), (%(me)s, '+919876522222', ' ', '{gold}', false),
+        (%(me)s, '+919876533333', 'Staff', '{gold,staff}', false)
+        """,
+        {"me": shop.user.id},
+    )
+    shop.db.execute(
+        "insert into connection_settings (connection_id, country_code) values (%s, 'IN')", (shop.connection,)
+    )
+    campaign = shop.campaign(**DRAFT, audience={"labels": ["gold"], "except": {"labels": ["staff"]}})
+    shop.rehearse(campaign)
+
+    await rehearsed()
+
+    head = shop.rehearsal(campaign)
+    assert (head["total"], head["will_be_sent"], head["duplicates"], head["opted_out"]) == (10, 3, 1, 0)
+    assert head["faults"] == {"no_number": 2, "blocked": 1, "bad_number": 1, "missing_value": 1, "excepted": 1}
+    faulty = [line for line in shop.lines(campaign) if line["fault"]]
+    assert {line["local_time"] for line in faulty} == {None}
+    assert [line["fault_kind"] for line in faulty] == [
+        "duplicate", "no_number", "no_number", "blocked", "bad_number", "missing_value", "excepted",
+    ]  # fmt: skip
+    params = {"fault_kind": "eq.no_number", "order": "position"}
+    rows = shop.user.http.get("/campaign_rehearsal_lines", params=params).json()
+    assert [row["fault"] for row in rows] == ["This contact has no phone number."] * 2
+
+
+ODD = [
+    "Asha", "{name}", "{{offer}}", "{not closed", "}{", "%s %% \\ \\1 & ' \" $1", "null", "<b>",
+    "Ash\u00e1 \U0001f33a\U0001f469\u200d\u2695\ufe0f", "\u0639\u0644\u064a", "a\u200fb\u202ec", " spaced  ",
+    "line\nbreak\ttab", "\u0930\u093e\u0939\u0941\u0932", "x" * 1200, "123456", "1234567", "\U0001f33a" * 6,
+    "\U0001f33a" * 7, "\u200b", "\u00a0", "", None, " ", "\u2028",
+]  # fmt: skip
+BODIES = [
+    ("en", "Dear {name}, {{ Offer }} until {day}! {1} { } {not a place!"),
+    ("hi", "\u0928\u092e\u0938\u094d\u0924\u0947 {{NAME}} \u2014 {offer} {Day}"),
+    ("ar", "\u0645\u0631\u062d\u0628\u0627 {name}"),
+    ("en", "x" * 4090 + "{name}"),
+    ("en", "{name}"),
+    ("en", " {nick} "),
+]
+
+
+@pytest.mark.parametrize("on_missing", ["fault", "blank"])
+async def test_what_a_rehearsal_says_is_what_goes_out(shop, parts, rehearsed, on_missing):
+    """Text by text and fault by fault, over odd names and texts; WAHA's sendText takes the text as it is
+    (WAHA/src/api/chatting.controller.ts).
+    """
+    contacts = [
+        shop.db.execute(
+            "insert into contacts (owner_id, phone_number, contact_name, labels) values (%s, %s, %s, '{gold}') "
+            "returning id", (shop.user.id, f"+9198765{n:05}", name),
+        ).fetchone()["id"]
+        for n, name in enumerate(ODD)
+    ]  # fmt: skip
+    with CountingGateway() as gateway:
+        daemon = await parts(gateway="waha", waha_url=gateway.url)
+        for language, body in BODIES:
+            template = shop.template(
+                body, language=language, on_missing=on_missing, defaults={"day": "Friday", "nick": "\u200e"}
+            )
+            campaign = shop.campaign(
+                **DRAFT, template_id=template, message="", variables={"OFFER": "{name} gets 10% {day}"},
+                audience={"contacts": [*contacts, contacts[0]]},
+            )  # fmt: skip
+            shop.rehearse(campaign)
+            await rehearsed()
+            said = shop.lines(campaign, lines=1000)
+            before = len(gateway.received)
+
+            shop.set(campaign, scheduled_at=soon(0), status="scheduled")
+            for _ in range(8):
+                await daemon.sources.campaigns.advance()
+                await daemon.scheduler.poll()
+                await daemon.dispatcher.send_all()
+
+            run = shop.run(campaign)
+            assert run["finished_at"], run
+            got = {one.chat_id: one.text for one in gateway.received[before:]}
+            expected = {f"{line['address'][1:]}@c.us": line["text"] for line in said if not line["fault"]}
+            assert got == expected
+            assert len(gateway.received) - before == len(expected) == run["sent"]
+            params = {"run_id": f"eq.{run['id']}", "order": "position"}
+            recipients = shop.user.http.get("/campaign_recipients", params=params).json()
+            assert [(one["position"], one["name"], one["fault"]) for one in recipients] == [
+                (line["position"], line["name"], line["fault"]) for line in said
+            ]
+            assert shop.rehearsal(campaign)["will_be_sent"] == run["sent"]
+
+
+async def test_an_id_that_only_the_cloud_api_writes_to_is_a_fault_elsewhere(shop, rehearsed):
+    campaign = shop.campaign(**DRAFT, message="Hi", audience={"numbers": ["US.13491208655302741918", "+919876500000"]})
+    shop.rehearse(campaign)
+    await rehearsed(gateway="waha", waha_url="http://127.0.0.1:9")
+    faults = [line["fault"] for line in shop.lines(campaign)]
+    assert ("only the WhatsApp Cloud API" in faults[0], faults[1]) == (True, None)
+
+    shop.db.execute("insert into connection_settings (connection_id, gateway) values (%s, 'cloud')", (shop.connection,))
+    shop.set(campaign, message="Hello")
+    shop.rehearse(campaign)
+    await rehearsed(gateway="waha", waha_url="http://127.0.0.1:9")
+    assert [line["fault"] for line in shop.lines(campaign)] == [None, None]
+
+
+@pytest.mark.parametrize("media_url", ["ftp://example.com/a.png", "https://example.com/a.flv", "a.png"])
+async def test_a_file_that_can_be_sent_to_nobody_is_said_before_and_nothing_is_sent(
+    shop, rehearsed, forward, media_url
+):
+    """In the words of a single message's fault; a recurring campaign tries again the next time."""
+    shop.contacts(2)
+    file = {"type": "video" if "flv" in media_url else "image", "media_url": media_url, "message": ""}
+    row = shop.user.insert(
+        connection_id=shop.connection, contact_id="+919876500099", scheduled_at=soon(0), **file
+    )  # fmt: skip
+    campaign = shop.campaign(**DRAFT | file, is_recurring=True, recurrence_pattern="daily")
+    shop.rehearse(campaign)
+    await rehearsed()
+    said = {line["fault"] for line in shop.lines(campaign)}
+    assert shop.rehearsal(campaign)["faults"] == {"content": 2}
+
+    shop.set(campaign, scheduled_at=soon(0), status="scheduled")
+    await forward()
+
+    assert said == {shop.user.row(row["id"])["error"]}
+    run = shop.run(campaign)
+    assert (run["status"], {run["status_reason"]}, run["total"]) == ("failed", said, 0)
+    assert shop.seen(campaign)["status"] == "scheduled"
+
+
+def test_what_shows_nothing_is_the_same_for_the_database_as_for_the_planning(db):
+    """But for marks without a letter, which are hundreds."""
+    characters = [chr(n) for n in range(1, 0xE1000) if not 0xD800 <= n < 0xE000]
+    blank = {c for c in characters if category(c) not in ("Mn", "Me") and is_blank(c)}
+    beside = {chr(ord(c) + step) for c in blank for step in (-1, 1)} - {"\0"} | {"\u034f", "\ufe0f"}
+    asked = sorted(blank | {c for c in beside if not 0xD800 <= ord(c) < 0xE000})
+    rows = db.execute("select c, private.is_blank(c) as blank from unnest(%s::text[]) as c", (asked,))
+
+    assert [c for c in (row["c"] for row in rows if row["blank"]) if not is_blank(c)] == []
+    rows = db.execute("select c, private.is_blank(c) as blank from unnest(%s::text[]) as c", (sorted(blank),))
+    assert [row["c"] for row in rows if not row["blank"]] == []
+
+
+async def test_nothing_is_done_again_while_nothing_has_changed(shop, rehearsed):
+    shop.contacts(3)
+    template = shop.template("Hello {name}")
+    campaign = shop.campaign(**DRAFT, template_id=template, message="")
+    first = shop.rehearse(campaign)["lines_id"]
+    await rehearsed()
+
+    assert shop.rehearse(campaign)["lines_id"] == first
+    assert shop.rehearsal(campaign)["finished_at"] is not None
+
+    shop.set(campaign, audience={"labels": ["gold", "silver"]})
+    second = shop.rehearse(campaign)
+    assert (second["lines_id"] != first, second["finished_at"]) == (True, None)
+    await rehearsed()
+
+    params = {"id": f"eq.{template}"}
+    shop.user.http.patch("/message_templates", params=params, json={"body": "Bye {name}"}).raise_for_status()
+    third = shop.rehearse(campaign)
+    assert third["lines_id"] != second["lines_id"]
+    assert shop.lines(campaign)[0]["text"] == "Bye Name 0"
+    await rehearsed()
+
+    # Contacts change without a word: after a minute they are asked again.
+    with shop.unguarded():
+        shop.db.execute("update campaign_rehearsals set requested_at = requested_at - interval '61 seconds'")
+    shop.db.execute("update contacts set contact_name = 'Asha'")
+    assert shop.rehearse(campaign)["lines_id"] != third["lines_id"]
+    assert shop.lines(campaign)[0]["text"] == "Bye Asha"
+
+
+async def test_a_campaign_that_changes_meanwhile_is_rehearsed_as_it_is_then(shop, rehearsed):
+    shop.contacts(3)
+    campaign = shop.campaign(**DRAFT)
+    shop.rehearse(campaign)
+    shop.set(campaign, message="Good day {name}")
+
+    await rehearsed()
+
+    assert shop.rehearsal(campaign)["revision"] == shop.seen(campaign)["revision"]
+    assert [line["text"] for line in shop.lines(campaign)] == [f"Good day Name {n}" for n in range(3)]
+
+
+async def test_owners_take_turns_a_portion_each(shop, other_shop, parts, db):
+    for one in (shop, other_shop):
+        one.contacts(2500)
+    campaigns = [one.campaign(**DRAFT) for one in (shop, shop, other_shop)]
+    for one, campaign in zip((shop, shop, other_shop), campaigns, strict=True):
+        one.rehearse(campaign)
+    daemon = await parts()
+    rules = daemon.sources.rehearsals.numbers.rules
+    turns: list[tuple[str, int]] = []
+    for _ in range(40):
+        db.execute("update private.rehearsal_turns set turn_at = turn_at - interval '1 second'")
+        turn = await daemon.sources.rehearsals.rehearsals.take()
+        if not turn.campaign_id:
+            break
+        portion = await daemon.sources.rehearsals.rehearsals.advance(turn.campaign_id, rules, "mock", None, 1000)
+        if portion.to_judge:
+            await daemon.sources.rehearsals.numbers.judge(portion.country_code, portion.to_judge)
+        owner = "other" if turn.campaign_id == campaigns[2]["id"] else "one"
+        turns.append((owner, portion.worked))
+
+    assert max(worked for _, worked in turns) == 1000
+    both = turns[: 2 * sum(owner == "other" for owner, _ in turns)]
+    assert [owner for owner, _ in both] == ["one", "other"] * (len(both) // 2)
+    assert [one.rehearsal(c)["total"] for one, c in zip((shop, shop, other_shop), campaigns, strict=True)] == [2500] * 3
+
+
+async def test_nobody_can_keep_the_daemon_busy(shop, other_shop, db, parts):
+    shop.contacts(1200)
+    campaigns = [shop.campaign(**DRAFT, name=f"{n}") for n in range(21)]
+    for campaign in campaigns[:20]:
+        shop.rehearse(campaign)
+    answer = shop.user.http.post("/campaign_rehearsals", json={"campaign_id": campaigns[20]["id"]})
+    assert (answer.status_code, "Wait until one of them" in answer.json()["message"]) == (429, True)
+
+    # What one owner may have worked out in an hour, here a thousand: the rest waits, and says so.
+    daemon = await parts()
+    api, rules = daemon.sources.rehearsals.rehearsals._api, daemon.sources.rehearsals.numbers.rules
+    await daemon.sources.rehearsals.numbers.judge("", [f"+9198765{n:05}" for n in range(1200)])
+    first = await api.row("take_rehearsal", {"p_most_an_hour": 1000}, lambda row: row)
+    asked = {"p_campaign_id": first["campaign_id"], "p_rules_version": rules, "p_limit": 1000, "p_most_an_hour": 1000}
+    await api.row("advance_rehearsal", asked, lambda row: row)
+    assert (
+        "1000 recipients were rehearsed in this hour" in shop.rehearsal({"id": first["campaign_id"]})["waiting_reason"]
+    )
+    db.execute("update private.rehearsal_turns set turn_at = '-infinity'")
+    other_shop.contacts(1)
+    theirs = other_shop.campaign(**DRAFT)
+    other_shop.rehearse(theirs)
+    turns = [await api.row("take_rehearsal", {"p_most_an_hour": 1000}, lambda row: row) for _ in range(2)]
+    assert [turn["campaign_id"] for turn in turns] == [theirs["id"], None]
+
+    db.execute("update private.rehearsal_turns set turn_at = '-infinity', hour = hour - interval '1 hour'")
+    assert (await api.row("take_rehearsal", {"p_most_an_hour": 1000}, lambda row: row))["campaign_id"]
+
+
+async def test_one_that_the_database_refuses_ends_alone(shop, other_shop, rehearsed):
+    for one in (shop, other_shop):
+        one.contacts(1)
+    broken, good = shop.campaign(**DRAFT), other_shop.campaign(**DRAFT)
+    shop.rehearse(broken)
+    other_shop.rehearse(good)
+    with shop.unguarded():
+        shop.db.execute("update campaigns set audience = '{\"labels\": 1}' where id = %s", (broken["id"],))
+
+    await rehearsed()
+
+    assert "the database refused it" in shop.rehearsal(broken)["waiting_reason"]
+    assert other_shop.rehearsal(good)["total"] == 1
+
+
+def test_an_audience_that_is_none_is_refused_with_words(shop):
+    campaign = shop.campaign(**DRAFT, audience={})
+    answer = shop.user.http.post("/campaign_rehearsals", json={"campaign_id": campaign["id"]})
+    assert (answer.status_code, "Say who is to get it" in answer.json()["message"]) == (400, True)
+
+
+async def test_another_tenants_rehearsal_is_like_none(shop, other_shop, rehearsed):
+    shop.contacts(2)
+    campaign = shop.campaign(**DRAFT)
+    shop.rehearse(campaign)
+    await rehearsed()
+    http = other_shop.user.http
+
+    words = set()
+    for asked in (campaign["id"], "6d2f5c0e-8a41-4f0b-9f6e-2b7f0c1f4d55"):
+        answer = http.post("/campaign_rehearsals", json={"campaign_id": asked})
+        words.add((answer.status_code, answer.json()["message"]))
+    assert words == {(403, "There is no such connection of yours.")}
+    assert http.get("/campaign_rehearsals").json() == http.get("/campaign_rehearsal_lines").json() == []
+    assert other_shop.lines(campaign) == []
+    assert http.post("/rpc/estimate_campaign", json={"id": campaign["id"]}).json() == []
+    before = shop.rehearsal(campaign)
+    http.patch("/campaign_rehearsals", params={"campaign_id": f"eq.{campaign['id']}"}, json={"total": 7})
+    http.delete("/campaign_rehearsals", params={"campaign_id": f"eq.{campaign['id']}"})
+    assert shop.rehearsal(campaign) == before
+
+
+async def test_what_a_user_writes_into_a_rehearsal_is_left_out(shop, rehearsed):
+    shop.contacts(2)
+    campaign = shop.campaign(**DRAFT)
+    shop.rehearse(campaign)
+    await rehearsed()
+    head = shop.rehearsal(campaign)
+
+    forged = {"total": 7, "will_be_sent": 7, "finished_at": None, "requested_at": "2020-01-01T00:00:00Z", "parts": []}
+    answer = shop.user.http.patch(
+        "/campaign_rehearsals", params={"campaign_id": f"eq.{campaign['id']}"}, json=forged,
+    )  # fmt: skip
+    answer.raise_for_status()
+
+    assert shop.rehearsal(campaign) == head
+    line = {"lines_id": head["lines_id"], "position": 9}
+    assert shop.user.http.post("/campaign_rehearsal_lines", json=line).status_code == 403
+
+
+async def test_lines_that_nobody_sees_any_more_go_and_so_do_old_rehearsals(shop, rehearsed, db):
+    shop.contacts(700)
+    campaign = shop.campaign(**DRAFT)
+    shop.rehearse(campaign)
+    shop.set(campaign, message="Bye")
+    shop.rehearse(campaign)
+    await rehearsed()
+    await rehearsed()
+    count = "select count(*) as n from campaign_rehearsal_lines"
+    assert db.execute(count).fetchone()["n"] == 700
+
+    with shop.unguarded():
+        db.execute("update campaign_rehearsals set requested_at = now() - interval '25 hours'")
+    for _ in range(3):
+        await rehearsed()
+    assert db.execute(count).fetchone()["n"] == 0
+    assert shop.user.http.get("/campaign_rehearsals").json() == []
+
+
+async def test_a_page_reads_its_own_lines_and_no_others(shop, rehearsed, db, size):
+    """Of 100,000 (with --long) a page of 50 reads 50."""
+    shop.contacts(1)
+    campaign = shop.campaign(**DRAFT)
+    head = shop.rehearse(campaign)
+    await rehearsed()
+    db.execute(
+        """
+        insert into campaign_rehearsal_lines (lines_id, position, name, address, variables)
+        select lines.id, n, 'x', '+9198' || lpad(n::text, 8, '0'), '{"name": "x"}'
+        from generate_series(2, %s) as n, unnest(array[%s::uuid, gen_random_uuid()]) as lines (id)
+        """,
+        (size(100_000), head["lines_id"]),
+    )
+    db.execute("analyze campaign_rehearsal_lines")
+    read = """
+        select seq_tup_read + idx_tup_fetch as n from pg_stat_xact_user_tables
+        where relname = 'campaign_rehearsal_lines'
+    """
+    with db.transaction():
+        before = db.execute(read).fetchone()["n"] or 0
+        db.execute("select set_config('request.jwt.claim.sub', %s, true)", (shop.user.id,))
+        db.execute("set local role authenticated")
+        page = db.execute(
+            "select * from rehearse_campaign(%s, %s, 50)", (campaign["id"], size(100_000) - 60)
+        ).fetchall()
+        db.execute("reset role")
+        after = db.execute(read).fetchone()["n"]
+
+    assert len(page) == 50
+    assert after - before <= 60
+
+
+def test_a_message_that_falls_due_meanwhile_does_not_wait_for_a_rehearsal(shop, other_shop, db, daemon):
+    shop.contacts(8_000)
+    campaign = shop.campaign(**DRAFT)
+    shop.rehearse(campaign)
+    daemon().until_said("started")
+    until(lambda: shop.rehearsal(campaign)["progress"] > 500, 30)
+    for n in range(20):
+        other_shop.user.insert(
+            connection_id=other_shop.connection, contact_id=f"+9198765{n:05}", message="Hi", scheduled_at=soon(0)
+        )
+
+    until(lambda: shop.rehearsal(campaign)["finished_at"], 60)
+
+    assert shop.rehearsal(campaign)["total"] == 8_000
+    late = "select count(*) as n from scheduled_messages, campaign_rehearsals where sent_at > finished_at"
+    assert db.execute(late).fetchone()["n"] == 0
+    assert {m["status"] for m in other_shop.user.http.get("/scheduled_messages").json()} == {"sent"}
