@@ -8,6 +8,25 @@ CREATE TYPE private.beyond_limit_row AS (
 	reason text
 );
 
+CREATE TYPE private.recipient AS (
+	place bigint,
+	contact_id text,
+	name text,
+	raw text,
+	address text,
+	is_judged boolean,
+	variables jsonb,
+	text text,
+	fault text,
+	fault_kind text
+);
+
+CREATE TYPE private.candidate AS (
+	recipient private.recipient,
+	key text,
+	is_repeated boolean
+);
+
 CREATE TYPE private.claim_terms AS (
 	token uuid,
 	lease_seconds double precision,
@@ -67,18 +86,6 @@ CREATE TYPE private.probed_row AS (
 	connection_id text,
 	is_well boolean,
 	judges boolean
-);
-
-CREATE TYPE private.recipient AS (
-	place bigint,
-	contact_id text,
-	name text,
-	raw text,
-	address text,
-	is_judged boolean,
-	variables jsonb,
-	text text,
-	fault text
 );
 
 CREATE TYPE private.told_message AS (
@@ -183,6 +190,143 @@ begin
     end if;
 end
 $_$;
+
+CREATE TABLE public.campaigns (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    owner_id uuid NOT NULL,
+    created_by uuid DEFAULT auth.uid(),
+    connection_id text NOT NULL,
+    name text NOT NULL,
+    template_id uuid,
+    message text DEFAULT ''::text NOT NULL,
+    type text DEFAULT 'text'::text NOT NULL,
+    media_url text,
+    media json,
+    caption text,
+    variables jsonb DEFAULT '{}'::jsonb NOT NULL,
+    audience jsonb DEFAULT '{}'::jsonb NOT NULL,
+    scheduled_at timestamp with time zone,
+    timezone text,
+    zone_of text DEFAULT 'campaign'::text NOT NULL,
+    is_recurring boolean DEFAULT false NOT NULL,
+    recurrence_pattern text,
+    recurrence_end_at timestamp with time zone,
+    max_recipients integer,
+    at_daily_limit text DEFAULT 'defer'::text NOT NULL,
+    give_up_after interval DEFAULT '12:00:00'::interval NOT NULL,
+    stop_at_failures numeric DEFAULT 0.3 NOT NULL,
+    status text DEFAULT 'draft'::text NOT NULL,
+    status_reason text,
+    next_run_at timestamp with time zone,
+    series_anchor timestamp without time zone,
+    revision integer DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT campaigns_at_daily_limit_known CHECK ((at_daily_limit = ANY (ARRAY['defer'::text, 'fail'::text]))),
+    CONSTRAINT campaigns_audience_object CHECK (((jsonb_typeof(audience) = 'object'::text) AND (length((audience)::text) <= 4194304))),
+    CONSTRAINT campaigns_give_up_after_sane CHECK (((give_up_after >= '00:01:00'::interval) AND (give_up_after <= '7 days'::interval))),
+    CONSTRAINT campaigns_lengths CHECK (((length(message) <= 8192) AND (COALESCE(length(caption), 0) <= 8192) AND (COALESCE(length(media_url), 0) <= 4096) AND (COALESCE(length((media)::text), 0) <= 16384) AND (COALESCE(length(recurrence_pattern), 0) <= 1024))),
+    CONSTRAINT campaigns_max_recipients_positive CHECK ((max_recipients >= 1)),
+    CONSTRAINT campaigns_name_given CHECK (((name ~ '\S'::text) AND (length(name) <= 200))),
+    CONSTRAINT campaigns_next_run_is_scheduled CHECK (((next_run_at IS NULL) OR (status = ANY (ARRAY['scheduled'::text, 'paused'::text])))),
+    CONSTRAINT campaigns_recurring_has_pattern CHECK (((NOT is_recurring) OR (recurrence_pattern IS NOT NULL))),
+    CONSTRAINT campaigns_sane_times CHECK (((scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (scheduled_at < '2200-01-01 00:00:00+00'::timestamp with time zone))),
+    CONSTRAINT campaigns_status_known CHECK ((status = ANY (ARRAY['draft'::text, 'scheduled'::text, 'paused'::text, 'completed'::text, 'failed'::text, 'cancelled'::text]))),
+    CONSTRAINT campaigns_stop_at_failures_share CHECK (((stop_at_failures >= (0)::numeric) AND (stop_at_failures <= (1)::numeric))),
+    CONSTRAINT campaigns_type_known CHECK ((type = ANY (ARRAY['text'::text, 'media'::text, 'image'::text, 'video'::text, 'audio'::text, 'document'::text]))),
+    CONSTRAINT campaigns_variables_object CHECK (((jsonb_typeof(variables) = 'object'::text) AND (length((variables)::text) <= 65536))),
+    CONSTRAINT campaigns_zone_of_known CHECK ((zone_of = ANY (ARRAY['campaign'::text, 'recipient'::text])))
+);
+
+COMMENT ON TABLE public.campaigns IS 'scheduled messages: one message to many.';
+
+COMMENT ON CONSTRAINT campaigns_at_daily_limit_known ON public.campaigns IS 'At the daily limit a campaign waits (defer) or fails (fail).';
+
+COMMENT ON CONSTRAINT campaigns_audience_object ON public.campaigns IS 'The audience is an object, such as {"labels": ["customers"]}, of at most 4 MB.';
+
+COMMENT ON CONSTRAINT campaigns_give_up_after_sane ON public.campaigns IS 'A campaign gives up after a minute at the earliest and seven days at the latest.';
+
+COMMENT ON CONSTRAINT campaigns_lengths ON public.campaigns IS 'The message, or a part of it, is too long.';
+
+COMMENT ON CONSTRAINT campaigns_max_recipients_positive ON public.campaigns IS 'The most recipients must be one or more.';
+
+COMMENT ON CONSTRAINT campaigns_name_given ON public.campaigns IS 'A campaign needs a name of at most 200 characters.';
+
+COMMENT ON CONSTRAINT campaigns_recurring_has_pattern ON public.campaigns IS 'A recurring campaign needs a recurrence pattern, such as daily, weekly or monthly.';
+
+COMMENT ON CONSTRAINT campaigns_sane_times ON public.campaigns IS 'The times must lie between the years 2000 and 2199.';
+
+COMMENT ON CONSTRAINT campaigns_status_known ON public.campaigns IS 'There is no such status of a campaign.';
+
+COMMENT ON CONSTRAINT campaigns_stop_at_failures_share ON public.campaigns IS 'The share of failures that stops a campaign lies between 0 and 1.';
+
+COMMENT ON CONSTRAINT campaigns_type_known ON public.campaigns IS 'A campaign sends a text, an image, a video, an audio or a document.';
+
+COMMENT ON CONSTRAINT campaigns_variables_object ON public.campaigns IS 'The variables are an object of names and values, at most 64 kB of it.';
+
+COMMENT ON CONSTRAINT campaigns_zone_of_known ON public.campaigns IS 'The time zone is the campaign''s or the recipient''s.';
+
+CREATE FUNCTION private.ahead_of(p_campaign public.campaigns, p_until timestamp with time zone, p_number bigint) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+    with mine as materialized (
+        select run.id
+        from public.campaign_runs as run
+        where run.campaign_id = p_campaign.id and run.finished_at is null
+    ),
+    -- What has a job and waits for its turn.
+    queued as (
+        select count(*) as number
+        from (
+            select job.scheduled_message_id as id
+            from public.broadcast_jobs as job
+            where job.connection_id = p_campaign.connection_id
+                and job.status = 'queued'
+                and job.scheduled_message_id is not null
+            order by job.available_at, job.id
+            limit 5000
+        ) as job
+        cross join lateral (
+            select message.source_id
+            from public.scheduled_messages as message
+            where message.id = any(array[job.id])
+            limit 1
+        ) as message
+        where message.source_id is null
+            or message.source_id not in (select mine.id from mine)
+    ),
+    -- What has none yet, by the index of who pays.
+    coming as (
+        select count(*) as number
+        from (
+            select
+            from public.scheduled_messages as message
+            where md5(coalesce(message.owner_id::text, message.connection_id)) = any(array[
+                md5(p_campaign.owner_id::text), md5(p_campaign.connection_id)
+            ])
+                and message.due_at <= p_until
+                and message.connection_id = p_campaign.connection_id
+                and (message.source_id is null
+                    or message.source_id not in (select mine.id from mine))
+            limit 100000
+        ) as message
+    ),
+    -- Of other campaigns, what there is no message for yet.
+    beside as (
+        select sum(least(p_number, run.unmade)) as number
+        from public.campaign_runs as run
+        where run.connection_id = p_campaign.connection_id
+            and run.finished_at is null
+            and run.status = 'processing'
+            and run.campaign_id <> p_campaign.id
+    )
+    select queued.number + coming.number + coalesce(beside.number, 0)::bigint
+    from queued
+    cross join coming
+    cross join beside
+$$;
 
 CREATE FUNCTION private.announce_connection() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -317,101 +461,35 @@ CREATE FUNCTION private.api_key_of(p_connection text) RETURNS text
     from (values (null::text)) as missing (api_key)
 $$;
 
-CREATE TABLE public.campaigns (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    owner_id uuid NOT NULL,
-    created_by uuid DEFAULT auth.uid(),
-    connection_id text NOT NULL,
-    name text NOT NULL,
-    template_id uuid,
-    message text DEFAULT ''::text NOT NULL,
-    type text DEFAULT 'text'::text NOT NULL,
-    media_url text,
-    media json,
-    caption text,
-    variables jsonb DEFAULT '{}'::jsonb NOT NULL,
-    audience jsonb DEFAULT '{}'::jsonb NOT NULL,
-    scheduled_at timestamp with time zone,
-    timezone text,
-    zone_of text DEFAULT 'campaign'::text NOT NULL,
-    is_recurring boolean DEFAULT false NOT NULL,
-    recurrence_pattern text,
-    recurrence_end_at timestamp with time zone,
-    max_recipients integer,
-    at_daily_limit text DEFAULT 'defer'::text NOT NULL,
-    give_up_after interval DEFAULT '12:00:00'::interval NOT NULL,
-    stop_at_failures numeric DEFAULT 0.3 NOT NULL,
-    status text DEFAULT 'draft'::text NOT NULL,
-    status_reason text,
-    next_run_at timestamp with time zone,
-    series_anchor timestamp without time zone,
-    revision integer DEFAULT 0 NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT campaigns_at_daily_limit_known CHECK ((at_daily_limit = ANY (ARRAY['defer'::text, 'fail'::text]))),
-    CONSTRAINT campaigns_audience_object CHECK (((jsonb_typeof(audience) = 'object'::text) AND (length((audience)::text) <= 4194304))),
-    CONSTRAINT campaigns_give_up_after_sane CHECK (((give_up_after >= '00:01:00'::interval) AND (give_up_after <= '7 days'::interval))),
-    CONSTRAINT campaigns_lengths CHECK (((length(message) <= 8192) AND (COALESCE(length(caption), 0) <= 8192) AND (COALESCE(length(media_url), 0) <= 4096) AND (COALESCE(length((media)::text), 0) <= 16384) AND (COALESCE(length(recurrence_pattern), 0) <= 1024))),
-    CONSTRAINT campaigns_max_recipients_positive CHECK ((max_recipients >= 1)),
-    CONSTRAINT campaigns_name_given CHECK (((name ~ '\S'::text) AND (length(name) <= 200))),
-    CONSTRAINT campaigns_next_run_is_scheduled CHECK (((next_run_at IS NULL) OR (status = ANY (ARRAY['scheduled'::text, 'paused'::text])))),
-    CONSTRAINT campaigns_recurring_has_pattern CHECK (((NOT is_recurring) OR (recurrence_pattern IS NOT NULL))),
-    CONSTRAINT campaigns_sane_times CHECK (((scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (scheduled_at < '2200-01-01 00:00:00+00'::timestamp with time zone))),
-    CONSTRAINT campaigns_status_known CHECK ((status = ANY (ARRAY['draft'::text, 'scheduled'::text, 'paused'::text, 'completed'::text, 'failed'::text, 'cancelled'::text]))),
-    CONSTRAINT campaigns_stop_at_failures_share CHECK (((stop_at_failures >= (0)::numeric) AND (stop_at_failures <= (1)::numeric))),
-    CONSTRAINT campaigns_type_known CHECK ((type = ANY (ARRAY['text'::text, 'media'::text, 'image'::text, 'video'::text, 'audio'::text, 'document'::text]))),
-    CONSTRAINT campaigns_variables_object CHECK (((jsonb_typeof(variables) = 'object'::text) AND (length((variables)::text) <= 65536))),
-    CONSTRAINT campaigns_zone_of_known CHECK ((zone_of = ANY (ARRAY['campaign'::text, 'recipient'::text])))
-);
-
-COMMENT ON TABLE public.campaigns IS 'scheduled messages: one message to many.';
-
-COMMENT ON CONSTRAINT campaigns_at_daily_limit_known ON public.campaigns IS 'At the daily limit a campaign waits (defer) or fails (fail).';
-
-COMMENT ON CONSTRAINT campaigns_audience_object ON public.campaigns IS 'The audience is an object, such as {"labels": ["customers"]}, of at most 4 MB.';
-
-COMMENT ON CONSTRAINT campaigns_give_up_after_sane ON public.campaigns IS 'A campaign gives up after a minute at the earliest and seven days at the latest.';
-
-COMMENT ON CONSTRAINT campaigns_lengths ON public.campaigns IS 'The message, or a part of it, is too long.';
-
-COMMENT ON CONSTRAINT campaigns_max_recipients_positive ON public.campaigns IS 'The most recipients must be one or more.';
-
-COMMENT ON CONSTRAINT campaigns_name_given ON public.campaigns IS 'A campaign needs a name of at most 200 characters.';
-
-COMMENT ON CONSTRAINT campaigns_recurring_has_pattern ON public.campaigns IS 'A recurring campaign needs a recurrence pattern, such as daily, weekly or monthly.';
-
-COMMENT ON CONSTRAINT campaigns_sane_times ON public.campaigns IS 'The times must lie between the years 2000 and 2199.';
-
-COMMENT ON CONSTRAINT campaigns_status_known ON public.campaigns IS 'There is no such status of a campaign.';
-
-COMMENT ON CONSTRAINT campaigns_stop_at_failures_share ON public.campaigns IS 'The share of failures that stops a campaign lies between 0 and 1.';
-
-COMMENT ON CONSTRAINT campaigns_type_known ON public.campaigns IS 'A campaign sends a text, an image, a video, an audio or a document.';
-
-COMMENT ON CONSTRAINT campaigns_variables_object ON public.campaigns IS 'The variables are an object of names and values, at most 64 kB of it.';
-
-COMMENT ON CONSTRAINT campaigns_zone_of_known ON public.campaigns IS 'The time zone is the campaign''s or the recipient''s.';
-
-CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version integer, p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text) RETURNS SETOF private.recipient
+CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version integer, p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text, p_gateway text DEFAULT NULL::text) RETURNS SETOF private.recipient
     LANGUAGE sql STABLE
     SET search_path TO ''
     SET enable_seqscan TO 'off'
     AS $$
     with content as materialized (
         select
-            content.*,
-            private.names_in(content.parts) as names,
+            content.parts,
+            content.type,
+            content.on_missing,
+            named.names,
+            -- What no place asks for is not kept with each of a hundred thousand.
+            (
+                select coalesce(jsonb_object_agg(known.name, known.value), '{}')
+                from jsonb_each(content.variables) as known (name, value)
+                where known.name = any(named.names)
+            ) as variables,
             case when content.type = 'text' then 4096 else 1024 end as longest,
-            coalesce((
-                select settings.country_code
-                from public.connection_settings as settings
-                where settings.connection_id = p_campaign.connection_id
-            ), '') as country_code,
+            coalesce(settings.country_code, '') as country_code,
+            -- Who writes to people by the ids that WhatsApp gives them beside their numbers.
+            coalesce(settings.gateway, p_gateway) in ('cloud', 'mock') as takes_user_ids,
             array(select jsonb_array_elements_text(p_campaign.audience -> 'except' -> 'contacts'))
                 as except_contacts,
             array(select jsonb_array_elements_text(p_campaign.audience -> 'except' -> 'labels'))
                 as except_labels
         from private.campaign_content(p_campaign, p_version) as content
+        cross join lateral (select private.names_in(content.parts) as names) as named
+        left join public.connection_settings as settings
+            on settings.connection_id = p_campaign.connection_id
     ),
     contact as materialized (
         select found.*
@@ -439,7 +517,12 @@ CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version int
         select
             person.*,
             number.address,
-            number.fault as number_fault,
+            case
+                when number.address ~ '^[A-Z]{2}\.' and not content.takes_user_ids
+                    then 'This is a business-scoped user id, which only the WhatsApp Cloud API '
+                        'can write to.'
+                else number.fault
+            end as number_fault,
             number.raw is not null or coalesce(person.raw, '') = '' as is_judged,
             private.render(content.parts, person.all_values) as text,
             content.longest,
@@ -456,36 +539,69 @@ CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version int
             from private.judged_numbers as known
             where known.raw = person.raw
                 and known.country_code = content.country_code
-                and known.rules_version = p_rules_version
+                and known.rules_version = coalesce(p_rules_version, known.rules_version)
             limit 1
         ) as number on true
+    ),
+    found as materialized (
+        select
+            judged.*,
+            case
+                when judged.is_gone then 'gone'
+                when judged.is_excepted then 'excepted'
+                when judged.is_blocked then 'blocked'
+                when coalesce(judged.raw, '') = '' then 'no_number'
+                when judged.number_fault is not null then 'bad_number'
+                when judged.missing is not null then 'missing_value'
+                when length(judged.text) > judged.longest then 'too_long'
+                when judged.longest = 4096 and private.is_blank(judged.text) then 'empty'
+            end as fault_kind
+        from judged
     )
     select
-        judged.place,
-        judged.contact_id,
-        judged.name,
-        judged.raw,
-        judged.address,
-        judged.is_judged,
-        judged.all_values,
-        judged.text,
-        case
-            when judged.is_gone then 'This contact does not exist any more.'
-            when judged.is_excepted then 'Excepted from this campaign.'
-            when judged.is_blocked then 'This contact is blocked.'
-            when coalesce(judged.raw, '') = '' then 'This contact has no phone number.'
-            when judged.number_fault is not null then judged.number_fault
-            when judged.missing is not null
-                then 'No value for {' || array_to_string(judged.missing, '}, {') || '}.'
-            when length(judged.text) > judged.longest
+        found.place,
+        found.contact_id,
+        found.name,
+        found.raw,
+        found.address,
+        found.is_judged,
+        found.all_values,
+        found.text,
+        case found.fault_kind
+            when 'gone' then 'This contact does not exist any more.'
+            when 'excepted' then 'Excepted from this campaign.'
+            when 'blocked' then 'This contact is blocked.'
+            when 'no_number' then 'This contact has no phone number.'
+            when 'bad_number' then found.number_fault
+            when 'missing_value'
+                then 'No value for {' || array_to_string(found.missing, '}, {') || '}.'
+            when 'too_long'
                 then format(
                     'The text has %s characters with these values; %s are the most.',
-                    length(judged.text), judged.longest
+                    length(found.text), found.longest
                 )
-            when judged.longest = 4096 and judged.text !~ '\S'
-                then 'The text is empty with these values.'
-        end
-    from judged
+            when 'empty' then 'The text is empty with these values.'
+        end,
+        found.fault_kind
+    from found
+$$;
+
+CREATE FUNCTION private.attachment_of(p_campaign public.campaigns) RETURNS json
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select json_build_object(
+        'type', content.type,
+        'media_url', content.media_url,
+        'media', content.media,
+        'gateway', (
+            select settings.gateway
+            from public.connection_settings as settings
+            where settings.connection_id = p_campaign.connection_id
+        )
+    )
+    from private.campaign_content(p_campaign) as content
+    where content.type <> 'text'
 $$;
 
 CREATE FUNCTION private.audit_booked() RETURNS trigger
@@ -667,6 +783,70 @@ CREATE FUNCTION private.audited(p_appointment public.appointments) RETURNS jsonb
         'followup_date', p_appointment.followup_date,
         'status', p_appointment.status
     )
+$$;
+
+CREATE TABLE public.campaign_rehearsals (
+    campaign_id uuid NOT NULL,
+    owner_id uuid NOT NULL,
+    connection_id text NOT NULL,
+    revision integer NOT NULL,
+    template_version integer,
+    progress integer DEFAULT 0 NOT NULL,
+    total integer,
+    will_be_sent integer DEFAULT 0 NOT NULL,
+    faults jsonb DEFAULT '{}'::jsonb NOT NULL,
+    duplicates integer DEFAULT 0 NOT NULL,
+    opted_out integer DEFAULT 0 NOT NULL,
+    first_departure_at timestamp with time zone,
+    last_departure_at timestamp with time zone,
+    waiting_reason text,
+    requested_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    lines_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    parts text[] DEFAULT '{}'::text[] NOT NULL,
+    starts_at timestamp with time zone,
+    timezone text DEFAULT 'UTC'::text NOT NULL,
+    is_whole boolean DEFAULT false NOT NULL,
+    frozen_key text,
+    CONSTRAINT campaign_rehearsals_total_is_all CHECK (((total IS NULL) OR (total = progress)))
+);
+
+COMMENT ON TABLE public.campaign_rehearsals IS 'scheduled messages: what a campaign would send, and what is wrong with whom.';
+
+CREATE FUNCTION private.begun_rehearsal(p_campaign public.campaigns) RETURNS public.campaign_rehearsals
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_first_lines constant integer := 500;
+    v_begun public.campaign_rehearsals;
+begin
+    v_begun.campaign_id := p_campaign.id;
+    v_begun.owner_id := p_campaign.owner_id;
+    v_begun.connection_id := p_campaign.connection_id;
+    v_begun.revision := p_campaign.revision;
+    v_begun.progress := 0;
+    v_begun.will_be_sent := 0;
+    v_begun.faults := '{}';
+    v_begun.duplicates := 0;
+    v_begun.opted_out := 0;
+    v_begun.requested_at := now();
+    v_begun.lines_id := gen_random_uuid();
+    v_begun.is_whole := false;
+    select content.version, content.parts
+    into v_begun.template_version, v_begun.parts
+    from private.campaign_content(p_campaign) as content;
+    v_begun.parts := coalesce(v_begun.parts, '{}');
+    v_begun.starts_at := coalesce(p_campaign.next_run_at, p_campaign.scheduled_at);
+    v_begun.timezone := coalesce(p_campaign.timezone, (
+        select settings.timezone
+        from public.connection_settings as settings
+        where settings.connection_id = p_campaign.connection_id
+    ), 'UTC');
+    return (
+        private.rehearse_portion(v_begun, p_campaign, v_first_lines, null, null, null)
+    ).rehearsal;
+end
 $$;
 
 CREATE FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) RETURNS TABLE(today date, tomorrow timestamp with time zone, is_open boolean, opens_at timestamp with time zone, closes_at timestamp with time zone, reopens_at timestamp with time zone)
@@ -1624,6 +1804,18 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.end_rehearsal_lines() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    insert into private.ended_rehearsals (lines_id)
+    values (old.lines_id)
+    on conflict do nothing;
+    return null;
+end
+$$;
+
 CREATE FUNCTION private.end_reminders(p_appointments uuid[], p_numbers integer[], p_reason text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -2042,6 +2234,95 @@ CREATE FUNCTION private.erase_rows(p_job_ids uuid[]) RETURNS jsonb
 begin
     perform private.erase_jobs(p_job_ids);
     return '[]';
+end
+$$;
+
+CREATE FUNCTION private.estimate_of(p_campaign_id uuid) RETURNS TABLE(number integer, is_exact boolean, ahead integer, begins_at timestamp with time zone, ends_at timestamp with time zone, too_late integer, reason text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    -- Of what nothing spaces: twenty at a time through a gateway that answers in a fifth of a
+    -- second.
+    v_unpaced constant double precision := 0.01;
+    v_most constant integer := 200000;
+    v_campaign public.campaigns;
+    v_run public.campaign_runs;
+    v_from timestamptz;
+    v_step double precision;
+    v_over integer;
+    v_ends record;
+begin
+    select campaign.* into v_campaign
+    from public.campaigns as campaign
+    where campaign.id = p_campaign_id;
+    select run.* into v_run
+    from public.campaign_runs as run
+    where run.campaign_id = p_campaign_id and run.finished_at is null;
+    number := 0;
+    is_exact := true;
+    ahead := 0;
+    too_late := 0;
+    if v_run.id is null and v_campaign.status in ('completed', 'failed', 'cancelled') then
+        reason := 'This campaign is over.';
+        return next;
+        return;
+    end if;
+    reason := private.why_no_audience(v_campaign);
+    if reason is not null then
+        return next;
+        return;
+    end if;
+
+    reason := private.why_connection_cannot_send(v_campaign.connection_id);
+    v_step := private.step_of(v_campaign.connection_id);
+    if v_run.id is null then
+        v_from := greatest(now(), coalesce(v_campaign.next_run_at, v_campaign.scheduled_at));
+    else
+        v_from := greatest(now(), v_run.occurrence_at);
+        v_over := v_run.sent + v_run.failed + v_run.unconfirmed;
+        v_step := coalesce(v_step, case when v_over >= 100
+            then extract(epoch from now() - v_run.started_at) / v_over end);
+    end if;
+    v_step := greatest(0.0001, coalesce(v_step, v_unpaced));
+    if v_run.total is not null then
+        number := v_run.pending;
+    else
+        select rehearsal.will_be_sent into number
+        from public.campaign_rehearsals as rehearsal
+        where rehearsal.campaign_id = p_campaign_id
+            and rehearsal.revision = v_campaign.revision
+            and rehearsal.finished_at is not null;
+        is_exact := found;
+        number := coalesce(number, private.count_audience(v_campaign, v_most));
+    end if;
+
+    ahead := private.ahead_of(v_campaign, v_from, 1);
+    begins_at := (
+        select sent.reached_at
+        from private.sent_until(v_campaign.connection_id, v_from, v_step, ahead + 1, null) as sent
+    );
+    -- What falls due until its end goes out before its end, and puts that off.
+    ahead := private.ahead_of(v_campaign, v_from, number);
+    for v_turn in 1..2 loop
+        select sent.* into v_ends
+        from private.sent_until(
+            v_campaign.connection_id, v_from, v_step, ahead + number, null
+        ) as sent;
+        ahead := private.ahead_of(v_campaign, coalesce(v_ends.reached_at, v_from), number);
+    end loop;
+    ends_at := v_ends.reached_at;
+    select sent.* into v_ends
+    from private.sent_until(
+        v_campaign.connection_id, v_from, v_step, ahead + number,
+        greatest(v_run.started_at, v_run.occurrence_at, case when v_run.id is null then v_from end)
+            + v_campaign.give_up_after
+    ) as sent;
+    too_late := least(number, ahead + number - v_ends.number);
+    if too_late > 0 then
+        ends_at := v_ends.reached_at;
+    end if;
+    return next;
 end
 $$;
 
@@ -3582,6 +3863,49 @@ CREATE FUNCTION private.forget_refused() RETURNS void
     )
 $$;
 
+CREATE FUNCTION private.forget_rehearsals(p_limit integer) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    with stale as (
+        select rehearsal.campaign_id
+        from public.campaign_rehearsals as rehearsal
+        where rehearsal.requested_at < now() - interval '1 day'
+        order by rehearsal.requested_at
+        limit 10
+        for update skip locked
+    ),
+    forgotten as (
+        delete from public.campaign_rehearsals as rehearsal
+        using stale
+        where rehearsal.campaign_id = stale.campaign_id
+    ),
+    ended as materialized (
+        select given.lines_id
+        from private.ended_rehearsals as given
+        limit 1
+        for update skip locked
+    ),
+    line as materialized (
+        select
+            given.lines_id,
+            given.position
+        from public.campaign_rehearsal_lines as given
+        where given.lines_id = (select ended.lines_id from ended)
+        order by given.position
+        limit p_limit
+    ),
+    deleted as (
+        delete from public.campaign_rehearsal_lines as given
+        using line
+        where given.lines_id = line.lines_id and given.position = line.position
+    )
+    delete from private.ended_rehearsals as given
+    using ended
+    where given.lines_id = ended.lines_id
+        and (select count(*) from line) < p_limit
+$$;
+
 CREATE FUNCTION private.get_holders() RETURNS TABLE(pid integer, role text, application text, seconds double precision, state text, tables text[], blocks integer, transaction text)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
@@ -4004,6 +4328,67 @@ begin
     end if;
     new.created_at := now();
     return new;
+end
+$$;
+
+CREATE FUNCTION private.guard_rehearsal() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_most_open constant integer := 20;
+    v_by_user constant boolean := tg_nargs > 0;
+    v_campaign public.campaigns;
+    v_before public.campaign_rehearsals;
+    v_why text;
+begin
+    if tg_op = 'INSERT' then
+        select campaign.* into v_campaign
+        from public.campaigns as campaign
+        where campaign.id = new.campaign_id
+        for no key update;
+    else
+        select campaign.* into v_campaign
+        from public.campaigns as campaign
+        where campaign.id = old.campaign_id;
+    end if;
+    if v_by_user and private.owner_to_write_for(
+        coalesce(v_campaign.connection_id, ''), array['admin', 'staff']
+    ) <> v_campaign.owner_id then
+        raise exception 'There is no such connection of yours.' using errcode = '42501';
+    elsif v_campaign.id is null then
+        raise exception 'There is no such campaign.' using errcode = 'PT400';
+    end if;
+    select rehearsal.* into v_before
+    from public.campaign_rehearsals as rehearsal
+    where rehearsal.campaign_id = v_campaign.id;
+    if v_before.campaign_id is not null and (
+        -- An upsert, which becomes an update.
+        tg_op = 'INSERT'
+        or v_before.requested_at > now() - interval '1 minute'
+        and v_before.revision = v_campaign.revision
+        and v_before.template_version is not distinct from (
+            select content.version from private.campaign_content(v_campaign) as content
+        )
+    ) then
+        return v_before;
+    end if;
+    v_why := private.why_no_audience(v_campaign);
+    if v_why is not null then
+        raise exception using errcode = 'PT400', message = v_why;
+    end if;
+    if v_by_user and (
+        select count(*) >= v_most_open
+        from public.campaign_rehearsals as rehearsal
+        where rehearsal.owner_id = v_campaign.owner_id
+            and rehearsal.finished_at is null
+            and rehearsal.campaign_id <> v_campaign.id
+    ) then
+        raise exception using errcode = 'PT429', message = format(
+            '%s campaigns are being rehearsed. Wait until one of them is ready.', v_most_open
+        );
+    end if;
+    return private.begun_rehearsal(v_campaign);
 end
 $$;
 
@@ -4573,10 +4958,24 @@ begin
     update public.campaign_runs as run
     set
         status = 'paused',
-        status_reason = v_words
+        status_reason = v_words,
+        estimated_finish_at = null
     where run.id = any(v_runs) and run.status = 'processing';
     return v_words;
 end
+$$;
+
+CREATE FUNCTION private.is_blank(p_text text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    select p_text !~ (
+        '[^\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2'
+        '\u115f-\u1160\u1680\u17b4-\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u2064'
+        '\u2066-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000110bd\U000110cd'
+        '\U00013430-\U00013438\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001'
+        '\U000e0020-\U000e007f\U000e0100-\U000e01ef]'
+    )
 $$;
 
 CREATE FUNCTION private.is_ours(p_table text, p_column text) RETURNS boolean
@@ -5400,6 +5799,36 @@ CREATE FUNCTION private.next_probe(p_but text[] DEFAULT '{}'::text[]) RETURNS ti
     ) as first
 $$;
 
+CREATE FUNCTION private.next_recipients(p_campaign public.campaigns, p_version integer, p_key text, p_limit integer, p_rules_version text, p_gateway text DEFAULT NULL::text) RETURNS SETOF private.candidate
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    with next as materialized (
+        select next.* from private.next_of_audience(p_campaign, p_key, p_limit) as next
+    ),
+    asked as (
+        select
+            array_agg(next.place) as places,
+            array_agg(next.contact_id) as contacts,
+            array_agg(next.raw) as numbers
+        from next
+    )
+    select
+        recipient,
+        next.key,
+        recipient.address is not null and row_number() over (
+            partition by recipient.fault is null, recipient.address
+            order by recipient.place
+        ) > 1
+    from asked
+    cross join lateral private.as_recipients(
+        p_campaign, p_version, asked.places, asked.contacts, asked.numbers, p_rules_version,
+        p_gateway
+    ) as recipient
+    join next on next.place = recipient.place
+    order by recipient.place
+$$;
+
 CREATE FUNCTION private.note_or_leave(p_done jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -6221,6 +6650,15 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.refuse(p_code text, p_words text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    raise exception using errcode = p_code, message = p_words;
+end
+$$;
+
 CREATE FUNCTION private.refuse_change_of_audit() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -6385,6 +6823,114 @@ begin
         -- So may a trigger of connections, for one, on which a rehearsal makes one up.
         where v_context not like '%private.make_up(%' or fault.remedy not like 'Look at%';
     end loop;
+end
+$$;
+
+CREATE FUNCTION private.rehearse_portion(p_rehearsal public.campaign_rehearsals, p_campaign public.campaigns, p_limit integer, p_rules_version text, p_gateway text, p_fault text, OUT rehearsal public.campaign_rehearsals, OUT worked integer, OUT to_judge text[]) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    v_candidates private.candidate[];
+    v_faults jsonb;
+begin
+    rehearsal := p_rehearsal;
+    worked := 0;
+    select
+        array_agg(candidate.*),
+        array_agg(distinct (candidate.recipient).raw)
+            filter (where not (candidate.recipient).is_judged)
+    into v_candidates, to_judge
+    from private.next_recipients(
+        p_campaign, rehearsal.template_version, rehearsal.frozen_key, p_limit, p_rules_version,
+        p_gateway
+    ) as candidate;
+    if to_judge is not null and p_rules_version is not null then
+        return;
+    end if;
+    with line as materialized (
+        select
+            rehearsal.progress + given.nth as position,
+            given.recipient as it,
+            case
+                when (given.recipient).fault is null and (given.is_repeated or earlier.is_there)
+                    then 'duplicate'
+                else coalesce(
+                    (given.recipient).fault_kind, case when p_fault is not null then 'content' end
+                )
+            end as fault_kind
+        from unnest(v_candidates) with ordinality as given (recipient, key, is_repeated, nth)
+        left join lateral (
+            select true as is_there
+            from public.campaign_rehearsal_lines as before
+            where before.lines_id = rehearsal.lines_id
+                and before.address = (given.recipient).address
+                and before.fault is null
+                and before.position <= rehearsal.progress
+            limit 1
+        ) as earlier on true
+    ),
+    written as (
+        insert into public.campaign_rehearsal_lines as kept (
+            lines_id, position, contact_id, name, address, variables, fault, fault_kind, is_checked
+        )
+        select
+            rehearsal.lines_id,
+            line.position,
+            (line.it).contact_id,
+            (line.it).name,
+            coalesce((line.it).address, (line.it).raw),
+            (line.it).variables,
+            case line.fault_kind
+                when 'duplicate' then 'This number is in the audience already.'
+                when 'content' then p_fault
+                else (line.it).fault
+            end,
+            line.fault_kind,
+            (line.it).is_judged
+        from line
+        on conflict (lines_id, position) do update
+        set
+            contact_id = excluded.contact_id,
+            name = excluded.name,
+            address = excluded.address,
+            variables = excluded.variables,
+            fault = excluded.fault,
+            fault_kind = excluded.fault_kind,
+            is_checked = excluded.is_checked
+        returning kept.fault_kind, kept.is_checked
+    )
+    select
+        sum(counted.number),
+        rehearsal.will_be_sent + coalesce(
+            sum(counted.number) filter (where counted.fault_kind is null and counted.is_checked), 0
+        ),
+        rehearsal.duplicates + coalesce(
+            sum(counted.number) filter (where counted.fault_kind = 'duplicate'), 0
+        ),
+        rehearsal.opted_out + coalesce(
+            sum(counted.number) filter (where counted.fault_kind = 'opted_out'), 0
+        ),
+        jsonb_object_agg(
+            counted.fault_kind,
+            counted.number + coalesce((rehearsal.faults -> counted.fault_kind)::integer, 0)
+        ) filter (where counted.fault_kind not in ('duplicate', 'opted_out'))
+    into worked, rehearsal.will_be_sent, rehearsal.duplicates, rehearsal.opted_out, v_faults
+    from (
+        select
+            written.fault_kind,
+            written.is_checked or written.fault_kind is not null as is_checked,
+            count(*)::integer as number
+        from written
+        group by 1, 2
+    ) as counted;
+    worked := coalesce(worked, 0);
+    rehearsal.faults := rehearsal.faults || coalesce(v_faults, '{}');
+    rehearsal.progress := rehearsal.progress + worked;
+    rehearsal.frozen_key := coalesce(
+        v_candidates[cardinality(v_candidates)].key, rehearsal.frozen_key
+    );
 end
 $$;
 
@@ -7027,6 +7573,7 @@ CREATE TABLE public.campaign_runs (
     unmade integer DEFAULT 0 NOT NULL,
     judged_from integer DEFAULT 0 NOT NULL,
     advanced_at timestamp with time zone DEFAULT now() NOT NULL,
+    estimated_at timestamp with time zone,
     CONSTRAINT campaign_runs_counts_add_up CHECK (((total IS NULL) OR (total = (((((pending + sent) + failed) + unconfirmed) + skipped) + cancelled)))),
     CONSTRAINT campaign_runs_over_has_an_end CHECK (((finished_at IS NULL) = (status = ANY (ARRAY['processing'::text, 'paused'::text])))),
     CONSTRAINT campaign_runs_over_has_nothing_pending CHECK (((finished_at IS NULL) OR (pending = 0))),
@@ -7175,6 +7722,75 @@ begin
         'available_at', v_at, 'send_at', p_job.send_at, 'recipient', p_job.recipient, 'id', v_id
     )));
     return true;
+end
+$$;
+
+CREATE FUNCTION private.sent_until(p_connection_id text, p_from timestamp with time zone, p_step double precision, p_number bigint, p_until timestamp with time zone) RETURNS TABLE(reached_at timestamp with time zone, number bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    -- A limit of nothing, or of one a day, need not be followed to its end.
+    v_most_days constant integer := 1000;
+    v_settings public.connection_settings;
+    v_calendar record;
+    v_day date;
+    v_used bigint;
+    v_closes timestamptz;
+    v_allowed bigint;
+    v_goes bigint;
+begin
+    select settings.* into v_settings
+    from public.connection_settings as settings
+    where settings.connection_id = p_connection_id;
+    select state.day, state.sent_today into v_day, v_used
+    from private.connection_state as state
+    where state.connection_id = p_connection_id;
+    reached_at := greatest(p_from, now());
+    number := 0;
+    for v_turn in 1..v_most_days loop
+        select calendar.* into v_calendar
+        from private.calendar(
+            coalesce(v_settings.timezone, 'UTC'),
+            v_settings.window_start,
+            v_settings.window_end,
+            reached_at
+        ) as calendar;
+        if not v_calendar.is_open then
+            reached_at := v_calendar.opens_at;
+            continue when p_until is null or reached_at < p_until;
+            reached_at := p_until;
+            return next;
+            return;
+        end if;
+        if v_day is distinct from v_calendar.today then
+            v_day := v_calendar.today;
+            v_used := 0;
+        end if;
+        v_closes := least(
+            case when v_settings.daily_limit is not null then v_calendar.tomorrow end,
+            case when v_settings.window_start is not null then v_calendar.closes_at end,
+            p_until
+        );
+        v_allowed := least(p_number - number, case when v_settings.daily_limit is not null
+            then greatest(0, private.daily_limit(v_settings, v_calendar.today) - v_used) end);
+        v_goes := greatest(0, least(
+            v_allowed, ceil(extract(epoch from v_closes - reached_at) / p_step)::bigint
+        ));
+        number := number + v_goes;
+        v_used := v_used + v_goes;
+        if number = p_number then
+            reached_at := reached_at + make_interval(secs => greatest(0, v_goes - 1) * p_step);
+            return next;
+            return;
+        end if;
+        reached_at := case when v_goes = v_allowed then v_calendar.reopens_at else v_closes end;
+        if reached_at >= p_until then
+            reached_at := p_until;
+            return next;
+            return;
+        end if;
+    end loop;
 end
 $$;
 
@@ -7767,6 +8383,21 @@ begin
     return to_char(date '2000-01-01' + p_time, coalesce(p_pattern, 'HH24:MI'))
         || coalesce(' ' || case when p_time < '12:00' then p_before_noon else p_after_noon end, '');
 end
+$$;
+
+CREATE FUNCTION private.step_of(p_connection_id text) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select coalesce(
+        known.step,
+        -- As private.situation spaces what has never sent yet.
+        1.03 * settings.period_seconds / (settings.messages - settings.burst + 1)
+    ) + coalesce(settings.jitter_seconds, 0) / 2
+    from (select) as one
+    left join public.connection_settings as settings
+        on settings.connection_id = any(array[p_connection_id])
+    left join private.situation(array[p_connection_id], now(), null) as known on true
 $$;
 
 CREATE FUNCTION private.stops_everybody(p_code text) RETURNS boolean
@@ -9317,6 +9948,30 @@ CREATE FUNCTION private.why_connection_cannot_send(p_connection_id text) RETURNS
     left join private.connection_state as state on state.connection_id = p_connection_id
 $$;
 
+CREATE FUNCTION private.why_no_audience(p_campaign public.campaigns) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select case
+        when count(*) filter (where p_campaign.audience ? kind.name) <> 1
+            or bool_or(
+                p_campaign.audience ? kind.name
+                and jsonb_typeof(p_campaign.audience -> kind.name) <> 'array'
+            )
+            then 'Say who is to get it: contacts, labels or numbers.'
+        when jsonb_typeof(coalesce(p_campaign.audience -> 'except', '{}')) <> 'object'
+            or exists (
+                select
+                from unnest(array['contacts', 'labels']) as list (name)
+                where jsonb_typeof(
+                    coalesce(p_campaign.audience -> 'except' -> list.name, '[]')
+                ) <> 'array'
+            )
+            then 'What is excepted is an object of lists, such as {"labels": ["staff"]}.'
+    end
+    from unnest(array['contacts', 'labels', 'numbers']) as kind (name)
+$$;
+
 CREATE FUNCTION private.why_no_next(p_pattern text, p_end timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -9332,7 +9987,7 @@ CREATE FUNCTION private.why_not_to_start(p_campaign public.campaigns) RETURNS te
 declare
     v_count integer;
     v_unknown text[];
-    v_kinds constant text[] := array['contacts', 'labels', 'numbers'];
+    v_why text;
 begin
     if p_campaign.zone_of <> 'campaign' or p_campaign.at_daily_limit <> 'defer' then
         return 'A recipient''s own time zone, and failing at the daily limit, are not there yet.';
@@ -9361,19 +10016,9 @@ begin
         return 'The campaign has nothing to send. Write a text, choose a template or a file.';
     end if;
 
-    if (select count(*) from unnest(v_kinds) as kind where p_campaign.audience ? kind) <> 1
-        or exists (
-            select from unnest(v_kinds) as kind
-            where p_campaign.audience ? kind
-                and jsonb_typeof(p_campaign.audience -> kind) <> 'array'
-        )
-    then
-        return 'Say who is to get it: contacts, labels or numbers.';
-    elsif jsonb_typeof(coalesce(p_campaign.audience -> 'except', '{}')) <> 'object'
-        or jsonb_typeof(coalesce(p_campaign.audience -> 'except' -> 'contacts', '[]')) <> 'array'
-        or jsonb_typeof(coalesce(p_campaign.audience -> 'except' -> 'labels', '[]')) <> 'array'
-    then
-        return 'What is excepted is an object of lists, such as {"labels": ["staff"]}.';
+    v_why := private.why_no_audience(p_campaign);
+    if v_why is not null then
+        return v_why;
     end if;
     if exists (
         select from public.message_templates as template
@@ -9803,6 +10448,121 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.advance_rehearsal(p_campaign_id uuid, p_rules_version text, p_limit integer DEFAULT 1000, p_gateway text DEFAULT NULL::text, p_fault text DEFAULT NULL::text, p_most_an_hour integer DEFAULT 2000000) RETURNS TABLE(is_done boolean, worked integer, country_code text, to_judge text[])
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    v_rehearsal public.campaign_rehearsals;
+    v_campaign public.campaigns;
+    v_portion record;
+    v_number integer;
+begin
+    select campaign.* into v_campaign
+    from public.campaigns as campaign
+    where campaign.id = p_campaign_id;
+    select rehearsal.* into v_rehearsal
+    from public.campaign_rehearsals as rehearsal
+    where rehearsal.campaign_id = p_campaign_id and rehearsal.finished_at is null
+    for no key update skip locked;
+    if not found then
+        return;
+    end if;
+    country_code := coalesce((
+        select settings.country_code
+        from public.connection_settings as settings
+        where settings.connection_id = v_campaign.connection_id
+    ), '');
+    is_done := false;
+    if v_rehearsal.revision <> v_campaign.revision
+        or v_rehearsal.template_version is distinct from (
+            select content.version from private.campaign_content(v_campaign) as content
+        )
+    then
+        v_rehearsal := private.begun_rehearsal(v_campaign);
+        worked := v_rehearsal.progress;
+    else
+        if not v_rehearsal.is_whole then
+            -- From the beginning: the first lines were made without a word on their numbers.
+            v_rehearsal.is_whole := true;
+            v_rehearsal.progress := 0;
+            v_rehearsal.will_be_sent := 0;
+            v_rehearsal.faults := '{}';
+            v_rehearsal.duplicates := 0;
+            v_rehearsal.opted_out := 0;
+            v_rehearsal.frozen_key := null;
+        end if;
+        select
+            portion.rehearsal,
+            portion.worked,
+            portion.to_judge
+        into v_portion
+        from private.rehearse_portion(
+            v_rehearsal, v_campaign, p_limit, p_rules_version, p_gateway, p_fault
+        ) as portion;
+        to_judge := v_portion.to_judge;
+        worked := v_portion.worked;
+        if to_judge is not null then
+            return next;
+            return;
+        end if;
+        v_rehearsal := v_portion.rehearsal;
+        is_done := worked < p_limit;
+    end if;
+    insert into private.rehearsal_turns as turn (owner_id, number)
+    values (v_rehearsal.owner_id, worked)
+    on conflict (owner_id) do update
+    set
+        hour = excluded.hour,
+        number = excluded.number
+            + case when turn.hour = excluded.hour then turn.number else 0 end
+    returning turn.number into v_number;
+    v_rehearsal.waiting_reason := case when v_number >= p_most_an_hour and not is_done then
+        format(
+            '%s recipients were rehearsed in this hour, which are the most. It goes on at %s UTC.',
+            p_most_an_hour,
+            to_char(
+                (date_trunc('hour', now()) + interval '1 hour') at time zone 'UTC', 'HH24:MI'
+            )
+        ) end;
+    if is_done then
+        delete from public.campaign_rehearsal_lines as line
+        where line.lines_id = v_rehearsal.lines_id and line.position > v_rehearsal.progress;
+        v_rehearsal.total := v_rehearsal.progress;
+        v_rehearsal.finished_at := now();
+    end if;
+    update public.campaign_rehearsals as rehearsal
+    set
+        revision = v_rehearsal.revision,
+        template_version = v_rehearsal.template_version,
+        progress = v_rehearsal.progress,
+        total = v_rehearsal.total,
+        will_be_sent = v_rehearsal.will_be_sent,
+        faults = v_rehearsal.faults,
+        duplicates = v_rehearsal.duplicates,
+        opted_out = v_rehearsal.opted_out,
+        waiting_reason = v_rehearsal.waiting_reason,
+        finished_at = v_rehearsal.finished_at,
+        lines_id = v_rehearsal.lines_id,
+        parts = v_rehearsal.parts,
+        starts_at = v_rehearsal.starts_at,
+        timezone = v_rehearsal.timezone,
+        is_whole = v_rehearsal.is_whole,
+        frozen_key = v_rehearsal.frozen_key
+    where rehearsal.campaign_id = p_campaign_id;
+    if is_done and v_rehearsal.starts_at is not null then
+        update public.campaign_rehearsals as rehearsal
+        set
+            first_departure_at = estimate.begins_at,
+            last_departure_at = estimate.ends_at
+        from private.estimate_of(p_campaign_id) as estimate
+        where rehearsal.campaign_id = p_campaign_id;
+    end if;
+    return next;
+end
+$$;
+
 CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_now timestamp with time zone DEFAULT NULL::timestamp with time zone, p_call_seconds double precision DEFAULT 0, p_early_seconds double precision DEFAULT 0, p_retry_attempts integer DEFAULT 3, p_retry_delay_seconds double precision DEFAULT 60) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -10207,6 +10967,54 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.estimate_campaign(id uuid) RETURNS TABLE(number integer, is_exact boolean, ahead integer, begins_at timestamp with time zone, ends_at timestamp with time zone, too_late integer, reason text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT estimate.number,
+     estimate.is_exact,
+     estimate.ahead,
+     estimate.begins_at,
+     estimate.ends_at,
+     estimate.too_late,
+     estimate.reason
+    FROM (public.campaigns campaign
+      CROSS JOIN LATERAL private.estimate_of(campaign.id) estimate(number, is_exact, ahead, begins_at, ends_at, too_late, reason))
+   WHERE (campaign.id = estimate_campaign.id);
+END;
+
+CREATE FUNCTION public.estimate_campaign_runs(p_limit integer DEFAULT 10) RETURNS TABLE(estimated integer)
+    LANGUAGE sql
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+    with due as materialized (
+        select
+            run.id,
+            run.campaign_id
+        from public.campaign_runs as run
+        where run.finished_at is null
+            and run.status = 'processing'
+            and run.total is not null
+            and coalesce(run.estimated_at, '-infinity') < now() - interval '10 seconds'
+        order by run.estimated_at nulls first
+        limit p_limit
+        for no key update skip locked
+    ),
+    told as (
+        update public.campaign_runs as run
+        set
+            estimated_at = now(),
+            estimated_finish_at = (
+                select estimate.ends_at from private.estimate_of(due.campaign_id) as estimate
+            )
+        from due
+        where run.id = due.id
+        returning 1
+    )
+    select count(*)::integer from told
+$$;
+
 CREATE FUNCTION public.finish_campaign_run(p_run_id uuid) RETURNS TABLE(status text, status_reason text, total integer, sent integer, difference integer)
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -10369,7 +11177,7 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.freeze_campaign_run(p_run_id uuid, p_rules_version text, p_limit integer DEFAULT 5000) RETURNS TABLE(is_done boolean, frozen integer, country_code text, to_judge text[])
+CREATE FUNCTION public.freeze_campaign_run(p_run_id uuid, p_rules_version text, p_limit integer DEFAULT 5000, p_gateway text DEFAULT NULL::text) RETURNS TABLE(is_done boolean, frozen integer, country_code text, to_judge text[])
     LANGUAGE plpgsql
     SET search_path TO ''
     SET enable_seqscan TO 'off'
@@ -10378,11 +11186,7 @@ CREATE FUNCTION public.freeze_campaign_run(p_run_id uuid, p_rules_version text, 
 declare
     v_run public.campaign_runs;
     v_campaign public.campaigns;
-    v_places bigint[];
-    v_keys text[];
-    v_contacts text[];
-    v_numbers text[];
-    v_recipients private.recipient[];
+    v_candidates private.candidate[];
     v_good integer;
 begin
     select run.* into v_run
@@ -10401,18 +11205,14 @@ begin
         where settings.connection_id = v_campaign.connection_id
     ), '');
 
-    select array_agg(next.place), array_agg(next.key), array_agg(next.contact_id),
-        array_agg(next.raw)
-    into v_places, v_keys, v_contacts, v_numbers
-    from private.next_of_audience(v_campaign, v_run.frozen_key, p_limit) as next;
-
     select
-        array_agg(recipient.*),
-        array_agg(distinct recipient.raw) filter (where not recipient.is_judged)
-    into v_recipients, to_judge
-    from private.as_recipients(
-        v_campaign, v_run.template_version, v_places, v_contacts, v_numbers, p_rules_version
-    ) as recipient;
+        array_agg(candidate.*),
+        array_agg(distinct (candidate.recipient).raw)
+            filter (where not (candidate.recipient).is_judged)
+    into v_candidates, to_judge
+    from private.next_recipients(
+        v_campaign, v_run.template_version, v_run.frozen_key, p_limit, p_rules_version, p_gateway
+    ) as candidate;
     if to_judge is not null then
         is_done := false;
         frozen := 0;
@@ -10420,35 +11220,27 @@ begin
         return;
     end if;
 
-    with recipient as materialized (
-        select
-            given.*,
-            row_number() over (order by given.place) as nth,
-            row_number() over (partition by given.fault is null, given.address order by given.place)
-                as of_this_number
-        from unnest(v_recipients) as given
-    ),
-    frozen_now as (
+    with frozen_now as (
         insert into public.campaign_recipients as frozen_row (
             run_id, position, contact_id, address, name, variables, fault
         )
         select
             v_run.id,
-            v_run.frozen_position + recipient.nth,
-            recipient.contact_id,
-            recipient.address,
-            recipient.name,
-            recipient.variables,
-            coalesce(recipient.fault, case
-                when recipient.of_this_number > 1 or earlier.is_there
+            v_run.frozen_position + given.nth,
+            (given.recipient).contact_id,
+            (given.recipient).address,
+            (given.recipient).name,
+            (given.recipient).variables,
+            coalesce((given.recipient).fault, case
+                when given.is_repeated or earlier.is_there
                     then 'This number is in the audience already.'
             end)
-        from recipient
+        from unnest(v_candidates) with ordinality as given (recipient, key, is_repeated, nth)
         left join lateral (
             select true as is_there
             from public.campaign_recipients as before
             where before.run_id = v_run.id
-                and before.address = recipient.address
+                and before.address = (given.recipient).address
                 and before.fault is null
             limit 1
         ) as earlier on true
@@ -10463,7 +11255,7 @@ begin
     is_done := frozen < p_limit;
     update public.campaign_runs as run
     set
-        frozen_key = coalesce(v_keys[cardinality(v_keys)], run.frozen_key),
+        frozen_key = coalesce(v_candidates[cardinality(v_candidates)].key, run.frozen_key),
         frozen_position = run.frozen_position + frozen,
         unmade = run.unmade + v_good,
         pending = run.pending + v_good,
@@ -10601,12 +11393,14 @@ CREATE FUNCTION public.get_campaign_agenda(p_limit integer DEFAULT 100) RETURNS 
                 'is_recurring', due.is_recurring,
                 'recurrence_pattern', due.recurrence_pattern,
                 'recurrence_end_at', due.recurrence_end_at,
-                'revision', due.revision
+                'revision', due.revision,
+                'attachment', due.attachment
             ))
             from (
                 select
                     campaign.*,
-                    settings.timezone as connection_timezone
+                    settings.timezone as connection_timezone,
+                    private.attachment_of(campaign.*) as attachment
                 from public.campaigns as campaign
                 left join public.connection_settings
                     as settings on settings.connection_id = campaign.connection_id
@@ -11113,6 +11907,55 @@ begin
 end
 $$;
 
+CREATE TABLE public.campaign_rehearsal_lines (
+    lines_id uuid NOT NULL,
+    "position" integer NOT NULL,
+    contact_id text,
+    name text,
+    address text,
+    variables jsonb DEFAULT '{}'::jsonb NOT NULL,
+    timezone text,
+    fault text,
+    fault_kind text,
+    is_checked boolean DEFAULT true NOT NULL
+);
+
+COMMENT ON TABLE public.campaign_rehearsal_lines IS 'scheduled messages: the recipients of a rehearsal, one a line.';
+
+CREATE FUNCTION public.rehearse_campaign(id uuid, after integer DEFAULT 0, lines integer DEFAULT 50) RETURNS TABLE("position" integer, name text, address text, local_time timestamp without time zone, text text, fault text, fault_kind text, is_checked boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT line."position",
+     line.name,
+     line.address,
+         CASE
+             WHEN (line.fault IS NULL) THEN (rehearsal.starts_at AT TIME ZONE COALESCE(line.timezone, rehearsal.timezone))
+             ELSE NULL::timestamp without time zone
+         END AS local_time,
+     "left"(private.render(rehearsal.parts, line.variables), 8192) AS text,
+     line.fault,
+     line.fault_kind,
+     line.is_checked
+    FROM (public.campaign_rehearsals rehearsal
+      CROSS JOIN LATERAL ( SELECT given.lines_id,
+             given."position",
+             given.contact_id,
+             given.name,
+             given.address,
+             given.variables,
+             given.timezone,
+             given.fault,
+             given.fault_kind,
+             given.is_checked
+            FROM public.campaign_rehearsal_lines given
+           WHERE ((given.lines_id = rehearsal.lines_id) AND (given."position" > rehearse_campaign.after))
+           ORDER BY given."position"
+          LIMIT LEAST(GREATEST(rehearse_campaign.lines, 0), 1000)) line)
+   WHERE (rehearsal.campaign_id = rehearse_campaign.id)
+   ORDER BY line."position";
+END;
+
 CREATE TABLE public.message_templates (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     owner_id uuid NOT NULL,
@@ -11343,6 +12186,65 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.send_test(campaign_id uuid, address text) RETURNS uuid
+    LANGUAGE sql
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (NOT (EXISTS ( SELECT
+                FROM public.campaigns campaign
+               WHERE (campaign.id = send_test.campaign_id)))) THEN private.refuse('42501'::text, 'There is no such campaign of yours.'::text)
+             WHEN (COALESCE(address, ''::text) !~ '^\s*\+\s*[0-9]|^\s*[^\s@]+@[^\s@]+\s*$'::text) THEN private.refuse('PT400'::text, 'Write the number with its country code, such as +91 98765 43210.'::text)
+             ELSE NULL::boolean
+         END AS "case";
+ INSERT INTO public.scheduled_messages (connection_id, contact_id, message, type, media_url, caption, media, scheduled_at, timezone)  SELECT campaign.connection_id,
+             btrim(send_test.address) AS btrim,
+                 CASE
+                     WHEN (content.type = 'text'::text) THEN rendered.text
+                     ELSE ''::text
+                 END AS "case",
+             content.type,
+             content.media_url,
+                 CASE
+                     WHEN (content.type <> 'text'::text) THEN NULLIF(rendered.text, ''::text)
+                     ELSE NULL::text
+                 END AS "case",
+             content.media,
+             now() AS now,
+             campaign.timezone
+            FROM (((((public.campaigns campaign
+              LEFT JOIN public.message_templates template ON ((template.id = campaign.template_id)))
+              CROSS JOIN LATERAL ( SELECT template.type,
+                     template.media_url,
+                     NULL::json AS media,
+                     template.parts,
+                     template.defaults
+                   WHERE (template.id IS NOT NULL)
+                 UNION ALL
+                  SELECT campaign.type,
+                     campaign.media_url,
+                     campaign.media,
+                     private.cut(
+                         CASE
+                             WHEN (campaign.type = 'text'::text) THEN campaign.message
+                             ELSE COALESCE(campaign.caption, ''::text)
+                         END) AS cut,
+                     '{}'::jsonb
+                   WHERE (campaign.template_id IS NULL)) content)
+              LEFT JOIN LATERAL ( SELECT line.variables
+                    FROM (public.campaign_rehearsals rehearsal
+                      JOIN public.campaign_rehearsal_lines line ON ((line.lines_id = rehearsal.lines_id)))
+                   WHERE ((rehearsal.campaign_id = campaign.id) AND (line.fault IS NULL))
+                   ORDER BY line."position"
+                  LIMIT 1) first_line ON (true))
+              CROSS JOIN LATERAL ( SELECT jsonb_object_agg(place.name, (('{'::text || place.name) || '}'::text)) AS names
+                    FROM unnest(private.names_in(content.parts)) place(name)) unfilled)
+              CROSS JOIN LATERAL ( SELECT private.render(content.parts, (((COALESCE(unfilled.names, '{}'::jsonb) || private.values_of(content.defaults)) || private.values_of(campaign.variables)) || COALESCE(first_line.variables, '{}'::jsonb))) AS text) rendered)
+           WHERE (campaign.id = send_test.campaign_id)
+   RETURNING scheduled_messages.id;
+END;
+
 CREATE TABLE public.reminder_rules (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     owner_id uuid NOT NULL,
@@ -11513,6 +12415,18 @@ CREATE FUNCTION public.stop_campaign_run(p_run_id uuid, p_why text) RETURNS void
     )
 $$;
 
+CREATE FUNCTION public.stop_rehearsal(p_campaign_id uuid, p_why text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+    update public.campaign_rehearsals as rehearsal
+    set
+        finished_at = now(),
+        waiting_reason = left(p_why, 500)
+    where rehearsal.campaign_id = p_campaign_id and rehearsal.finished_at is null
+$$;
+
 CREATE FUNCTION public.take_probes(p_seats integer DEFAULT 100) RETURNS TABLE(db_now timestamp with time zone, next_probe_at timestamp with time zone, probes json)
     LANGUAGE sql
     SET search_path TO ''
@@ -11584,6 +12498,55 @@ CREATE FUNCTION public.take_probes(p_seats integer DEFAULT 100) RETURNS TABLE(db
         (select json_agg(taken) from taken) as probes
 $$;
 
+CREATE FUNCTION public.take_rehearsal(p_most_an_hour integer DEFAULT 2000000) RETURNS TABLE(campaign_id uuid, is_waiting boolean, attachment json)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    v_owner uuid;
+begin
+    perform private.forget_rehearsals(2000);
+    select
+        rehearsal.campaign_id,
+        rehearsal.owner_id
+    into campaign_id, v_owner
+    from public.campaign_rehearsals as rehearsal
+    left join private.rehearsal_turns as turn on turn.owner_id = rehearsal.owner_id
+    where rehearsal.finished_at is null
+        and (turn.owner_id is null or (
+            turn.turn_at <= clock_timestamp() - interval '0.2 seconds'
+            and (turn.hour < date_trunc('hour', now()) or turn.number < p_most_an_hour)
+        ))
+    order by turn.turn_at nulls first, rehearsal.requested_at
+    limit 1
+    for no key update of rehearsal skip locked;
+    if v_owner is not null then
+        insert into private.rehearsal_turns as turn (owner_id, turn_at, hour)
+        values (v_owner, clock_timestamp(), date_trunc('hour', now()))
+        on conflict (owner_id) do update
+        set
+            turn_at = excluded.turn_at,
+            hour = excluded.hour,
+            number = case when turn.hour = excluded.hour then turn.number else 0 end;
+        attachment := (
+            select private.attachment_of(campaign.*)
+            from public.campaigns as campaign
+            where campaign.id = take_rehearsal.campaign_id
+        );
+    end if;
+    is_waiting := campaign_id is not null or exists (
+        select
+        from public.campaign_rehearsals as rehearsal
+        left join private.rehearsal_turns as turn on turn.owner_id = rehearsal.owner_id
+        where rehearsal.finished_at is null
+            and (turn.owner_id is null or turn.hour < date_trunc('hour', now())
+                or turn.number < p_most_an_hour)
+    );
+    return next;
+end
+$$;
+
 CREATE FUNCTION public.take_withdrawn_jobs() RETURNS TABLE(id uuid, gateway text)
     LANGUAGE sql
     SET search_path TO ''
@@ -11652,6 +12615,10 @@ CREATE TABLE private.date_words (
     months text[] NOT NULL
 );
 
+CREATE TABLE private.ended_rehearsals (
+    lines_id uuid NOT NULL
+);
+
 CREATE TABLE private.erasures (
     job_id uuid NOT NULL,
     again_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
@@ -11712,6 +12679,13 @@ CREATE TABLE private.refused_rows (
     connection_id text,
     outcome jsonb,
     CONSTRAINT refused_rows_step_check CHECK ((step = ANY (ARRAY['enqueue'::text, 'claim'::text, 'record'::text, 'settle'::text, 'rescue'::text, 'announce'::text, 'note'::text, 'tend'::text])))
+);
+
+CREATE TABLE private.rehearsal_turns (
+    owner_id uuid NOT NULL,
+    turn_at timestamp with time zone DEFAULT now() NOT NULL,
+    hour timestamp with time zone DEFAULT date_trunc('hour'::text, now()) NOT NULL,
+    number integer DEFAULT 0 NOT NULL
 );
 
 CREATE TABLE private.rule_numbers (
@@ -11881,6 +12855,9 @@ ALTER TABLE ONLY private.connection_state
 ALTER TABLE ONLY private.date_words
     ADD CONSTRAINT date_words_pkey PRIMARY KEY (language);
 
+ALTER TABLE ONLY private.ended_rehearsals
+    ADD CONSTRAINT ended_rehearsals_pkey PRIMARY KEY (lines_id);
+
 ALTER TABLE ONLY private.erasures
     ADD CONSTRAINT erasures_pkey PRIMARY KEY (job_id);
 
@@ -11901,6 +12878,9 @@ ALTER TABLE ONLY private.recipient_state
 
 ALTER TABLE ONLY private.refused_rows
     ADD CONSTRAINT refused_rows_pkey PRIMARY KEY (id, step);
+
+ALTER TABLE ONLY private.rehearsal_turns
+    ADD CONSTRAINT rehearsal_turns_pkey PRIMARY KEY (owner_id);
 
 ALTER TABLE ONLY private.rule_numbers
     ADD CONSTRAINT rule_numbers_pkey PRIMARY KEY (connection_id, owner_id);
@@ -11934,6 +12914,12 @@ ALTER TABLE ONLY public.broadcast_messages
 
 ALTER TABLE ONLY public.campaign_recipients
     ADD CONSTRAINT campaign_recipients_pkey PRIMARY KEY (run_id, "position");
+
+ALTER TABLE ONLY public.campaign_rehearsal_lines
+    ADD CONSTRAINT campaign_rehearsal_lines_pkey PRIMARY KEY (lines_id, "position");
+
+ALTER TABLE ONLY public.campaign_rehearsals
+    ADD CONSTRAINT campaign_rehearsals_pkey PRIMARY KEY (campaign_id);
 
 ALTER TABLE ONLY public.campaign_runs
     ADD CONSTRAINT campaign_runs_campaign_id_occurrence_at_key UNIQUE (campaign_id, occurrence_at);
@@ -12026,6 +13012,18 @@ CREATE INDEX broadcast_jobs_withdrawn_idx ON public.broadcast_jobs USING btree (
 
 CREATE UNIQUE INDEX campaign_recipients_address_key ON public.campaign_recipients USING btree (run_id, address) WHERE (fault IS NULL);
 
+CREATE INDEX campaign_rehearsal_lines_address_idx ON public.campaign_rehearsal_lines USING btree (lines_id, address) WHERE (fault IS NULL);
+
+CREATE INDEX campaign_rehearsal_lines_faults_idx ON public.campaign_rehearsal_lines USING btree (lines_id, fault_kind, "position") WHERE (fault IS NOT NULL);
+
+CREATE UNIQUE INDEX campaign_rehearsals_lines_id_key ON public.campaign_rehearsals USING btree (lines_id);
+
+CREATE INDEX campaign_rehearsals_open_idx ON public.campaign_rehearsals USING btree (owner_id, requested_at) WHERE (finished_at IS NULL);
+
+CREATE INDEX campaign_rehearsals_owner_id_idx ON public.campaign_rehearsals USING btree (owner_id);
+
+CREATE INDEX campaign_rehearsals_requested_at_idx ON public.campaign_rehearsals USING btree (requested_at);
+
 CREATE INDEX campaign_runs_campaign_id_idx ON public.campaign_runs USING btree (campaign_id, owner_id);
 
 CREATE INDEX campaign_runs_open_idx ON public.campaign_runs USING btree (advanced_at) WHERE (finished_at IS NULL);
@@ -12106,9 +13104,13 @@ CREATE TRIGGER confirm_connection AFTER INSERT OR UPDATE ON public.scheduled_mes
 
 CREATE TRIGGER count_outcomes AFTER UPDATE ON public.scheduled_messages REFERENCING OLD TABLE AS old_messages NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION private.count_outcomes();
 
+CREATE TRIGGER end_former_rehearsal_lines AFTER UPDATE ON public.campaign_rehearsals FOR EACH ROW WHEN ((new.lines_id <> old.lines_id)) EXECUTE FUNCTION private.end_rehearsal_lines();
+
 CREATE TRIGGER end_memberships AFTER UPDATE ON public.connections FOR EACH ROW WHEN (((old.id IS DISTINCT FROM new.id) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION private.end_memberships();
 
 CREATE TRIGGER end_memberships_of_deleted AFTER DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.end_memberships();
+
+CREATE TRIGGER end_rehearsal_lines AFTER DELETE ON public.campaign_rehearsals FOR EACH ROW EXECUTE FUNCTION private.end_rehearsal_lines();
 
 CREATE TRIGGER end_reminders_of_deleted AFTER DELETE ON public.appointments REFERENCING OLD TABLE AS old_appointments FOR EACH STATEMENT EXECUTE FUNCTION private.end_reminders_of_deleted();
 
@@ -12153,6 +13155,12 @@ CREATE TRIGGER guard_invitation BEFORE INSERT OR DELETE ON public.connection_inv
 CREATE TRIGGER guard_job_of_node_worker BEFORE UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (old.scheduled_message_id IS NOT NULL) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)))) EXECUTE FUNCTION private.guard_job_of_node_worker();
 
 CREATE TRIGGER guard_member BEFORE INSERT OR DELETE OR UPDATE ON public.connection_members FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_member();
+
+CREATE TRIGGER guard_rehearsal BEFORE INSERT OR UPDATE ON public.campaign_rehearsals FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.guard_rehearsal('user');
+
+CREATE TRIGGER guard_rehearsal_again_by_service BEFORE UPDATE ON public.campaign_rehearsals FOR EACH ROW WHEN (((NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) AND (NOT (new.* IS DISTINCT FROM old.*)))) EXECUTE FUNCTION private.guard_rehearsal();
+
+CREATE TRIGGER guard_rehearsal_by_service BEFORE INSERT ON public.campaign_rehearsals FOR EACH ROW WHEN ((NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text))))) EXECUTE FUNCTION private.guard_rehearsal();
 
 CREATE TRIGGER guard_rule_of_service BEFORE INSERT OR DELETE OR UPDATE ON public.reminder_rules FOR EACH ROW WHEN ((NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text))))) EXECUTE FUNCTION private.guard_rule();
 
@@ -12268,6 +13276,9 @@ ALTER TABLE ONLY private.template_versions
 ALTER TABLE ONLY public.campaign_recipients
     ADD CONSTRAINT campaign_recipients_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.campaign_runs(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.campaign_rehearsals
+    ADD CONSTRAINT campaign_rehearsals_campaign_id_fkey FOREIGN KEY (campaign_id) REFERENCES public.campaigns(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.campaign_runs
     ADD CONSTRAINT campaign_runs_campaign_id_owner_id_fkey FOREIGN KEY (campaign_id, owner_id) REFERENCES public.campaigns(id, owner_id) ON DELETE CASCADE;
 
@@ -12292,6 +13303,8 @@ ALTER TABLE private.connection_state ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.date_words ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE private.ended_rehearsals ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE private.erasures ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.gateways ENABLE ROW LEVEL SECURITY;
@@ -12305,6 +13318,8 @@ ALTER TABLE private.owner_load ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.recipient_state ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.refused_rows ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE private.rehearsal_turns ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.rule_numbers ENABLE ROW LEVEL SECURITY;
 
@@ -12335,6 +13350,18 @@ ALTER TABLE public.campaign_recipients ENABLE ROW LEVEL SECURITY;
 CREATE POLICY campaign_recipients_policy ON public.campaign_recipients FOR SELECT TO authenticated USING ((EXISTS ( SELECT 1
    FROM public.campaign_runs run
   WHERE (run.id = campaign_recipients.run_id))));
+
+ALTER TABLE public.campaign_rehearsal_lines ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY campaign_rehearsal_lines_policy ON public.campaign_rehearsal_lines FOR SELECT TO authenticated USING ((EXISTS ( SELECT 1
+   FROM public.campaign_rehearsals rehearsal
+  WHERE (rehearsal.lines_id = campaign_rehearsal_lines.lines_id))));
+
+ALTER TABLE public.campaign_rehearsals ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY campaign_rehearsals_policy ON public.campaign_rehearsals TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR ((connection_id, owner_id) IN ( SELECT mine.connection_id,
+    mine.owner_id
+   FROM private.my_connections() mine(connection_id, owner_id)))));
 
 ALTER TABLE public.campaign_runs ENABLE ROW LEVEL SECURITY;
 
@@ -12395,7 +13422,8 @@ ALTER TABLE public.message_templates ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY message_templates_policy ON public.message_templates TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR ((connection_id, owner_id) IN ( SELECT mine.connection_id,
     mine.owner_id
-   FROM private.my_connections() mine(connection_id, owner_id)))));
+   FROM private.my_connections() mine(connection_id, owner_id))) OR ((connection_id IS NULL) AND (owner_id IN ( SELECT mine.owner_id
+   FROM private.my_connections() mine(connection_id, owner_id))))));
 
 ALTER TABLE public.reminder_rules ENABLE ROW LEVEL SECURITY;
 
@@ -12431,6 +13459,12 @@ GRANT USAGE ON SCHEMA public TO service_role;
 REVOKE ALL ON FUNCTION private.add_next(p_rows uuid[], p_next_ids uuid[], p_next_after timestamp with time zone[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.add_next(p_rows uuid[], p_next_ids uuid[], p_next_after timestamp with time zone[]) TO service_role;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaigns TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaigns TO service_role;
+
+REVOKE ALL ON FUNCTION private.ahead_of(p_campaign public.campaigns, p_until timestamp with time zone, p_number bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.ahead_of(p_campaign public.campaigns, p_until timestamp with time zone, p_number bigint) TO service_role;
+
 REVOKE ALL ON FUNCTION private.announce_connection() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.announce_now(p_connections text[], p_at timestamp with time zone[]) FROM PUBLIC;
@@ -12445,11 +13479,11 @@ GRANT ALL ON FUNCTION private.answer_parts(p_answers jsonb) TO service_role;
 REVOKE ALL ON FUNCTION private.api_key_of(p_connection text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.api_key_of(p_connection text) TO service_role;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaigns TO authenticated;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaigns TO service_role;
+REVOKE ALL ON FUNCTION private.as_recipients(p_campaign public.campaigns, p_version integer, p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text, p_gateway text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.as_recipients(p_campaign public.campaigns, p_version integer, p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text, p_gateway text) TO service_role;
 
-REVOKE ALL ON FUNCTION private.as_recipients(p_campaign public.campaigns, p_version integer, p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.as_recipients(p_campaign public.campaigns, p_version integer, p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text) TO service_role;
+REVOKE ALL ON FUNCTION private.attachment_of(p_campaign public.campaigns) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.attachment_of(p_campaign public.campaigns) TO service_role;
 
 REVOKE ALL ON FUNCTION private.audit_booked() FROM PUBLIC;
 
@@ -12463,6 +13497,12 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.appointments TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.appointments TO service_role;
 
 REVOKE ALL ON FUNCTION private.audited(p_appointment public.appointments) FROM PUBLIC;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaign_rehearsals TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaign_rehearsals TO service_role;
+
+REVOKE ALL ON FUNCTION private.begun_rehearsal(p_campaign public.campaigns) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.begun_rehearsal(p_campaign public.campaigns) TO service_role;
 
 REVOKE ALL ON FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.calendar(p_zone text, p_start time without time zone, p_end time without time zone, p_now timestamp with time zone) TO service_role;
@@ -12531,6 +13571,8 @@ REVOKE ALL ON FUNCTION private.earliest_next(p_pattern text, p_start timestamp w
 
 REVOKE ALL ON FUNCTION private.end_memberships() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.end_rehearsal_lines() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.end_reminders(p_appointments uuid[], p_numbers integer[], p_reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.end_reminders_of_deleted() FROM PUBLIC;
@@ -12549,6 +13591,10 @@ GRANT ALL ON FUNCTION private.erase_jobs(p_job_ids uuid[]) TO service_role;
 
 REVOKE ALL ON FUNCTION private.erase_rows(p_job_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.erase_rows(p_job_ids uuid[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.estimate_of(p_campaign_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.estimate_of(p_campaign_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION private.estimate_of(p_campaign_id uuid) TO service_role;
 
 REVOKE ALL ON FUNCTION private.expect_status(p_ids uuid[], p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.expect_status(p_ids uuid[], p_status text) TO service_role;
@@ -12624,6 +13670,9 @@ REVOKE ALL ON FUNCTION private.forget_refusals() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.forget_refused() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.forget_refused() TO service_role;
 
+REVOKE ALL ON FUNCTION private.forget_rehearsals(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.forget_rehearsals(p_limit integer) TO service_role;
+
 REVOKE ALL ON FUNCTION private.get_holders() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.get_holders() TO service_role;
 
@@ -12644,6 +13693,8 @@ REVOKE ALL ON FUNCTION private.guard_invitation() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.guard_job_of_node_worker() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.guard_member() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.guard_rehearsal() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.guard_rule() FROM PUBLIC;
 
@@ -12674,6 +13725,9 @@ REVOKE ALL ON FUNCTION private.hold_limits() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.hold_right() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.hold_runs(p_campaign_id uuid, p_why text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.is_blank(p_text text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_blank(p_text text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.is_ours(p_table text, p_column text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_ours(p_table text, p_column text) TO service_role;
@@ -12750,6 +13804,9 @@ GRANT ALL ON FUNCTION private.next_of_audience(p_campaign public.campaigns, p_ke
 REVOKE ALL ON FUNCTION private.next_probe(p_but text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.next_probe(p_but text[]) TO service_role;
 
+REVOKE ALL ON FUNCTION private.next_recipients(p_campaign public.campaigns, p_version integer, p_key text, p_limit integer, p_rules_version text, p_gateway text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.next_recipients(p_campaign public.campaigns, p_version integer, p_key text, p_limit integer, p_rules_version text, p_gateway text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.note_or_leave(p_done jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.note_or_leave(p_done jsonb) TO service_role;
 
@@ -12808,6 +13865,10 @@ GRANT ALL ON FUNCTION private.record_or_put_aside(p_rows private.told_row[]) TO 
 REVOKE ALL ON FUNCTION private.record_rows(p_rows private.told_row[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.record_rows(p_rows private.told_row[]) TO service_role;
 
+REVOKE ALL ON FUNCTION private.refuse(p_code text, p_words text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.refuse(p_code text, p_words text) TO authenticated;
+GRANT ALL ON FUNCTION private.refuse(p_code text, p_words text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.refuse_change_of_audit() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.refuse_ids_to_come() FROM PUBLIC;
@@ -12820,6 +13881,9 @@ REVOKE ALL ON FUNCTION private.refuse_transition(p_old text, p_new text) FROM PU
 
 REVOKE ALL ON FUNCTION private.rehearse() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.rehearse() TO service_role;
+
+REVOKE ALL ON FUNCTION private.rehearse_portion(p_rehearsal public.campaign_rehearsals, p_campaign public.campaigns, p_limit integer, p_rules_version text, p_gateway text, p_fault text, OUT rehearsal public.campaign_rehearsals, OUT worked integer, OUT to_judge text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.rehearse_portion(p_rehearsal public.campaign_rehearsals, p_campaign public.campaigns, p_limit integer, p_rules_version text, p_gateway text, p_fault text, OUT rehearsal public.campaign_rehearsals, OUT worked integer, OUT to_judge text[]) TO service_role;
 
 REVOKE ALL ON FUNCTION private.rehearse_sending() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.rehearse_sending() TO service_role;
@@ -12863,6 +13927,9 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_jobs TO service_role
 
 REVOKE ALL ON FUNCTION private.send_again(p_job public.broadcast_jobs, p_meaning text, p_words text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.sent_until(p_connection_id text, p_from timestamp with time zone, p_step double precision, p_number bigint, p_until timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.sent_until(p_connection_id text, p_from timestamp with time zone, p_step double precision, p_number bigint, p_until timestamp with time zone) TO service_role;
+
 REVOKE ALL ON FUNCTION private.set_due_at() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.set_next_look(p_waiting private.waiting_connection[], p_now timestamp with time zone) FROM PUBLIC;
@@ -12899,6 +13966,9 @@ GRANT ALL ON FUNCTION private.slowdown(p_seconds double precision, p_until times
 REVOKE ALL ON FUNCTION private.spell_date(p_pattern text, p_months text[], p_date date) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.spell_time(p_pattern text, p_before_noon text, p_after_noon text, p_time time without time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.step_of(p_connection_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.step_of(p_connection_id text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.stops_everybody(p_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.stops_everybody(p_code text) TO service_role;
@@ -12966,6 +14036,8 @@ REVOKE ALL ON FUNCTION private.wanted_reminders(p_appointments uuid[]) FROM PUBL
 REVOKE ALL ON FUNCTION private.why_connection_cannot_send(p_connection_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.why_connection_cannot_send(p_connection_id text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.why_no_audience(p_campaign public.campaigns) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.why_no_next(p_pattern text, p_end timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.why_no_next(p_pattern text, p_end timestamp with time zone) TO service_role;
 
@@ -12998,6 +14070,9 @@ REVOKE ALL ON FUNCTION private.write_refusals() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.advance_campaign_run(p_run_id uuid, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.advance_campaign_run(p_run_id uuid, p_limit integer) TO service_role;
 
+REVOKE ALL ON FUNCTION public.advance_rehearsal(p_campaign_id uuid, p_rules_version text, p_limit integer, p_gateway text, p_fault text, p_most_an_hour integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.advance_rehearsal(p_campaign_id uuid, p_rules_version text, p_limit integer, p_gateway text, p_fault text, p_most_an_hour integer) TO service_role;
+
 REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_call_seconds double precision, p_early_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_call_seconds double precision, p_early_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
 
@@ -13018,6 +14093,13 @@ GRANT ALL ON FUNCTION public.enqueue_and_claim_broadcast_jobs(p_rows text, p_tok
 REVOKE ALL ON FUNCTION public.enqueue_broadcast_jobs(p_rows text, p_early_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.enqueue_broadcast_jobs(p_rows text, p_early_seconds double precision) TO service_role;
 
+REVOKE ALL ON FUNCTION public.estimate_campaign(id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.estimate_campaign(id uuid) TO authenticated;
+GRANT ALL ON FUNCTION public.estimate_campaign(id uuid) TO service_role;
+
+REVOKE ALL ON FUNCTION public.estimate_campaign_runs(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.estimate_campaign_runs(p_limit integer) TO service_role;
+
 REVOKE ALL ON FUNCTION public.finish_campaign_run(p_run_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.finish_campaign_run(p_run_id uuid) TO service_role;
 
@@ -13027,8 +14109,8 @@ GRANT ALL ON FUNCTION public.finish_probes(p_well text[], p_ill text[]) TO servi
 REVOKE ALL ON FUNCTION public.forget_connection(p_connection_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.forget_connection(p_connection_id text) TO service_role;
 
-REVOKE ALL ON FUNCTION public.freeze_campaign_run(p_run_id uuid, p_rules_version text, p_limit integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.freeze_campaign_run(p_run_id uuid, p_rules_version text, p_limit integer) TO service_role;
+REVOKE ALL ON FUNCTION public.freeze_campaign_run(p_run_id uuid, p_rules_version text, p_limit integer, p_gateway text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.freeze_campaign_run(p_run_id uuid, p_rules_version text, p_limit integer, p_gateway text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit integer, p_stale_seconds double precision) TO service_role;
@@ -13077,6 +14159,13 @@ GRANT ALL ON FUNCTION public.record_judged_numbers(p_country_code text, p_rules_
 REVOKE ALL ON FUNCTION public.record_outcomes(p_rows text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.record_outcomes(p_rows text) TO service_role;
 
+GRANT SELECT ON TABLE public.campaign_rehearsal_lines TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaign_rehearsal_lines TO service_role;
+
+REVOKE ALL ON FUNCTION public.rehearse_campaign(id uuid, after integer, lines integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.rehearse_campaign(id uuid, after integer, lines integer) TO authenticated;
+GRANT ALL ON FUNCTION public.rehearse_campaign(id uuid, after integer, lines integer) TO service_role;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message_templates TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message_templates TO service_role;
 
@@ -13089,6 +14178,10 @@ GRANT ALL ON FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double pre
 
 REVOKE ALL ON FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.send_test(campaign_id uuid, address text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.send_test(campaign_id uuid, address text) TO authenticated;
+GRANT ALL ON FUNCTION public.send_test(campaign_id uuid, address text) TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.reminder_rules TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.reminder_rules TO service_role;
@@ -13103,8 +14196,14 @@ GRANT ALL ON FUNCTION public.start_campaign_run(p_campaign_id uuid, p_revision i
 REVOKE ALL ON FUNCTION public.stop_campaign_run(p_run_id uuid, p_why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.stop_campaign_run(p_run_id uuid, p_why text) TO service_role;
 
+REVOKE ALL ON FUNCTION public.stop_rehearsal(p_campaign_id uuid, p_why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.stop_rehearsal(p_campaign_id uuid, p_why text) TO service_role;
+
 REVOKE ALL ON FUNCTION public.take_probes(p_seats integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.take_probes(p_seats integer) TO service_role;
+
+REVOKE ALL ON FUNCTION public.take_rehearsal(p_most_an_hour integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.take_rehearsal(p_most_an_hour integer) TO service_role;
 
 REVOKE ALL ON FUNCTION public.take_withdrawn_jobs() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.take_withdrawn_jobs() TO service_role;
@@ -13114,6 +14213,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_owners TO service_
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_state TO service_role;
 
 GRANT SELECT ON TABLE private.date_words TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.ended_rehearsals TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.erasures TO service_role;
 
@@ -13126,6 +14227,8 @@ GRANT SELECT ON TABLE private.limits TO service_role;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.recipient_state TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.refused_rows TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.rehearsal_turns TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.rule_numbers TO service_role;
 
