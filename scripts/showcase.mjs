@@ -44,12 +44,12 @@ const people = await must(
   supabase
     .from('contacts')
     .insert([
-      { contact_name: 'Asha Rao', phone_number: '+91 98765 43210' },
-      { contact_name: 'Bruno Costa', phone_number: '+55 11 98765 4321' },
-      { contact_name: 'Giulia Rossi', phone_number: '+39 345 678 9012' },
-      { contact_name: 'مريم السويدي', phone_number: '+971 50 123 4567' },
-      { contact_name: 'राहुल शर्मा', phone_number: '+91 98200 12345' },
-      { contact_name: 'Tom Baker', phone_number: '+1234' },
+      { contact_name: 'Asha Rao', phone_number: '+91 98765 43210', labels: ['patients'] },
+      { contact_name: 'Bruno Costa', phone_number: '+55 11 98765 4321', labels: ['patients'] },
+      { contact_name: 'Giulia Rossi', phone_number: '+39 345 678 9012', labels: ['patients', 'opticians'] },
+      { contact_name: 'مريم السويدي', phone_number: '+971 50 123 4567', labels: ['patients'] },
+      { contact_name: 'राहुल शर्मा', phone_number: '+91 98200 12345', labels: ['patients'] },
+      { contact_name: 'Tom Baker', phone_number: '+1234', labels: ['patients'] },
     ])
     .select(),
 )
@@ -113,6 +113,31 @@ await must(
   supabase
     .from('scheduled_messages')
     .insert(messages.map((message) => ({ ...empty, is_recurring: false, ...base, ...message }))),
+)
+// A campaign that goes out while one looks: everybody with the label gets it, but for the one whose number is none.
+const [template] = await must(
+  supabase
+    .from('message_templates')
+    .insert({
+      name: 'Check-up',
+      body: 'Dear {name}, it is time for your yearly check-up. Reply to book one {when}.',
+      defaults: { when: 'this week' },
+      category: 'marketing',
+    })
+    .select(),
+)
+const campaign = {
+  connection_id: reception.id,
+  name: 'Yearly check-up',
+  template_id: template.id,
+  audience: { labels: ['patients'] },
+  timezone: ZONE,
+}
+await must(
+  supabase.from('campaigns').insert([
+    { ...campaign, scheduled_at: inSeconds(30), status: 'scheduled' },
+    { ...campaign, name: 'Next year', scheduled_at: atNine(365), status: 'draft' },
+  ]),
 )
 console.log(JSON.stringify({ email, password, pharmacy: pharmacy.id, asha }))
 process.exit(0)

@@ -21,11 +21,19 @@ create table if not exists public.connection_members (
     constraint connection_members_role_known check (role in ('admin', 'staff')),
     constraint connection_members_invitation_not_kept check (invitation is null)
 );
+-- Who it is, for people: what the member said when joining. Accounts are not looked up.
+alter table public.connection_members add column if not exists name text;
+alter table public.connection_members drop constraint if exists connection_members_name_short;
+alter table public.connection_members add constraint connection_members_name_short check (
+    length(name) <= 200
+);
 create index if not exists connection_members_user_id_idx on public.connection_members (user_id);
 comment on table public.connection_members is
 'scheduled messages: who may use a connection beside its owner.';
 comment on constraint connection_members_role_known on public.connection_members is
 'A member is admin or staff.';
+comment on constraint connection_members_name_short on public.connection_members is
+'The name of a member has at most 200 characters.';
 
 create table if not exists public.connection_invitations (
     id uuid primary key default gen_random_uuid(),
@@ -211,7 +219,8 @@ begin
     elsif tg_op = 'UPDATE' then
         new.owner_id := private.owner_to_write_for(old.connection_id, array[]::text[]);
         if (new.connection_id, new.user_id) is distinct from (old.connection_id, old.user_id) then
-            raise exception 'Of a member only the role can be changed.' using errcode = '42501';
+            raise exception 'Of a member only the role and the name can be changed.'
+                using errcode = '42501';
         end if;
         new.created_by := old.created_by;
         new.created_at := old.created_at;

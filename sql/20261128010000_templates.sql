@@ -355,7 +355,10 @@ begin atomic
     cross join lateral (
         select
             private.values_of(template.defaults)
-            || private.values_of(render_template.variables) as variables
+            -- The local API server hands a json argument on as a string (docs/adr/0026).
+            || private.values_of(case jsonb_typeof(render_template.variables) when 'string'
+                then (render_template.variables #>> '{}')::jsonb
+                else render_template.variables end) as variables
     ) as given
     where template.id = render_template.template_id;
 end;

@@ -132,12 +132,18 @@ let heard = false
 
 export function listen() {
   if (!config.realtime) return () => {}
-  let timer
+  let last = 0
+  let isDue = false
+  // Not put off by the next hint: while a campaign goes out they come all the time, and one look a second is enough.
   const hint = () => {
-    clearTimeout(timer)
-    timer = setTimeout(() => {
+    if (isDue) return
+    isDue = true
+    const carryOut = () => {
+      isDue = false
+      last = Date.now()
       for (const look of hints) look()
-    }, 200)
+    }
+    setTimeout(carryOut, Math.max(200, last + 1000 - Date.now()))
   }
   const channel = supabase
     .channel('pages')
@@ -150,13 +156,15 @@ export function listen() {
 }
 
 // What `load` brings, kept fresh while it can be seen: { data, fault, look }. After a failure the last data stay.
-// `keys`: whenever one of them changes, everything is loaded anew. `every`: seconds between two looks without Realtime.
+// `keys`: whenever one of them changes, everything is loaded anew. `every`: seconds between two looks without Realtime; null:
+// what does not change by itself, loaded once.
 export function useLive(load, keys, { every = SECONDS.poll } = {}) {
   const [state, set] = useState({ data: undefined, fault: null })
   const looking = useRef(() => {})
   useEffect(() => {
     let [turn, faults, timer, isOver] = [0, 0, 0, false]
     const later = () => {
+      if (every === null && !faults) return
       const usual = heard ? SECONDS.withRealtime : every
       timer = setTimeout(look, 1000 * Math.min(SECONDS.longest, usual * 2 ** faults))
     }
@@ -181,7 +189,7 @@ export function useLive(load, keys, { every = SECONDS.poll } = {}) {
     }
     set({ data: undefined, fault: null })
     looking.current = look
-    const wake = () => !document.hidden && look()
+    const wake = () => !document.hidden && every !== null && look()
     hints.add(wake)
     document.addEventListener('visibilitychange', wake)
     window.addEventListener('online', wake)

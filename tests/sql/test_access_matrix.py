@@ -200,6 +200,7 @@ FUNCTIONS = """
     get_pending_scheduled_messages        -      x      x      x
     get_pending_scheduled_messages_after  -      x      x      x
     connection_usage                      -      x      x      x
+    contact_labels                        -      x      x      x
     count_upcoming_messages               -      x      x      x
     get_due_of_others                     -      -      -      x
     get_agenda                            -      -      -      x

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from local.browser import Browser
-from local.pages import Pages
+from local.pages import Pages, export
 from local.postgres import free_port
 from tests.helpers.accounts import User
 from tests.helpers.process import Worker, environment
@@ -77,6 +77,14 @@ def no_daemon(the_daemon: Daemon) -> Iterator[Daemon]:
 def pages(stack: dict[str, str], api: Proxy, the_daemon: Daemon) -> Iterator[Pages]:
     with Pages(api.url, stack["SUPABASE_ANON_KEY"], preview_url=the_daemon.url) as serving:
         yield serving
+
+
+@pytest.fixture(scope="package")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages as ./scripts/pages puts them down."""
+    directory = tmp_path_factory.mktemp("pages")
+    export(directory, {})
+    return directory
 
 
 @pytest.fixture

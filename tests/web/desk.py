@@ -56,8 +56,11 @@ class Desk:
         self.field(label).selectOption(value)
 
     def sees(self, text: str, **options: Any) -> None:
-        """Waits until it stands there."""
-        self.page.getByText(text, **options).first().waitFor()
+        """Waits until it stands there. Fails with what stands there instead."""
+        try:
+            self.page.getByText(text, **options).first().waitFor()
+        except BrowserError as error:
+            raise BrowserError(f"{error}\nThe window shows:\n{self.page.locator('body').innerText()}") from None
 
     def misses(self, text: str) -> None:
         """Waits until it stands there no more."""

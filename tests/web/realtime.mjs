@@ -51,3 +51,9 @@ export const isJoined = (page) => pages.get(page).length > 0
 export function publish(page) {
   for (const tell of pages.get(page)) tell()
 }
+
+// One change after the other, until the page closes.
+export function publishOnAndOn(page) {
+  const timer = setInterval(() => (page.isClosed() ? clearInterval(timer) : publish(page)), 40)
+  timer.unref()
+}

@@ -8,13 +8,18 @@ import pytest
 
 from local.api import ROOT
 from local.pictures import cut_off
+from tests.helpers.polling import until
 from tests.helpers.rows import one
 from tests.web.desk import LAPTOP, PHONE
+from tests.web.people import DOWNLOADS
 
 AXE = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text()
 PLACES = [
     "contacts", "contacts/{contact}/view", "contacts/{contact}/new", "contacts/{contact}/edit",
-    "messages", "messages/failed", "messages/calendar", "connections",
+    "messages", "messages/failed", "messages/calendar", "connections", "connections/{connection}/members",
+    "connections/join/token", "templates", "templates/new", "templates/{template}/edit",
+    "templates/{template}/preview", "campaigns", "campaigns/new", "campaigns/{draft}", "campaigns/{draft}/edit",
+    "campaigns/{campaign}", "campaigns/of/run/{run}", "campaigns/of/run/{run}/skipped",
 ]  # fmt: skip
 LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
 
@@ -34,7 +39,23 @@ def furnished(db, person):
     for n in range(3):
         person.insert(**to | {"scheduled_at": "2026-01-01T00:00Z", "contact_id": "+1234"}, message=f"To nobody {n}")
     person.insert("connections", name=LONG)
-    return contact
+    return {"contact": contact["id"], "connection": person.connection_id, **furnish_campaigns(db, person)}
+
+
+def furnish_campaigns(db, person):
+    """A template, a campaign that is over and one that is a draft with a rehearsal; members and an invitation."""
+    template = person.insert("message_templates", name=f"Offer {LONG}", body=f"{{name}}, {LONG}", owner_id=person.id)
+    common = {
+        "connection_id": person.connection_id, "template_id": template["id"], "owner_id": person.id,
+        "audience": {"numbers": ["+919876500001", "12", "+919876500001"]}, "variables": {"name": LONG},
+    }  # fmt: skip
+    now = datetime.now(UTC).isoformat()
+    campaign = person.insert("campaigns", name=f"Over {LONG}", scheduled_at=now, status="scheduled", **common)
+    draft = person.insert("campaigns", name="مسودة", scheduled_at="2031-01-01T00:00Z", **common)
+    person.http.post("/rpc/invite_member", json={"connection_id": person.connection_id}).raise_for_status()
+    of_it = "select id::text from campaign_runs where campaign_id = %s and finished_at is not null"
+    run = until(lambda: db.execute(of_it, (campaign["id"],)).fetchone())
+    return {"template": template["id"], "campaign": campaign["id"], "draft": draft["id"], "run": run["id"]}
 
 
 @pytest.mark.parametrize(("theme", "size"), [("light", LAPTOP), ("dark", PHONE)], ids=["laptop", "phone in the dark"])
@@ -44,8 +65,13 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(desk, person, furnished, theme
     window.sees("Asha")
     window.page.evaluate(AXE)
     for place in PLACES:
-        window.open(place.format(contact=furnished["id"]))
-        inside = "dialog[open] form, dialog[open] .messages" if "{contact}" in place else "section, .card, table"
+        window.open(place.format(**furnished))
+        is_dialog = any(word in place for word in ("{contact}", "{connection}", "{template}", "templates/new", "join"))
+        inside = (
+            "dialog[open] form, dialog[open] .messages, dialog[open] .bubble"
+            if is_dialog
+            else "main .card, main table, main article"
+        )
         window.page.locator(inside).first().waitFor()
         found = window.page.evaluate(
             "async () => (await axe.run()).violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)])"
@@ -148,3 +174,59 @@ def test_with_ten_thousand_messages_a_page_shows_fifty_and_asks_for_no_more(desk
     window.open()
     window.button("Scheduled messages for Asha: 1000+").waitFor()
     assert max(asked) < 200_000
+
+
+def test_with_ten_thousand_recipients_a_run_shows_fifty_and_all_of_them_are_a_table(desk, db, api, person):
+    db.execute("set session_replication_role = replica")
+    [campaign] = db.execute(
+        """
+        insert into campaigns (owner_id, connection_id, name, message, status, audience)
+        values (%s, %s, 'Many', 'Hello', 'completed', '{"labels": ["gold"]}') returning id
+        """,
+        (person.id, person.connection_id),
+    ).fetchall()
+    [run] = db.execute(
+        """
+        insert into campaign_runs (campaign_id, owner_id, connection_id, occurrence_at, status, total,
+            sent, finished_at)
+        values (%s, %s, %s, now(), 'completed', 10000, 10000, now()) returning id
+        """,
+        (campaign["id"], person.id, person.connection_id),
+    ).fetchall()
+    db.execute(
+        """
+        insert into campaign_recipients (run_id, position, name, address)
+        select %s, n, 'Person ' || n, '+9198765' || lpad(n::text, 5, '0') from generate_series(1, 10000) as n
+        """,
+        (run["id"],),
+    )
+    db.execute(
+        """
+        insert into scheduled_messages (connection_id, contact_id, message, scheduled_at, status, message_id, sent_at,
+            created_by, owner_id, source_id, source_position, source_try)
+        select %s, n::text, '=Hello ' || n, now(), 'sent', 'm' || n, now(), %s, %s, %s, n, 0
+        from generate_series(1, 10000) as n
+        """,
+        (person.connection_id, person.id, person.id, run["id"]),
+    )
+    db.execute("set session_replication_role = origin")
+    db.execute("analyze scheduled_messages, campaign_recipients")
+    asked = []
+    api.fault = lambda request, answer: asked.append(len(answer.body)) if answer and request.method == "GET" else None
+    window = desk(person).open("campaigns")
+    window.sees("10,000 recipients · 10,000 sent")
+    window.open(f"campaigns/{campaign['id']}")
+    window.follow("Recipients")
+    window.sees("=Hello 50")
+    window.press("Next")
+    window.sees("=Hello 100")
+    window.follow("Sent 10,000")
+    until(lambda: window.texts(".text")[:1] == ["=Hello 1"])
+    assert len(window.texts("article")) == 50
+    assert max(asked) < 100_000
+
+    table = window.page.carry(DOWNLOADS, "press", "Download as CSV")
+    lines = table["text"].split("\r\n")
+    assert len(lines) == 10_002
+    assert lines[10_000].endswith(",'=Hello 10000")
+    assert max(asked) < 500_000

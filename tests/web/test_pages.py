@@ -52,6 +52,7 @@ def test_contacts_are_added_found_changed_blocked_and_deleted(desk, db, person):
 
     window.press("Person 07")
     window.fill("Name", "مريم (07)")
+    window.fill("Labels", " gold_loan, staff ,,gold_loan")
     window.field("Blocked: nothing is sent to this contact").check()
     window.press("Save")
     window.page.getByRole("dialog").waitFor(state="detached")
@@ -59,6 +60,7 @@ def test_contacts_are_added_found_changed_blocked_and_deleted(desk, db, person):
     window.page.locator(".status", hasText="blocked").waitFor()
     row = db.execute("select * from contacts where contact_name = 'مريم (07)'").fetchone()
     assert (row["is_blocked"], row["phone_number"]) == (True, "+919876500007")
+    assert row["labels"] == ["gold_loan", "staff"]
 
     window.press("مريم (07)")
     window.press("Delete")

@@ -50,3 +50,16 @@ def test_where_there_is_none_the_page_asks(desk, stack, db, person, contact):
     window.sees("Nothing is scheduled for this contact yet.")
     write(person, contact, "From elsewhere")
     window.sees("From elsewhere")
+
+
+def test_changes_without_a_pause_are_looked_up_all_the_same(desk, stack, db, person, contact):
+    """As while a campaign goes out."""
+    window = desk(person)
+    configure(window, stack, NEVER)
+    window.page.carry(DOUBLE, "answer")
+    window.open(f"contacts/{contact['id']}/view")
+    window.sees("Nothing is scheduled for this contact yet.")
+    until(lambda: window.page.carry(DOUBLE, "isJoined"))
+    window.page.carry(DOUBLE, "publishOnAndOn")
+    write(person, contact, "In the midst of it")
+    window.sees("In the midst of it")

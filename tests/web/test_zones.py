@@ -1,16 +1,13 @@
 """Times are shown with their zone, written in the zone of choice, and mean what the daemon makes of them."""
 
-import json
 import random
-import subprocess
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from local.api import NODE
-from local.pages import export
 from tests.helpers.rows import one
+from tests.web.node import in_node
 from worker.recurrence.times import instant
 
 ZONES = [
@@ -67,14 +64,6 @@ def test_a_time_that_has_passed_is_not_scheduled(desk, db, person):
     assert one(db, "select count(*) from scheduled_messages") == 0
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The pages as ./scripts/pages puts them down."""
-    directory = tmp_path_factory.mktemp("pages")
-    export(directory, {})
-    return directory
-
-
 @pytest.mark.parametrize("zone", ZONES)
 def test_a_time_on_the_wall_is_the_instant_that_the_daemon_takes(folder, zone):
     """Around every change of the clocks in ten years; and around the day that Apia never had."""
@@ -89,7 +78,8 @@ def test_a_time_on_the_wall_is_the_instant_that_the_daemon_takes(folder, zone):
     walls += [
         f"{random.randint(1990, 2190)}-{random.randint(1, 12):02}-{random.randint(1, 28):02}T12:17" for _ in range(50)
     ]
-    assert instants_in_node(folder, zone, walls) == [expected(zone, wall) for wall in walls]
+    told = in_node(folder, "zones.js", f"module.instantOf(one, {zone!r}).toISOString()", walls)
+    assert told == [expected(zone, wall) for wall in walls]
 
 
 def hours(start, number):
@@ -98,15 +88,3 @@ def hours(start, number):
 
 def expected(zone, wall):
     return instant(datetime.fromisoformat(wall), ZoneInfo(zone)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-
-
-def instants_in_node(folder, zone, walls):
-    code = f"""
-        import {{ instantOf }} from {json.dumps(str(folder / "parts" / "zones.js"))}
-        const walls = JSON.parse(process.argv[1])
-        console.log(JSON.stringify(walls.map((wall) => instantOf(wall, {json.dumps(zone)}).toISOString())))
-    """
-    done = subprocess.run(
-        [str(NODE), "--input-type=module", "-e", code, json.dumps(walls)], capture_output=True, text=True, check=True
-    )
-    return json.loads(done.stdout)

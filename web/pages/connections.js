@@ -3,6 +3,7 @@ import { insertOnce, rows, supabase, useDeed, useLive } from '../client.js'
 import { html, useState } from '../html.js'
 import { Dialog } from '../parts/dialog.js'
 import { Field, Note } from '../parts/form.js'
+import { Join, Members } from '../parts/members.js'
 import { loadConnections } from '../parts/scheduled.js'
 import { Waiting } from '../parts/table.js'
 import { When } from '../parts/time.js'
@@ -18,13 +19,22 @@ async function load() {
   )
 }
 
-function Connections() {
+const go = (...path) => {
+  location.hash = ['#', 'connections', ...path].join('/')
+}
+
+// #/connections/<id>/members, #/connections/join/<token>
+function Connections({ rest, user }) {
   const live = useLive(load, [], { every: 2 })
   const [isAdding, add] = useState(false)
+  const [word, argument] = rest
+  const opened = argument === 'members' && live.data?.find((one) => one.id === word)
   return html`<div class="bar"><button type="button" class="primary" onClick=${() => add(true)}>Add a connection</button></div>
     <${Waiting} live=${live} />
     ${live.data?.length === 0 && html`<div class="card empty">No WhatsApp connections yet. Messages are sent through one: add it, and let your operator set it up.</div>`}
     <div class="cards">${live.data?.map((one) => html`<${Connection} key=${one.id} connection=${one} />`)}</div>
+    ${word === 'join' && argument && html`<${Join} token=${argument} user=${user} onClose=${() => go()} onChange=${live.look} />`}
+    ${opened && html`<${Members} connection=${opened} user=${user} onClose=${() => go()} />`}
     ${isAdding && html`<${Add} onClose=${() => add(false)} onChange=${live.look} />`}`
 }
 
@@ -39,6 +49,7 @@ function Connection({ connection, usage = connection.usage }) {
     ${connection.phone_number && html`<p class="muted"><bdi>${connection.phone_number}</bdi></p>`}
     ${usage?.state && html`<p class="waits" dir="auto">${sentence(usage.state)}${usage.state_until && html`, until about <${When} at=${usage.state_until} zone=${usage.timezone} />`}.</p>`}
     ${usage && html`<${Usage} usage=${usage} />`}
+    <div class="actions apart"><a class="button plain" href=${`#/connections/${encodeURIComponent(connection.id)}/members`} aria-label=${`Members of ${connection.name ?? connection.id}`}>Members</a></div>
   </section>`
 }
 

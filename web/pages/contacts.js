@@ -1,9 +1,11 @@
 // Document 001's page: everybody whom one may write to, with the clock that opens what is scheduled for them.
 import { persist, Refusal, rows, supabase, useDeed, useLive } from '../client.js'
-import { html, useEffect, useState } from '../html.js'
+import { html, useState } from '../html.js'
 import { Dialog } from '../parts/dialog.js'
 import { Confirm, Field, Note } from '../parts/form.js'
+import { contactsLike } from '../parts/people.js'
 import { Scheduled } from '../parts/scheduled.js'
+import { Search } from '../parts/search.js'
 import { WAITING } from '../parts/status.js'
 import { Table, Waiting } from '../parts/table.js'
 
@@ -13,16 +15,9 @@ const COUNTED = 1000 // of what is scheduled for them: a server may give no more
 const contacts = () => supabase.from('contacts')
 
 async function load(search, page) {
-  // What PostgREST would read as its own becomes "any one character".
-  const words = search.trim().replace(/[%*\\,()"]/g, '_')
-  const found = await rows(() => {
-    const all = contacts().select('id,contact_name,phone_number,is_blocked,notes')
-    const named = words ? all.or(`contact_name.ilike.%${words}%,phone_number.ilike.%${words}%`) : all
-    return named
-      .order('contact_name')
-      .order('id')
-      .range(page * SIZE, (page + 1) * SIZE) // one more: is there a next page?
-  })
+  const columns = 'id,contact_name,phone_number,is_blocked,labels,notes'
+  // one more: is there a next page?
+  const found = await rows(() => contactsLike(search, columns).range(page * SIZE, (page + 1) * SIZE))
   const shown = found.slice(0, SIZE)
   const ids = shown.map((contact) => String(contact.id))
   const waiting = await rows(() =>
@@ -45,7 +40,7 @@ function Contacts({ rest }) {
   const [id, tab] = rest
   const close = () => go()
   return html`<div class="bar">
-      <${Search} onSearch=${(words) => {
+      <${Search} label="Search contacts" hint="Name or number" onSearch=${(words) => {
         if (words === search) return // what nobody has changed leaves the page where it is
         setPage(0)
         setSearch(words)
@@ -91,20 +86,10 @@ function columns({ counts, isCut }) {
 const Clock = () =>
   html`<svg viewBox="0 0 24 24" width="20" height="20" aria-hidden="true"><circle cx="12" cy="12" r="9" /><path d="M12 7v5l3 2" /></svg>`
 
-// Looks a moment after the last letter.
-function Search({ onSearch }) {
-  const [words, set] = useState('')
-  useEffect(() => {
-    const timer = setTimeout(() => onSearch(words), 250)
-    return () => clearTimeout(timer)
-  }, [words])
-  return html`<input type="search" aria-label="Search contacts" placeholder="Name or number" dir="auto" value=${words} onInput=${(event) => set(event.target.value)} />`
-}
-
 // What the address names: #/contacts/12/view, …/new, …/edit. The contact need not be on the page that is shown.
 function Opened({ id, tab, onClose, onChange }) {
   const live = useLive(
-    () => rows(() => contacts().select('id,contact_name,phone_number,is_blocked,notes').eq('id', id)),
+    () => rows(() => contacts().select('id,contact_name,phone_number,is_blocked,labels,notes').eq('id', id)),
     [id],
   )
   const [contact] = live.data ?? []
@@ -139,6 +124,15 @@ async function saveContact(contact, values, since) {
   })
 }
 
+const labelsIn = (text) => [
+  ...new Set(
+    text
+      .split(',')
+      .map((label) => label.trim())
+      .filter(Boolean),
+  ),
+]
+
 function ContactDialog({ title, contact, onClose, onChange }) {
   const deed = useDeed()
   const [since] = useState({ at: undefined })
@@ -154,6 +148,7 @@ function ContactDialog({ title, contact, onClose, onChange }) {
       contact_name: given.get('name').trim(),
       phone_number: given.get('number').trim(),
       is_blocked: given.has('blocked'),
+      labels: labelsIn(given.get('labels')),
     }
     if (values.phone_number.length > 20)
       return deed.run(() => Promise.reject(new Refusal('The number is too long: at most 20 characters.')))
@@ -164,6 +159,7 @@ function ContactDialog({ title, contact, onClose, onChange }) {
     <form class="stack" onSubmit=${submit}>
       <${Field} label="Name"><input name="name" defaultValue=${contact.contact_name ?? ''} dir="auto" required autocomplete="off" /><//>
       <${Field} label="WhatsApp number" hint="With the country code: +91 98765 43210"><input name="number" type="tel" defaultValue=${contact.phone_number ?? ''} required autocomplete="off" /><//>
+      <${Field} label="Labels" hint="Separated by commas. Campaigns choose their recipients by them."><input name="labels" dir="auto" defaultValue=${(contact.labels ?? []).join(', ')} autocomplete="off" /><//>
       <label class="check"><input type="checkbox" name="blocked" defaultChecked=${Boolean(contact.is_blocked)} />Blocked: nothing is sent to this contact</label>
       <${Note} of=${deed} />
       <div class="actions">

@@ -1,6 +1,18 @@
 // What forms are made of.
 import { cloneElement, html, useState } from '../html.js'
 
+// The values of a form: `bind(name)` are the properties of a control, `set` changes several. `onChange` hears of each change.
+export function useForm(initial, onChange) {
+  const [values, setValues] = useState(initial)
+  const set = (changes) => {
+    const next = { ...values, ...changes }
+    setValues(next)
+    onChange?.(next)
+  }
+  const bind = (name) => ({ name, value: values[name], onInput: (event) => set({ [name]: event.target.value }) })
+  return { values, set, bind }
+}
+
 // A control with its label above and, where given, a hint below. The label names it, the hint is read after it.
 export function Field({ label, hint, children: control }) {
   const [id] = useState(() => `field-${crypto.randomUUID()}`)

@@ -25,6 +25,7 @@ export function MessageLine({ row, who, via, onEdit, onChange, children }) {
     <div class="message-body">
       <p class="who-line">${who && html`<b><bdi>${who}</bdi></b> `}${via && html`<span class="muted">by <bdi>${via}</bdi></span>`}</p>
       <${Content} row=${row} />
+      ${row.source_id && html`<p class="muted"><${Source} row=${row} /></p>`}
       <${Reason} row=${row} />
       ${row.sent_at && row.status === 'sent' && html`<p class="muted">Sent <${When} at=${row.sent_at} zone=${zone} /></p>`}
       ${children}
@@ -33,18 +34,24 @@ export function MessageLine({ row, who, via, onEdit, onChange, children }) {
     <div class="message-actions">
       ${
         WAITING.includes(row.status) &&
-        html`<button type="button" class="plain" onClick=${() => onEdit(row)}>Edit</button>
+        html`${!row.source_id && html`<button type="button" class="plain" onClick=${() => onEdit(row)}>Edit</button>`}
         <button type="button" class="plain" disabled=${deed.isBusy} onClick=${() => run(cancel, 'Cancelled.')}>Cancel</button>`
       }
       ${
         ['failed', 'cancelled'].includes(row.status) &&
-        html`<button type="button" class="plain" onClick=${() => onEdit(row)}>Edit</button>
+        html`${!row.source_id && html`<button type="button" class="plain" onClick=${() => onEdit(row)}>Edit</button>`}
         <button type="button" class="plain" disabled=${deed.isBusy} onClick=${() => run(sendAgain, 'It will be sent again.')}>Retry</button>`
       }
       <${Confirm} label="Delete" question="Delete this message?" yes="Yes, delete" isBusy=${deed.isBusy} onYes=${() => run(remove)} />
     </div>
   </article>`
 }
+
+// What a campaign or an appointment has written is changed there.
+const Source = ({ row }) =>
+  row.priority === 1
+    ? html`Part of <a href=${`#/campaigns/of/run/${row.source_id}`}>a campaign</a>`
+    : html`Part of an appointment`
 
 function Content({ row }) {
   const isFile = !['text', 'chat', ''].includes(row.type)

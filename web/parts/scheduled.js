@@ -3,6 +3,7 @@ import { rows, supabase, useLive } from '../client.js'
 import { html, useState } from '../html.js'
 import { edit, schedule } from './deeds.js'
 import { Dialog, Tabs } from './dialog.js'
+import { drafts } from './drafts.js'
 import { contentOf, MessageForm, newValues, valuesOf } from './message-form.js'
 import { MessageLine, zoneOf } from './message-line.js'
 import { WAITING } from './status.js'
@@ -15,14 +16,8 @@ const TABS = [
 ]
 const OVER = 20 // of what is over, the latest
 
-// What somebody has written and not yet sent off outlives a reload, in this tab alone.
 const newOne = (contact) => `draft ${contact.id}`
 const editOf = (row) => `edit ${row.id}`
-const drafts = {
-  load: (key) => JSON.parse(sessionStorage.getItem(key) ?? 'null'),
-  save: (key, draft) => sessionStorage.setItem(key, JSON.stringify(draft)),
-  clear: (key) => sessionStorage.removeItem(key),
-}
 
 async function loadMessages(contact) {
   const of = () => supabase.from('scheduled_messages').select('*').eq('contact_id', String(contact.id))

@@ -6,7 +6,7 @@ export function Table({ label, columns, rows, keyOf = (row) => row.id, empty }) 
   return html`<table class="list" aria-label=${label}>
     <thead>
       <tr>
-        ${columns.map(({ title, className }) => html`<th scope="col" class=${className}>${title}</th>`)}
+        ${columns.map(({ title, className }) => (title ? html`<th scope="col" class=${className}>${title}</th>` : html`<td></td>`))}
       </tr>
     </thead>
     <tbody>
