@@ -4295,7 +4295,8 @@ begin
     elsif tg_op = 'UPDATE' then
         new.owner_id := private.owner_to_write_for(old.connection_id, array[]::text[]);
         if (new.connection_id, new.user_id) is distinct from (old.connection_id, old.user_id) then
-            raise exception 'Of a member only the role can be changed.' using errcode = '42501';
+            raise exception 'Of a member only the role and the name can be changed.'
+                using errcode = '42501';
         end if;
         new.created_by := old.created_by;
         new.created_at := old.created_at;
@@ -10626,6 +10627,30 @@ CREATE FUNCTION public.connection_usage(connection_id text) RETURNS TABLE(enable
    WHERE (c.id = connection_usage.connection_id);
 END;
 
+CREATE FUNCTION public.contact_labels() RETURNS TABLE(label text, contacts integer)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select
+        labelled.label,
+        count(*)::integer
+    from (values (null::text)) as missing (labels)
+    cross join lateral (
+        -- The column `labels` of contacts, else the one above.
+        select to_jsonb(labels) as labels
+        from public.contacts
+    ) as contact
+    cross join lateral jsonb_array_elements_text(
+        case jsonb_typeof(contact.labels) when 'array' then contact.labels else '[]' end
+    ) as labelled (label)
+    where labelled.label ~ '\S'
+    group by labelled.label
+    order by labelled.label
+    limit 1000
+$$;
+
+COMMENT ON FUNCTION public.contact_labels() IS 'The labels of the caller''s contacts, and how many contacts carry each.';
+
 CREATE FUNCTION public.count_upcoming_messages(timezone text, since date, until date) RETURNS TABLE(day date, number integer)
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -12013,7 +12038,11 @@ CREATE FUNCTION public.render_template(template_id uuid, variables jsonb DEFAULT
  SELECT private.render(template.parts, given.variables) AS text,
      private.names_in(template.parts, given.variables) AS missing
     FROM (public.message_templates template
-      CROSS JOIN LATERAL ( SELECT (private.values_of(template.defaults) || private.values_of(render_template.variables)) AS variables) given)
+      CROSS JOIN LATERAL ( SELECT (private.values_of(template.defaults) || private.values_of(
+                 CASE jsonb_typeof(render_template.variables)
+                     WHEN 'string'::text THEN ((render_template.variables #>> '{}'::text[]))::jsonb
+                     ELSE render_template.variables
+                 END)) AS variables) given)
    WHERE (template.id = render_template.template_id);
 END;
 
@@ -12815,11 +12844,15 @@ CREATE TABLE public.connection_members (
     created_by uuid DEFAULT auth.uid(),
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     invitation text,
+    name text,
     CONSTRAINT connection_members_invitation_not_kept CHECK ((invitation IS NULL)),
+    CONSTRAINT connection_members_name_short CHECK ((length(name) <= 200)),
     CONSTRAINT connection_members_role_known CHECK ((role = ANY (ARRAY['admin'::text, 'staff'::text])))
 );
 
 COMMENT ON TABLE public.connection_members IS 'scheduled messages: who may use a connection beside its owner.';
+
+COMMENT ON CONSTRAINT connection_members_name_short ON public.connection_members IS 'The name of a member has at most 200 characters.';
 
 COMMENT ON CONSTRAINT connection_members_role_known ON public.connection_members IS 'A member is admin or staff.';
 
@@ -14079,6 +14112,10 @@ GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer,
 REVOKE ALL ON FUNCTION public.connection_usage(connection_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.connection_usage(connection_id text) TO authenticated;
 GRANT ALL ON FUNCTION public.connection_usage(connection_id text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.contact_labels() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.contact_labels() TO authenticated;
+GRANT ALL ON FUNCTION public.contact_labels() TO service_role;
 
 REVOKE ALL ON FUNCTION public.count_upcoming_messages(timezone text, since date, until date) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.count_upcoming_messages(timezone text, since date, until date) TO authenticated;
