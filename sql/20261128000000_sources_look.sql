@@ -32,11 +32,13 @@ begin
         from unnest(array[
             'public.advance_campaign_run(uuid, integer)',
             'public.advance_rehearsal(uuid, text, integer, text, text, integer)',
+            'public.contact_labels()',
             'public.estimate_campaign(uuid)',
             'public.estimate_campaign_runs(integer)',
             'public.finish_campaign_run(uuid)',
             'public.freeze_campaign_run(uuid, text, integer, text)',
             'public.get_campaign_agenda(integer)',
+            'public.get_numbers_asked(integer)',
             'public.invite_member(text, text)',
             'public.read_audit_log(text, bigint, text[], integer, text, timestamptz)',
             'public.read_messages(uuid, integer, text, timestamptz)',

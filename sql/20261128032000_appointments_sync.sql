@@ -71,18 +71,82 @@ begin
             or wanted.fault is not null
             or latest.id is not null
     ),
+    -- Whom each writes to: the contact, whose number is the one that counts, else the number.
+    called as materialized (
+        select
+            appointment.id,
+            appointment.connection_id,
+            appointment.owner_id,
+            appointment.created_by,
+            appointment.reminder_fault is not null as had_fault,
+            coalesce(settings.country_code, '') as country_code,
+            nullif(btrim(appointment.contact_id), '') as contact_id,
+            coalesce(
+                nullif(btrim(appointment.contact_id), ''), nullif(btrim(appointment.mobile), '')
+            ) as address
+        from public.appointments as appointment
+        left join public.connection_settings as settings
+            on settings.connection_id = appointment.connection_id
+        where appointment.id = any(p_appointments)
+    ),
+    person as materialized (
+        select found.*
+        from (
+            select array_agg(distinct called.contact_id) as contact_ids
+            from called
+            where called.contact_id !~ '[@+]'
+        ) as asked
+        cross join lateral private.people(asked.contact_ids, '{}') as found
+        where asked.contact_ids is not null
+    ),
+    -- What is known of the number already: it is judged by `recipient` (Python), and nothing waits
+    -- for that.
+    numbered as materialized (
+        select
+            called.*,
+            raw.number as raw,
+            raw.number is not null and judged.raw is null as is_asked,
+            case
+                when person.is_blocked
+                    then 'This contact is blocked. Unblock the contact to write to it.'
+                when raw.number is null and called.address is not null then format(
+                    'Contact %s has no phone number: add one, then schedule again.',
+                    case
+                        when length(called.contact_id) <= 6 then called.contact_id
+                        else '…' || right(called.contact_id, 4)
+                    end
+                )
+                else judged.fault
+            end as number_fault
+        from called
+        left join person
+            on person.contact_id = called.contact_id
+            and person.owner in (called.owner_id::text, called.created_by::text)
+        cross join lateral (
+            select case
+                when person.contact_id is null then called.address
+                when person.phone ~ '\S' then btrim(person.phone)
+            end as number
+        ) as raw
+        left join private.judged_numbers as judged
+            on judged.raw = raw.number and judged.country_code = called.country_code
+    ),
     -- Its instant now; null: there is to be none. One that waits for its turn is not past.
     dated as materialized (
         select
             beside.*,
-            appointment.connection_id,
-            appointment.owner_id,
-            appointment.created_by,
-            address.written as address,
+            numbered.connection_id,
+            numbered.owner_id,
+            numbered.created_by,
+            numbered.address,
+            numbered.country_code,
+            numbered.raw,
+            numbered.is_asked,
+            numbered.number_fault,
             case
                 when beside.wanted_at is null
                     or beside.fault is not null
-                    or address.written is null
+                    or numbered.address is null
                     or beside.not_after <= now() then null
                 when beside.wanted_at >= now() then beside.wanted_at
                 when beside.status in ('pending', 'processing')
@@ -91,23 +155,26 @@ begin
                 -- What failed goes to the number that was put right.
                 when p_is_edit
                     and beside.status = 'failed'
-                    and beside.was_address <> address.written then now()
+                    and beside.was_address <> numbered.address then now()
                 when p_is_edit
                     and beside.anchor <> 'booked'
                     and beside.when_past = 'now' then now()
+                -- What could not be made when it was booked is confirmed once that is mended.
+                when p_is_edit
+                    and numbered.had_fault
+                    and beside.anchor = 'booked'
+                    and (
+                        beside.status is null
+                        or beside.status = 'cancelled' and beside.error is not null
+                    ) then now()
             end as at,
             case
                 when beside.fault is not null then beside.fault
-                when address.written is null and beside.wanted_at is not null
+                when numbered.address is null and beside.wanted_at is not null
                     and beside.not_after > now() then 'There is no mobile number, and no contact.'
             end as wrong
         from beside
-        join public.appointments as appointment on appointment.id = beside.appointment_id
-        cross join lateral (
-            select coalesce(
-                nullif(btrim(appointment.contact_id), ''), nullif(btrim(appointment.mobile), '')
-            ) as written
-        ) as address
+        join numbered on numbered.id = beside.appointment_id
     ),
     compared as materialized (
         select
@@ -241,6 +308,19 @@ begin
                 )
             )
     ),
+    asked as (
+        insert into private.numbers_asked as known (appointment_id, raw, country_code)
+        select distinct
+            judged.appointment_id,
+            judged.raw,
+            judged.country_code
+        from judged
+        where judged.at is not null and judged.is_asked
+        on conflict (appointment_id) do update
+        set
+            raw = excluded.raw,
+            country_code = excluded.country_code
+    ),
     said as (
         select
             judged.appointment_id,
@@ -248,6 +328,8 @@ begin
                 when judged.is_now = 'being sent' and judged.wanted_at is not null
                     then 'A reminder was being sent when this was changed.'
                 when judged.is_now = 'failed' or judged.status = 'unconfirmed' then judged.error
+                when judged.at is not null and judged.is_now not in ('gone out', 'left alone')
+                    then judged.number_fault
                 else judged.wrong
             end, ' '), 500) as fault
         from judged

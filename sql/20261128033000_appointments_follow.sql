@@ -108,8 +108,11 @@ create or replace trigger follow_settings after insert or delete on public.conne
 for each row execute function private.follow_settings();
 create or replace trigger follow_changed_settings after update on public.connection_settings
 for each row when (
-    (old.connection_id, old.enabled, old.active, old.display_name, old.timezone)
-    is distinct from (new.connection_id, new.enabled, new.active, new.display_name, new.timezone)
+    (
+        old.connection_id, old.enabled, old.active, old.display_name, old.timezone, old.country_code
+    ) is distinct from (
+        new.connection_id, new.enabled, new.active, new.display_name, new.timezone, new.country_code
+    )
 )
 execute function private.follow_settings();
 
@@ -134,7 +137,7 @@ $$;
 revoke all on function private.follow_connection from public;
 
 -- A contact's new number: what waits in the queue for the old one is taken back, and what failed
--- goes out while it is of use.
+-- goes out while it is of use. Whether a contact can be written to, its appointments say.
 create or replace function private.follow_contact()
 returns trigger
 language plpgsql
@@ -142,15 +145,23 @@ security definer
 set search_path = ''
 set enable_seqscan = off
 as $$
+declare
+    v_contact constant text := case tg_op when 'DELETE' then old.id else new.id end;
+    v_appointments constant uuid[] := array(
+        select appointment.id from public.appointments as appointment
+        where appointment.contact_id = v_contact
+    );
 begin
+    if v_appointments = '{}' then
+        return null;
+    end if;
     with held as materialized (
         select message.*
         from public.scheduled_messages as message
-        where message.source_id = any(array(
-            select appointment.id from public.appointments as appointment
-            where appointment.contact_id = new.id::text
-        ))
-            and message.contact_id = new.id::text
+        where tg_op = 'UPDATE'
+            and old.phone_number is distinct from new.phone_number
+            and message.source_id = any(v_appointments)
+            and message.contact_id = v_contact
             and message.status in ('processing', 'failed')
         order by message.id
         for no key update
@@ -166,6 +177,7 @@ begin
             else private.withdraw_job(held.broadcast_job_id)
                 and not private.may_have_gone_out(held.broadcast_job_id)
         end;
+    perform private.try_reminders(v_appointments, false);
     return null;
 end
 $$;
@@ -200,18 +212,27 @@ end
 $outer$;
 
 do $outer$
+declare
+    v_columns text;
 begin
-    if exists (
-        select from pg_attribute as a
-        join pg_class as c on c.oid = a.attrelid and c.relkind in ('r', 'p')
-        where a.attrelid = 'public.contacts'::regclass
-            and a.attname = 'phone_number'
-            and not a.attisdropped
-    ) then
-        create or replace trigger follow_contact after update on public.contacts
-        for each row when (old.phone_number is distinct from new.phone_number)
-        execute function private.follow_contact();
+    select string_agg(format('old.%1$I is distinct from new.%1$I', a.attname), ' or ')
+    into v_columns
+    from pg_attribute as a
+    join pg_class as c on c.oid = a.attrelid and c.relkind in ('r', 'p')
+    where a.attrelid = 'public.contacts'::regclass
+        and a.attname in ('phone_number', 'is_blocked')
+        and not a.attisdropped
+    having bool_or(a.attname = 'phone_number');
+    if v_columns is null then
+        return;
     end if;
+    execute format(
+        'create or replace trigger follow_contact after update on public.contacts '
+        'for each row when (%s) execute function private.follow_contact()',
+        v_columns
+    );
+    create or replace trigger follow_deleted_contact after delete on public.contacts
+    for each row execute function private.follow_contact();
 end
 $outer$;
 
@@ -259,9 +280,14 @@ begin
     said as (
         select
             free.id,
+            -- What was said before it was due is not said twice.
             nullif(btrim(replace(
-                coalesce(free.reminder_fault, ''),
-                coalesce(string_agg(changed.was, ' ' order by changed.number), ''),
+                replace(
+                    coalesce(free.reminder_fault, ''),
+                    coalesce(string_agg(changed.was, ' ' order by changed.number), ''),
+                    ''
+                ),
+                coalesce(string_agg(changed.is_now, ' ' order by changed.number), ''),
                 ''
             )), '') as others,
             string_agg(changed.is_now, ' ' order by changed.number) as fault

@@ -59,43 +59,50 @@ revoke all on function private.refuse_change_of_audit from public;
 create or replace trigger refuse_change before update or delete or truncate on public.audit_log
 for each statement execute function private.refuse_change_of_audit();
 
--- An appointment as the log keeps it, with the number of its contact as it was, and the country
+-- Appointments as the log keeps them, with the number of their contact as it was, and the country
 -- that a number without one belonged to.
-create or replace function private.audited(p_appointment public.appointments)
-returns jsonb
+drop function if exists private.audited(public.appointments);
+create or replace function private.audited(p_appointments public.appointments[])
+returns table (appointment_id uuid, connection_id text, owner_id uuid, record jsonb)
 language sql
 stable
 set search_path = ''
 as $$
-    select jsonb_build_object(
-        'country_code', (
-            select settings.country_code
-            from public.connection_settings as settings
-            where settings.connection_id = p_appointment.connection_id
-        ),
-        'appointment_id', p_appointment.id,
-        'patient_name', p_appointment.patient_name,
-        'contact_id', p_appointment.contact_id,
-        'mobile', case
-            when p_appointment.contact_id is null then p_appointment.mobile
-            else coalesce((
-                select found.phone
-                from (values (null::text)) as missing (phone_number)
-                cross join lateral (
-                    select left(phone_number::text, 256) as phone
-                    from public.contacts as contact
-                    where contact.id = private.contact_key(p_appointment.contact_id)
-                ) as found
-            ), p_appointment.mobile)
-        end,
-        'date', p_appointment.date,
-        'time', to_char(p_appointment.time, 'HH24:MI'),
-        'timezone', p_appointment.timezone,
-        'doctor_name', p_appointment.doctor_name,
-        'specialty', p_appointment.specialty,
-        'followup_date', p_appointment.followup_date,
-        'status', p_appointment.status
+    with person as materialized (
+        select found.*
+        from (
+            select array_agg(distinct appointment.contact_id) as contact_ids
+            from unnest(p_appointments) as appointment
+            where appointment.contact_id is not null
+        ) as asked
+        cross join lateral private.people(asked.contact_ids, '{}') as found
+        where asked.contact_ids is not null
     )
+    select
+        appointment.id,
+        appointment.connection_id,
+        appointment.owner_id,
+        jsonb_build_object(
+            'country_code', settings.country_code,
+            'appointment_id', appointment.id,
+            'patient_name', appointment.patient_name,
+            'contact_id', appointment.contact_id,
+            'mobile', coalesce(person.phone, appointment.mobile),
+            'date', appointment.date,
+            'time', to_char(appointment.time, 'HH24:MI'),
+            'timezone', appointment.timezone,
+            'doctor_name', appointment.doctor_name,
+            'specialty', appointment.specialty,
+            'followup_date', appointment.followup_date,
+            'status', appointment.status
+        )
+    from unnest(p_appointments) as appointment
+    left join public.connection_settings as settings
+        on settings.connection_id = appointment.connection_id
+    -- A contact counts only for its owner.
+    left join person
+        on person.contact_id = appointment.contact_id
+        and person.owner in (appointment.owner_id::text, appointment.created_by::text)
 $$;
 revoke all on function private.audited from public;
 
@@ -111,8 +118,11 @@ begin
         booked.connection_id,
         booked.owner_id,
         'booked',
-        private.audited(booked)
-    from new_appointments as booked;
+        booked.record
+    from private.audited(array(
+        select new_row::public.appointments
+        from new_appointments as new_row
+    )) as booked;
     return null;
 end
 $$;
@@ -132,32 +142,45 @@ set search_path = ''
 set enable_nestloop = off -- the rows of a transition table are taken to be as few as the first time
 as $$
 begin
+    with happened as materialized (
+        select
+            new_row.id,
+            thing.place,
+            thing.kind
+        from new_appointments as new_row
+        join old_appointments as old_row on old_row.id = new_row.id
+        cross join lateral (
+            values
+            (
+                1, 'moved',
+                (old_row.date, old_row.time, old_row.timezone, old_row.connection_id)
+                is distinct from
+                (new_row.date, new_row.time, new_row.timezone, new_row.connection_id)
+            ),
+            (
+                2, 'followup_set',
+                new_row.followup_date is distinct from old_row.followup_date
+            ),
+            (
+                3, 'cancelled',
+                new_row.status in ('cancelled', 'no_show') and new_row.status <> old_row.status
+            )
+        ) as thing (place, kind, is_so)
+        where thing.is_so
+    )
     insert into public.audit_log (connection_id, owner_id, kind, record)
     select
-        new_row.connection_id,
-        new_row.owner_id,
+        changed.connection_id,
+        changed.owner_id,
         happened.kind,
-        private.audited(new_row)
-    from new_appointments as new_row
-    join old_appointments as old_row on old_row.id = new_row.id
-    cross join lateral (
-        values
-        (
-            1, 'moved',
-            (old_row.date, old_row.time, old_row.timezone, old_row.connection_id)
-            is distinct from (new_row.date, new_row.time, new_row.timezone, new_row.connection_id)
-        ),
-        (
-            2, 'followup_set',
-            new_row.followup_date is distinct from old_row.followup_date
-        ),
-        (
-            3, 'cancelled',
-            new_row.status in ('cancelled', 'no_show') and new_row.status <> old_row.status
-        )
-    ) as happened (place, kind, is_so)
-    where happened.is_so
-    order by new_row.id, happened.place;
+        changed.record
+    from private.audited(array(
+        select new_row::public.appointments
+        from new_appointments as new_row
+        where new_row.id in (select happened.id from happened)
+    )) as changed
+    join happened on happened.id = changed.appointment_id
+    order by happened.id, happened.place;
     return null;
 end
 $$;
@@ -179,9 +202,12 @@ begin
         gone.connection_id,
         gone.owner_id,
         'cancelled',
-        private.audited(gone) || '{"deleted": true}'
-    from old_appointments as gone
-    where gone.status = 'booked';
+        gone.record || '{"deleted": true}'
+    from private.audited(array(
+        select old_row::public.appointments
+        from old_appointments as old_row
+        where old_row.status = 'booked'
+    )) as gone;
     return null;
 end
 $$;

@@ -28,12 +28,14 @@ from worker.sending.rescue import Rescue
 from worker.sending.scheduler import Scheduler
 from worker.sending.sender import Sender
 from worker.sending.wake import Wake
+from worker.sources.appointments import AppointmentSource
 from worker.sources.campaigns import CampaignSource
 from worker.sources.exports import Exports
 from worker.sources.loop import Sources
 from worker.sources.numbers import Numbers
 from worker.sources.rehearsals import RehearsalSource
 from worker.store.api import Api
+from worker.store.appointments import Appointments
 from worker.store.audit import Audit
 from worker.store.campaigns import Campaigns
 from worker.store.clock import Clock
@@ -105,7 +107,8 @@ def _sources(api: Api, settings: Settings, vitals: Vitals) -> Sources:
     campaigns = Campaigns(api)
     numbers = Numbers(campaigns, settings)
     rehearsals = RehearsalSource(Rehearsals(api), numbers, settings)
-    return Sources(CampaignSource(campaigns, numbers, settings), rehearsals, settings, vitals)
+    appointments = AppointmentSource(Appointments(api), numbers)
+    return Sources(CampaignSource(campaigns, numbers, settings), rehearsals, appointments, settings, vitals)
 
 
 async def once(settings: Settings) -> None:

@@ -237,6 +237,21 @@ def test_what_is_wrong_with_a_message_is_said_and_is_no_error_of_the_booking(hos
     assert hospital.read(appointment)["reminder_fault"] is None
 
 
+@pytest.mark.parametrize("missing", ["mobile", "doctor_name"])
+def test_what_could_not_be_confirmed_is_confirmed_once_that_is_mended(hospital, missing):
+    given = {"mobile": "9876543210", "doctor_name": "Mehta"}
+    appointment = hospital.book(**given | {missing: None})
+    assert hospital.messages(appointment) == []
+
+    hospital.change(appointment, **given)
+
+    assert set(hospital.open(appointment)) == {CONFIRMATION, REMINDER}
+    hospital.past(appointment, CONFIRMATION)
+    hospital.change(appointment, **{missing: None})
+    hospital.change(appointment, **given)
+    assert set(hospital.open(appointment)) == {REMINDER}
+
+
 def test_a_number_that_is_put_right_gets_what_failed_at_the_wrong_one(hospital):
     appointment = hospital.book(mobile="98765")
     hospital.past(appointment, CONFIRMATION, "failed", "This is no number.")

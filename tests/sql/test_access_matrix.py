@@ -225,6 +225,7 @@ FUNCTIONS = """
     start_campaign_run                    -      -      -      x
     freeze_campaign_run                   -      -      -      x
     record_judged_numbers                 -      -      -      x
+    get_numbers_asked                     -      -      -      x
     advance_campaign_run                  -      -      -      x
     finish_campaign_run                   -      -      -      x
     stop_campaign_run                     -      -      -      x

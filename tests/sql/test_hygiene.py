@@ -51,6 +51,7 @@ def test_what_the_advisors_merely_mention_is_meant(db, advice):
         "private.gateways",
         "private.judged_numbers",
         "private.limits",
+        "private.numbers_asked",
         "private.owner_load",
         "private.recipient_state",
         "private.refused_rows",

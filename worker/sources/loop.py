@@ -6,6 +6,7 @@ import structlog
 
 from worker.config import Settings
 from worker.errors import StoreMisconfigured
+from worker.sources.appointments import AppointmentSource
 from worker.sources.campaigns import CampaignSource
 from worker.sources.rehearsals import RehearsalSource
 from worker.waiting import Alarm, Patience
@@ -20,9 +21,14 @@ class Sources:
     """One loop for all of them; any number of daemons may run it."""
 
     def __init__(
-        self, campaigns: CampaignSource, rehearsals: RehearsalSource, settings: Settings, vitals: Vitals
+        self,
+        campaigns: CampaignSource,
+        rehearsals: RehearsalSource,
+        appointments: AppointmentSource,
+        settings: Settings,
+        vitals: Vitals,
     ) -> None:
-        self.campaigns, self.rehearsals = campaigns, rehearsals
+        self.campaigns, self.rehearsals, self.appointments = campaigns, rehearsals, appointments
         self.alarm = Alarm(lambda: vitals.beat("sources"))
         self._patience = Patience("campaigns cannot be taken forward", settings.poll_interval_seconds)
         self._said_absent = False
@@ -36,6 +42,7 @@ class Sources:
         try:
             self.alarm.within(await self.campaigns.advance())
             self.alarm.within(await self.rehearsals.advance())
+            self.alarm.within(await self.appointments.advance())
             self._said_absent = False
         except StoreMisconfigured as e:
             if not self._said_absent:

@@ -1,0 +1,29 @@
+"""What the daemon asks of the database for appointments."""
+
+from dataclasses import dataclass
+
+from worker.store.api import Api
+from worker.store.reading import listed
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Numbers as they were written, of one country: '' where the daemon's own default counts."""
+
+    country_code: str
+    raw: list[str]
+
+
+class Appointments:
+    """Its methods raise StoreRefused, StoreMisconfigured, and wait while Supabase is away, as long as the Api does."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def numbers_asked(self, limit: int) -> list[Asked]:
+        """What appointments write to and nobody has judged yet."""
+        return await self._api.row(
+            "get_numbers_asked",
+            {"p_limit": limit},
+            lambda row: [Asked(one["country_code"], one["raw"]) for one in listed(row["numbers"])],
+        )
