@@ -8,6 +8,7 @@ import stat
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from tests.helpers.polling import until
 from tests.sources.hospital import day
@@ -182,3 +183,20 @@ async def test_export_writes_appointments_and_messages_to_standard_output(hospit
     await operate.export(settings(), "messages", hospital.connection, None)
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert {row["id"] for row in rows} == {m["id"] for m in hospital.messages(appointment)}
+
+
+async def test_a_directory_that_cannot_be_written_is_said_and_nothing_is_lost(hospital, parts, tmp_path):
+    hospital.book()
+    place = tmp_path / "exports"
+    place.write_text("a file where the directory should be")
+    daemon = await parts(export_dir=place, default_country_code="IN")
+    with capture_logs() as said:
+        for _ in range(3):
+            assert not await daemon.exports.advance()
+    [line] = said
+    assert line["why"] == "File exists"
+
+    place.unlink()
+    while await daemon.exports.advance():
+        pass
+    assert written(place, hospital.connection) == expected(hospital.db, hospital.connection)
