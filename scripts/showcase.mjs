@@ -1,5 +1,5 @@
 // Furnishes the pages for ./scripts/demo --stay and ./scripts/pictures: somebody with contacts, messages that go out while one
-// looks, a series, a failure with advice. Written as a page writes it, with a user's token
+// looks, a series, a failure with advice, a hospital's appointments. Written as a page writes it, with a user's token
 // (the limit of a connection alone is an operator's). Prints who it is, as JSON.
 import { createClient } from '@supabase/supabase-js'
 
@@ -139,5 +139,43 @@ await must(
     { ...campaign, name: 'Next year', scheduled_at: atNine(365), status: 'draft' },
   ]),
 )
-console.log(JSON.stringify({ email, password, pharmacy: pharmacy.id, asha }))
+// A hospital that confirms, reminds and follows up by itself: its texts, its desk's day, and a number that is none.
+const [hospital] = await must(
+  supabase.from('connections').insert({ name: 'City Hospital', phone_number: '+91 22 5550 0300' }).select(),
+)
+await must(
+  supabase.from('connection_settings').upsert({ connection_id: hospital.id, timezone: ZONE, country_code: 'IN' }),
+)
+await must(supabase.rpc('set_up_reminders', { connection_id: hospital.id }))
+// The wall of Kolkata after so many hours, at a full quarter of an hour: ['2026-11-26', '14:30'].
+const wall = (hours) => {
+  const quarter = 15 * 60_000
+  const at = Math.ceil((Date.now() + hours * 3_600_000) / quarter) * quarter + 5.5 * 3_600_000
+  return new Date(at).toISOString().slice(0, 16).split('T')
+}
+const [day, soon] = wall(2)
+const booked = (patient_name, mobile, time, doctor_name, others = {}) => ({
+  connection_id: hospital.id,
+  date: day,
+  patient_name,
+  mobile,
+  time,
+  doctor_name,
+  specialty: null,
+  followup_date: null,
+  ...others,
+})
+const appointments = await must(
+  supabase
+    .from('appointments')
+    .insert([
+      booked('Rahul Sharma', '98765 43210', soon, 'Mehta', { specialty: 'Ortho' }),
+      booked('Asha Rao', '98765 43211', '00:15', 'Iyer', { followup_date: wall(7 * 24)[0] }),
+      booked('Meera Nair', '98765', soon, 'Mehta'),
+      booked('Farid Khan', '98200 12345', '10:30', 'Iyer', { date: wall(3 * 24)[0] }),
+    ])
+    .select(),
+)
+await must(supabase.from('appointments').update({ status: 'visited' }).eq('id', appointments[1].id))
+console.log(JSON.stringify({ email, password, pharmacy: pharmacy.id, asha, hospital: hospital.id, day }))
 process.exit(0)

@@ -5,6 +5,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -30,6 +32,12 @@ def demo(stack, db):
     assert running.wait(60) == 130
 
 
+def in_two_hours() -> str:
+    """The day in Kolkata, at a full quarter of an hour: the first appointment's."""
+    minutes = -(-(time.time() / 60 + 120) // 15) * 15 + 330
+    return str(datetime.fromtimestamp(60 * minutes, UTC).date())
+
+
 def test_a_newcomer_sees_messages_go_out_a_series_and_a_failure_with_advice(browser, demo):
     context = browser.newContext(viewport=PHONE, timezoneId="Asia/Kolkata")
     page = context.newPage()
@@ -42,6 +50,7 @@ def test_a_newcomer_sees_messages_go_out_a_series_and_a_failure_with_advice(brow
         "messages": ["The whole series", "Waits: the daily limit of 2 messages is reached"],
         "connections": ["2 of 2 sent", "held up"],
         "contacts/1/view": ["See you tomorrow at nine"],
+        f"appointments/any/{in_two_hours()}": ["Confirmation", "full phone number", "visited"],
     }.items():
         page.goto(demo.replace("/demo", f"/#/{place}"))
         for text in texts:

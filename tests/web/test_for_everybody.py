@@ -19,6 +19,7 @@ PLACES = [
     "messages", "messages/failed", "messages/calendar", "connections", "connections/{connection}/members",
     "connections/join/token", "templates", "templates/new", "templates/{template}/edit",
     "templates/{template}/preview", "campaigns", "campaigns/new", "campaigns/{draft}", "campaigns/{draft}/edit",
+    "appointments/{hospital}/2030-02-10", "appointments/{hospital}/faults", "appointments/{hospital}/hospital",
     "campaigns/{campaign}", "campaigns/of/run/{run}", "campaigns/of/run/{run}/skipped",
 ]  # fmt: skip
 LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
@@ -39,7 +40,16 @@ def furnished(db, person):
     for n in range(3):
         person.insert(**to | {"scheduled_at": "2026-01-01T00:00Z", "contact_id": "+1234"}, message=f"To nobody {n}")
     person.insert("connections", name=LONG)
-    return {"contact": contact["id"], "connection": person.connection_id, **furnish_campaigns(db, person)}
+    furnish_hospital(person)
+    ids = {"contact": contact["id"], "connection": person.connection_id, "hospital": person.connection_id}
+    return ids | furnish_campaigns(db, person)
+
+
+def furnish_hospital(person):
+    person.http.post("/rpc/set_up_reminders", json={"connection_id": person.connection_id}).raise_for_status()
+    for who in (f"Asha {LONG}", "मीरा नायर", "مريم"):
+        person.insert("appointments", connection_id=person.connection_id, patient_name=who, mobile="98765",
+                      doctor_name=LONG, date="2030-02-10", time="10:30", followup_date="2030-02-10")  # fmt: skip
 
 
 def furnish_campaigns(db, person):
