@@ -427,6 +427,30 @@ exception when lock_not_available then
 end
 $$;
 
+CREATE FUNCTION private.answer_appointments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    v_faulty uuid[];
+begin
+    with answered as (
+        delete from private.numbers_asked as asked
+        using new_numbers as number
+        where asked.raw = number.raw and asked.country_code = number.country_code
+        returning
+            asked.appointment_id,
+            number.fault
+    )
+    select array_agg(answered.appointment_id) into v_faulty
+    from answered
+    where answered.fault is not null;
+    perform private.try_reminders(v_faulty, false);
+    return null;
+end
+$$;
+
 CREATE FUNCTION private.answer_parts(p_answers jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -614,8 +638,11 @@ begin
         booked.connection_id,
         booked.owner_id,
         'booked',
-        private.audited(booked)
-    from new_appointments as booked;
+        booked.record
+    from private.audited(array(
+        select new_row::public.appointments
+        from new_appointments as new_row
+    )) as booked;
     return null;
 end
 $$;
@@ -626,32 +653,45 @@ CREATE FUNCTION private.audit_changed() RETURNS trigger
     SET enable_nestloop TO 'off'
     AS $$
 begin
+    with happened as materialized (
+        select
+            new_row.id,
+            thing.place,
+            thing.kind
+        from new_appointments as new_row
+        join old_appointments as old_row on old_row.id = new_row.id
+        cross join lateral (
+            values
+            (
+                1, 'moved',
+                (old_row.date, old_row.time, old_row.timezone, old_row.connection_id)
+                is distinct from
+                (new_row.date, new_row.time, new_row.timezone, new_row.connection_id)
+            ),
+            (
+                2, 'followup_set',
+                new_row.followup_date is distinct from old_row.followup_date
+            ),
+            (
+                3, 'cancelled',
+                new_row.status in ('cancelled', 'no_show') and new_row.status <> old_row.status
+            )
+        ) as thing (place, kind, is_so)
+        where thing.is_so
+    )
     insert into public.audit_log (connection_id, owner_id, kind, record)
     select
-        new_row.connection_id,
-        new_row.owner_id,
+        changed.connection_id,
+        changed.owner_id,
         happened.kind,
-        private.audited(new_row)
-    from new_appointments as new_row
-    join old_appointments as old_row on old_row.id = new_row.id
-    cross join lateral (
-        values
-        (
-            1, 'moved',
-            (old_row.date, old_row.time, old_row.timezone, old_row.connection_id)
-            is distinct from (new_row.date, new_row.time, new_row.timezone, new_row.connection_id)
-        ),
-        (
-            2, 'followup_set',
-            new_row.followup_date is distinct from old_row.followup_date
-        ),
-        (
-            3, 'cancelled',
-            new_row.status in ('cancelled', 'no_show') and new_row.status <> old_row.status
-        )
-    ) as happened (place, kind, is_so)
-    where happened.is_so
-    order by new_row.id, happened.place;
+        changed.record
+    from private.audited(array(
+        select new_row::public.appointments
+        from new_appointments as new_row
+        where new_row.id in (select happened.id from happened)
+    )) as changed
+    join happened on happened.id = changed.appointment_id
+    order by happened.id, happened.place;
     return null;
 end
 $$;
@@ -666,9 +706,12 @@ begin
         gone.connection_id,
         gone.owner_id,
         'cancelled',
-        private.audited(gone) || '{"deleted": true}'
-    from old_appointments as gone
-    where gone.status = 'booked';
+        gone.record || '{"deleted": true}'
+    from private.audited(array(
+        select old_row::public.appointments
+        from old_appointments as old_row
+        where old_row.status = 'booked'
+    )) as gone;
     return null;
 end
 $$;
@@ -750,39 +793,45 @@ COMMENT ON CONSTRAINT appointments_status_known ON public.appointments IS 'An ap
 
 COMMENT ON CONSTRAINT appointments_variables_object ON public.appointments IS 'The variables are an object of names and values, at most 16 kB of it.';
 
-CREATE FUNCTION private.audited(p_appointment public.appointments) RETURNS jsonb
+CREATE FUNCTION private.audited(p_appointments public.appointments[]) RETURNS TABLE(appointment_id uuid, connection_id text, owner_id uuid, record jsonb)
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
-    select jsonb_build_object(
-        'country_code', (
-            select settings.country_code
-            from public.connection_settings as settings
-            where settings.connection_id = p_appointment.connection_id
-        ),
-        'appointment_id', p_appointment.id,
-        'patient_name', p_appointment.patient_name,
-        'contact_id', p_appointment.contact_id,
-        'mobile', case
-            when p_appointment.contact_id is null then p_appointment.mobile
-            else coalesce((
-                select found.phone
-                from (values (null::text)) as missing (phone_number)
-                cross join lateral (
-                    select left(phone_number::text, 256) as phone
-                    from public.contacts as contact
-                    where contact.id = private.contact_key(p_appointment.contact_id)
-                ) as found
-            ), p_appointment.mobile)
-        end,
-        'date', p_appointment.date,
-        'time', to_char(p_appointment.time, 'HH24:MI'),
-        'timezone', p_appointment.timezone,
-        'doctor_name', p_appointment.doctor_name,
-        'specialty', p_appointment.specialty,
-        'followup_date', p_appointment.followup_date,
-        'status', p_appointment.status
+    with person as materialized (
+        select found.*
+        from (
+            select array_agg(distinct appointment.contact_id) as contact_ids
+            from unnest(p_appointments) as appointment
+            where appointment.contact_id is not null
+        ) as asked
+        cross join lateral private.people(asked.contact_ids, '{}') as found
+        where asked.contact_ids is not null
     )
+    select
+        appointment.id,
+        appointment.connection_id,
+        appointment.owner_id,
+        jsonb_build_object(
+            'country_code', settings.country_code,
+            'appointment_id', appointment.id,
+            'patient_name', appointment.patient_name,
+            'contact_id', appointment.contact_id,
+            'mobile', coalesce(person.phone, appointment.mobile),
+            'date', appointment.date,
+            'time', to_char(appointment.time, 'HH24:MI'),
+            'timezone', appointment.timezone,
+            'doctor_name', appointment.doctor_name,
+            'specialty', appointment.specialty,
+            'followup_date', appointment.followup_date,
+            'status', appointment.status
+        )
+    from unnest(p_appointments) as appointment
+    left join public.connection_settings as settings
+        on settings.connection_id = appointment.connection_id
+    -- A contact counts only for its owner.
+    left join person
+        on person.contact_id = appointment.contact_id
+        and person.owner in (appointment.owner_id::text, appointment.created_by::text)
 $$;
 
 CREATE TABLE public.campaign_rehearsals (
@@ -3622,15 +3671,23 @@ CREATE FUNCTION private.follow_contact() RETURNS trigger
     SET search_path TO ''
     SET enable_seqscan TO 'off'
     AS $$
+declare
+    v_contact constant text := case tg_op when 'DELETE' then old.id else new.id end;
+    v_appointments constant uuid[] := array(
+        select appointment.id from public.appointments as appointment
+        where appointment.contact_id = v_contact
+    );
 begin
+    if v_appointments = '{}' then
+        return null;
+    end if;
     with held as materialized (
         select message.*
         from public.scheduled_messages as message
-        where message.source_id = any(array(
-            select appointment.id from public.appointments as appointment
-            where appointment.contact_id = new.id::text
-        ))
-            and message.contact_id = new.id::text
+        where tg_op = 'UPDATE'
+            and old.phone_number is distinct from new.phone_number
+            and message.source_id = any(v_appointments)
+            and message.contact_id = v_contact
             and message.status in ('processing', 'failed')
         order by message.id
         for no key update
@@ -3646,6 +3703,7 @@ begin
             else private.withdraw_job(held.broadcast_job_id)
                 and not private.may_have_gone_out(held.broadcast_job_id)
         end;
+    perform private.try_reminders(v_appointments, false);
     return null;
 end
 $$;
@@ -8511,18 +8569,82 @@ begin
             or wanted.fault is not null
             or latest.id is not null
     ),
+    -- Whom each writes to: the contact, whose number is the one that counts, else the number.
+    called as materialized (
+        select
+            appointment.id,
+            appointment.connection_id,
+            appointment.owner_id,
+            appointment.created_by,
+            appointment.reminder_fault is not null as had_fault,
+            coalesce(settings.country_code, '') as country_code,
+            nullif(btrim(appointment.contact_id), '') as contact_id,
+            coalesce(
+                nullif(btrim(appointment.contact_id), ''), nullif(btrim(appointment.mobile), '')
+            ) as address
+        from public.appointments as appointment
+        left join public.connection_settings as settings
+            on settings.connection_id = appointment.connection_id
+        where appointment.id = any(p_appointments)
+    ),
+    person as materialized (
+        select found.*
+        from (
+            select array_agg(distinct called.contact_id) as contact_ids
+            from called
+            where called.contact_id !~ '[@+]'
+        ) as asked
+        cross join lateral private.people(asked.contact_ids, '{}') as found
+        where asked.contact_ids is not null
+    ),
+    -- What is known of the number already: it is judged by `recipient` (Python), and nothing waits
+    -- for that.
+    numbered as materialized (
+        select
+            called.*,
+            raw.number as raw,
+            raw.number is not null and judged.raw is null as is_asked,
+            case
+                when person.is_blocked
+                    then 'This contact is blocked. Unblock the contact to write to it.'
+                when raw.number is null and called.address is not null then format(
+                    'Contact %s has no phone number: add one, then schedule again.',
+                    case
+                        when length(called.contact_id) <= 6 then called.contact_id
+                        else '…' || right(called.contact_id, 4)
+                    end
+                )
+                else judged.fault
+            end as number_fault
+        from called
+        left join person
+            on person.contact_id = called.contact_id
+            and person.owner in (called.owner_id::text, called.created_by::text)
+        cross join lateral (
+            select case
+                when person.contact_id is null then called.address
+                when person.phone ~ '\S' then btrim(person.phone)
+            end as number
+        ) as raw
+        left join private.judged_numbers as judged
+            on judged.raw = raw.number and judged.country_code = called.country_code
+    ),
     -- Its instant now; null: there is to be none. One that waits for its turn is not past.
     dated as materialized (
         select
             beside.*,
-            appointment.connection_id,
-            appointment.owner_id,
-            appointment.created_by,
-            address.written as address,
+            numbered.connection_id,
+            numbered.owner_id,
+            numbered.created_by,
+            numbered.address,
+            numbered.country_code,
+            numbered.raw,
+            numbered.is_asked,
+            numbered.number_fault,
             case
                 when beside.wanted_at is null
                     or beside.fault is not null
-                    or address.written is null
+                    or numbered.address is null
                     or beside.not_after <= now() then null
                 when beside.wanted_at >= now() then beside.wanted_at
                 when beside.status in ('pending', 'processing')
@@ -8531,23 +8653,26 @@ begin
                 -- What failed goes to the number that was put right.
                 when p_is_edit
                     and beside.status = 'failed'
-                    and beside.was_address <> address.written then now()
+                    and beside.was_address <> numbered.address then now()
                 when p_is_edit
                     and beside.anchor <> 'booked'
                     and beside.when_past = 'now' then now()
+                -- What could not be made when it was booked is confirmed once that is mended.
+                when p_is_edit
+                    and numbered.had_fault
+                    and beside.anchor = 'booked'
+                    and (
+                        beside.status is null
+                        or beside.status = 'cancelled' and beside.error is not null
+                    ) then now()
             end as at,
             case
                 when beside.fault is not null then beside.fault
-                when address.written is null and beside.wanted_at is not null
+                when numbered.address is null and beside.wanted_at is not null
                     and beside.not_after > now() then 'There is no mobile number, and no contact.'
             end as wrong
         from beside
-        join public.appointments as appointment on appointment.id = beside.appointment_id
-        cross join lateral (
-            select coalesce(
-                nullif(btrim(appointment.contact_id), ''), nullif(btrim(appointment.mobile), '')
-            ) as written
-        ) as address
+        join numbered on numbered.id = beside.appointment_id
     ),
     compared as materialized (
         select
@@ -8681,6 +8806,19 @@ begin
                 )
             )
     ),
+    asked as (
+        insert into private.numbers_asked as known (appointment_id, raw, country_code)
+        select distinct
+            judged.appointment_id,
+            judged.raw,
+            judged.country_code
+        from judged
+        where judged.at is not null and judged.is_asked
+        on conflict (appointment_id) do update
+        set
+            raw = excluded.raw,
+            country_code = excluded.country_code
+    ),
     said as (
         select
             judged.appointment_id,
@@ -8688,6 +8826,8 @@ begin
                 when judged.is_now = 'being sent' and judged.wanted_at is not null
                     then 'A reminder was being sent when this was changed.'
                 when judged.is_now = 'failed' or judged.status = 'unconfirmed' then judged.error
+                when judged.at is not null and judged.is_now not in ('gone out', 'left alone')
+                    then judged.number_fault
                 else judged.wrong
             end, ' '), 500) as fault
         from judged
@@ -8979,9 +9119,14 @@ begin
     said as (
         select
             free.id,
+            -- What was said before it was due is not said twice.
             nullif(btrim(replace(
-                coalesce(free.reminder_fault, ''),
-                coalesce(string_agg(changed.was, ' ' order by changed.number), ''),
+                replace(
+                    coalesce(free.reminder_fault, ''),
+                    coalesce(string_agg(changed.was, ' ' order by changed.number), ''),
+                    ''
+                ),
+                coalesce(string_agg(changed.is_now, ' ' order by changed.number), ''),
                 ''
             )), '') as others,
             string_agg(changed.is_now, ' ' order by changed.number) as fault
@@ -11509,6 +11654,32 @@ CREATE FUNCTION public.get_holders() RETURNS TABLE(pid integer, role text, appli
     from private.get_holders() as h
 $$;
 
+CREATE FUNCTION public.get_numbers_asked(p_limit integer) RETURNS TABLE(numbers json)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+    select
+        coalesce(
+            json_agg(
+                json_build_object('country_code', asked.country_code, 'raw', asked.raw)
+            ), '[]'
+        )
+    from (
+        select
+            next.country_code,
+            json_agg(distinct next.raw) as raw
+        from (
+            select
+                number.country_code,
+                number.raw
+            from private.numbers_asked as number
+            limit p_limit
+        ) as next
+        group by next.country_code
+    ) as asked
+$$;
+
 CREATE FUNCTION public.get_pending_scheduled_messages() RETURNS SETOF public.scheduled_messages
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -12683,6 +12854,12 @@ CREATE TABLE private.limits (
     CONSTRAINT limits_value_check CHECK ((value >= 0))
 );
 
+CREATE TABLE private.numbers_asked (
+    appointment_id uuid NOT NULL,
+    raw text NOT NULL,
+    country_code text NOT NULL
+);
+
 CREATE TABLE private.owner_load (
     owner_id uuid NOT NULL,
     minute timestamp with time zone NOT NULL,
@@ -12903,6 +13080,9 @@ ALTER TABLE ONLY private.judged_numbers
 ALTER TABLE ONLY private.limits
     ADD CONSTRAINT limits_pkey PRIMARY KEY (name);
 
+ALTER TABLE ONLY private.numbers_asked
+    ADD CONSTRAINT numbers_asked_pkey PRIMARY KEY (appointment_id);
+
 ALTER TABLE ONLY private.owner_load
     ADD CONSTRAINT owner_load_pkey PRIMARY KEY (owner_id, minute);
 
@@ -13006,6 +13186,8 @@ CREATE INDEX connection_state_payer_turn_idx ON private.connection_state USING b
 CREATE INDEX connection_state_probe_idx ON private.connection_state USING btree (probe_at) WHERE (probe_at IS NOT NULL);
 
 CREATE INDEX connection_state_ready_idx ON private.connection_state USING btree (ready_at, connection_id);
+
+CREATE INDEX numbers_asked_raw_idx ON private.numbers_asked USING btree (raw, country_code);
 
 CREATE INDEX recipient_state_free_at_idx ON private.recipient_state USING btree (free_at);
 
@@ -13111,6 +13293,10 @@ CREATE INDEX scheduled_messages_payer_idx ON public.scheduled_messages USING btr
 
 CREATE UNIQUE INDEX scheduled_messages_source_key ON public.scheduled_messages USING btree (source_id, source_position, source_try) WHERE (source_id IS NOT NULL);
 
+CREATE TRIGGER answer_appointments AFTER INSERT ON private.judged_numbers REFERENCING NEW TABLE AS new_numbers FOR EACH STATEMENT EXECUTE FUNCTION private.answer_appointments();
+
+CREATE TRIGGER answer_appointments_anew AFTER UPDATE ON private.judged_numbers REFERENCING NEW TABLE AS new_numbers FOR EACH STATEMENT EXECUTE FUNCTION private.answer_appointments();
+
 CREATE TRIGGER a_keep_out_of_queue BEFORE UPDATE OF status ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = 'in_queue'::text) AND (old.status <> ALL (ARRAY['pending'::text, 'in_queue'::text])) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.keep_out_of_queue();
 
 CREATE TRIGGER announce_connection AFTER INSERT OR DELETE OR UPDATE ON public.connection_settings FOR EACH ROW EXECUTE FUNCTION private.announce_connection();
@@ -13149,9 +13335,11 @@ CREATE TRIGGER end_reminders_of_deleted AFTER DELETE ON public.appointments REFE
 
 CREATE TRIGGER follow_changed_rule AFTER UPDATE ON public.reminder_rules FOR EACH ROW WHEN (((((((old.anchor IS DISTINCT FROM new.anchor) OR (old.day_offset IS DISTINCT FROM new.day_offset)) OR (old.at IS DISTINCT FROM new.at)) OR (old.shift IS DISTINCT FROM new.shift)) OR (old.template_id IS DISTINCT FROM new.template_id)) OR (old.enabled IS DISTINCT FROM new.enabled))) EXECUTE FUNCTION private.follow_rule();
 
-CREATE TRIGGER follow_changed_settings AFTER UPDATE ON public.connection_settings FOR EACH ROW WHEN ((((((old.connection_id IS DISTINCT FROM new.connection_id) OR (old.enabled IS DISTINCT FROM new.enabled)) OR (old.active IS DISTINCT FROM new.active)) OR (old.display_name IS DISTINCT FROM new.display_name)) OR (old.timezone IS DISTINCT FROM new.timezone))) EXECUTE FUNCTION private.follow_settings();
+CREATE TRIGGER follow_changed_settings AFTER UPDATE ON public.connection_settings FOR EACH ROW WHEN (((((((old.connection_id IS DISTINCT FROM new.connection_id) OR (old.enabled IS DISTINCT FROM new.enabled)) OR (old.active IS DISTINCT FROM new.active)) OR (old.display_name IS DISTINCT FROM new.display_name)) OR (old.timezone IS DISTINCT FROM new.timezone)) OR (old.country_code IS DISTINCT FROM new.country_code))) EXECUTE FUNCTION private.follow_settings();
 
-CREATE TRIGGER follow_contact AFTER UPDATE ON public.contacts FOR EACH ROW WHEN (((old.phone_number)::text IS DISTINCT FROM (new.phone_number)::text)) EXECUTE FUNCTION private.follow_contact();
+CREATE TRIGGER follow_contact AFTER UPDATE ON public.contacts FOR EACH ROW WHEN (((old.is_blocked IS DISTINCT FROM new.is_blocked) OR ((old.phone_number)::text IS DISTINCT FROM (new.phone_number)::text))) EXECUTE FUNCTION private.follow_contact();
+
+CREATE TRIGGER follow_deleted_contact AFTER DELETE ON public.contacts FOR EACH ROW EXECUTE FUNCTION private.follow_contact();
 
 CREATE TRIGGER follow_rule AFTER INSERT OR DELETE ON public.reminder_rules FOR EACH ROW EXECUTE FUNCTION private.follow_rule();
 
@@ -13346,6 +13534,8 @@ ALTER TABLE private.judged_numbers ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.limits ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE private.numbers_asked ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE private.owner_load ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.recipient_state ENABLE ROW LEVEL SECURITY;
@@ -13506,6 +13696,8 @@ GRANT ALL ON FUNCTION private.announce_now(p_connections text[], p_at timestamp 
 REVOKE ALL ON FUNCTION private.announce_work(p_connections text[], p_at timestamp with time zone[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.announce_work(p_connections text[], p_at timestamp with time zone[]) TO service_role;
 
+REVOKE ALL ON FUNCTION private.answer_appointments() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.answer_parts(p_answers jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.answer_parts(p_answers jsonb) TO service_role;
 
@@ -13529,7 +13721,7 @@ REVOKE ALL ON FUNCTION private.audit_outcomes() FROM PUBLIC;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.appointments TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.appointments TO service_role;
 
-REVOKE ALL ON FUNCTION private.audited(p_appointment public.appointments) FROM PUBLIC;
+REVOKE ALL ON FUNCTION private.audited(p_appointments public.appointments[]) FROM PUBLIC;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaign_rehearsals TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaign_rehearsals TO service_role;
@@ -14161,6 +14353,9 @@ GRANT ALL ON FUNCTION public.get_due_of_others(p_payers text[]) TO service_role;
 REVOKE ALL ON FUNCTION public.get_holders() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_holders() TO service_role;
 
+REVOKE ALL ON FUNCTION public.get_numbers_asked(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.get_numbers_asked(p_limit integer) TO service_role;
+
 REVOKE ALL ON FUNCTION public.get_pending_scheduled_messages() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_pending_scheduled_messages() TO authenticated;
 GRANT ALL ON FUNCTION public.get_pending_scheduled_messages() TO service_role;
@@ -14260,6 +14455,8 @@ GRANT SELECT ON TABLE private.gateways TO service_role;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.judged_numbers TO service_role;
 
 GRANT SELECT ON TABLE private.limits TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.numbers_asked TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.recipient_state TO service_role;
 
