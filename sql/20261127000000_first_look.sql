@@ -243,19 +243,24 @@ as $$
         ('scheduled_messages', 'text', array[
             'connection_id', 'contact_id', 'message', 'type', 'media_url', 'caption', 'status',
             'message_id', 'error', 'recurrence_pattern', 'timezone', 'waiting_reason',
-            'delivery_status'
+            'delivery_status', 'category', 'held'
         ]),
         ('scheduled_messages', 'uuid', array[
-            'id', 'created_by', 'owner_id', 'asset_id', 'series_id', 'next_id', 'broadcast_job_id'
+            'id', 'created_by', 'owner_id', 'asset_id', 'series_id', 'next_id', 'broadcast_job_id',
+            'source_id'
         ]),
         ('scheduled_messages', 'timestamp with time zone', array[
             'scheduled_at', 'created_at', 'sent_at', 'next_scheduled_at', 'recurrence_end_at',
-            'occurrence_at', 'due_at', 'waiting_until'
+            'occurrence_at', 'due_at', 'waiting_until', 'not_after'
         ]),
         ('scheduled_messages', 'time', array['updated_at']),
         ('scheduled_messages', 'timestamp without time zone', array['series_anchor']),
         ('scheduled_messages', 'boolean', array['is_recurring']),
-        ('scheduled_messages', 'integer', array['missed', 'revision']),
+        ('scheduled_messages', 'integer', array[
+            'missed', 'revision', 'source_position', 'source_try'
+        ]),
+        ('scheduled_messages', 'smallint', array['priority']),
+        ('scheduled_messages', 'jsonb', array['template']),
         ('scheduled_messages', 'json', array['media']),
         ('broadcast_jobs', 'text', array[
             'connection_id', 'type', 'message', 'media_url', 'caption', 'media', 'status',
@@ -265,6 +270,8 @@ as $$
         ('broadcast_jobs', 'id', array['user_id', 'asset_id']),
         ('broadcast_jobs', 'text[]', array['contacts']),
         ('broadcast_jobs', 'boolean', array['isprivatemessage']),
+        ('broadcast_jobs', 'smallint', array['priority']),
+        ('broadcast_jobs', 'jsonb', array['template']),
         ('broadcast_jobs', 'integer', array[
             'progress', 'total_contacts', 'sent_count', 'failed_count', 'attempts', 'throttled'
         ]),

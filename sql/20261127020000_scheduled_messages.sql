@@ -68,10 +68,13 @@ add column if not exists updated_at timestamptz not null default now();
 -- What one message must honour whoever wrote it, and what it was written for, which the core never
 -- asks.
 alter table public.scheduled_messages
--- Kept for what is not there yet: what STOP ends and limits to a person count ('marketing' or
--- 'utility'), what goes before what on a connection, the Cloud API's approved template.
+-- 'marketing', 'utility', or null: written by hand. For what is not there yet, which STOP ends and
+-- limits to a person count.
 add column if not exists category text,
+-- What is written to many (1) waits on its connection for what is written to one (0).
 add column if not exists priority smallint not null default 0,
+-- An approved template, as the Cloud API takes it: the gateway `cloud` sends it in place of the
+-- text.
 add column if not exists template jsonb,
 -- Why a pending row does not go out for now: it is not due, and shows this as its waiting_reason.
 add column if not exists held text,

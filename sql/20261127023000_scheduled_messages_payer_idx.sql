@@ -3,5 +3,7 @@
 -- due.
 -- Locks: `share update exclusive`: readers and writers go on.
 create index concurrently if not exists scheduled_messages_payer_idx
-on public.scheduled_messages (md5(coalesce(owner_id::text, connection_id)), due_at, id)
+on public.scheduled_messages (
+    md5(coalesce(owner_id::text, connection_id) || repeat('*', priority)), due_at, id
+)
 where due_at > '-infinity';

@@ -100,6 +100,10 @@ add column if not exists error_message text,
 add column if not exists scheduled_message_id uuid,
 add column if not exists series_id uuid,
 add column if not exists recipient text,
+-- 0 before 1, on its connection: private.choose_jobs.
+add column if not exists priority smallint not null default 0,
+-- What the gateway `cloud` sends in place of the text.
+add column if not exists template jsonb,
 add column if not exists gateway text,
 add column if not exists attempts integer not null default 0,
 add column if not exists throttled integer not null default 0,
@@ -219,6 +223,7 @@ begin
         caption = null,
         media = null,
         variables = null,
+        template = null,
         updated_at = now()
     where j.id = any(v_over);
 

@@ -58,10 +58,13 @@ as $$
     select count(*)
     from (
         select from public.scheduled_messages as s
-        where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
-            >= (md5(p_owner::text), p_minute)
-            and (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
-            < (
+        where (
+            md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)), s.due_at
+        ) >= (md5(p_owner::text), p_minute)
+            and (
+                md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)),
+                s.due_at
+            ) < (
                 md5(p_owner::text),
                 case
                     when p_minute = '-infinity' then 'infinity'

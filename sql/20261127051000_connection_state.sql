@@ -48,6 +48,13 @@ create table if not exists private.connection_state (
 alter table private.connection_state
 add column if not exists payer text not null default '',
 add column if not exists turn_at timestamptz not null default '-infinity';
+-- `told_at` and `told_id` are of what is written to one; of what is written to many these. Until
+-- when the last of each was told that it waits.
+alter table private.connection_state
+add column if not exists told_until timestamptz,
+add column if not exists many_told_at timestamptz,
+add column if not exists many_told_id uuid not null default '00000000-0000-0000-0000-000000000000',
+add column if not exists many_told_until timestamptz;
 create index if not exists connection_state_payer_ready_idx
 on private.connection_state (payer, ready_at, connection_id) where ready_at < 'infinity';
 create index if not exists connection_state_payer_turn_idx
@@ -147,7 +154,7 @@ as $$
         where job.connection_id = work.connection_id
             and job.status = 'queued'
             and job.scheduled_message_id is not null
-        order by job.available_at, job.id
+        order by job.priority, job.available_at, job.id
         limit 1
     ) as first_job on true
     order by work.connection_id

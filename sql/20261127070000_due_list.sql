@@ -43,6 +43,7 @@ as $$
                 octet_length(whole_row.message)
                 + coalesce(octet_length(whole_row.caption), 0)
                 + coalesce(octet_length(whole_row.media::text), 0)
+                + coalesce(octet_length(whole_row.template::text), 0)
             ) over (line rows between unbounded preceding and 1 preceding) as bytes_before
         -- An alias that no project calls a column: a short one may be a column's name, not the
         -- row's.

@@ -1,7 +1,9 @@
 -- Whoever has many rows due must not make others wait: beside the oldest rows of all, the daemon
 -- lists the oldest of everybody. Who "everybody" is: the owner, or the connection where nobody owns
 -- a row (worker/sending/line.py). An index (scheduled_messages_payer_idx) has them in the order of
--- md5(coalesce(owner_id::text, connection_id)), which is every query's spelling of it.
+-- md5(coalesce(owner_id::text, connection_id) || repeat('*', priority)), which is every query's
+-- spelling of it: what somebody writes to many (priority 1) is not the same payer's as what is
+-- written to one, so that neither that owner's single messages wait for it.
 
 -- The ids of rows that fall due after p_after and until p_until, of everybody but p_payers (as
 -- md5): of each the oldest p_share. One step of an index from one to the next; a different start
@@ -41,13 +43,18 @@ begin
     for v_step in 1..v_most_payers loop
         -- The next payer, and when the first of theirs falls due.
         select
-            md5(coalesce(s.owner_id::text, s.connection_id)),
+            md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)),
             s.due_at
         into v_next, v_due_at
         from public.scheduled_messages as s
-        where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at) > (v_payer, 'infinity')
+        where (
+            md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)), s.due_at
+        ) > (v_payer, 'infinity')
             and s.due_at > '-infinity'
-        order by md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at, s.id
+        order by
+            md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)),
+            s.due_at,
+            s.id
         limit 1;
         if v_next is null and not v_is_second_round then
             v_is_second_round := true;
@@ -74,17 +81,28 @@ begin
             cross join lateral (
                 select octet_length(s.message)
                     + coalesce(octet_length(s.caption), 0)
-                    + coalesce(octet_length(s.media::text), 0) as bytes
+                    + coalesce(octet_length(s.media::text), 0)
+                    + coalesce(octet_length(s.template::text), 0) as bytes
             ) as row_size
-            where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
-                > (v_payer, p_after)
-                and (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
-                <= (v_payer, p_until)
+            where (
+                md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)),
+                s.due_at
+            ) > (v_payer, p_after)
+                and (
+                    md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)),
+                    s.due_at
+                ) <= (v_payer, p_until)
                 and s.due_at > '-infinity'
             window line as (
-                order by md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at, s.id
+                order by
+                    md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)),
+                    s.due_at,
+                    s.id
             )
-            order by md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at, s.id
+            order by
+                md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)),
+                s.due_at,
+                s.id
             limit least(p_share, p_limit - cardinality(v_ids))
         ) as oldest
         where coalesce(oldest.bytes_before, 0) < v_most_bytes_of_one;

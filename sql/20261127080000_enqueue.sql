@@ -125,13 +125,14 @@ begin
                 id, scheduled_at, next_scheduled_at, connection_id, contact_id, message, type,
                 media_url, caption, media, asset_id, created_by, owner_id, is_recurring,
                 recurrence_pattern, recurrence_end_at, timezone, series_id, series_anchor,
-                occurrence_at
+                occurrence_at, category, priority, template, not_after
             )
             select
                 given.next_id, s.next_scheduled_at, given.next_after, s.connection_id,
                 s.contact_id, s.message, s.type, s.media_url, s.caption, s.media, s.asset_id,
                 s.created_by, s.owner_id, true, s.recurrence_pattern, s.recurrence_end_at,
-                s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at
+                s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at, s.category,
+                s.priority, s.template, s.not_after + (s.next_scheduled_at - s.scheduled_at)
             from unnest(p_rows, p_next_ids, p_next_after) as given (id, next_id, next_after)
             join public.scheduled_messages as s on s.id = any(array[given.id])
             on conflict (series_id, occurrence_at) where series_id is not null do nothing
@@ -145,13 +146,15 @@ begin
                     id, scheduled_at, next_scheduled_at, connection_id, contact_id, message, type,
                     media_url, caption, media, asset_id, created_by, owner_id, is_recurring,
                     recurrence_pattern, recurrence_end_at, timezone, series_id, series_anchor,
-                    occurrence_at, %1$s
+                    occurrence_at, category, priority, template, not_after, %1$s
                 )
                 select
                     given.next_id, s.next_scheduled_at, given.next_after, s.connection_id,
                     s.contact_id, s.message, s.type, s.media_url, s.caption, s.media, s.asset_id,
                     s.created_by, s.owner_id, true, s.recurrence_pattern, s.recurrence_end_at,
-                    s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at, %2$s
+                    s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at, s.category,
+                    s.priority, s.template, s.not_after + (s.next_scheduled_at - s.scheduled_at),
+                    %2$s
                 from unnest($1, $2, $3) as given (id, next_id, next_after)
                 join public.scheduled_messages as s on s.id = any(array[given.id])
                 on conflict (series_id, occurrence_at) where series_id is not null do nothing
@@ -254,6 +257,8 @@ begin
             message.caption,
             message.media,
             message.asset_id,
+            message.template,
+            message.priority,
             message.scheduled_at,
             message.created_by,
             message.owner_id,
@@ -336,7 +341,8 @@ begin
         insert into public.broadcast_jobs (
             id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id,
             type, message, media_url, caption, media, asset_id, user_id, schedule, status,
-            total_contacts, available_at, expires_at, broadcast_name, isprivatemessage
+            total_contacts, available_at, expires_at, broadcast_name, isprivatemessage, priority,
+            template
         )
         select
             due.job_id,
@@ -359,7 +365,9 @@ begin
             greatest(now(), due.scheduled_at) as available_at,
             due.expires_at,
             'scheduled message' as broadcast_name,
-            true as isprivatemessage
+            true as isprivatemessage,
+            case when due.priority > 0 then 1 else 0 end as priority,
+            due.template
         from due
         where due.refusal is null
     ),
@@ -398,6 +406,11 @@ begin
             occurrence_at = due.occurrence,
             scheduled_at = case
                 when due.missed_now > 0 then due.occurrence else message.scheduled_at
+            end,
+            not_after = case
+                when due.missed_now > 0
+                    then message.not_after + (due.occurrence - message.scheduled_at)
+                else message.not_after
             end,
             missed = due.missed_now,
             next_id = coalesce(message.next_id, due.new_id),

@@ -14,7 +14,8 @@ create type private.claim_terms as (
 );
 
 -- Chooses and locks waiting jobs: of each connection its share of the seats, as far as it has
--- slots. A phone's session (WAHA and its like) takes one message at a time, so without slots it is
+-- slots; what is written to one (priority 0) before what is written to many, however many those
+-- are. A phone's session (WAHA and its like) takes one message at a time, so without slots it is
 -- given no more than `few`. A job has either its slot or `put_off_until`: whom its connection wrote
 -- to a moment ago has to wait, and so has the second message to the same recipient. Where nothing
 -- spaces them, those that are due a little later (`early`) are given too, with their instants for
@@ -59,42 +60,7 @@ as $$
         -- As SERIAL in worker/sending/sender.py.
         cross join (select 4 as few) as session
         cross join lateral (
-            select
-                j.id,
-                j.scheduled_message_id,
-                j.recipient,
-                j.available_at,
-                octet_length(j.message)
-                + coalesce(octet_length(j.caption), 0)
-                + coalesce(octet_length(j.media::text), 0) as size
-            from public.broadcast_jobs as j
-            where j.connection_id = turn.connection_id
-                and j.status = 'queued'
-                and j.scheduled_message_id is not null
-                and j.available_at <= case
-                    when turn.step is null then p_terms.at + p_terms.early else p_terms.at
-                end
-                and (j.expires_at is null or j.expires_at > p_terms.at)
-                and j.id <> all(array(
-                    select aside.id from private.refused_rows as aside
-                    where aside.step = 'claim' and aside.again_at > p_terms.at
-                ))
-                -- What is tried to find out about the connection is one that nothing is held
-                -- against, if there is one.
-                and (not turn.is_on_trial or j.refused_at is null or not exists (
-                    select from public.broadcast_jobs as other
-                    where other.connection_id = any(array[turn.connection_id])
-                        and other.status = 'queued'
-                        and other.scheduled_message_id is not null
-                        and other.available_at <= p_terms.at
-                        and other.refused_at is null
-                        and other.id <> all(array(
-                            select aside.id from private.refused_rows as aside
-                            where aside.step = 'claim' and aside.again_at > p_terms.at
-                        ))
-                ))
-            order by j.available_at, j.id
-            limit case
+            select case
                 when turn.slots = 0 then 0
                 when turn.is_on_trial then 1
                 else least(
@@ -102,8 +68,55 @@ as $$
                     case when turn.recipient_step is null then turn.slots end,
                     case when turn.step is null and turn.one_at_a_time then session.few end
                 )
-            end
-            for update skip locked
+            end as most
+        ) as share
+        -- One priority after the other, each along the index; the next only where there is room.
+        cross join lateral (
+            select waiting.*
+            from (values (0::smallint), (1::smallint)) as level (priority)
+            cross join lateral (
+                select
+                    j.id,
+                    j.scheduled_message_id,
+                    j.recipient,
+                    j.priority,
+                    j.available_at,
+                    octet_length(j.message)
+                    + coalesce(octet_length(j.caption), 0)
+                    + coalesce(octet_length(j.media::text), 0)
+                    + coalesce(octet_length(j.template::text), 0) as size
+                from public.broadcast_jobs as j
+                where j.connection_id = turn.connection_id
+                    and j.priority = level.priority
+                    and j.status = 'queued'
+                    and j.scheduled_message_id is not null
+                    and j.available_at <= case
+                        when turn.step is null then p_terms.at + p_terms.early else p_terms.at
+                    end
+                    and (j.expires_at is null or j.expires_at > p_terms.at)
+                    and j.id <> all(array(
+                        select aside.id from private.refused_rows as aside
+                        where aside.step = 'claim' and aside.again_at > p_terms.at
+                    ))
+                    -- What is tried to find out about the connection is one that nothing is held
+                    -- against, if there is one.
+                    and (not turn.is_on_trial or j.refused_at is null or not exists (
+                        select from public.broadcast_jobs as other
+                        where other.connection_id = any(array[turn.connection_id])
+                            and other.status = 'queued'
+                            and other.scheduled_message_id is not null
+                            and other.available_at <= p_terms.at
+                            and other.refused_at is null
+                            and other.id <> all(array(
+                                select aside.id from private.refused_rows as aside
+                                where aside.step = 'claim' and aside.again_at > p_terms.at
+                            ))
+                    ))
+                order by j.available_at, j.id
+                limit share.most
+                for update skip locked
+            ) as waiting
+            limit share.most
         ) as job
         limit p_seats
     ),
@@ -114,7 +127,7 @@ as $$
             select
                 candidate.*,
                 sum(candidate.size) over (
-                    order by candidate.available_at, candidate.id
+                    order by candidate.priority, candidate.available_at, candidate.id
                     rows between unbounded preceding and 1 preceding
                 ) as size_before
             from candidate
@@ -129,7 +142,7 @@ as $$
                 secs => carried.recipient_step * (
                     row_number() over (
                         partition by carried.connection_id, carried.recipient
-                        order by carried.available_at, carried.id
+                        order by carried.priority, carried.available_at, carried.id
                     ) - 1
                 )
             ) as free_at,
@@ -155,7 +168,10 @@ as $$
             ) as arrival_at
         from spaced
         where spaced.recipient_step is null or spaced.free_at <= p_terms.at
-        window line as (partition by spaced.connection_id order by spaced.available_at, spaced.id)
+        window line as (
+            partition by spaced.connection_id
+            order by spaced.priority, spaced.available_at, spaced.id
+        )
     )
     select
         slotted.connection_id,

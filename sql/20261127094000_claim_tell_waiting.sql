@@ -3,8 +3,9 @@
 
 -- A connection that has had its turn: why its rows wait (null: for nothing but their own instants)
 -- and until when the last one, up to which job they know it (`told_at` null: there is nothing more
--- to tell), whether more are to be told at once, and when it may go on (null: it depends on its
--- jobs alone).
+-- to tell) and until when that one waits, for what is written to one and for what is written to
+-- many; whether more are to be told at once, and when it may go on (null: it depends on its jobs
+-- alone).
 drop type if exists private.waiting_connection cascade;
 create type private.waiting_connection as (
     connection_id text,
@@ -12,6 +13,10 @@ create type private.waiting_connection as (
     until timestamptz,
     told_at timestamptz,
     told_id uuid,
+    told_until timestamptz,
+    many_told_at timestamptz,
+    many_told_id uuid,
+    many_told_until timestamptz,
     has_more boolean,
     look_at timestamptz
 );
@@ -36,7 +41,11 @@ as $$
             greatest(10, 1000 / cardinality(p_turn)) as enough,
             case when news.is_new then '-infinity' else state.told_at end as told_at,
             state.told_id,
-            case when not news.is_new then state.waiting_until end as told_until
+            case when not news.is_new then state.told_until end as told_until,
+            case when news.is_new then '-infinity' else state.many_told_at end as many_told_at,
+            state.many_told_id,
+            case when not news.is_new then state.many_told_until end as many_told_until,
+            case when not news.is_new then state.waiting_until end as former_until
         from private.pace(p_turn, p_terms.at, p_terms.gateway, p_terms.call_seconds) as pace
         join private.connection_state as state
             on state.connection_id = any(array[pace.connection_id])
@@ -54,25 +63,48 @@ as $$
             paced.reason,
             paced.blocked_until,
             paced.step is null or paced.blocked_reason is not null as is_certain,
+            level.priority,
             job.*,
             row_number() over line as place,
             case
                 when paced.blocked_reason is not null then paced.blocked_until
+                -- What is written to many comes after what is written to one.
                 else greatest(
-                    paced.first_at, paced.told_until + make_interval(secs => paced.step)
-                ) + make_interval(secs => paced.step * (row_number() over line - 1))
+                    paced.first_at,
+                    paced.told_until + make_interval(secs => paced.step),
+                    case
+                        when level.priority > 0
+                            then paced.many_told_until + make_interval(secs => paced.step)
+                    end
+                ) + make_interval(secs => paced.step * (
+                    row_number() over line - 1 + case
+                        when level.priority > 0
+                            then count(*) filter (where level.priority = 0) over connection
+                        else 0
+                    end
+                ))
             end as until
         from paced
         cross join lateral (
+            values
+            (0::smallint, paced.told_at, paced.told_id),
+            (1::smallint, paced.many_told_at, paced.many_told_id)
+        ) as level (priority, told_at, told_id)
+        cross join lateral (
             select j.id, j.scheduled_message_id, j.available_at from public.broadcast_jobs as j
             where j.connection_id = paced.connection_id
+                and j.priority = level.priority
                 and j.status = 'queued'
                 and j.scheduled_message_id is not null
-                and (j.available_at, j.id) > (paced.told_at, paced.told_id)
+                and (j.available_at, j.id) > (level.told_at, level.told_id)
             order by j.available_at, j.id
             limit paced.enough
         ) as job
-        window line as (partition by paced.connection_id order by job.available_at, job.id)
+        window connection as (partition by paced.connection_id),
+            line as (
+                partition by paced.connection_id, level.priority
+                order by job.available_at, job.id
+            )
     ),
     -- Not the rows that somebody is editing: they will have no job any more.
     told as (
@@ -109,13 +141,22 @@ as $$
     select
         paced.connection_id,
         paced.reason,
-        coalesce(paced.blocked_until, last.until, paced.told_until) as until,
+        coalesce(
+            paced.blocked_until, greatest(last.until, last_of_many.until), paced.former_until
+        ) as until,
         case
             when paced.reason is not null or last.place = paced.enough
             then coalesce(last.available_at, paced.told_at)
         end as told_at,
         coalesce(last.id, paced.told_id) as told_id,
-        coalesce(last.place = paced.enough, false) as has_more,
+        coalesce(last.until, paced.told_until) as told_until,
+        case
+            when paced.reason is not null or last_of_many.place = paced.enough
+            then coalesce(last_of_many.available_at, paced.many_told_at)
+        end as many_told_at,
+        coalesce(last_of_many.id, paced.many_told_id) as many_told_id,
+        coalesce(last_of_many.until, paced.many_told_until) as many_told_until,
+        coalesce(paced.enough in (last.place, last_of_many.place), false) as has_more,
         case
             when paced.blocked_reason is null then paced.look_at
             when not paced.fails then paced.blocked_until
@@ -123,10 +164,16 @@ as $$
     from paced
     left join lateral (
         select u.* from untold as u
-        where u.connection_id = paced.connection_id
+        where u.connection_id = paced.connection_id and u.priority = 0
         order by u.place desc
         limit 1
     ) as last on true
+    left join lateral (
+        select u.* from untold as u
+        where u.connection_id = paced.connection_id and u.priority = 1
+        order by u.place desc
+        limit 1
+    ) as last_of_many on true
 $$;
 
 -- Sends the connections to the back of the line, or to sleep: until the next job, the next slot,
@@ -146,6 +193,10 @@ as $$
         waiting_until = waiting.until,
         told_at = waiting.told_at,
         told_id = waiting.told_id,
+        told_until = waiting.told_until,
+        many_told_at = waiting.many_told_at,
+        many_told_id = waiting.many_told_id,
+        many_told_until = waiting.many_told_until,
         turn_at = p_now,
         ready_at = case
             when waiting.has_more then p_now
@@ -155,19 +206,24 @@ as $$
             )
         end
     from unnest(p_waiting) as waiting
-    left join lateral (
-        select j.available_at from public.broadcast_jobs as j
-        where j.connection_id = waiting.connection_id
-            and j.status = 'queued'
-            and j.scheduled_message_id is not null
-            and (j.expires_at is null or j.expires_at > p_now)
-            and j.id <> all(array(
-                select r.id from private.refused_rows as r
-                where r.step = 'claim' and r.again_at > p_now
-            ))
-        order by j.available_at
-        limit 1
-    ) as next_job on true
+    cross join lateral (
+        select min(first.available_at) as available_at
+        from (values (0::smallint), (1::smallint)) as level (priority)
+        cross join lateral (
+            select j.available_at from public.broadcast_jobs as j
+            where j.connection_id = waiting.connection_id
+                and j.priority = level.priority
+                and j.status = 'queued'
+                and j.scheduled_message_id is not null
+                and (j.expires_at is null or j.expires_at > p_now)
+                and j.id <> all(array(
+                    select r.id from private.refused_rows as r
+                    where r.step = 'claim' and r.again_at > p_now
+                ))
+            order by j.available_at
+            limit 1
+        ) as first
+    ) as next_job
     left join lateral (
         select r.again_at from private.refused_rows as r
         where r.step = 'claim'

@@ -61,9 +61,11 @@ begin
             job.id, connection.connection_id, connection.blocked_reason
         )::private.beyond_limit_row
         from private.situation(v_strict, p_now, p_gateway) as connection
+        cross join (values (0::smallint), (1::smallint)) as level (priority)
         cross join lateral (
             select j.id from public.broadcast_jobs as j
             where j.connection_id = connection.connection_id
+                and j.priority = level.priority
                 and j.status = 'queued'
                 and j.scheduled_message_id is not null
                 and j.available_at <= p_now
@@ -230,6 +232,8 @@ as $$
             job.caption,
             job.media,
             job.asset_id,
+            job.template,
+            job.priority,
             job.user_id as owner_id,
             job.attempts,
             job.throttled,
@@ -248,7 +252,7 @@ as $$
         left join public.connection_settings as settings
             on settings.connection_id = any(array[job.connection_id])
         where job.lease_token = p_token and job.status = 'sending'
-        order by job.send_at, job.schedule, job.id
+        order by job.send_at, job.priority, job.schedule, job.id
     ) as claimed
 $$;
 revoke all on function private.claimed_jobs from public;

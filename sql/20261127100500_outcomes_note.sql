@@ -85,7 +85,10 @@ as $$
         end,
         failed_probes = case when heard.pauses then 0 else state.failed_probes end,
         stopped_ids = state.stopped_ids || heard.stopped_ids,
-        told_at = case when heard.stopped is not null then '-infinity' else state.told_at end
+        told_at = case when heard.stopped is not null then '-infinity' else state.told_at end,
+        many_told_at = case
+            when heard.stopped is not null then '-infinity' else state.many_told_at
+        end
     from (
         select
             known.connection_id,
@@ -154,17 +157,23 @@ as $$
         updated_at = now()
     from free
     cross join lateral (
-        select j.id from public.broadcast_jobs as j
-        where j.connection_id = free.connection_id
-            and j.status = 'queued'
-            and j.scheduled_message_id is not null
-            and j.available_at > now()
-            and j.available_at <= free.free_at
-            and j.recipient = free.recipient
-            and j.attempts = 0
-        order by j.available_at, j.id
+        select first.id
+        from (values (0::smallint), (1::smallint)) as level (priority)
+        cross join lateral (
+            select j.id from public.broadcast_jobs as j
+            where j.connection_id = free.connection_id
+                and j.priority = level.priority
+                and j.status = 'queued'
+                and j.scheduled_message_id is not null
+                and j.available_at > now()
+                and j.available_at <= free.free_at
+                and j.recipient = free.recipient
+                and j.attempts = 0
+            order by j.available_at, j.id
+            limit 1
+            for update skip locked
+        ) as first
         limit 1
-        for update skip locked
     ) as next_one
     where job.id = any(array[next_one.id]) and free.outcome = 'failed';
 

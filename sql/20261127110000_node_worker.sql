@@ -136,7 +136,7 @@ begin
         id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id,
         type, message, media_url, caption, media, asset_id, user_id, schedule, status,
         total_contacts, available_at, expires_at, broadcast_name, isprivatemessage, attempts,
-        throttled, refusals, refused_at, refusal
+        throttled, refusals, refused_at, refusal, priority, template
     )
     values (
         v_id, p_job.scheduled_message_id, p_job.series_id, p_job.connection_id, p_job.recipient,
@@ -145,7 +145,8 @@ begin
         v_at, p_job.expires_at, p_job.broadcast_name, true,
         p_job.attempts - (p_meaning = 'stopped')::integer, p_job.throttled, p_job.refusals,
         p_job.refused_at,
-        case when p_meaning = 'stopped' then left(v_said, 500) else p_job.refusal end
+        case when p_meaning = 'stopped' then left(v_said, 500) else p_job.refusal end,
+        p_job.priority, p_job.template
     );
     insert into public.broadcast_messages (
         id, job_id, scheduled_message_id, contact, message, type, media_url, caption, status

@@ -169,6 +169,7 @@ begin
             handed_over.caption,
             handed_over.media,
             handed_over.asset_id,
+            handed_over.template,
             handed_over.user_id as owner_id,
             handed_over.attempts,
             handed_over.throttled,

@@ -37,11 +37,12 @@ as $$
         select
             s.id,
             s.due_at,
-            md5(coalesce(s.owner_id::text, s.connection_id)) as payer,
+            md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)) as payer,
             sum(
                 octet_length(s.message)
                 + coalesce(octet_length(s.caption), 0)
                 + coalesce(octet_length(s.media::text), 0)
+                + coalesce(octet_length(s.template::text), 0)
             ) over (line rows between unbounded preceding and 1 preceding) as bytes_before
         from public.scheduled_messages as s
         where s.due_at > now() and s.due_at <= now() + make_interval(secs => p_horizon_seconds)
@@ -105,6 +106,8 @@ as $$
                     s.caption,
                     s.media,
                     s.asset_id,
+                    s.template,
+                    s.priority,
                     s.scheduled_at,
                     s.is_recurring,
                     s.recurrence_pattern,

@@ -43,7 +43,7 @@ as $$
             from public.broadcast_jobs as j
             where j.connection_id = p_connection_id and j.status = 'queued'
                 and j.scheduled_message_id is not null
-            order by j.available_at, j.id
+            order by j.priority, j.available_at, j.id
             limit 5000
         ) as job
         cross join lateral (
@@ -54,10 +54,14 @@ as $$
     overdue as materialized (
         select m.due_at
         from public.scheduled_messages as m
-        where md5(coalesce(m.owner_id::text, m.connection_id)) in (
-            select md5(p_connection_id)
-            union all
-            select md5(o.owner_id) from ours as o
+        where md5(coalesce(m.owner_id::text, m.connection_id) || repeat('*', m.priority)) in (
+            select md5(payer.name || level.mark)
+            from (
+                select p_connection_id
+                union all
+                select o.owner_id from ours as o
+            ) as payer (name)
+            cross join (values (''), ('*')) as level (mark)
         )
         and m.due_at <= now() - interval '10 seconds' and m.connection_id = p_connection_id
         limit 5000

@@ -15,7 +15,7 @@ from worker.values import value
 class Written:
     """The columns in which a row says what is to be sent, as its author wrote them: planning makes a Content of them.
 
-    media: JSON of any shape, as text or decoded.
+    media, template: JSON of any shape, as text or decoded.
     """
 
     type: str | None = None
@@ -47,6 +47,7 @@ class Due:
     """A pending row of scheduled_messages that is due, or soon will be.
 
     series: None where it does not recur.
+    priority: 0 goes before 1 on its connection; 1 is what is written to many.
     not_after: the message would come too late after it; None where it never does.
     fault: why one of its times cannot be read, for its author; it can only fail then.
     """
@@ -58,14 +59,18 @@ class Due:
     contact_id: str
     scheduled_at: datetime
     written: Written
+    priority: int = 0
     series: Series | None = None
     not_after: datetime | None = None
     fault: str | None = None
 
     @property
     def payer(self) -> str:
-        """Whose row it is, who pays for what it costs: as in the index scheduled_messages_payer_idx."""
-        return self.owner_id or self.connection_id
+        """Whose row it is, who pays for what it costs: as in the index scheduled_messages_payer_idx.
+
+        What somebody writes to many is not theirs there, so that it keeps nothing of theirs waiting.
+        """
+        return (self.owner_id or self.connection_id) + "*" * self.priority
 
 
 @value(frozen=True, slots=True)
@@ -133,7 +138,7 @@ class HandOver(Order):
 class Job(Order):
     """A job that is ours to send, on its slot: from `send_at`, before `send_until` (None: nothing paces it).
 
-    scheduled_at: when its row fell due. claimed_at, lease_ends: monotonic seconds.
+    priority: as in Due. scheduled_at: when its row fell due. claimed_at, lease_ends: monotonic seconds.
     """
 
     token: str
@@ -142,6 +147,7 @@ class Job(Order):
     send_until: datetime | None
     claimed_at: float
     lease_ends: float
+    priority: int = 0
 
     @property
     def payer(self) -> str:

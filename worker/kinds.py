@@ -21,6 +21,7 @@ class Kind:
     hands_over: it only puts jobs into somebody else's queue, whose worker tells what became of them.
     fetches_links: it fetches attachments from a network of ours; else WhatsApp's own servers do.
     knows_assets: it looks an `asset_id` up by itself.
+    sends_templates: it sends the column `template` in place of the text, where there is one.
     takes_user_ids: it writes to business-scoped user ids.
     sends_nothing: it only marks rows as sent.
     title: what an author is told takes no more.
@@ -37,6 +38,7 @@ class Kind:
     hands_over: bool = False
     fetches_links: bool = False
     knows_assets: bool = False
+    sends_templates: bool = False
     takes_user_ids: bool = False
     sends_nothing: bool = False
     title: str = "WhatsApp"
@@ -65,6 +67,7 @@ KINDS = {
             "cloud",
             needs=("whatsapp_phone_number_id", "whatsapp_access_token"),
             own_number=True,
+            sends_templates=True,
             takes_user_ids=True,
             title="the WhatsApp Cloud API",
             text=4096,

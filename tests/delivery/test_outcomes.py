@@ -209,7 +209,7 @@ async def test_an_answer_after_the_lease_settles_the_row(
         (131050, "failed", "The recipient has opted out of these messages (131050: why)"),
         (131026, "failed", r"WhatsApp cannot deliver to this number: it may have no WhatsApp account (131026: why)"),
         (131047, "failed", "only a template may be sent (131047: why)"),
-        (132001, "failed", "WhatsApp does not offer this template"),
+        (132001, "failed", "WhatsApp has no approved template of this name"),
         (131000, "processing", "of 3 at"),
         (131049, "processing", "try 2 of 3 at"),
     ],

@@ -139,7 +139,7 @@ EVOLUTION: list[Case] = [
     (201, graph(130429), Throttled, "faster than WhatsApp allows"),
     (201, graph(190), Stopped, "does not accept our credentials"),
     (201, graph(100, error_subcode=33), Stopped, "does not know this phone number id"),
-    (201, graph(132001), Rejected, "does not offer this template"),
+    (201, graph(132001), Rejected, "no approved template of this name"),
     (201, graph(131026), Rejected, "may have no WhatsApp account"),
     (201, graph(2, is_transient=True), Retry, "passing fault"),
     (201, graph(424242), Rejected, "refuses the request (424242: Title)"),

@@ -35,7 +35,8 @@ def row(**columns: Any) -> dict[str, Any]:
         "id": str(uuid4()), "revision": 0, "owner_id": None, "connection_id": "shop", "contact_id": "+919876500000",
         "type": "text", "message": "Hello", "media_url": None, "caption": None, "media": None, "asset_id": None,
         "scheduled_at": NOW.isoformat(), "is_recurring": False, "recurrence_pattern": None, "recurrence_end_at": None,
-        "not_after": None, "timezone": None, "series_anchor": None, "occurrence_at": None, "next_id": None, **columns,
+        "not_after": None, "timezone": None, "series_anchor": None, "occurrence_at": None, "next_id": None,
+        "template": None, "priority": 0, **columns,
     }  # fmt: skip
 
 

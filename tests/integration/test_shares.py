@@ -251,3 +251,27 @@ async def test_of_others_with_big_rows_a_few_each_are_listed(db, parts):
     listed = await (await parts()).store.get_due_of_others([])
     numbers = {owner: sum(row.owner_id == owner for row in listed) for owner in (MANY, FEW)}
     assert numbers == {MANY: 7, FEW: 7}  # of 32,000 bytes each
+
+
+async def test_many_due_rows_of_a_campaign_do_not_fill_the_batch_before_a_message_to_one(db, parts, enqueued, size):
+    """Of the same owner, through the same connection, and written before it."""
+    rows(db, size(50_000), MANY, seconds=-60)
+    db.execute("update scheduled_messages set priority = 1")
+    single = schedule(db, connection_id="many-0", owner_id=MANY)
+    daemon = await parts(batch_size=250)
+    calls = enqueued(daemon)
+
+    decisions = await anext(daemon.scheduler._due())
+    assert single in {decision.id for decision in decisions}
+    await daemon.scheduler.poll()
+
+    assert single in calls[0]
+    assert len({row_id for call in calls for row_id in call}) == size(50_000) + 1
+
+
+async def test_a_look_ahead_full_of_a_campaign_has_the_next_message_to_one(db, parts):
+    rows(db, 2_000, MANY, seconds=30)
+    db.execute("update scheduled_messages set priority = 1")
+    single = schedule(db, connection_id="many-0", owner_id=MANY, scheduled_at=one(db, "select now() + interval '40 s'"))
+    agenda = await (await parts()).store.get_agenda(90, 500)
+    assert single in {row.id for row in agenda.upcoming}

@@ -49,6 +49,7 @@ class Queue:
         at: datetime = NOON,
         recipient: str | None = None,
         owner: str | None = None,
+        priority: int = 0,
     ) -> None:
         """`count` jobs that wait from `at` on."""
         add_connections(self.db, connection)
@@ -56,22 +57,24 @@ class Queue:
             """
             with row as (
                 insert into scheduled_messages (
-                    id, connection_id, contact_id, message, scheduled_at, status, broadcast_job_id
+                    id, connection_id, contact_id, message, scheduled_at, status, broadcast_job_id, priority
                 )
-                select i.id, %(c)s, coalesce(%(r)s, '+9198' || lpad(i.n::text, 8, '0')), 'x', %(at)s, 'processing', i.id
+                select i.id, %(c)s, coalesce(%(r)s, '+9198' || lpad(i.n::text, 8, '0')), 'x', %(at)s, 'processing',
+                    i.id, %(p)s
                 from (select gen_random_uuid() as id, n from generate_series(1, %(count)s) as n) as i
                 returning *
             ), job as (
                 insert into broadcast_jobs (
-                    id, scheduled_message_id, connection_id, recipient, schedule, available_at, status, user_id
+                    id, scheduled_message_id, connection_id, recipient, schedule, available_at, status, user_id,
+                    priority
                 )
-                select id, id, connection_id, contact_id, scheduled_at, scheduled_at, 'queued', %(o)s from row
+                select id, id, connection_id, contact_id, scheduled_at, scheduled_at, 'queued', %(o)s, priority from row
                 returning id
             )
             insert into broadcast_messages (id, job_id, scheduled_message_id, contact, status)
             select id, id, id, '', 'waiting' from job
             """,
-            {"count": count, "c": connection, "at": at, "r": recipient, "o": owner},
+            {"count": count, "c": connection, "at": at, "r": recipient, "o": owner, "p": priority},
         )
         self.db.execute("select private.announce_work(%s::text[], %s::timestamptz[])", ([connection], [at]))
 

@@ -41,6 +41,7 @@ def secret(db: Database, tenants: Any, state: str, gateway: str = "mock", **colu
         """
         update broadcast_jobs set message = %(s)s, caption = %(s)s, media_url = %(s)s, media = %(s)s, recipient = %(n)s,
             contacts = array[%(n)s], contact_id = %(n)s, variables = jsonb_build_object('name', %(s)s::text),
+            template = jsonb_build_object('name', %(s)s::text),
             gateway = coalesce(nullif(gateway, 'mock'), %(g)s)
         where scheduled_message_id = %(row)s
         """,

@@ -41,9 +41,9 @@ from generate_series(1, {rows}) as n;
 insert into connections (id, name) select distinct shop, shop from people;
 
 insert into scheduled_messages (
-    id, connection_id, contact_id, message, scheduled_at, status, broadcast_job_id, sent_at, message_id
+    id, connection_id, contact_id, message, priority, scheduled_at, status, broadcast_job_id, sent_at, message_id
 )
-select id, shop, number, 'Hello',
+select id, shop, number, 'Hello', n % 3 % 2,
     now() + make_interval(secs => case kind
         when 'future' then 7200 + n when 'soon' then 1 + n % 80 when 'sent' then -90000 - n else -n % 1000
     end),
@@ -53,10 +53,10 @@ select id, shop, number, 'Hello',
 from people;
 
 insert into broadcast_jobs (
-    id, scheduled_message_id, connection_id, recipient, available_at, schedule, send_at, gateway, lease_token, status,
-    lease_until
+    id, scheduled_message_id, connection_id, recipient, priority, available_at, schedule, send_at, gateway, lease_token,
+    status, lease_until
 )
-select job, id, shop, number, now() - interval '1 minute', now(), now(), 'mock', '{token}',
+select job, id, shop, number, n % 3 % 2, now() - interval '1 minute', now(), now(), 'mock', '{token}',
     case kind when 'sent' then 'completed' when 'late' then 'sending' else kind end,
     now() + case kind when 'sending' then interval '1 minute' when 'late' then interval '-1 minute' end
 from people where kind not in ('due', 'soon', 'future');

@@ -137,14 +137,14 @@ WRITTEN = {
     "contact_id": "+919876500000", "message": "Look", "type": "image", "media_url": "https://e.com/a.png",
     "caption": "At this", "media": json.dumps([{"url": "https://e.com/b.png"}]), "asset_id": str(uuid4()),
     "is_recurring": True, "recurrence_pattern": "FREQ=DAILY", "recurrence_end_at": "2100-01-01T00:00:00Z",
-    "timezone": "Asia/Kolkata",
+    "timezone": "Asia/Kolkata", "category": "utility", "priority": 1,
+    "template": json.dumps({"name": "reminder", "language": {"code": "en"}, "components": []}),
 }  # fmt: skip
 # What is a row's own; all else is handed on from one occurrence to the next.
 OWN = {
     "id", "created_at", "updated_at", "scheduled_at", "next_scheduled_at", "occurrence_at", "due_at", "status", "error",
     "sent_at", "message_id", "missed", "next_id", "broadcast_job_id", "waiting_reason", "waiting_until", "revision",
-    "delivery_status", "priority", "held", "not_after", "source_id", "source_position", "source_try", "category",
-    "template",
+    "delivery_status", "held", "not_after", "source_id", "source_position", "source_try",
 }  # fmt: skip
 
 
@@ -153,9 +153,9 @@ async def test_the_next_occurrence_is_the_same_message_in_every_column(db, parts
     columns(*beside)
     owner, author = tenants
     now = one(db, "select date_trunc('second', now())")
+    own = {"created_by": author.id, "scheduled_at": now, "not_after": now + timedelta(hours=3)}
     row = row_in(
-        db, "pending", owner.connection_id, owner.id, **WRITTEN | {"created_by": author.id, "scheduled_at": now},
-        **{"label": "vip"} if beside else {},
+        db, "pending", owner.connection_id, owner.id, **WRITTEN | own, **{"label": "vip"} if beside else {}
     )  # fmt: skip
 
     await (await parts()).scheduler.poll()
@@ -166,12 +166,14 @@ async def test_the_next_occurrence_is_the_same_message_in_every_column(db, parts
     assert {*WRITTEN, "owner_id", "created_by", "connection_id", "series_id", "series_anchor"} <= {*handed_on}
     assert {name: second[name] for name in handed_on} == {name: first[name] for name in handed_on}
     assert (str(second["owner_id"]), str(second["created_by"])) == (owner.id, author.id)
-    assert None not in [second[name] for name in handed_on]
+    of_the_sources = {"template_id", "variables"}
+    assert None not in [second[name] for name in handed_on if name not in of_the_sources]
     day = timedelta(days=1)
     assert [second[name] - now for name in ("scheduled_at", "occurrence_at", "due_at", "next_scheduled_at")] == [
         day, day, day, 2 * day,
     ]  # fmt: skip
     assert (first["occurrence_at"], first["next_scheduled_at"]) == (now, now + day)
+    assert (first["not_after"], second["not_after"]) == (now + timedelta(hours=3), now + timedelta(hours=27))
     assert (second["status"], second["missed"], second["revision"]) == ("pending", 0, 0)
     anew = ("sent_at", "message_id", "error", "next_id", "broadcast_job_id", "waiting_reason", "delivery_status")
     assert {name: second[name] for name in anew} == dict.fromkeys(anew)
@@ -192,7 +194,9 @@ async def test_a_job_has_all_that_its_row_says_and_is_the_owners(db, parts, tena
     await (await parts(max_lateness_seconds=600)).scheduler.poll()
 
     first, job = message(db, row), job_of(db, row)
-    same = ("connection_id", "contact_id", "message", "type", "media_url", "caption", "asset_id")
+    same = (
+        "connection_id", "contact_id", "message", "type", "media_url", "caption", "asset_id", "priority", "template",
+    )  # fmt: skip
     assert {name: job[name] for name in same} == {name: first[name] for name in same}
     assert json.loads(job["media"]) == json.loads(WRITTEN["media"])
     assert (job["recipient"], job["contacts"], job["schedule"]) == ("+919876500000", ["+919876500000"], now)
@@ -415,12 +419,16 @@ async def test_a_series_that_was_down_for_days_says_which_occurrence_went_out_an
     db, parts, tenants, days
 ):
     first = one(db, "select date_trunc('minute', now()) - make_interval(days => %s, mins => 5)", days)
-    row = row_in(db, "pending", tenants[0].connection_id, tenants[0].id, **DAILY, timezone="UTC", scheduled_at=first)
+    row = row_in(
+        db, "pending", tenants[0].connection_id, tenants[0].id, **DAILY, timezone="UTC", scheduled_at=first,
+        not_after=first + timedelta(hours=1),
+    )  # fmt: skip
 
     await send_what_is_due(parts)
 
     sent, latest = message(db, row), first + timedelta(days=days)
     assert (sent["status"], sent["missed"]) == ("sent", days)
     assert (sent["scheduled_at"], sent["occurrence_at"]) == (latest, latest)
+    assert sent["not_after"] == latest + timedelta(hours=1)  # it is of use for as long as it would have been
     following_one = message(db, sent["next_id"])
     assert following_one["scheduled_at"] == latest + timedelta(days=1)

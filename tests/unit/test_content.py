@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from worker.errors import BadMessage
 from worker.jobs import Written
+from worker.kinds import KINDS
 from worker.models import Media
 from worker.planning.content import Content, content_of
 
@@ -308,12 +309,82 @@ def test_a_template_may_be_the_first_of_a_list_and_its_language_any_code() -> No
     }  # fmt: skip
 
 
+APPROVED = {"name": "reminder", "language": "en_US"}
+
+
+def templated(*components: Any, gateway: str = "cloud", **row: Any) -> Content:
+    template = {**APPROVED, "components": [*components]}
+    return content_of(Written(**{"type": "text", "message": "Hello Asha", "template": template, **row}), gateway)
+
+
+def body(*texts: str, **more: str) -> dict[str, Any]:
+    return {"type": "body", "parameters": [{"type": "text", **more, "text": text} for text in texts]}
+
+
+def test_beside_a_text_the_template_is_what_the_cloud_api_sends_and_every_other_gateway_sends_the_text() -> None:
+    expected = {**APPROVED, "language": {"code": "en_US"}, "components": [body("Asha")]}
+    assert templated(body("Asha")) == Content("template", "", template=expected)
+    assert templated(body("Asha"), message="").kind == "template"  # what is not sent may be missing
+    for other in KINDS:
+        if other != "cloud":
+            assert templated(body("Asha"), gateway=other) == Content("text", "Hello Asha")
+
+
+def test_beside_a_file_it_is_the_same() -> None:
+    row = {"type": "image", "media_url": JPG, "caption": "Hello", "message": ""}
+    header = {"type": "header", "parameters": [{"type": "image", "image": {"link": JPG}}]}
+    found = templated(header, body("Asha"), **row)
+    assert (found.kind, found.media) == ("template", None)
+    assert found.template
+    assert found.template["components"] == [header, body("Asha")]
+    assert templated(header, gateway="waha", **row).kind == "image"
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("Street 1\nChennai", "Street 1 Chennai"), ("a\t\tb", "a b"), ("a\r\n  b", "a b"), ("a      b", "a    b"),
+        ("a    b", "a    b"), ("  a", "  a"), ("😀 مرحبا", "😀 مرحبا"), ("{name}", "{name}"), ("a\u2028b", "a b"),
+    ],
+)  # fmt: skip
+def test_what_whatsapp_does_not_take_in_a_value_is_smoothed(given: str, sent: str) -> None:
+    found = templated(body(given)).template
+    assert found
+    assert found["components"] == [body(sent)]
+
+
+@pytest.mark.parametrize(
+    ("component", "which"),
+    [(body("Asha", " \n"), r"\{\{2\}\}"), (body("", parameter_name="patient_name"), r"\{patient_name\}")],
+)
+def test_a_place_without_a_value_is_named_before_anything_is_sent(component: dict[str, Any], which: str) -> None:
+    with pytest.raises(BadMessage, match=f"The template 'reminder' has no value for {which}"):
+        templated(component)
+
+
+@pytest.mark.parametrize("components", ["x", {"type": "body"}, ["x"], [None], 7])
+def test_components_that_are_none_are_refused_in_words(components: Any) -> None:
+    with pytest.raises(BadMessage, match="must be a list of objects"):
+        content_of(Written(type="text", message="Hi", template={**APPROVED, "components": components}), "cloud")
+
+
+@pytest.mark.parametrize("template", ["x", [], {"name": "t"}, {"language": "en"}, 1, True])
+def test_beside_a_text_a_template_that_is_none_is_refused_in_words_by_the_cloud_api_alone(template: Any) -> None:
+    written = Written(type="text", message="Hi", template=template)
+    assert content_of(written, "waha") == Content("text", "Hi")
+    if template:
+        with pytest.raises(BadMessage, match="in the template column"):
+            content_of(written, "cloud")
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["url", "mimetype", "type", "caption", "name", "language"]), inner, max_size=3
+            st.sampled_from(["url", "mimetype", "type", "caption", "name", "language", "components", "parameters"]),
+            inner,
+            max_size=3,
         )
     ),
 )
@@ -328,12 +399,14 @@ JSON = st.recursive(
             "media_url": st.text(max_size=20) | st.none(),
             "media": JSON,
             "asset_id": st.text(max_size=4) | st.none(),
+            "template": JSON,
         },
-    )
+    ),
+    st.sampled_from(["bullmq", "cloud"]),
 )
-def test_whatever_a_row_holds_becomes_content_or_a_short_reason(row: dict[str, Any]) -> None:
+def test_whatever_a_row_holds_becomes_content_or_a_short_reason(row: dict[str, Any], gateway: str) -> None:
     try:
-        result = str(content_of(Written(**row), "bullmq").kind)
+        result = str(content_of(Written(**row), gateway).kind)
     except BadMessage as refused:
         result = str(refused)
     assert 0 < len(result) < 200

@@ -96,6 +96,15 @@ def test_what_is_of_no_use_any_more_is_not_sent_and_says_since_when() -> None:
     assert found.error == "Not sent: it would have come 1 h 30 min after it was of any use."
 
 
+def test_of_a_series_that_was_down_the_latest_is_of_use_as_long_as_the_missed_one_would_have_been() -> None:
+    row = {"scheduled_at": ago(days=3, minutes=10), "not_after": ago(days=3, minutes=-20), **DAILY}
+    found = planned(row)
+    assert (found.error, found.missed) == (None, 3)
+    assert found.expires_at == ago(minutes=-20)
+    late = planned({**row, "not_after": ago(days=3, minutes=5)})
+    assert late.error == "Not sent: it would have come 5 min after it was of any use."
+
+
 def test_what_was_missed_counts_by_its_latest_occurrence() -> None:
     """A series that stood still for three days: the occurrence of five minutes ago is not three days late."""
     row = {**DAILY, "scheduled_at": ago(days=3, minutes=5)}
@@ -193,7 +202,7 @@ def test_a_setting_allows_links_without_encryption() -> None:
     "fields",
     [
         {"type": "document", "media": [{"url": "https://e.com/a.pdf", "caption": "\ud800"}]},
-        {"type": "template", "media": {"name": "t", "language": "en", "components": [float("inf")]}},
+        {"type": "template", "media": {"name": "t", "language": "en", "components": [{"index": float("inf")}]}},
     ],
 )
 def test_what_no_gateway_can_be_sent_fails_before_anybody_is_dialled(fields: dict[str, Any]) -> None:

@@ -148,3 +148,16 @@ async def test_connections_that_share_a_session_send_one_after_the_other(
     assert len(told.sent) == together
     told.open.set()
     assert [settlement.verdict for settlement in await asyncio.gather(*sending)] == ["sent", "sent"]
+
+
+async def test_a_session_sends_what_is_written_to_one_before_the_many_that_were_claimed_earlier() -> None:
+    store, told = ToldStore(), ToldGateway(name="waha")
+    told.open.clear()
+    sender = made(store, told)
+    jobs = [claimed(store, sender="a", gateway="waha", priority=priority) for priority in (1, 1, 1, 0, 0)]
+    sending = [asyncio.create_task(sender.send(one)) for one in jobs]
+    await auntil(lambda: len(told.sent) == 1)
+    sending[3].cancel()  # one that is called off while it waits keeps nobody waiting
+    told.open.set()
+    await asyncio.gather(*sending, return_exceptions=True)
+    assert [message.job_id for message in told.sent] == [jobs[n].id for n in (0, 4, 1, 2)]

@@ -22,8 +22,19 @@ OLD_VERSION = Stopped("Meta no longer offers this version of its API: set a newe
 CLOSED = Stopped("WhatsApp has restricted this business account")
 NOT_REGISTERED = Stopped("This phone number is not registered with WhatsApp")
 SLOW_DOWN = Throttled("This number sends faster than WhatsApp allows", "connection")
-NO_TEMPLATE = Rejected("WhatsApp does not offer this template: check its name, language and status")
-BAD_PARAMETERS = Rejected("The template's parameters do not fit it")
+IN_THE_MANAGER = "in WhatsApp Manager under Message templates"
+NO_TEMPLATE = Rejected(
+    f"WhatsApp has no approved template of this name in this language: compare both with what stands {IN_THE_MANAGER}"
+)
+PAUSED_TEMPLATE = Rejected(
+    f"WhatsApp has switched this template off for good, for low quality: write another one {IN_THE_MANAGER}"
+)
+AGAINST_POLICY = Rejected(f"The template's text breaks WhatsApp's rules for templates: change it {IN_THE_MANAGER}")
+TOO_LONG = Rejected("With these values the template's text is too long for WhatsApp: shorten the values")
+BAD_PARAMETERS = Rejected(
+    "The values do not fit the approved template: give it as many as it has places, each of its kind and under its name"
+)
+BAD_FLOW = Rejected(f"The template's flow cannot be used: publish or mend it {IN_THE_MANAGER}")
 BAD_REQUEST = Rejected("WhatsApp refuses the request")
 BAD_MEDIA = Rejected("WhatsApp cannot use the attachment: check its address, type and size")
 
@@ -33,8 +44,8 @@ CODES: dict[int, Answered] = {
     131056: Throttled("Too many messages to this recipient in a short time", "recipient"),
     131049: Retry("WhatsApp holds marketing back from this recipient for now", after=DAY),
     131064: Retry("This number has reached WhatsApp's messaging limit", after=DAY),
-    132015: Retry("WhatsApp has paused this template for low quality", after=DAY),
-    132069: Retry("WhatsApp throttles this flow", after=DAY),
+    132015: Retry("WhatsApp has paused this template for low quality: it may go on by itself within hours", after=DAY),
+    132069: Retry("WhatsApp throttles this template's flow", after=DAY),
     130472: Rejected("WhatsApp keeps this recipient out of marketing by an experiment: do not send it again"),
     **dict.fromkeys((0, 3, 10, 102, 190, 104, 131005, *range(200, 300)), NO_ACCESS),
     **dict.fromkeys((33, 803), NO_NUMBER),
@@ -46,8 +57,12 @@ CODES: dict[int, Answered] = {
     **dict.fromkeys((131045, 133010, 133015, 133016), NOT_REGISTERED),
     131048: Stopped("WhatsApp restricts this number because messages were reported as spam"),
     131047: Rejected("More than 24 hours since the recipient's last message: only a template may be sent"),
-    **dict.fromkeys((132001, 132007, 132016), NO_TEMPLATE),
-    **dict.fromkeys((132000, 132005, 132008, 132012, 132018, 132068), BAD_PARAMETERS),
+    132001: NO_TEMPLATE,
+    132005: TOO_LONG,
+    132007: AGAINST_POLICY,
+    132016: PAUSED_TEMPLATE,
+    132068: BAD_FLOW,
+    **dict.fromkeys((132000, 132008, 132012, 132018), BAD_PARAMETERS),
     131026: Rejected("WhatsApp cannot deliver to this number: it may have no WhatsApp account"),
     131050: Rejected("The recipient has opted out of these messages"),
     131021: Rejected("The recipient is the sending number itself"),

@@ -1,6 +1,7 @@
 """Pure: what a row of `scheduled_messages` says is to be sent, or why it can never be."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from worker.text.characters import is_blank, trimmed
 from worker.values import value
 
 ATTACHMENTS_LIMIT = 10
+LINE_ENDS, LONG_BLANKS = re.compile(r"\s*[\n\r\t\v\f\u2028\u2029]\s*"), re.compile(r" {5,}")
 
 # The column `type`. None: there is an attachment, and its MIME type or its name tells which kind.
 TYPES: dict[str, ContentKind | None] = {
@@ -53,10 +55,10 @@ def content_of(written: Written, gateway: str | None = None, links: Links = Link
     """
     able = kind_of(gateway)
     kind = declared(written)
+    if kind == "template" or (able.sends_templates and written.template):
+        return Content("template", "", template=template(written))
     if kind == "text" and not (written.media_url or written.media or written.asset_id):
         return Content("text", body(written, able))  # nearly all of them: nothing else to look at
-    if kind == "template":
-        return Content("template", "", template=template(written))
     items = [*attachments(written, kind, links, able)]
     asset_id = asset(written) if able.knows_assets else None
     if not items and asset_id:
@@ -152,15 +154,42 @@ def asset(written: Written) -> str:
 
 def template(written: Written) -> dict[str, object]:
     """`template`, else `media`: `{"name", "language", "components"}` as WhatsApp's Cloud API has them."""
+    place = "template" if written.template else "media"
     (found,) = decoded(written.template or written.media)[:1] or [None]
     if not isinstance(found, Mapping) or not first(found, ("name",)) or not found.get("language"):
-        raise BadMessage('A template needs {"name": …, "language": …, "components": […]} in the media column.')
+        raise BadMessage(f'A template needs {{"name": …, "language": …, "components": […]}} in the {place} column.')
     language = found["language"]
     return {
         "name": first(found, ("name",)),
         "language": language if isinstance(language, Mapping) else {"code": str(language)},
-        "components": found.get("components") or [],
+        "components": [*components(first(found, ("name",)), found.get("components") or [])],
     }
+
+
+def components(name: str, listed: object) -> Iterator[dict[str, object]]:
+    """Those of a template, with values that WhatsApp takes. Raises BadMessage."""
+    if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
+        raise BadMessage(f"The components of the template {name!r} must be a list of objects.")
+    for one in listed:
+        given = one.get("parameters")
+        yield {**one, "parameters": [*parameters(name, given)]} if isinstance(given, list) else {**one}
+
+
+def parameters(name: str, given: list[Any]) -> Iterator[object]:
+    """WhatsApp refuses a text without anything to read, with line ends or tabs, or with more than four blanks on end
+    (codes 131008 and 132018).
+    """
+    for place, one in enumerate(given, 1):
+        if not isinstance(one, Mapping) or one.get("type") != "text":
+            yield one
+            continue
+        text = LONG_BLANKS.sub("    ", LINE_ENDS.sub(" ", str(one.get("text") or "")))
+        if is_blank(text):
+            which = f"{{{one['parameter_name']}}}" if one.get("parameter_name") else f"{{{{{place}}}}}"
+            raise BadMessage(
+                f"The template {name!r} has no value for {which}: WhatsApp takes none without. Give it one."
+            )
+        yield {**one, "text": text}
 
 
 def first(source: Mapping[str, Any], names: tuple[str, ...]) -> str:

@@ -139,8 +139,9 @@ def step_of(series: Series, scheduled_at: datetime, zones: Sequence[str | None],
 
 def refuse_lateness(due: Due, step: Step, settings: Settings, now: datetime) -> None:
     """Raises BadMessage for a message later than MAX_LATENESS_SECONDS, or than its own `not_after`."""
-    if due.not_after and now > due.not_after:
-        raise BadMessage(f"Not sent: it would have come {spell(now - due.not_after)} after it was of any use.")
+    useful_until = not_after(due, step)
+    if useful_until and now > useful_until:
+        raise BadMessage(f"Not sent: it would have come {spell(now - useful_until)} after it was of any use.")
     expires_at = expiry(due, step, settings)
     if expires_at and now > expires_at:
         raise BadMessage(too_late(now - expires_at + timedelta(seconds=settings.max_lateness_seconds), settings))
@@ -153,11 +154,21 @@ def too_late(late: timedelta, settings: Settings) -> str:
 
 def expiry(due: Due, step: Step, settings: Settings) -> datetime | None:
     """Until when its job may wait."""
+    useful_until = not_after(due, step)
     if not settings.max_lateness_seconds:
-        return due.not_after
-    counted = step.occurrence if step.missed and step.occurrence else due.scheduled_at
-    latest = counted + timedelta(seconds=settings.max_lateness_seconds)
-    return min(latest, due.not_after) if due.not_after else latest
+        return useful_until
+    latest = counted(due, step) + timedelta(seconds=settings.max_lateness_seconds)
+    return min(latest, useful_until) if useful_until else latest
+
+
+def counted(due: Due, step: Step) -> datetime:
+    """The instant that counts: the latest one's, where occurrences were missed."""
+    return step.occurrence if step.missed and step.occurrence else due.scheduled_at
+
+
+def not_after(due: Due, step: Step) -> datetime | None:
+    """After which the message is of no use: as long after the latest occurrence as it was after the missed one."""
+    return due.not_after and due.not_after + (counted(due, step) - due.scheduled_at)
 
 
 def spell(duration: timedelta) -> str:

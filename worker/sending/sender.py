@@ -19,6 +19,7 @@ from worker.planning import plan
 from worker.planning.recipient import refuse_foreign
 from worker.planning.resolver import Resolver
 from worker.sending import result
+from worker.sending.turn import Turn
 from worker.store.clock import Clock
 from worker.waiting import wait_for
 from worker.watch.shortage import is_shortage
@@ -48,7 +49,7 @@ class Sender:
         self._serial: set[str] = set()  # connections in flight that take one message at a time, and not on slots
         self._dialled: set[str] = set()  # ids of jobs that a gateway may know of
         # By gateway and sender, which several connections may share; gone when nobody waits for it.
-        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[tuple[str, str], Turn] = WeakValueDictionary()
         self._stopped: dict[str, float] = {}  # connections that a gateway stopped, and when
 
     def halt(self) -> None:
@@ -125,7 +126,7 @@ class Sender:
             return self._settle(job, Stopped(str(e)))
         if not kind_of(gateway.name).one_at_a_time:
             return await self._dial(job, gateway, message)
-        async with self._turns.setdefault((gateway.name, message.sender), asyncio.Lock()):
+        async with self._turns.setdefault((gateway.name, message.sender), Turn()).taken(job.priority):
             return await self._dial(job, gateway, message)
 
     async def _judge_links(self, message: Message, gateway: str) -> None:

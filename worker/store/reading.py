@@ -72,6 +72,7 @@ def due(row: Row) -> Due:
         contact_id=row["contact_id"],
         scheduled_at=scheduled_at,
         written=_written(row),
+        priority=row["priority"] or 0,
         series=series,
         not_after=not_after,
         fault=fault,
@@ -90,7 +91,15 @@ def _series(row: Row) -> Series:
 
 
 def _written(row: Row) -> Written:
-    return Written(row["type"], row["message"], row["media_url"], row["caption"], row["media"], row["asset_id"])
+    return Written(
+        type=row["type"],
+        message=row["message"],
+        media_url=row["media_url"],
+        caption=row["caption"],
+        media=row["media"],
+        asset_id=row["asset_id"],
+        template=row["template"],
+    )
 
 
 def known(row: Row) -> Known:
@@ -125,6 +134,7 @@ def job(row: Row, token: str, asked_at: float) -> Job:
         send_until=instant_or_none(row["send_until"]),
         claimed_at=asked_at,
         lease_ends=asked_at + float(row["lease_left"]),
+        priority=row["priority"] or 0,
     )
 
 

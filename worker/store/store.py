@@ -29,8 +29,9 @@ from worker.store.refused import say_refused
 
 # What a plan is made of. Half of the columns, and half of the API server's work on each of twenty thousand rows.
 PLANNED = (
-    "id,owner_id,connection_id,created_at,revision,contact_id,type,message,media_url,caption,media,asset_id,scheduled_at,"
-    "is_recurring,recurrence_pattern,recurrence_end_at,timezone,series_anchor,occurrence_at,next_id,not_after"
+    "id,owner_id,connection_id,created_at,revision,contact_id,type,message,media_url,caption,media,asset_id,template,"
+    "priority,scheduled_at,is_recurring,recurrence_pattern,recurrence_end_at,timezone,series_anchor,occurrence_at,"
+    "next_id,not_after"
 )
 
 
