@@ -42,7 +42,9 @@ begin
             'public.invite_member(text, text)',
             'public.read_audit_log(text, bigint, text[], integer, text, timestamptz)',
             'public.read_messages(uuid, integer, text, timestamptz)',
+            'public.record_approved_templates(text, boolean, text)',
             'public.record_judged_numbers(text, text, text[], text[], text[])',
+            'public.record_template_statuses(boolean, text)',
             'public.rehearse_campaign(uuid, integer, integer)',
             'public.render_template(uuid, jsonb)',
             'public.send_test(uuid, text)',
@@ -55,6 +57,14 @@ begin
         ]) as ours (signature)
         join pg_catalog.pg_proc as routine on routine.oid = to_regprocedure(ours.signature)
         where to_regclass('public.connection_members') is null
+        union all
+        select format('scheduled_messages.%I is a column of this project', field.attname)
+        from pg_catalog.pg_attribute as field
+        where field.attrelid = 'public.scheduled_messages'::regclass
+            and field.attname in ('template_id', 'variables')
+            and not field.attisdropped
+            and coalesce(col_description(field.attrelid, field.attnum), '')
+            not like 'scheduled messages:%'
     ) as taken;
     if v_taken is not null then
         raise exception using errcode = 'PT428', message = 'Scheduled messages are ready. Members, '

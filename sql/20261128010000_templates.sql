@@ -164,6 +164,16 @@ create table if not exists public.message_templates (
             and jsonb_typeof(cloud -> 'language') = 'string'
             and coalesce(jsonb_typeof(cloud -> 'parameters'), 'array') = 'array'
             and coalesce(cloud ->> 'format', 'positional') in ('positional', 'named')
+            and not jsonb_path_exists(cloud, 'strict $.parameters[*] ? (@.type() != "string")')
+            and (
+                coalesce(jsonb_typeof(cloud -> 'header'), 'string') = 'string'
+                or (
+                    jsonb_typeof(cloud -> 'header') = 'object'
+                    and cloud -> 'header' ->> 'type' in ('image', 'video', 'document')
+                    and coalesce(jsonb_typeof(cloud -> 'header' -> 'link'), 'string') = 'string'
+                )
+            )
+            and length(cloud::text) <= 8192
         )
     )
 );
@@ -190,7 +200,8 @@ comment on constraint message_templates_defaults_object on public.message_templa
 comment on constraint message_templates_on_missing_known on public.message_templates is
 'What has no value is a fault or blank.';
 comment on constraint message_templates_cloud_complete on public.message_templates is
-'The approved template needs its name and language, and a list of parameters.';
+'The approved template needs its name and language, a list of the names that fill it, and as its '
+'header a name, or an image, a video or a document.';
 
 -- What each version said: a run that has begun goes on with the one that it began with.
 create table if not exists private.template_versions (

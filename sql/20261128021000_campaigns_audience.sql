@@ -266,7 +266,6 @@ as $$
         select
             content.parts,
             content.type,
-            content.on_missing,
             named.names,
             -- What no place asks for is not kept with each of a hundred thousand.
             (
@@ -274,6 +273,15 @@ as $$
                 from jsonb_each(content.variables) as known (name, value)
                 where known.name = any(named.names)
             ) as variables,
+            -- The Cloud API takes no place without a value.
+            case
+                when content.on_missing = 'fault' then named.of_text
+                else '{}'
+            end || case
+                when coalesce(settings.gateway, p_gateway) = 'cloud'
+                    or private.goes_by_cloud(p_campaign.connection_id) then named.of_approved
+                else '{}'
+            end as needed,
             case when content.type = 'text' then 4096 else 1024 end as longest,
             coalesce(settings.country_code, '') as country_code,
             -- Who writes to people by the ids that WhatsApp gives them beside their numbers.
@@ -283,7 +291,17 @@ as $$
             array(select jsonb_array_elements_text(p_campaign.audience -> 'except' -> 'labels'))
                 as except_labels
         from private.campaign_content(p_campaign, p_version) as content
-        cross join lateral (select private.names_in(content.parts) as names) as named
+        cross join lateral (
+            select
+                given.of_text,
+                given.of_approved,
+                given.of_text || given.of_approved as names
+            from (
+                select
+                    private.names_in(content.parts) as of_text,
+                    private.names_of_approved(content.cloud) as of_approved
+            ) as given
+        ) as named
         left join public.connection_settings as settings
             on settings.connection_id = p_campaign.connection_id
     ),
@@ -322,11 +340,12 @@ as $$
             number.raw is not null or coalesce(person.raw, '') = '' as is_judged,
             private.render(content.parts, person.all_values) as text,
             content.longest,
-            case when content.on_missing = 'fault' and not person.all_values ?& content.names
+            case when not person.all_values ?& content.needed
                 then array(
-                select needed.name
-                from unnest(content.names) as needed (name)
+                select distinct needed.name
+                from unnest(content.needed) as needed (name)
                 where not person.all_values ? needed.name
+                order by needed.name
             ) end as missing
         from person
         cross join content

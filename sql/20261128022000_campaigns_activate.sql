@@ -42,6 +42,20 @@ as $$
 $$;
 revoke all on function private.why_no_audience from public;
 
+-- Why WhatsApp would not send a campaign's approved template; null where it would, or it has none.
+create or replace function private.why_template_is_not_sent(p_campaign public.campaigns)
+returns text
+language sql
+stable
+set search_path = ''
+as $$
+    select private.why_not_approved(template.cloud, p_campaign.connection_id)
+    from public.message_templates as template
+    where template.id = p_campaign.template_id
+$$;
+revoke all on function private.why_template_is_not_sent from public;
+grant execute on function private.why_template_is_not_sent to service_role;
+
 -- Why a campaign cannot start as it stands; null where it can. Words for whoever has just pressed
 -- the button.
 create or replace function private.why_not_to_start(p_campaign public.campaigns)
@@ -126,9 +140,16 @@ begin
     select array_agg(named.name)
     into v_unknown
     from private.campaign_content(p_campaign) as content
-    cross join unnest(private.names_in(content.parts, content.variables)) as named (name)
-    where content.on_missing = 'fault'
-        and (p_campaign.audience ? 'numbers' or not exists (
+    cross join lateral (
+        select unnest(private.names_in(content.parts, content.variables))
+        where content.on_missing = 'fault'
+        union
+        select needed.name
+        from unnest(private.names_of_approved(content.cloud)) as needed (name)
+        where private.goes_by_cloud(p_campaign.connection_id)
+            and not content.variables ? needed.name
+    ) as named (name)
+    where (p_campaign.audience ? 'numbers' or not exists (
             select
             from pg_catalog.pg_attribute as a
             where a.attrelid = 'public.contacts'::regclass and a.attnum > 0 and not a.attisdropped
@@ -138,7 +159,10 @@ begin
     if v_unknown is not null then
         return 'Nothing can fill {' || array_to_string(v_unknown, '}, {') || '}. Give it a value.';
     end if;
-    return private.why_connection_cannot_send(p_campaign.connection_id);
+    return coalesce(
+        private.why_template_is_not_sent(p_campaign),
+        private.why_connection_cannot_send(p_campaign.connection_id)
+    );
 end
 $$;
 revoke all on function private.why_not_to_start from public;
@@ -485,6 +509,10 @@ begin
                 case when not v_by_user then new.status_reason end, 'The campaign is paused.'
             ));
         when v_was = 'paused' and new.status = 'scheduled' then
+            v_why := private.why_template_is_not_sent(new);
+            if v_why is not null then
+                raise exception using errcode = 'PT409', message = v_why;
+            end if;
             perform private.release_runs(new.id);
             new.status_reason := null;
         when new.status = 'cancelled' then

@@ -86,7 +86,13 @@ begin
         and campaign.revision = p_revision
         and campaign.next_run_at is not null
     for no key update skip locked;
-    if found then
+    if found and private.why_template_is_not_sent(v_campaign) is not null then
+        update public.campaigns as campaign
+        set
+            status = 'paused',
+            status_reason = private.why_template_is_not_sent(v_campaign)
+        where campaign.id = v_campaign.id;
+    elsif found then
         insert into public.campaign_runs (
             campaign_id, owner_id, connection_id, occurrence_at, template_version,
             status, status_reason, total, finished_at
@@ -279,7 +285,7 @@ begin
     written as (
         insert into public.scheduled_messages (
             connection_id, contact_id, message, type, media_url, caption, media, scheduled_at,
-            timezone, created_by, owner_id, category, priority, not_after,
+            timezone, created_by, owner_id, category, priority, template, not_after,
             source_id, source_position, source_try
         )
         select
@@ -296,6 +302,7 @@ begin
             v_campaign.owner_id,
             content.category,
             1,
+            private.fill_approved(content.cloud, rendered.variables, content.media_url),
             greatest(v_run.occurrence_at, v_run.started_at) + v_campaign.give_up_after,
             p_run_id,
             chosen.position,
@@ -303,7 +310,10 @@ begin
         from chosen
         cross join content
         cross join lateral (
-            select private.render(content.parts, content.variables || chosen.variables) as text
+            select
+                private.render(content.parts, given.variables) as text,
+                given.variables
+            from (select content.variables || chosen.variables as variables) as given
         ) as rendered
         on conflict (source_id, source_position, source_try) where source_id is not null do nothing
         returning 1

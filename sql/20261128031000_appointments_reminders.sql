@@ -18,7 +18,8 @@ returns table (
     text text,
     type text,
     media_url text,
-    category text
+    category text,
+    template jsonb
 )
 language sql
 stable
@@ -76,6 +77,12 @@ as $$
             template.type,
             template.media_url,
             template.category,
+            template.cloud,
+            case
+                when private.goes_by_cloud(place.connection_id)
+                    then private.names_of_approved(template.cloud)
+                else '{}'
+            end as approved_names,
             template.on_missing = 'fault' as needs_all,
             case template.type when 'text' then 4096 else 1024 end as longest,
             words.language,
@@ -185,6 +192,8 @@ as $$
             rule.type,
             rule.media_url,
             rule.category,
+            rule.cloud,
+            rule.approved_names,
             rule.language,
             rule.given,
             case
@@ -246,6 +255,12 @@ as $$
         filled.when_past,
         null,
         case
+            when not filled.all_given ?& filled.approved_names
+                then 'No value for {' || array_to_string(array(
+                    select needed.name
+                    from unnest(filled.approved_names) as needed (name)
+                    where not filled.all_given ? needed.name
+                ), '}, {') || '}, which the approved template needs.'
             when filled.needs_all and not filled.all_given ?& filled.names
                 then 'No value for {' || array_to_string(
                     private.names_in(filled.parts, filled.all_given), '}, {'
@@ -260,7 +275,8 @@ as $$
         rendered.text,
         filled.type,
         filled.media_url,
-        filled.category
+        filled.category,
+        private.fill_approved(filled.cloud, filled.all_given, filled.media_url)
     from filled
     cross join lateral (
         select private.render(filled.parts, filled.all_given) as text
@@ -285,7 +301,8 @@ as $$
         null,
         timed.type,
         timed.media_url,
-        timed.category
+        timed.category,
+        null
     from timed
     where timed.wanted_at is null
 $$;

@@ -46,6 +46,7 @@ begin
             wanted.type,
             wanted.media_url,
             wanted.category,
+            wanted.template,
             latest.id as message_id,
             latest.status,
             latest.error,
@@ -61,7 +62,8 @@ begin
                 latest.caption,
                 latest.type,
                 latest.media_url,
-                latest.category
+                latest.category,
+                latest.template
             ) as was_content
         from private.wanted_reminders(p_appointments) as wanted
         full join latest
@@ -196,7 +198,8 @@ begin
                     dated.caption,
                     dated.type,
                     dated.media_url,
-                    dated.category
+                    dated.category,
+                    dated.template
                 )
             ) as differs
         from dated
@@ -240,7 +243,8 @@ begin
             caption = judged.caption,
             type = judged.type,
             media_url = judged.media_url,
-            category = judged.category
+            category = judged.category,
+            template = judged.template
         from judged
         where message.id = judged.message_id
             and judged.at is not null
@@ -275,6 +279,7 @@ begin
             owner_id,
             category,
             priority,
+            template,
             source_id,
             source_position,
             source_try
@@ -293,6 +298,7 @@ begin
             judged.owner_id,
             judged.category,
             0,
+            judged.template,
             judged.appointment_id,
             judged.number,
             coalesce(judged.source_try + 1, 0)

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     mock_delay_ms: float = Field(0, ge=0, le=3_600_000)
     whatsapp_phone_number_id: str | None = None
     whatsapp_access_token: str | None = Field(None, repr=False)
+    whatsapp_business_account_id: str | None = None
     whatsapp_api_base: str = "https://graph.facebook.com/v25.0"
     whatsapp_app_secret: str | None = Field(None, repr=False)
     whatsapp_verify_token: str | None = Field(None, repr=False)

@@ -6,7 +6,7 @@ import math
 import os
 import resource
 import signal
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,10 @@ import structlog
 
 from worker import __version__
 from worker.config import Settings
-from worker.gateway import Gateways
-from worker.http.webhook import Inbox
+from worker.gateway import Gateways, read_by
+from worker.http.webhook import Inbox, Update
 from worker.kinds import kind_of
+from worker.models import StatusUpdate, TemplateStatus
 from worker.recurrence.times import ZONE_DATA
 from worker.sending.dispatcher import Dispatcher
 from worker.sending.lookout import Lookout
@@ -29,6 +30,7 @@ from worker.sending.scheduler import Scheduler
 from worker.sending.sender import Sender
 from worker.sending.wake import Wake
 from worker.sources.appointments import AppointmentSource
+from worker.sources.approvals import ApprovalSource
 from worker.sources.campaigns import CampaignSource
 from worker.sources.exports import Exports
 from worker.sources.loop import Sources
@@ -36,6 +38,7 @@ from worker.sources.numbers import Numbers
 from worker.sources.rehearsals import RehearsalSource
 from worker.store.api import Api
 from worker.store.appointments import Appointments
+from worker.store.approvals import Approvals
 from worker.store.audit import Audit
 from worker.store.campaigns import Campaigns
 from worker.store.clock import Clock
@@ -70,6 +73,7 @@ class Parts:
     probe: Probe
     lookout: Lookout
     sources: Sources
+    approvals: ApprovalSource
     exports: Exports | None
     metrics: Metrics
     vitals: Vitals
@@ -82,6 +86,7 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
     gateways = Gateways(settings)
     api = await Api.connect(settings, Clock(), metrics, attempts, vitals.waiting, vitals.troubled)
     store = Store(api)
+    listed = read_by(settings)
     try:
         claims = Alarm(partial(vitals.beat, "dispatcher"))
         probe = Probe(store, gateways, claims, vitals)
@@ -91,24 +96,29 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
         lookout = Lookout(store, vitals)
         listeners = [dispatcher.plan, rescue.plan, probe.plan, lookout.plan]
         scheduler = Scheduler(store, dispatcher, settings, metrics, vitals, listeners)
-        sources = _sources(api, settings, vitals)
+        sources = _sources(api, settings, vitals, partial(scheduler.wake, "source"))
+        approvals = ApprovalSource(Approvals(api), listed, settings, vitals)
         exports = (
             Exports(Audit(api), Path(settings.export_dir), settings.default_country_code, vitals)
             if settings.export_dir
             else None
         )
-        yield Parts(store, gateways, dispatcher, scheduler, rescue, probe, lookout, sources, exports, metrics, vitals)
+        yield Parts(
+            store, gateways, dispatcher, scheduler, rescue, probe, lookout, sources, approvals, exports, metrics, vitals
+        )  # fmt: skip
     finally:
         await gateways.aclose()
+        if listed:
+            await listed.aclose()
         await api.aclose()
 
 
-def _sources(api: Api, settings: Settings, vitals: Vitals) -> Sources:
+def _sources(api: Api, settings: Settings, vitals: Vitals, on_made: Callable[[], None]) -> Sources:
     campaigns = Campaigns(api)
     numbers = Numbers(campaigns, settings)
     rehearsals = RehearsalSource(Rehearsals(api), numbers, settings)
     appointments = AppointmentSource(Appointments(api), numbers)
-    return Sources(CampaignSource(campaigns, numbers, settings), rehearsals, appointments, settings, vitals)
+    return Sources(CampaignSource(campaigns, numbers, settings, on_made), rehearsals, appointments, settings, vitals)
 
 
 async def once(settings: Settings) -> None:
@@ -127,7 +137,7 @@ async def run(settings: Settings) -> None:
     _take_descriptors()
     await refuse_redirect(settings)
     async with assembled(settings) as parts:
-        inbox = Inbox(parts.store.record_deliveries)
+        inbox = Inbox(partial(_hear, parts))
         # Not in the group, which would wrap its ConfigError.
         http = _listen(parts, settings, inbox) if settings.http_port else None
         log.info(
@@ -159,11 +169,20 @@ def _loops(parts: Parts, settings: Settings, stop: asyncio.Event) -> Iterator[Co
     yield parts.probe.run(stop)
     yield parts.lookout.run(stop)
     yield parts.sources.run(stop)
+    yield parts.approvals.run(stop)
     if parts.exports:
         yield parts.exports.run(stop)
     yield tick(parts, settings.poll_interval_seconds, stop)
     if settings.realtime == "auto":
         yield _wake(parts, settings).run(stop)
+
+
+async def _hear(parts: Parts, updates: list[Update]) -> None:
+    """What webhooks tell."""
+    if told := [one for one in updates if isinstance(one, TemplateStatus)]:
+        await parts.approvals.hear(told)
+    if deliveries := [one for one in updates if isinstance(one, StatusUpdate)]:
+        await parts.store.record_deliveries(deliveries)
 
 
 def _listen(parts: Parts, settings: Settings, inbox: Inbox) -> "HttpServer":

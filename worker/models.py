@@ -144,6 +144,35 @@ class Health:
     detail: str = field(default="")
 
 
+@value(frozen=True, slots=True)
+class ApprovedTemplate:
+    """A template of a WhatsApp business account, approved or not.
+
+    status, reason: Meta's words, such as APPROVED, PAUSED. format: positional or named. places: of its body, in order.
+    header: text, image, video, document or location; None where there is none. header_places: of a text.
+    """
+
+    name: str
+    language: str
+    status: str
+    reason: str | None
+    format: str
+    places: list[str]
+    header: str | None
+    header_places: list[str]
+
+
+@value(frozen=True, slots=True)
+class TemplateStatus:
+    """What has become of a template of a business account, told by a webhook; as in ApprovedTemplate."""
+
+    account_id: str
+    name: str
+    language: str
+    status: str
+    reason: str | None
+
+
 DeliveryStatus = Literal["sent", "delivered", "read", "failed"]
 
 

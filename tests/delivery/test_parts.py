@@ -15,7 +15,7 @@ from tests.delivery.cloud_stub import CloudStub, refusal
 from tests.helpers import calls
 from tests.helpers.http_server import Reply
 from tests.helpers.rows import Database, add_connections, message, one, schedule
-from worker.http.webhook import parse_statuses
+from worker.http.webhook import parse_updates
 
 Pass = Callable[..., Awaitable[None]]
 RANKS = ("sent", "failed", "delivered", "read")
@@ -259,7 +259,7 @@ def heard(stub: CloudStub, n: int, status: str) -> dict[str, Any]:
         "biz_opaque_callback_data": stub.received[n][1]["biz_opaque_callback_data"],
     }  # fmt: skip
     change = {"field": "messages", "value": {"statuses": [told]}}
-    [update] = parse_statuses(json.dumps({"entry": [{"changes": [change]}]}).encode())
+    [update] = parse_updates(json.dumps({"entry": [{"changes": [change]}]}).encode())
     return {"job": update.job_id, "part": update.part, "parts": update.parts, "status": update.status}
 
 

@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from tests.helpers.rows import one
+from tests.pacing.limiter import Queue
 from tests.sources.conftest import soon
 
 
@@ -165,8 +167,8 @@ async def test_one_that_the_service_key_writes_starts_as_a_users_does(shop, serv
 
 async def test_a_run_that_the_database_refuses_stops_alone(shop, other_shop, forward):
     """A project's own check, or what nobody thought of: here a list of labels that is none any more."""
-    for one in (shop, other_shop):
-        one.contacts(1)
+    for keeper in (shop, other_shop):
+        keeper.contacts(1)
     broken, good = shop.campaign(), other_shop.campaign()
     with shop.unguarded():
         shop.db.execute("update campaigns set audience = '{\"labels\": 1}' where id = %s", (broken["id"],))
@@ -281,3 +283,31 @@ async def test_counts_that_are_off_are_put_right_when_the_run_ends(shop, forward
 
     run = shop.run(campaign)
     assert (run["status"], run["sent"], run["cancelled"], run["total"]) == ("completed", 5, 0, 5)
+
+
+async def test_with_a_campaign_at_15_a_minute_a_reminder_leaves_at_the_connections_next_slot(shop, parts):
+    """All that is under way of the campaign has its jobs before the reminder is written; it fell due earlier, too."""
+    shop.contacts(200)
+    shop.db.execute(
+        "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 15, 60)",
+        (shop.connection,),
+    )
+    campaign = shop.campaign()
+    daemon, queue = await parts(), Queue(shop.db)
+    for _ in range(4):
+        await daemon.sources.campaigns.advance()
+    await daemon.scheduler.poll()
+    now = one(shop.db, "select clock_timestamp()")
+    first = queue.claim(now)
+    assert (len(first.jobs), len([m for m in shop.messages(campaign) if m["status"] == "processing"])) == (1, 50)
+
+    reminder = {"connection_id": shop.connection, "contact_id": "+919999999999", "message": "At ten"}
+    row = shop.user.insert(**reminder, scheduled_at=soon(0))
+    await daemon.scheduler.poll()
+
+    assert first.next_ready_at
+    after = queue.claim(first.next_ready_at)
+    assert [job["scheduled_message_id"] for job in after.jobs] == [row["id"]]
+    assert after.slots[0] - first.slots[0] < timedelta(seconds=5)
+    assert after.next_ready_at
+    assert queue.claim(after.next_ready_at).jobs[0]["recipient"] != "+919999999999"

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.helpers.accounts import User
-from tests.helpers.rows import Database
+from tests.helpers.rows import Database, one
 
 # r read, i insert, u update, d delete; I, U: the write is accepted, but what it says there is left out, so that rows
 # can be copied and written back. `owner` and `other` are two signed-in users, who try it on a row of the owner's.
@@ -57,6 +57,8 @@ MATRIX = {
         held                 -     rI     -      riu
         not_after            -     riu    -      riu
         template             -     riu    -      riu
+        template_id          -     riu    -      riu
+        variables            -     riu    -      riu
         source_id            -     rI     -      riu
         source_position      -     rI     -      riu
         source_try           -     rI     -      riu
@@ -154,6 +156,8 @@ MATRIX = {
         scheduled_message_id  -     -      -      riu
         series_id             -     -      -      riu
         recipient             -     -      -      riu
+        priority              -     -      -      riu
+        template              -     -      -      riu
         gateway               -     -      -      riu
         attempts              -     -      -      riu
         retry_attempts        -     -      -      riu
@@ -224,8 +228,10 @@ FUNCTIONS = """
     get_campaign_agenda                   -      -      -      x
     start_campaign_run                    -      -      -      x
     freeze_campaign_run                   -      -      -      x
+    record_approved_templates             -      -      -      x
     record_judged_numbers                 -      -      -      x
     get_numbers_asked                     -      -      -      x
+    record_template_statuses              -      -      -      x
     advance_campaign_run                  -      -      -      x
     finish_campaign_run                   -      -      -      x
     stop_campaign_run                     -      -      -      x
@@ -343,6 +349,8 @@ class Api:
         """What `role` writes there."""
         if (table, column) == ("connection_settings", "connection_id"):
             return self.row("connections")[1]
+        if column == "template_id":
+            return self.template()
         if column in ("created_by", "owner_id", "user_id") and table != "broadcast_jobs":
             takes_over = verb == "u" and (role == "other" or (role, table) == ("owner", "scheduled_messages"))
             return self.other.id if takes_over else self.owner.id
@@ -352,6 +360,11 @@ class Api:
         }
         samples = SAMPLES | chosen
         return samples[name] if (name := f"{table}.{column}") in samples else BY_TYPE[kind]()
+
+    def template(self) -> str:
+        """One of the owner's, with nothing to fill in."""
+        sql = "insert into message_templates (owner_id, name, body) values (%s, 'A text', 'Hello') returning id::text"
+        return str(one(self.db, sql, self.owner.id))
 
     def beside(self, table: str, column: str) -> dict[str, Any]:
         """What a new row needs for that column's sake."""

@@ -43,6 +43,7 @@ def test_what_the_advisors_merely_mention_is_meant(db, advice):
     }  # fmt: skip
     closed = {one["detail"].split("`")[1] for one in advice if one["name"] == "rls_enabled_no_policy"}
     assert closed == {
+        "private.approved_templates",
         "private.connection_owners",
         "private.connection_state",
         "private.date_words",
@@ -58,6 +59,7 @@ def test_what_the_advisors_merely_mention_is_meant(db, advice):
         "private.rehearsal_turns",
         "private.rule_numbers",
         "private.run_tallies",
+        "private.template_accounts",
         "private.template_versions",
         "private.timezones",
         "public.broadcast_jobs",

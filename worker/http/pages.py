@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from worker.errors import WorkerError
 from worker.http.access import Access, Refusal
-from worker.http.webhook import A_SIGNATURE, Inbox, is_signed, is_token, parse_statuses
+from worker.http.webhook import A_SIGNATURE, Inbox, is_signed, is_token, parse_updates
 from worker.recurrence.preview import preview_lines
 from worker.watch.metrics import Metrics
 from worker.watch.vitals import Vitals
@@ -78,7 +78,7 @@ class Webhook:
 
     async def _accept(self, body: bytes) -> Response:
         try:
-            updates = parse_statuses(body)
+            updates = parse_updates(body)
         except ValueError:
             return PlainTextResponse("not JSON", 400)
         if updates and not await self._inbox.deliver(updates):

@@ -1,4 +1,4 @@
-"""Status webhooks of the WhatsApp Cloud API: whose they are, what they say, and their way to the main loop.
+"""Webhooks of the WhatsApp Cloud API: whose they are, what they say, and their way to the main loop.
 
 Source: Meta's "Webhooks" pages (Cloud API). Deliveries repeat and come out of order; one that is not answered
 with 200 comes again, for up to seven days.
@@ -17,12 +17,17 @@ from uuid import UUID
 
 import structlog
 
-from worker.models import DeliveryStatus, StatusUpdate
+from worker.models import DeliveryStatus, StatusUpdate, TemplateStatus
 
 log = structlog.get_logger()
 
 A_SIGNATURE = re.compile(r"sha256=[0-9a-f]{64}", re.ASCII)
 PART = re.compile(r"([1-9]\d?)/([1-9]\d?)", re.ASCII)
+
+Update = StatusUpdate | TemplateStatus
+
+USABLE = ("APPROVED", "REINSTATED", "UNARCHIVED", "FLAGGED")  # flagged: at risk of being paused
+NO_NEWS = ("LIMIT_EXCEEDED",)  # of the account
 
 _STATUS: dict[object, DeliveryStatus] = {
     "sent": "sent",
@@ -43,8 +48,8 @@ def is_token(given: str, verify_token: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), verify_token.encode())
 
 
-def parse_statuses(body: bytes) -> list[StatusUpdate]:
-    """Every status in the body that can be read; [] for one that holds none, such as an incoming message.
+def parse_updates(body: bytes) -> list[Update]:
+    """Everything in the body that we keep and that can be read; [] where there is none, as in an incoming message.
 
     Raises ValueError when the body is not JSON.
     """
@@ -56,9 +61,32 @@ def parse_statuses(body: bytes) -> list[StatusUpdate]:
         update
         for entry in _dicts(payload, "entry")
         for change in _dicts(entry, "changes")
-        for status in _dicts(change.get("value"), "statuses")
-        if (update := _read(status))
+        for update in _updates(entry, change)
+        if update
     ]
+
+
+def _updates(entry: dict[str, object], change: dict[str, object]) -> Iterator[Update | None]:
+    value = change.get("value")
+    if change.get("field") == "message_template_status_update" and isinstance(value, dict):
+        yield _template(_text(entry.get("id")), value)
+    else:
+        yield from map(_read, _dicts(value, "statuses"))
+
+
+def _template(account_id: str, value: dict[str, object]) -> TemplateStatus | None:
+    """Meta, "message_template_status_update". What leaves a template as usable as it was is no news."""
+    event = _text(value.get("event")).upper()
+    if event == "LOCKED":  # it cannot be edited; of a pause, or of its end, the title tells
+        other = value.get("other_info")
+        title = _text(other.get("title")).upper() if isinstance(other, dict) else ""
+        event = "APPROVED" if title == "UNPAUSE" else "PAUSED" if "PAUSE" in title else ""
+    name, language = _text(value.get("message_template_name")), _text(value.get("message_template_language"))
+    if not (account_id and name and language and event) or event in NO_NEWS:
+        return None
+    reason = _text(value.get("reason"))
+    status = "APPROVED" if event in USABLE else event
+    return TemplateStatus(account_id, name, language, status, reason if reason not in ("", "NONE", "None") else None)
 
 
 def _dicts(parent: object, key: str) -> Iterator[dict[str, object]]:
@@ -111,22 +139,22 @@ class Inbox:
     """Brings updates from the HTTP thread to the main loop; many posts become one call.
 
     A post is answered with 200 only once its updates are stored, so none is lost with the process. Made on
-    the main loop, where on_statuses runs; if that raises, or takes more than `patience` seconds, Meta
+    the main loop, where on_updates runs; if that raises, or takes more than `patience` seconds, Meta
     delivers again.
     """
 
     def __init__(
         self,
-        on_statuses: Callable[[list[StatusUpdate]], Awaitable[None]],
+        on_updates: Callable[[list[Update]], Awaitable[None]],
         *,
         limit: int = 500,
         patience: float = 5.0,
     ) -> None:
-        self._on_statuses, self._limit, self._patience = on_statuses, limit, patience
+        self._on_updates, self._limit, self._patience = on_updates, limit, patience
         self._loop = asyncio.get_running_loop()
-        self._posts: asyncio.Queue[tuple[list[StatusUpdate], Future[bool]]] = asyncio.Queue()
+        self._posts: asyncio.Queue[tuple[list[Update], Future[bool]]] = asyncio.Queue()
 
-    async def deliver(self, updates: list[StatusUpdate]) -> bool:
+    async def deliver(self, updates: list[Update]) -> bool:
         """Called on the HTTP thread's loop. False: not stored (too many waiting, too slow, or refused)."""
         if self._posts.qsize() >= self._limit:
             return False
@@ -153,12 +181,12 @@ class Inbox:
             # A post whose sender no longer waits will come again.
             await self._store([post for post in posts if post[1].set_running_or_notify_cancel()])
 
-    async def _store(self, posts: list[tuple[list[StatusUpdate], Future[bool]]]) -> None:
+    async def _store(self, posts: list[tuple[list[Update], Future[bool]]]) -> None:
         updates = [update for post, _ in posts for update in post]
         stored = False
         try:
             async with asyncio.timeout(self._patience):
-                await self._on_statuses(updates)
+                await self._on_updates(updates)
             stored = True
         except Exception as error:
             log.warning(

@@ -1,6 +1,7 @@
 """Takes campaigns forward: begins their runs, has their numbers judged, keeps their windows full, ends them."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -16,7 +17,8 @@ log = structlog.get_logger()
 
 FROZEN_AT_ONCE = 5000  # recipients in one transaction
 LOOK_SECONDS = 5.0  # until a campaign that somebody starts is seen
-UNDER_WAY_SECONDS = 0.5  # until a window that has room again is filled up
+# Until a window that has room again is filled up: at first, and at most, since a slow connection's lasts for minutes.
+UNDER_WAY_SECONDS = 0.1
 ESTIMATE_SECONDS = 10.0  # until the runs under way are told anew when they will be over
 
 
@@ -31,11 +33,14 @@ class Begin:
 
 
 class CampaignSource:
-    """One pass at a time; what it did not come to is there at the next."""
+    """One pass at a time; what it did not come to is there at the next. on_made: is told of new messages."""
 
-    def __init__(self, campaigns: Campaigns, numbers: Numbers, settings: Settings) -> None:
-        self.campaigns, self.numbers, self.settings = campaigns, numbers, settings
+    def __init__(
+        self, campaigns: Campaigns, numbers: Numbers, settings: Settings, on_made: Callable[[], None] = lambda: None
+    ) -> None:
+        self.campaigns, self.numbers, self.settings, self._on_made = campaigns, numbers, settings, on_made
         self._estimate_at = 0.0
+        self._wait = UNDER_WAY_SECONDS
 
     async def advance(self) -> float:
         """One pass. Returns the seconds until the next one is wanted."""
@@ -46,8 +51,10 @@ class CampaignSource:
             self._estimate_at = time.monotonic() + ESTIMATE_SECONDS
             await self.campaigns.estimate()
         if any(moved):
+            self._wait = UNDER_WAY_SECONDS
             return 0.0
-        return UNDER_WAY_SECONDS if agenda.runs else LOOK_SECONDS
+        self._wait = min(2 * self._wait, LOOK_SECONDS) if agenda.runs else LOOK_SECONDS
+        return self._wait
 
     async def _start(self, start: Start) -> bool:
         """Whether a run began."""
@@ -78,6 +85,8 @@ class CampaignSource:
         if not run.is_frozen:
             return await self._freeze(run)
         made = await self.campaigns.advance(run.id, self.settings.batch_size) if run.unmade else 0
+        if made:
+            self._on_made()  # a poll by the interval alone would send a window a minute
         if not made and not run.pending and (ended := await self.campaigns.finish(run.id)):
             self._say(run, ended)
         return made > 0

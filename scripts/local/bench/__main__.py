@@ -17,6 +17,7 @@ from local.api import ROOT
 from local.bench import figures
 from local.bench.appointments import appointments
 from local.bench.calls import calls
+from local.bench.campaign import campaign
 from local.bench.cost import cost
 from local.bench.figures import Figure, Size
 from local.bench.hostile import hostile
@@ -28,7 +29,7 @@ from local.bench.throughput import throughput
 
 SUBJECTS: dict[str, Callable[[Size], Iterator[Figure]]] = {
     subject.__name__: subject
-    for subject in (throughput, lateness, cost, calls, memory, pace, recurrence, hostile, appointments)
+    for subject in (throughput, lateness, cost, calls, memory, pace, recurrence, hostile, appointments, campaign)
 }
 PICTURE = ROOT / "docs" / "bench.png"
 

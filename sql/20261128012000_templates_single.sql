@@ -1,0 +1,306 @@
+-- A single message may use a template: it is rendered when it is written, and again while it waits
+-- when its template, its values or its contact change. The core sends what stands in the row.
+-- Locks: `add column` takes `access exclusive` on scheduled_messages for an instant, `create
+-- trigger` `share row exclusive` there and on contacts.
+set local lock_timeout = '1s';
+
+alter table public.scheduled_messages
+add column if not exists template_id uuid,
+add column if not exists variables jsonb;
+comment on column public.scheduled_messages.template_id is
+'scheduled messages: the template that this message is rendered from.';
+comment on column public.scheduled_messages.variables is
+'scheduled messages: the values of this message''s template.';
+alter table public.scheduled_messages
+drop constraint if exists scheduled_messages_variables_object;
+alter table public.scheduled_messages
+add constraint scheduled_messages_variables_object check (
+    variables is null
+    or (jsonb_typeof(variables) = 'object' and length(variables::text) <= 16384)
+) not valid;
+comment on constraint scheduled_messages_variables_object on public.scheduled_messages is
+'The variables are an object of names and values, at most 16 kB of it.';
+select private.write_refusals();
+
+-- The template that a message may use: the connection's owner's, for this connection or for all.
+-- One that is another's is none. As private.guard_campaign has it.
+create or replace function private.usable_template(
+    p_message public.scheduled_messages, p_by_user boolean
+)
+returns public.message_templates
+language sql
+stable
+set search_path = ''
+as $$
+    select template.*
+    from public.message_templates as template
+    cross join lateral (
+        select coalesce(
+            private.connection_owner(p_message.connection_id), p_message.owner_id, auth.uid()
+        ) as id
+    ) as owner
+    where template.id = p_message.template_id
+        and template.owner_id = owner.id
+        and (template.connection_id is null or template.connection_id = p_message.connection_id)
+        and (
+            not p_by_user
+            or owner.id = auth.uid()
+            or (p_message.connection_id, owner.id) in (
+                select
+                    mine.connection_id,
+                    mine.owner_id
+                from private.my_connections() as mine
+            )
+        )
+$$;
+
+-- A message's values: its own, else its contact's columns, else the template's defaults. A contact
+-- counts for its owner alone, as when the message is sent.
+create or replace function private.values_of_message(
+    p_message public.scheduled_messages, p_template public.message_templates, p_names text[]
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    return private.values_of(p_template.defaults)
+        || coalesce((
+            select person.given
+            from private.people(array[p_message.contact_id], p_names) as person
+            where person.owner in (
+                coalesce(p_message.owner_id, auth.uid())::text,
+                coalesce(p_message.created_by, auth.uid())::text,
+                p_template.owner_id::text
+            )
+        ), '{}')
+        || private.values_of(p_message.variables);
+end
+$$;
+
+-- Called with 'user' for users, whom it refuses what cannot be rendered; anybody else's message
+-- fails, with the same words, and so does one that its template or its contact has made impossible.
+-- What is being sent stays as it is.
+create or replace function private.render_message()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_by_user constant boolean := tg_nargs > 0;
+    v_template public.message_templates;
+    v_approved text[];
+    v_needed text[];
+    v_values jsonb;
+    v_text text;
+    v_fault text;
+begin
+    if tg_op = 'UPDATE' and (
+        old.status in ('sent', 'unconfirmed')
+        or old.source_id is not null
+        or (old.broadcast_job_id is not null and not private.withdraw_job(old.broadcast_job_id))
+    ) then
+        return new; -- the guards know what to say of it
+    end if;
+    v_template := private.usable_template(new, v_by_user);
+    if v_template.id is null then
+        v_fault := 'There is no such template for this connection. Choose another one.';
+    else
+        v_approved := private.names_of_approved(v_template.cloud);
+        v_values := private.values_of_message(new, v_template, v_template.variables || v_approved);
+        v_needed := case when v_template.on_missing = 'fault'
+            then v_template.variables else '{}' end;
+        if private.goes_by_cloud(new.connection_id) then
+            v_needed := v_needed || v_approved;
+        end if;
+        select 'No value for {' || string_agg(distinct lacking.name, '}, {') || '}.' into v_fault
+        from unnest(v_needed) as lacking (name)
+        where not v_values ? lacking.name;
+    end if;
+    if v_fault is not null then
+        if v_by_user then
+            raise exception using message = v_fault,
+                errcode = case when v_template.id is null then '42501' else 'PT400' end;
+        end if;
+        new.message := coalesce(new.message, '');
+        if new.status = 'pending' then
+            new.status := 'failed';
+            new.error := v_fault;
+        end if;
+        return new;
+    end if;
+    v_text := private.render(v_template.parts, v_values);
+    new.type := v_template.type;
+    new.media_url := v_template.media_url;
+    new.message := case when v_template.type = 'text' then v_text else '' end;
+    new.caption := case when v_template.type <> 'text' then nullif(v_text, '') end;
+    new.category := v_template.category;
+    new.template := private.fill_approved(v_template.cloud, v_values, v_template.media_url);
+    return new;
+end
+$$;
+revoke all on function private.usable_template, private.values_of_message,
+private.render_message from public;
+
+-- Before the guards, by the name: they see what the message has become.
+create or replace trigger b_render_new before insert on public.scheduled_messages
+for each row when (
+    new.template_id is not null
+    and row_security_active('private.connection_owners'::regclass)
+    and not pg_has_role('service_role', 'usage')
+) execute function private.render_message('user');
+create or replace trigger b_render_new_by_service before insert on public.scheduled_messages
+for each row when (
+    new.template_id is not null
+    and not (
+        row_security_active('private.connection_owners'::regclass)
+        and not pg_has_role('service_role', 'usage')
+    )
+) execute function private.render_message();
+create or replace trigger b_render_changed before update on public.scheduled_messages
+for each row when (
+    new.template_id is not null
+    and (
+        (old.status <> 'pending' and new.status = 'pending')
+        or (
+            old.template_id, old.variables, old.connection_id, old.contact_id, old.type,
+            old.message, old.caption, old.media_url, old.category, old.template
+        ) is distinct from (
+            new.template_id, new.variables, new.connection_id, new.contact_id, new.type,
+            new.message, new.caption, new.media_url, new.category, new.template
+        )
+    )
+    and row_security_active('private.connection_owners'::regclass)
+    and not pg_has_role('service_role', 'usage')
+) execute function private.render_message('user');
+create or replace trigger b_render_changed_by_service before update on public.scheduled_messages
+for each row when (
+    new.template_id is not null
+    and (
+        (old.status <> 'pending' and new.status = 'pending')
+        or (
+            old.template_id, old.variables, old.connection_id, old.contact_id, old.type,
+            old.message, old.caption, old.media_url, old.category, old.template
+        ) is distinct from (
+            new.template_id, new.variables, new.connection_id, new.contact_id, new.type,
+            new.message, new.caption, new.media_url, new.category, new.template
+        )
+    )
+    and not (
+        row_security_active('private.connection_owners'::regclass)
+        and not pg_has_role('service_role', 'usage')
+    )
+) execute function private.render_message();
+
+-- Renders these messages anew: those that wait, and those that could not be rendered and are still
+-- to come. A text that is emptied is what b_render_changed looks for.
+create or replace function private.render_again(p_messages uuid[])
+returns void
+language sql
+set search_path = ''
+set enable_seqscan = off
+as $$
+    with waiting as materialized (
+        select message.id
+        from public.scheduled_messages as message
+        where message.id = any(p_messages)
+            and message.source_id is null
+            and (
+                message.status in ('pending', 'processing')
+                or (
+                    message.status = 'failed'
+                    and message.broadcast_job_id is null
+                    and message.scheduled_at > now()
+                    and message.error ~ '^(No value for \{|There is no such template )'
+                )
+            )
+        order by message.id
+        for no key update
+    )
+    update public.scheduled_messages as message
+    set
+        status = 'pending',
+        type = 'text',
+        message = '',
+        caption = null,
+        media_url = null
+    from waiting
+    where message.id = waiting.id
+$$;
+revoke all on function private.render_again from public;
+
+-- A template that is gone leaves what it has said.
+create or replace function private.render_after_template()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+set enable_seqscan = off
+as $$
+begin
+    if tg_op = 'DELETE' then
+        update public.scheduled_messages as message
+        set
+            template_id = null,
+            variables = null
+        where message.template_id = old.id and message.status = 'pending';
+    else
+        perform private.render_again(array(
+            select message.id
+            from public.scheduled_messages as message
+            where message.template_id = new.id
+        ));
+    end if;
+    return null;
+end
+$$;
+revoke all on function private.render_after_template from public;
+
+create or replace trigger render_after_template after update on public.message_templates
+for each row when (
+    (old.version, old.connection_id) is distinct from (new.version, new.connection_id)
+) execute function private.render_after_template();
+create or replace trigger render_after_deletion after delete on public.message_templates
+for each row execute function private.render_after_template();
+
+create or replace function private.render_after_contact()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+set enable_seqscan = off
+as $$
+begin
+    perform private.render_again(array(
+        select message.id
+        from public.scheduled_messages as message
+        where message.contact_id = new.id::text and message.template_id is not null
+    ));
+    return null;
+end
+$$;
+revoke all on function private.render_after_contact from public;
+
+-- Of a project's contacts, its name and its number, where it has them.
+do $outer$
+declare
+    v_columns text;
+begin
+    select string_agg(format('old.%1$I is distinct from new.%1$I', a.attname), ' or ')
+    into v_columns
+    from pg_attribute as a
+    join pg_class as c on c.oid = a.attrelid and c.relkind in ('r', 'p')
+    where a.attrelid = 'public.contacts'::regclass
+        and a.attname in ('contact_name', 'phone_number')
+        and not a.attisdropped;
+    if v_columns is not null then
+        execute format(
+            'create or replace trigger render_after_contact after update on public.contacts '
+            'for each row when (%s) execute function private.render_after_contact()',
+            v_columns
+        );
+    end if;
+end
+$outer$;
