@@ -118,6 +118,10 @@ CREATE TYPE private.waiting_connection AS (
 	until timestamp with time zone,
 	told_at timestamp with time zone,
 	told_id uuid,
+	told_until timestamp with time zone,
+	many_told_at timestamp with time zone,
+	many_told_id uuid,
+	many_told_until timestamp with time zone,
 	has_more boolean,
 	look_at timestamp with time zone
 );
@@ -138,13 +142,14 @@ begin
                 id, scheduled_at, next_scheduled_at, connection_id, contact_id, message, type,
                 media_url, caption, media, asset_id, created_by, owner_id, is_recurring,
                 recurrence_pattern, recurrence_end_at, timezone, series_id, series_anchor,
-                occurrence_at
+                occurrence_at, category, priority, template, not_after
             )
             select
                 given.next_id, s.next_scheduled_at, given.next_after, s.connection_id,
                 s.contact_id, s.message, s.type, s.media_url, s.caption, s.media, s.asset_id,
                 s.created_by, s.owner_id, true, s.recurrence_pattern, s.recurrence_end_at,
-                s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at
+                s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at, s.category,
+                s.priority, s.template, s.not_after + (s.next_scheduled_at - s.scheduled_at)
             from unnest(p_rows, p_next_ids, p_next_after) as given (id, next_id, next_after)
             join public.scheduled_messages as s on s.id = any(array[given.id])
             on conflict (series_id, occurrence_at) where series_id is not null do nothing
@@ -158,13 +163,15 @@ begin
                     id, scheduled_at, next_scheduled_at, connection_id, contact_id, message, type,
                     media_url, caption, media, asset_id, created_by, owner_id, is_recurring,
                     recurrence_pattern, recurrence_end_at, timezone, series_id, series_anchor,
-                    occurrence_at, %1$s
+                    occurrence_at, category, priority, template, not_after, %1$s
                 )
                 select
                     given.next_id, s.next_scheduled_at, given.next_after, s.connection_id,
                     s.contact_id, s.message, s.type, s.media_url, s.caption, s.media, s.asset_id,
                     s.created_by, s.owner_id, true, s.recurrence_pattern, s.recurrence_end_at,
-                    s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at, %2$s
+                    s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at, s.category,
+                    s.priority, s.template, s.not_after + (s.next_scheduled_at - s.scheduled_at),
+                    %2$s
                 from unnest($1, $2, $3) as given (id, next_id, next_after)
                 join public.scheduled_messages as s on s.id = any(array[given.id])
                 on conflict (series_id, occurrence_at) where series_id is not null do nothing
@@ -372,7 +379,7 @@ CREATE FUNCTION private.announce_now(p_connections text[], p_at timestamp with t
         where job.connection_id = work.connection_id
             and job.status = 'queued'
             and job.scheduled_message_id is not null
-        order by job.available_at, job.id
+        order by job.priority, job.available_at, job.id
         limit 1
     ) as first_job on true
     order by work.connection_id
@@ -485,6 +492,18 @@ CREATE FUNCTION private.api_key_of(p_connection text) RETURNS text
     from (values (null::text)) as missing (api_key)
 $$;
 
+CREATE FUNCTION private.approved_value(p_name text, p_values jsonb, p_is_named boolean) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    select case
+        when p_is_named then jsonb_build_object('type', 'text', 'parameter_name', p_name)
+        else jsonb_build_object('type', 'text')
+    end || jsonb_build_object(
+        'text', coalesce(p_values ->> private.placeholder(p_name), '')
+    )
+$$;
+
 CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version integer, p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text, p_gateway text DEFAULT NULL::text) RETURNS SETOF private.recipient
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -494,7 +513,6 @@ CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version int
         select
             content.parts,
             content.type,
-            content.on_missing,
             named.names,
             -- What no place asks for is not kept with each of a hundred thousand.
             (
@@ -502,6 +520,15 @@ CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version int
                 from jsonb_each(content.variables) as known (name, value)
                 where known.name = any(named.names)
             ) as variables,
+            -- The Cloud API takes no place without a value.
+            case
+                when content.on_missing = 'fault' then named.of_text
+                else '{}'
+            end || case
+                when coalesce(settings.gateway, p_gateway) = 'cloud'
+                    or private.goes_by_cloud(p_campaign.connection_id) then named.of_approved
+                else '{}'
+            end as needed,
             case when content.type = 'text' then 4096 else 1024 end as longest,
             coalesce(settings.country_code, '') as country_code,
             -- Who writes to people by the ids that WhatsApp gives them beside their numbers.
@@ -511,7 +538,17 @@ CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version int
             array(select jsonb_array_elements_text(p_campaign.audience -> 'except' -> 'labels'))
                 as except_labels
         from private.campaign_content(p_campaign, p_version) as content
-        cross join lateral (select private.names_in(content.parts) as names) as named
+        cross join lateral (
+            select
+                given.of_text,
+                given.of_approved,
+                given.of_text || given.of_approved as names
+            from (
+                select
+                    private.names_in(content.parts) as of_text,
+                    private.names_of_approved(content.cloud) as of_approved
+            ) as given
+        ) as named
         left join public.connection_settings as settings
             on settings.connection_id = p_campaign.connection_id
     ),
@@ -550,11 +587,12 @@ CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version int
             number.raw is not null or coalesce(person.raw, '') = '' as is_judged,
             private.render(content.parts, person.all_values) as text,
             content.longest,
-            case when content.on_missing = 'fault' and not person.all_values ?& content.names
+            case when not person.all_values ?& content.needed
                 then array(
-                select needed.name
-                from unnest(content.names) as needed (name)
+                select distinct needed.name
+                from unnest(content.needed) as needed (name)
                 where not person.all_values ? needed.name
+                order by needed.name
             ) end as missing
         from person
         cross join content
@@ -1126,42 +1164,7 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_terms priv
         -- As SERIAL in worker/sending/sender.py.
         cross join (select 4 as few) as session
         cross join lateral (
-            select
-                j.id,
-                j.scheduled_message_id,
-                j.recipient,
-                j.available_at,
-                octet_length(j.message)
-                + coalesce(octet_length(j.caption), 0)
-                + coalesce(octet_length(j.media::text), 0) as size
-            from public.broadcast_jobs as j
-            where j.connection_id = turn.connection_id
-                and j.status = 'queued'
-                and j.scheduled_message_id is not null
-                and j.available_at <= case
-                    when turn.step is null then p_terms.at + p_terms.early else p_terms.at
-                end
-                and (j.expires_at is null or j.expires_at > p_terms.at)
-                and j.id <> all(array(
-                    select aside.id from private.refused_rows as aside
-                    where aside.step = 'claim' and aside.again_at > p_terms.at
-                ))
-                -- What is tried to find out about the connection is one that nothing is held
-                -- against, if there is one.
-                and (not turn.is_on_trial or j.refused_at is null or not exists (
-                    select from public.broadcast_jobs as other
-                    where other.connection_id = any(array[turn.connection_id])
-                        and other.status = 'queued'
-                        and other.scheduled_message_id is not null
-                        and other.available_at <= p_terms.at
-                        and other.refused_at is null
-                        and other.id <> all(array(
-                            select aside.id from private.refused_rows as aside
-                            where aside.step = 'claim' and aside.again_at > p_terms.at
-                        ))
-                ))
-            order by j.available_at, j.id
-            limit case
+            select case
                 when turn.slots = 0 then 0
                 when turn.is_on_trial then 1
                 else least(
@@ -1169,8 +1172,55 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_terms priv
                     case when turn.recipient_step is null then turn.slots end,
                     case when turn.step is null and turn.one_at_a_time then session.few end
                 )
-            end
-            for update skip locked
+            end as most
+        ) as share
+        -- One priority after the other, each along the index; the next only where there is room.
+        cross join lateral (
+            select waiting.*
+            from (values (0::smallint), (1::smallint)) as level (priority)
+            cross join lateral (
+                select
+                    j.id,
+                    j.scheduled_message_id,
+                    j.recipient,
+                    j.priority,
+                    j.available_at,
+                    octet_length(j.message)
+                    + coalesce(octet_length(j.caption), 0)
+                    + coalesce(octet_length(j.media::text), 0)
+                    + coalesce(octet_length(j.template::text), 0) as size
+                from public.broadcast_jobs as j
+                where j.connection_id = turn.connection_id
+                    and j.priority = level.priority
+                    and j.status = 'queued'
+                    and j.scheduled_message_id is not null
+                    and j.available_at <= case
+                        when turn.step is null then p_terms.at + p_terms.early else p_terms.at
+                    end
+                    and (j.expires_at is null or j.expires_at > p_terms.at)
+                    and j.id <> all(array(
+                        select aside.id from private.refused_rows as aside
+                        where aside.step = 'claim' and aside.again_at > p_terms.at
+                    ))
+                    -- What is tried to find out about the connection is one that nothing is held
+                    -- against, if there is one.
+                    and (not turn.is_on_trial or j.refused_at is null or not exists (
+                        select from public.broadcast_jobs as other
+                        where other.connection_id = any(array[turn.connection_id])
+                            and other.status = 'queued'
+                            and other.scheduled_message_id is not null
+                            and other.available_at <= p_terms.at
+                            and other.refused_at is null
+                            and other.id <> all(array(
+                                select aside.id from private.refused_rows as aside
+                                where aside.step = 'claim' and aside.again_at > p_terms.at
+                            ))
+                    ))
+                order by j.available_at, j.id
+                limit share.most
+                for update skip locked
+            ) as waiting
+            limit share.most
         ) as job
         limit p_seats
     ),
@@ -1181,7 +1231,7 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_terms priv
             select
                 candidate.*,
                 sum(candidate.size) over (
-                    order by candidate.available_at, candidate.id
+                    order by candidate.priority, candidate.available_at, candidate.id
                     rows between unbounded preceding and 1 preceding
                 ) as size_before
             from candidate
@@ -1196,7 +1246,7 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_terms priv
                 secs => carried.recipient_step * (
                     row_number() over (
                         partition by carried.connection_id, carried.recipient
-                        order by carried.available_at, carried.id
+                        order by carried.priority, carried.available_at, carried.id
                     ) - 1
                 )
             ) as free_at,
@@ -1222,7 +1272,10 @@ CREATE FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_terms priv
             ) as arrival_at
         from spaced
         where spaced.recipient_step is null or spaced.free_at <= p_terms.at
-        window line as (partition by spaced.connection_id order by spaced.available_at, spaced.id)
+        window line as (
+            partition by spaced.connection_id
+            order by spaced.priority, spaced.available_at, spaced.id
+        )
     )
     select
         slotted.connection_id,
@@ -1292,6 +1345,8 @@ CREATE FUNCTION private.claimed_jobs(p_token uuid) RETURNS json
             job.caption,
             job.media,
             job.asset_id,
+            job.template,
+            job.priority,
             job.user_id as owner_id,
             job.attempts,
             job.throttled,
@@ -1310,7 +1365,7 @@ CREATE FUNCTION private.claimed_jobs(p_token uuid) RETURNS json
         left join public.connection_settings as settings
             on settings.connection_id = any(array[job.connection_id])
         where job.lease_token = p_token and job.status = 'sending'
-        order by job.send_at, job.schedule, job.id
+        order by job.send_at, job.priority, job.schedule, job.id
     ) as claimed
 $$;
 
@@ -1547,10 +1602,13 @@ CREATE FUNCTION private.count_pending(p_owner uuid, p_minute timestamp with time
     select count(*)
     from (
         select from public.scheduled_messages as s
-        where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
-            >= (md5(p_owner::text), p_minute)
-            and (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
-            < (
+        where (
+            md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)), s.due_at
+        ) >= (md5(p_owner::text), p_minute)
+            and (
+                md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)),
+                s.due_at
+            ) < (
                 md5(p_owner::text),
                 case
                     when p_minute = '-infinity' then 'infinity'
@@ -2000,6 +2058,8 @@ begin
             message.caption,
             message.media,
             message.asset_id,
+            message.template,
+            message.priority,
             message.scheduled_at,
             message.created_by,
             message.owner_id,
@@ -2082,7 +2142,8 @@ begin
         insert into public.broadcast_jobs (
             id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id,
             type, message, media_url, caption, media, asset_id, user_id, schedule, status,
-            total_contacts, available_at, expires_at, broadcast_name, isprivatemessage
+            total_contacts, available_at, expires_at, broadcast_name, isprivatemessage, priority,
+            template
         )
         select
             due.job_id,
@@ -2105,7 +2166,9 @@ begin
             greatest(now(), due.scheduled_at) as available_at,
             due.expires_at,
             'scheduled message' as broadcast_name,
-            true as isprivatemessage
+            true as isprivatemessage,
+            case when due.priority > 0 then 1 else 0 end as priority,
+            due.template
         from due
         where due.refusal is null
     ),
@@ -2144,6 +2207,11 @@ begin
             occurrence_at = due.occurrence,
             scheduled_at = case
                 when due.missed_now > 0 then due.occurrence else message.scheduled_at
+            end,
+            not_after = case
+                when due.missed_now > 0
+                    then message.not_after + (due.occurrence - message.scheduled_at)
+                else message.not_after
             end,
             missed = due.missed_now,
             next_id = coalesce(message.next_id, due.new_id),
@@ -2265,6 +2333,7 @@ begin
         caption = null,
         media = null,
         variables = null,
+        template = null,
         updated_at = now()
     where j.id = any(v_over);
 
@@ -2574,9 +2643,11 @@ begin
             job.id, connection.connection_id, connection.blocked_reason
         )::private.beyond_limit_row
         from private.situation(v_strict, p_now, p_gateway) as connection
+        cross join (values (0::smallint), (1::smallint)) as level (priority)
         cross join lateral (
             select j.id from public.broadcast_jobs as j
             where j.connection_id = connection.connection_id
+                and j.priority = level.priority
                 and j.status = 'queued'
                 and j.scheduled_message_id is not null
                 and j.available_at <= p_now
@@ -2679,6 +2750,55 @@ CREATE FUNCTION private.fate(p_parts jsonb) RETURNS TABLE(status text, message_i
             )
         ) as part
     ) as whole
+$$;
+
+CREATE FUNCTION private.fill_approved(p_cloud jsonb, p_values jsonb, p_media_url text) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+declare
+    v_is_named constant boolean := p_cloud ->> 'format' = 'named';
+    v_header constant jsonb := p_cloud -> 'header';
+    v_kind constant text := v_header ->> 'type';
+    v_components jsonb := '[]';
+    v_body jsonb;
+begin
+    if p_cloud is null then
+        return null;
+    elsif jsonb_typeof(v_header) = 'string' then
+        v_components := jsonb_build_array(jsonb_build_object(
+            'type', 'header',
+            'parameters', jsonb_build_array(
+                private.approved_value(v_header #>> '{}', p_values, v_is_named)
+            )
+        ));
+    elsif jsonb_typeof(v_header) = 'object' then
+        v_components := jsonb_build_array(jsonb_build_object(
+            'type', 'header',
+            'parameters', jsonb_build_array(jsonb_build_object(
+                'type', v_kind,
+                v_kind, v_header - 'type' || jsonb_build_object('link', case
+                    when v_header ? 'link'
+                        then private.render(private.cut(v_header ->> 'link'), p_values)
+                    else p_media_url
+                end)
+            ))
+        ));
+    end if;
+    select jsonb_agg(
+        private.approved_value(given.name, p_values, v_is_named) order by given.place
+    )
+    into v_body
+    from jsonb_array_elements_text(p_cloud -> 'parameters') with ordinality as given (name, place);
+    if v_body is not null then
+        v_components := v_components || jsonb_build_object('type', 'body', 'parameters', v_body);
+    end if;
+    return jsonb_build_object(
+        'name', p_cloud -> 'name',
+        'language', jsonb_build_object('code', p_cloud -> 'language'),
+        'components', v_components
+    );
+end
 $$;
 
 CREATE FUNCTION private.find_dependents(p_table regclass, p_column text) RETURNS TABLE(removal text, restoral text, is_view boolean)
@@ -2954,19 +3074,24 @@ CREATE FUNCTION private.find_unfit_columns() RETURNS TABLE(what text, remedy tex
         ('scheduled_messages', 'text', array[
             'connection_id', 'contact_id', 'message', 'type', 'media_url', 'caption', 'status',
             'message_id', 'error', 'recurrence_pattern', 'timezone', 'waiting_reason',
-            'delivery_status'
+            'delivery_status', 'category', 'held'
         ]),
         ('scheduled_messages', 'uuid', array[
-            'id', 'created_by', 'owner_id', 'asset_id', 'series_id', 'next_id', 'broadcast_job_id'
+            'id', 'created_by', 'owner_id', 'asset_id', 'series_id', 'next_id', 'broadcast_job_id',
+            'source_id'
         ]),
         ('scheduled_messages', 'timestamp with time zone', array[
             'scheduled_at', 'created_at', 'sent_at', 'next_scheduled_at', 'recurrence_end_at',
-            'occurrence_at', 'due_at', 'waiting_until'
+            'occurrence_at', 'due_at', 'waiting_until', 'not_after'
         ]),
         ('scheduled_messages', 'time', array['updated_at']),
         ('scheduled_messages', 'timestamp without time zone', array['series_anchor']),
         ('scheduled_messages', 'boolean', array['is_recurring']),
-        ('scheduled_messages', 'integer', array['missed', 'revision']),
+        ('scheduled_messages', 'integer', array[
+            'missed', 'revision', 'source_position', 'source_try'
+        ]),
+        ('scheduled_messages', 'smallint', array['priority']),
+        ('scheduled_messages', 'jsonb', array['template']),
         ('scheduled_messages', 'json', array['media']),
         ('broadcast_jobs', 'text', array[
             'connection_id', 'type', 'message', 'media_url', 'caption', 'media', 'status',
@@ -2976,6 +3101,8 @@ CREATE FUNCTION private.find_unfit_columns() RETURNS TABLE(what text, remedy tex
         ('broadcast_jobs', 'id', array['user_id', 'asset_id']),
         ('broadcast_jobs', 'text[]', array['contacts']),
         ('broadcast_jobs', 'boolean', array['isprivatemessage']),
+        ('broadcast_jobs', 'smallint', array['priority']),
+        ('broadcast_jobs', 'jsonb', array['template']),
         ('broadcast_jobs', 'integer', array[
             'progress', 'total_contacts', 'sent_count', 'failed_count', 'attempts', 'throttled'
         ]),
@@ -3796,6 +3923,8 @@ CREATE TABLE public.scheduled_messages (
     source_id uuid,
     source_position integer,
     source_try integer,
+    template_id uuid,
+    variables jsonb,
     CONSTRAINT scheduled_messages_failed_says_why CHECK (((status <> ALL (ARRAY['failed'::text, 'unconfirmed'::text])) OR (error IS NOT NULL))),
     CONSTRAINT scheduled_messages_lengths CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR ((length(message) <= 8192) AND (length(caption) <= 8192) AND (length(contact_id) <= 256) AND (length(connection_id) <= 256) AND (length(media_url) <= 4096) AND (length(recurrence_pattern) <= 1024) AND (length(timezone) <= 64) AND (length((media)::text) <= 16384) AND (length(category) <= 64) AND (length((template)::text) <= 16384)))),
     CONSTRAINT scheduled_messages_media_is_shallow CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (media IS NULL) OR (((length((media)::text) - length(translate((media)::text, '[{'::text, ''::text))) <= 200) AND ((media)::text !~ '[0-9]{255}'::text)))),
@@ -3808,6 +3937,10 @@ CREATE TABLE public.scheduled_messages (
     CONSTRAINT scheduled_messages_type_known CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (lower(btrim(type)) = ANY (ARRAY[''::text, 'text'::text, 'chat'::text, 'media'::text, 'file'::text, 'image'::text, 'photo'::text, 'picture'::text, 'video'::text, 'gif'::text, 'audio'::text, 'voice'::text, 'ptt'::text, 'document'::text, 'pdf'::text, 'template'::text]))))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
+
+COMMENT ON COLUMN public.scheduled_messages.template_id IS 'scheduled messages: the template that this message is rendered from.';
+
+COMMENT ON COLUMN public.scheduled_messages.variables IS 'scheduled messages: the values of this message''s template.';
 
 COMMENT ON CONSTRAINT scheduled_messages_failed_says_why ON public.scheduled_messages IS 'What failed has a reason.';
 
@@ -4045,6 +4178,20 @@ CREATE FUNCTION private.get_holders() RETURNS TABLE(pid integer, role text, appl
     limit 10
 $$;
 
+CREATE FUNCTION private.goes_by_cloud(p_connection_id text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select coalesce(
+        (
+            select settings.gateway = 'cloud'
+            from public.connection_settings as settings
+            where settings.connection_id = p_connection_id and settings.gateway is not null
+        ),
+        exists (select from private.template_accounts as account where account.is_default)
+    )
+$$;
+
 CREATE FUNCTION private.guard_appointment() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -4182,6 +4329,10 @@ begin
                 case when not v_by_user then new.status_reason end, 'The campaign is paused.'
             ));
         when v_was = 'paused' and new.status = 'scheduled' then
+            v_why := private.why_template_is_not_sent(new);
+            if v_why is not null then
+                raise exception using errcode = 'PT409', message = v_why;
+            end if;
             perform private.release_runs(new.id);
             new.status_reason := null;
         when new.status = 'cancelled' then
@@ -5024,6 +5175,41 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.hold_unapproved() RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_stopped record;
+    v_held integer := 0;
+begin
+    for v_stopped in
+        select
+            campaign.id,
+            told.why
+        from public.campaign_runs as run
+        join public.campaigns as campaign on campaign.id = run.campaign_id
+        cross join lateral private.campaign_content(campaign, run.template_version) as content
+        cross join lateral (
+            select private.why_not_approved(content.cloud, campaign.connection_id) as why
+        ) as told
+        where run.finished_at is null
+            and campaign.status = 'scheduled'
+            and content.cloud is not null
+            and told.why is not null
+        order by campaign.id
+    loop
+        update public.campaigns as campaign
+        set
+            status = 'paused',
+            status_reason = left(v_stopped.why || ' Resume it when it is approved again.', 500)
+        where campaign.id = v_stopped.id and campaign.status = 'scheduled';
+        v_held := v_held + found::integer;
+    end loop;
+    return v_held;
+end
+$$;
+
 CREATE FUNCTION private.is_blank(p_text text) RETURNS boolean
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     SET search_path TO ''
@@ -5676,6 +5862,21 @@ CREATE FUNCTION private.names_in(p_parts text[], p_values jsonb DEFAULT '{}'::js
     ) as named
 $$;
 
+CREATE FUNCTION private.names_of_approved(p_cloud jsonb) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    select coalesce(array_agg(distinct private.placeholder(needed.name)), '{}')
+    from (
+        select jsonb_array_elements_text(p_cloud -> 'parameters')
+        where jsonb_typeof(p_cloud -> 'parameters') = 'array'
+        union all
+        select p_cloud ->> 'header' where jsonb_typeof(p_cloud -> 'header') = 'string'
+        union all
+        select unnest(private.names_in(private.cut(p_cloud -> 'header' ->> 'link')))
+    ) as needed (name)
+$$;
+
 CREATE FUNCTION private.nearest_timezones(p_name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -5969,17 +6170,23 @@ CREATE FUNCTION private.note_recipients(p_rows private.noted_row[]) RETURNS void
         updated_at = now()
     from free
     cross join lateral (
-        select j.id from public.broadcast_jobs as j
-        where j.connection_id = free.connection_id
-            and j.status = 'queued'
-            and j.scheduled_message_id is not null
-            and j.available_at > now()
-            and j.available_at <= free.free_at
-            and j.recipient = free.recipient
-            and j.attempts = 0
-        order by j.available_at, j.id
+        select first.id
+        from (values (0::smallint), (1::smallint)) as level (priority)
+        cross join lateral (
+            select j.id from public.broadcast_jobs as j
+            where j.connection_id = free.connection_id
+                and j.priority = level.priority
+                and j.status = 'queued'
+                and j.scheduled_message_id is not null
+                and j.available_at > now()
+                and j.available_at <= free.free_at
+                and j.recipient = free.recipient
+                and j.attempts = 0
+            order by j.available_at, j.id
+            limit 1
+            for update skip locked
+        ) as first
         limit 1
-        for update skip locked
     ) as next_one
     where job.id = any(array[next_one.id]) and free.outcome = 'failed';
 
@@ -6062,7 +6269,10 @@ CREATE FUNCTION private.note_who_did_not(p_rows private.noted_row[]) RETURNS voi
         end,
         failed_probes = case when heard.pauses then 0 else state.failed_probes end,
         stopped_ids = state.stopped_ids || heard.stopped_ids,
-        told_at = case when heard.stopped is not null then '-infinity' else state.told_at end
+        told_at = case when heard.stopped is not null then '-infinity' else state.told_at end,
+        many_told_at = case
+            when heard.stopped is not null then '-infinity' else state.many_told_at
+        end
     from (
         select
             known.connection_id,
@@ -6773,6 +6983,7 @@ begin
         when ((((series_anchor IS NULL) = (occurrence_at IS NULL)) AND ((series_anchor IS NULL) OR (series_id IS NOT NULL)))) is false then 'An occurrence belongs to a series.'
         when ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'sent'::text, 'failed'::text, 'unconfirmed'::text, 'cancelled'::text, 'in_queue'::text]))) is false then 'There is no such status.'
         when (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (lower(btrim(type)) = ANY (ARRAY[''::text, 'text'::text, 'chat'::text, 'media'::text, 'file'::text, 'image'::text, 'photo'::text, 'picture'::text, 'video'::text, 'gif'::text, 'audio'::text, 'voice'::text, 'ptt'::text, 'document'::text, 'pdf'::text, 'template'::text])))) is false then 'The type must be text, media, image, video, audio, voice, document, file or template.'
+        when (((variables IS NULL) OR ((jsonb_typeof(variables) = 'object'::text) AND (length((variables)::text) <= 16384)))) is false then 'The variables are an object of names and values, at most 16 kB of it.'
     end
     into v_words
     from (select new.*) as scheduled_messages;
@@ -7313,6 +7524,135 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.render_after_contact() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    perform private.render_again(array(
+        select message.id
+        from public.scheduled_messages as message
+        where message.contact_id = new.id::text and message.template_id is not null
+    ));
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.render_after_template() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    if tg_op = 'DELETE' then
+        update public.scheduled_messages as message
+        set
+            template_id = null,
+            variables = null
+        where message.template_id = old.id and message.status = 'pending';
+    else
+        perform private.render_again(array(
+            select message.id
+            from public.scheduled_messages as message
+            where message.template_id = new.id
+        ));
+    end if;
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.render_again(p_messages uuid[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+    with waiting as materialized (
+        select message.id
+        from public.scheduled_messages as message
+        where message.id = any(p_messages)
+            and message.source_id is null
+            and (
+                message.status in ('pending', 'processing')
+                or (
+                    message.status = 'failed'
+                    and message.broadcast_job_id is null
+                    and message.scheduled_at > now()
+                    and message.error ~ '^(No value for \{|There is no such template )'
+                )
+            )
+        order by message.id
+        for no key update
+    )
+    update public.scheduled_messages as message
+    set
+        status = 'pending',
+        type = 'text',
+        message = '',
+        caption = null,
+        media_url = null
+    from waiting
+    where message.id = waiting.id
+$$;
+
+CREATE FUNCTION private.render_message() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_by_user constant boolean := tg_nargs > 0;
+    v_template public.message_templates;
+    v_approved text[];
+    v_needed text[];
+    v_values jsonb;
+    v_text text;
+    v_fault text;
+begin
+    if tg_op = 'UPDATE' and (
+        old.status in ('sent', 'unconfirmed')
+        or old.source_id is not null
+        or (old.broadcast_job_id is not null and not private.withdraw_job(old.broadcast_job_id))
+    ) then
+        return new; -- the guards know what to say of it
+    end if;
+    v_template := private.usable_template(new, v_by_user);
+    if v_template.id is null then
+        v_fault := 'There is no such template for this connection. Choose another one.';
+    else
+        v_approved := private.names_of_approved(v_template.cloud);
+        v_values := private.values_of_message(new, v_template, v_template.variables || v_approved);
+        v_needed := case when v_template.on_missing = 'fault'
+            then v_template.variables else '{}' end;
+        if private.goes_by_cloud(new.connection_id) then
+            v_needed := v_needed || v_approved;
+        end if;
+        select 'No value for {' || string_agg(distinct lacking.name, '}, {') || '}.' into v_fault
+        from unnest(v_needed) as lacking (name)
+        where not v_values ? lacking.name;
+    end if;
+    if v_fault is not null then
+        if v_by_user then
+            raise exception using message = v_fault,
+                errcode = case when v_template.id is null then '42501' else 'PT400' end;
+        end if;
+        new.message := coalesce(new.message, '');
+        if new.status = 'pending' then
+            new.status := 'failed';
+            new.error := v_fault;
+        end if;
+        return new;
+    end if;
+    v_text := private.render(v_template.parts, v_values);
+    new.type := v_template.type;
+    new.media_url := v_template.media_url;
+    new.message := case when v_template.type = 'text' then v_text else '' end;
+    new.caption := case when v_template.type <> 'text' then nullif(v_text, '') end;
+    new.category := v_template.category;
+    new.template := private.fill_approved(v_template.cloud, v_values, v_template.media_url);
+    return new;
+end
+$$;
+
 CREATE FUNCTION private.require_timezone(p_name text) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -7430,6 +7770,7 @@ begin
             handed_over.caption,
             handed_over.media,
             handed_over.asset_id,
+            handed_over.template,
             handed_over.user_id as owner_id,
             handed_over.attempts,
             handed_over.throttled,
@@ -7550,13 +7891,18 @@ begin
     for v_step in 1..v_most_payers loop
         -- The next payer, and when the first of theirs falls due.
         select
-            md5(coalesce(s.owner_id::text, s.connection_id)),
+            md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)),
             s.due_at
         into v_next, v_due_at
         from public.scheduled_messages as s
-        where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at) > (v_payer, 'infinity')
+        where (
+            md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)), s.due_at
+        ) > (v_payer, 'infinity')
             and s.due_at > '-infinity'
-        order by md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at, s.id
+        order by
+            md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)),
+            s.due_at,
+            s.id
         limit 1;
         if v_next is null and not v_is_second_round then
             v_is_second_round := true;
@@ -7583,17 +7929,28 @@ begin
             cross join lateral (
                 select octet_length(s.message)
                     + coalesce(octet_length(s.caption), 0)
-                    + coalesce(octet_length(s.media::text), 0) as bytes
+                    + coalesce(octet_length(s.media::text), 0)
+                    + coalesce(octet_length(s.template::text), 0) as bytes
             ) as row_size
-            where (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
-                > (v_payer, p_after)
-                and (md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at)
-                <= (v_payer, p_until)
+            where (
+                md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)),
+                s.due_at
+            ) > (v_payer, p_after)
+                and (
+                    md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)),
+                    s.due_at
+                ) <= (v_payer, p_until)
                 and s.due_at > '-infinity'
             window line as (
-                order by md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at, s.id
+                order by
+                    md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)),
+                    s.due_at,
+                    s.id
             )
-            order by md5(coalesce(s.owner_id::text, s.connection_id)), s.due_at, s.id
+            order by
+                md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)),
+                s.due_at,
+                s.id
             limit least(p_share, p_limit - cardinality(v_ids))
         ) as oldest
         where coalesce(oldest.bytes_before, 0) < v_most_bytes_of_one;
@@ -7700,6 +8057,8 @@ CREATE TABLE public.broadcast_jobs (
     scheduled_message_id uuid,
     series_id uuid,
     recipient text,
+    priority smallint DEFAULT 0 NOT NULL,
+    template jsonb,
     gateway text,
     attempts integer DEFAULT 0 NOT NULL,
     throttled integer DEFAULT 0 NOT NULL,
@@ -7756,7 +8115,7 @@ begin
         id, scheduled_message_id, series_id, connection_id, recipient, contacts, contact_id,
         type, message, media_url, caption, media, asset_id, user_id, schedule, status,
         total_contacts, available_at, expires_at, broadcast_name, isprivatemessage, attempts,
-        throttled, refusals, refused_at, refusal
+        throttled, refusals, refused_at, refusal, priority, template
     )
     values (
         v_id, p_job.scheduled_message_id, p_job.series_id, p_job.connection_id, p_job.recipient,
@@ -7765,7 +8124,8 @@ begin
         v_at, p_job.expires_at, p_job.broadcast_name, true,
         p_job.attempts - (p_meaning = 'stopped')::integer, p_job.throttled, p_job.refusals,
         p_job.refused_at,
-        case when p_meaning = 'stopped' then left(v_said, 500) else p_job.refusal end
+        case when p_meaning = 'stopped' then left(v_said, 500) else p_job.refusal end,
+        p_job.priority, p_job.template
     );
     insert into public.broadcast_messages (
         id, job_id, scheduled_message_id, contact, message, type, media_url, caption, status
@@ -7875,6 +8235,10 @@ CREATE FUNCTION private.set_next_look(p_waiting private.waiting_connection[], p_
         waiting_until = waiting.until,
         told_at = waiting.told_at,
         told_id = waiting.told_id,
+        told_until = waiting.told_until,
+        many_told_at = waiting.many_told_at,
+        many_told_id = waiting.many_told_id,
+        many_told_until = waiting.many_told_until,
         turn_at = p_now,
         ready_at = case
             when waiting.has_more then p_now
@@ -7884,19 +8248,24 @@ CREATE FUNCTION private.set_next_look(p_waiting private.waiting_connection[], p_
             )
         end
     from unnest(p_waiting) as waiting
-    left join lateral (
-        select j.available_at from public.broadcast_jobs as j
-        where j.connection_id = waiting.connection_id
-            and j.status = 'queued'
-            and j.scheduled_message_id is not null
-            and (j.expires_at is null or j.expires_at > p_now)
-            and j.id <> all(array(
-                select r.id from private.refused_rows as r
-                where r.step = 'claim' and r.again_at > p_now
-            ))
-        order by j.available_at
-        limit 1
-    ) as next_job on true
+    cross join lateral (
+        select min(first.available_at) as available_at
+        from (values (0::smallint), (1::smallint)) as level (priority)
+        cross join lateral (
+            select j.available_at from public.broadcast_jobs as j
+            where j.connection_id = waiting.connection_id
+                and j.priority = level.priority
+                and j.status = 'queued'
+                and j.scheduled_message_id is not null
+                and (j.expires_at is null or j.expires_at > p_now)
+                and j.id <> all(array(
+                    select r.id from private.refused_rows as r
+                    where r.step = 'claim' and r.again_at > p_now
+                ))
+            order by j.available_at
+            limit 1
+        ) as first
+    ) as next_job
     left join lateral (
         select r.again_at from private.refused_rows as r
         where r.step = 'claim'
@@ -8544,6 +8913,7 @@ begin
             wanted.type,
             wanted.media_url,
             wanted.category,
+            wanted.template,
             latest.id as message_id,
             latest.status,
             latest.error,
@@ -8559,7 +8929,8 @@ begin
                 latest.caption,
                 latest.type,
                 latest.media_url,
-                latest.category
+                latest.category,
+                latest.template
             ) as was_content
         from private.wanted_reminders(p_appointments) as wanted
         full join latest
@@ -8694,7 +9065,8 @@ begin
                     dated.caption,
                     dated.type,
                     dated.media_url,
-                    dated.category
+                    dated.category,
+                    dated.template
                 )
             ) as differs
         from dated
@@ -8738,7 +9110,8 @@ begin
             caption = judged.caption,
             type = judged.type,
             media_url = judged.media_url,
-            category = judged.category
+            category = judged.category,
+            template = judged.template
         from judged
         where message.id = judged.message_id
             and judged.at is not null
@@ -8773,6 +9146,7 @@ begin
             owner_id,
             category,
             priority,
+            template,
             source_id,
             source_position,
             source_try
@@ -8791,6 +9165,7 @@ begin
             judged.owner_id,
             judged.category,
             0,
+            judged.template,
             judged.appointment_id,
             judged.number,
             coalesce(judged.source_try + 1, 0)
@@ -9156,7 +9531,11 @@ CREATE FUNCTION private.tell_waiting(p_turn text[], p_terms private.claim_terms,
             greatest(10, 1000 / cardinality(p_turn)) as enough,
             case when news.is_new then '-infinity' else state.told_at end as told_at,
             state.told_id,
-            case when not news.is_new then state.waiting_until end as told_until
+            case when not news.is_new then state.told_until end as told_until,
+            case when news.is_new then '-infinity' else state.many_told_at end as many_told_at,
+            state.many_told_id,
+            case when not news.is_new then state.many_told_until end as many_told_until,
+            case when not news.is_new then state.waiting_until end as former_until
         from private.pace(p_turn, p_terms.at, p_terms.gateway, p_terms.call_seconds) as pace
         join private.connection_state as state
             on state.connection_id = any(array[pace.connection_id])
@@ -9174,25 +9553,48 @@ CREATE FUNCTION private.tell_waiting(p_turn text[], p_terms private.claim_terms,
             paced.reason,
             paced.blocked_until,
             paced.step is null or paced.blocked_reason is not null as is_certain,
+            level.priority,
             job.*,
             row_number() over line as place,
             case
                 when paced.blocked_reason is not null then paced.blocked_until
+                -- What is written to many comes after what is written to one.
                 else greatest(
-                    paced.first_at, paced.told_until + make_interval(secs => paced.step)
-                ) + make_interval(secs => paced.step * (row_number() over line - 1))
+                    paced.first_at,
+                    paced.told_until + make_interval(secs => paced.step),
+                    case
+                        when level.priority > 0
+                            then paced.many_told_until + make_interval(secs => paced.step)
+                    end
+                ) + make_interval(secs => paced.step * (
+                    row_number() over line - 1 + case
+                        when level.priority > 0
+                            then count(*) filter (where level.priority = 0) over connection
+                        else 0
+                    end
+                ))
             end as until
         from paced
         cross join lateral (
+            values
+            (0::smallint, paced.told_at, paced.told_id),
+            (1::smallint, paced.many_told_at, paced.many_told_id)
+        ) as level (priority, told_at, told_id)
+        cross join lateral (
             select j.id, j.scheduled_message_id, j.available_at from public.broadcast_jobs as j
             where j.connection_id = paced.connection_id
+                and j.priority = level.priority
                 and j.status = 'queued'
                 and j.scheduled_message_id is not null
-                and (j.available_at, j.id) > (paced.told_at, paced.told_id)
+                and (j.available_at, j.id) > (level.told_at, level.told_id)
             order by j.available_at, j.id
             limit paced.enough
         ) as job
-        window line as (partition by paced.connection_id order by job.available_at, job.id)
+        window connection as (partition by paced.connection_id),
+            line as (
+                partition by paced.connection_id, level.priority
+                order by job.available_at, job.id
+            )
     ),
     -- Not the rows that somebody is editing: they will have no job any more.
     told as (
@@ -9229,13 +9631,22 @@ CREATE FUNCTION private.tell_waiting(p_turn text[], p_terms private.claim_terms,
     select
         paced.connection_id,
         paced.reason,
-        coalesce(paced.blocked_until, last.until, paced.told_until) as until,
+        coalesce(
+            paced.blocked_until, greatest(last.until, last_of_many.until), paced.former_until
+        ) as until,
         case
             when paced.reason is not null or last.place = paced.enough
             then coalesce(last.available_at, paced.told_at)
         end as told_at,
         coalesce(last.id, paced.told_id) as told_id,
-        coalesce(last.place = paced.enough, false) as has_more,
+        coalesce(last.until, paced.told_until) as told_until,
+        case
+            when paced.reason is not null or last_of_many.place = paced.enough
+            then coalesce(last_of_many.available_at, paced.many_told_at)
+        end as many_told_at,
+        coalesce(last_of_many.id, paced.many_told_id) as many_told_id,
+        coalesce(last_of_many.until, paced.many_told_until) as many_told_until,
+        coalesce(paced.enough in (last.place, last_of_many.place), false) as has_more,
         case
             when paced.blocked_reason is null then paced.look_at
             when not paced.fails then paced.blocked_until
@@ -9243,10 +9654,16 @@ CREATE FUNCTION private.tell_waiting(p_turn text[], p_terms private.claim_terms,
     from paced
     left join lateral (
         select u.* from untold as u
-        where u.connection_id = paced.connection_id
+        where u.connection_id = paced.connection_id and u.priority = 0
         order by u.place desc
         limit 1
     ) as last on true
+    left join lateral (
+        select u.* from untold as u
+        where u.connection_id = paced.connection_id and u.priority = 1
+        order by u.place desc
+        limit 1
+    ) as last_of_many on true
 $$;
 
 CREATE FUNCTION private.tend_rows(p_ids uuid[]) RETURNS jsonb
@@ -9623,6 +10040,82 @@ begin
 end
 $_$;
 
+CREATE TABLE public.message_templates (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    owner_id uuid NOT NULL,
+    created_by uuid DEFAULT auth.uid(),
+    connection_id text,
+    name text NOT NULL,
+    language text DEFAULT 'en'::text NOT NULL,
+    category text DEFAULT 'utility'::text NOT NULL,
+    body text DEFAULT ''::text NOT NULL,
+    type text DEFAULT 'text'::text NOT NULL,
+    media_url text,
+    defaults jsonb DEFAULT '{}'::jsonb NOT NULL,
+    on_missing text DEFAULT 'fault'::text NOT NULL,
+    cloud jsonb,
+    version integer DEFAULT 1 NOT NULL,
+    variables text[] DEFAULT '{}'::text[] NOT NULL,
+    parts text[] DEFAULT '{}'::text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT message_templates_body_short CHECK ((length(body) <= 65536)),
+    CONSTRAINT message_templates_category_known CHECK ((category = ANY (ARRAY['marketing'::text, 'utility'::text]))),
+    CONSTRAINT message_templates_cloud_complete CHECK (((cloud IS NULL) OR ((jsonb_typeof(cloud) = 'object'::text) AND (jsonb_typeof((cloud -> 'name'::text)) = 'string'::text) AND (jsonb_typeof((cloud -> 'language'::text)) = 'string'::text) AND (COALESCE(jsonb_typeof((cloud -> 'parameters'::text)), 'array'::text) = 'array'::text) AND (COALESCE((cloud ->> 'format'::text), 'positional'::text) = ANY (ARRAY['positional'::text, 'named'::text])) AND (NOT jsonb_path_exists(cloud, 'strict $."parameters"[*]?(@.type() != "string")'::jsonpath)) AND ((COALESCE(jsonb_typeof((cloud -> 'header'::text)), 'string'::text) = 'string'::text) OR ((jsonb_typeof((cloud -> 'header'::text)) = 'object'::text) AND (((cloud -> 'header'::text) ->> 'type'::text) = ANY (ARRAY['image'::text, 'video'::text, 'document'::text])) AND (COALESCE(jsonb_typeof(((cloud -> 'header'::text) -> 'link'::text)), 'string'::text) = 'string'::text))) AND (length((cloud)::text) <= 8192)))),
+    CONSTRAINT message_templates_content_given CHECK ((((type <> 'text'::text) AND (COALESCE(media_url, ''::text) <> ''::text)) OR ((type = 'text'::text) AND (body ~ '\S'::text)))),
+    CONSTRAINT message_templates_defaults_object CHECK (((jsonb_typeof(defaults) = 'object'::text) AND (length((defaults)::text) <= 16384))),
+    CONSTRAINT message_templates_language_code CHECK ((language ~ '^[a-z]{2,3}([_-][A-Za-z]{2,4})?$'::text)),
+    CONSTRAINT message_templates_name_given CHECK (((name ~ '\S'::text) AND (length(name) <= 200))),
+    CONSTRAINT message_templates_on_missing_known CHECK ((on_missing = ANY (ARRAY['fault'::text, 'blank'::text]))),
+    CONSTRAINT message_templates_type_known CHECK ((type = ANY (ARRAY['text'::text, 'image'::text, 'video'::text, 'audio'::text, 'document'::text, 'media'::text])))
+);
+
+COMMENT ON TABLE public.message_templates IS 'scheduled messages: texts with places for names.';
+
+COMMENT ON CONSTRAINT message_templates_body_short ON public.message_templates IS 'The text of a template is longer than 65,536 characters.';
+
+COMMENT ON CONSTRAINT message_templates_category_known ON public.message_templates IS 'A template is marketing or utility.';
+
+COMMENT ON CONSTRAINT message_templates_cloud_complete ON public.message_templates IS 'The approved template needs its name and language, a list of the names that fill it, and as its header a name, or an image, a video or a document.';
+
+COMMENT ON CONSTRAINT message_templates_content_given ON public.message_templates IS 'A template needs a text, or a link to its file.';
+
+COMMENT ON CONSTRAINT message_templates_defaults_object ON public.message_templates IS 'The defaults of a template are an object of names and values, at most 16 kB of it.';
+
+COMMENT ON CONSTRAINT message_templates_language_code ON public.message_templates IS 'The language of a template is a code such as en, hi or pt_BR.';
+
+COMMENT ON CONSTRAINT message_templates_name_given ON public.message_templates IS 'A template needs a name of at most 200 characters.';
+
+COMMENT ON CONSTRAINT message_templates_on_missing_known ON public.message_templates IS 'What has no value is a fault or blank.';
+
+COMMENT ON CONSTRAINT message_templates_type_known ON public.message_templates IS 'A template is a text, an image, a video, an audio or a document.';
+
+CREATE FUNCTION private.usable_template(p_message public.scheduled_messages, p_by_user boolean) RETURNS public.message_templates
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select template.*
+    from public.message_templates as template
+    cross join lateral (
+        select coalesce(
+            private.connection_owner(p_message.connection_id), p_message.owner_id, auth.uid()
+        ) as id
+    ) as owner
+    where template.id = p_message.template_id
+        and template.owner_id = owner.id
+        and (template.connection_id is null or template.connection_id = p_message.connection_id)
+        and (
+            not p_by_user
+            or owner.id = auth.uid()
+            or (p_message.connection_id, owner.id) in (
+                select
+                    mine.connection_id,
+                    mine.owner_id
+                from private.my_connections() as mine
+            )
+        )
+$$;
+
 CREATE FUNCTION private.usage_of(p_connection_id text) RETURNS TABLE(enabled boolean, state text, state_until timestamp with time zone, timezone text, today date, sent_today integer, daily_limit integer, at_daily_limit text, messages integer, period_seconds double precision, window_start time without time zone, window_end time without time zone, waiting jsonb, waiting_is_cut boolean)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
@@ -9645,7 +10138,7 @@ CREATE FUNCTION private.usage_of(p_connection_id text) RETURNS TABLE(enabled boo
             from public.broadcast_jobs as j
             where j.connection_id = p_connection_id and j.status = 'queued'
                 and j.scheduled_message_id is not null
-            order by j.available_at, j.id
+            order by j.priority, j.available_at, j.id
             limit 5000
         ) as job
         cross join lateral (
@@ -9656,10 +10149,14 @@ CREATE FUNCTION private.usage_of(p_connection_id text) RETURNS TABLE(enabled boo
     overdue as materialized (
         select m.due_at
         from public.scheduled_messages as m
-        where md5(coalesce(m.owner_id::text, m.connection_id)) in (
-            select md5(p_connection_id)
-            union all
-            select md5(o.owner_id) from ours as o
+        where md5(coalesce(m.owner_id::text, m.connection_id) || repeat('*', m.priority)) in (
+            select md5(payer.name || level.mark)
+            from (
+                select p_connection_id
+                union all
+                select o.owner_id from ours as o
+            ) as payer (name)
+            cross join (values (''), ('*')) as level (mark)
         )
         and m.due_at <= now() - interval '10 seconds' and m.connection_id = p_connection_id
         limit 5000
@@ -9724,6 +10221,25 @@ CREATE FUNCTION private.values_of(p_given jsonb) RETURNS jsonb
          END) given(name, value)
    WHERE (given.value !~ '^\s*$'::text);
 END;
+
+CREATE FUNCTION private.values_of_message(p_message public.scheduled_messages, p_template public.message_templates, p_names text[]) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return private.values_of(p_template.defaults)
+        || coalesce((
+            select person.given
+            from private.people(array[p_message.contact_id], p_names) as person
+            where person.owner in (
+                coalesce(p_message.owner_id, auth.uid())::text,
+                coalesce(p_message.created_by, auth.uid())::text,
+                p_template.owner_id::text
+            )
+        ), '{}')
+        || private.values_of(p_message.variables);
+end
+$$;
 
 CREATE FUNCTION private.wait_less(p_code text) RETURNS void
     LANGUAGE plpgsql
@@ -9796,7 +10312,7 @@ begin
 end
 $$;
 
-CREATE FUNCTION private.wanted_reminders(p_appointments uuid[]) RETURNS TABLE(appointment_id uuid, number integer, anchor text, wanted_at timestamp with time zone, not_after timestamp with time zone, when_past text, why_not text, fault text, zone text, text text, type text, media_url text, category text)
+CREATE FUNCTION private.wanted_reminders(p_appointments uuid[]) RETURNS TABLE(appointment_id uuid, number integer, anchor text, wanted_at timestamp with time zone, not_after timestamp with time zone, when_past text, why_not text, fault text, zone text, text text, type text, media_url text, category text, template jsonb)
     LANGUAGE sql STABLE
     SET search_path TO ''
     SET enable_nestloop TO 'off'
@@ -9852,6 +10368,12 @@ CREATE FUNCTION private.wanted_reminders(p_appointments uuid[]) RETURNS TABLE(ap
             template.type,
             template.media_url,
             template.category,
+            template.cloud,
+            case
+                when private.goes_by_cloud(place.connection_id)
+                    then private.names_of_approved(template.cloud)
+                else '{}'
+            end as approved_names,
             template.on_missing = 'fault' as needs_all,
             case template.type when 'text' then 4096 else 1024 end as longest,
             words.language,
@@ -9961,6 +10483,8 @@ CREATE FUNCTION private.wanted_reminders(p_appointments uuid[]) RETURNS TABLE(ap
             rule.type,
             rule.media_url,
             rule.category,
+            rule.cloud,
+            rule.approved_names,
             rule.language,
             rule.given,
             case
@@ -10022,6 +10546,12 @@ CREATE FUNCTION private.wanted_reminders(p_appointments uuid[]) RETURNS TABLE(ap
         filled.when_past,
         null,
         case
+            when not filled.all_given ?& filled.approved_names
+                then 'No value for {' || array_to_string(array(
+                    select needed.name
+                    from unnest(filled.approved_names) as needed (name)
+                    where not filled.all_given ? needed.name
+                ), '}, {') || '}, which the approved template needs.'
             when filled.needs_all and not filled.all_given ?& filled.names
                 then 'No value for {' || array_to_string(
                     private.names_in(filled.parts, filled.all_given), '}, {'
@@ -10036,7 +10566,8 @@ CREATE FUNCTION private.wanted_reminders(p_appointments uuid[]) RETURNS TABLE(ap
         rendered.text,
         filled.type,
         filled.media_url,
-        filled.category
+        filled.category,
+        private.fill_approved(filled.cloud, filled.all_given, filled.media_url)
     from filled
     cross join lateral (
         select private.render(filled.parts, filled.all_given) as text
@@ -10061,7 +10592,8 @@ CREATE FUNCTION private.wanted_reminders(p_appointments uuid[]) RETURNS TABLE(ap
         null,
         timed.type,
         timed.media_url,
-        timed.category
+        timed.category,
+        null
     from timed
     where timed.wanted_at is null
 $$;
@@ -10124,6 +10656,85 @@ CREATE FUNCTION private.why_no_next(p_pattern text, p_end timestamp with time zo
     AS $$
     select 'The series ends with this message: its next occurrence would lie beyond the year 2199.'
     where p_end is null and p_pattern !~* '(count|until)='
+$$;
+
+CREATE FUNCTION private.why_not_approved(p_cloud jsonb, p_connection_id text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_called constant text := format('"%s" (%s)', p_cloud ->> 'name', p_cloud ->> 'language');
+    v_format constant text := coalesce(p_cloud ->> 'format', 'positional');
+    v_given constant text[] := array(
+        select given.name
+        from jsonb_array_elements_text(p_cloud -> 'parameters') as given (name)
+    );
+    v_header constant text := case jsonb_typeof(p_cloud -> 'header')
+        when 'string' then 'text'
+        when 'object' then p_cloud -> 'header' ->> 'type'
+    end;
+    v_known private.approved_templates;
+    v_missing text;
+begin
+    if p_cloud is null or not private.goes_by_cloud(p_connection_id) then
+        return null;
+    end if;
+    -- Where several accounts have one of this name, one that can be sent.
+    select known.* into v_known
+    from private.approved_templates as known
+    where known.name = p_cloud ->> 'name'
+        and known.language = replace(p_cloud ->> 'language', '-', '_')
+    order by known.status = 'APPROVED' desc, known.account_id
+    limit 1;
+    if not found and not exists (
+        select from private.template_accounts as account where account.read_at is not null
+    ) then
+        return null;
+    elsif v_known.name is null then
+        return format(
+            'WhatsApp has no template %s. Compare its name and language with what stands in '
+            'WhatsApp Manager under Message templates.', v_called
+        );
+    elsif v_known.status <> 'APPROVED' then
+        return format(
+            'WhatsApp does not send the template %s at this time: it is %s%s. See WhatsApp '
+            'Manager under Message templates.',
+            v_called,
+            replace(lower(v_known.status), '_', ' '),
+            ' (' || replace(lower(v_known.reason), '_', ' ') || ')'
+        );
+    elsif v_known.places is null then
+        return null;
+    elsif cardinality(v_known.places) <> cardinality(v_given) then
+        return format(
+            'The approved template %s has %s places in its text, and it is given %s values.',
+            v_called, cardinality(v_known.places), cardinality(v_given)
+        );
+    elsif v_known.format <> v_format and cardinality(v_given) > 0 then
+        return format(
+            'The approved template %s takes its values by %s: set its format to %s.',
+            v_called,
+            case v_known.format when 'named' then 'their names' else 'their places' end,
+            v_known.format
+        );
+    elsif v_known.header is distinct from v_header and not (
+        v_known.header = 'text' and v_known.header_places = '{}' and v_header is null
+    ) then
+        return format(
+            'The approved template %s has %s as its header, and it is given %s.',
+            v_called, coalesce(v_known.header, 'nothing'), coalesce(v_header, 'nothing')
+        );
+    end if;
+    if v_format = 'named' then
+        select string_agg(place.name, '}, {') into v_missing
+        from unnest(v_known.places) as place (name)
+        where place.name <> all(v_given);
+    end if;
+    if v_missing is not null then
+        return format('The approved template %s also needs {%s}.', v_called, v_missing);
+    end if;
+    return null;
+end
 $$;
 
 CREATE FUNCTION private.why_not_to_start(p_campaign public.campaigns) RETURNS text
@@ -10206,9 +10817,16 @@ begin
     select array_agg(named.name)
     into v_unknown
     from private.campaign_content(p_campaign) as content
-    cross join unnest(private.names_in(content.parts, content.variables)) as named (name)
-    where content.on_missing = 'fault'
-        and (p_campaign.audience ? 'numbers' or not exists (
+    cross join lateral (
+        select unnest(private.names_in(content.parts, content.variables))
+        where content.on_missing = 'fault'
+        union
+        select needed.name
+        from unnest(private.names_of_approved(content.cloud)) as needed (name)
+        where private.goes_by_cloud(p_campaign.connection_id)
+            and not content.variables ? needed.name
+    ) as named (name)
+    where (p_campaign.audience ? 'numbers' or not exists (
             select
             from pg_catalog.pg_attribute as a
             where a.attrelid = 'public.contacts'::regclass and a.attnum > 0 and not a.attisdropped
@@ -10218,9 +10836,21 @@ begin
     if v_unknown is not null then
         return 'Nothing can fill {' || array_to_string(v_unknown, '}, {') || '}. Give it a value.';
     end if;
-    return private.why_connection_cannot_send(p_campaign.connection_id);
+    return coalesce(
+        private.why_template_is_not_sent(p_campaign),
+        private.why_connection_cannot_send(p_campaign.connection_id)
+    );
 end
 $_$;
+
+CREATE FUNCTION private.why_template_is_not_sent(p_campaign public.campaigns) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select private.why_not_approved(template.cloud, p_campaign.connection_id)
+    from public.message_templates as template
+    where template.id = p_campaign.template_id
+$$;
 
 CREATE FUNCTION private.why_to_stop(p_run public.campaign_runs, p_campaign public.campaigns) RETURNS text
     LANGUAGE sql STABLE
@@ -10550,7 +11180,7 @@ begin
     written as (
         insert into public.scheduled_messages (
             connection_id, contact_id, message, type, media_url, caption, media, scheduled_at,
-            timezone, created_by, owner_id, category, priority, not_after,
+            timezone, created_by, owner_id, category, priority, template, not_after,
             source_id, source_position, source_try
         )
         select
@@ -10567,6 +11197,7 @@ begin
             v_campaign.owner_id,
             content.category,
             1,
+            private.fill_approved(content.cloud, rendered.variables, content.media_url),
             greatest(v_run.occurrence_at, v_run.started_at) + v_campaign.give_up_after,
             p_run_id,
             chosen.position,
@@ -10574,7 +11205,10 @@ begin
         from chosen
         cross join content
         cross join lateral (
-            select private.render(content.parts, content.variables || chosen.variables) as text
+            select
+                private.render(content.parts, given.variables) as text,
+                given.variables
+            from (select content.variables || chosen.variables as variables) as given
         ) as rendered
         on conflict (source_id, source_position, source_try) where source_id is not null do nothing
         returning 1
@@ -11449,11 +12083,12 @@ CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit in
         select
             s.id,
             s.due_at,
-            md5(coalesce(s.owner_id::text, s.connection_id)) as payer,
+            md5(coalesce(s.owner_id::text, s.connection_id) || repeat('*', s.priority)) as payer,
             sum(
                 octet_length(s.message)
                 + coalesce(octet_length(s.caption), 0)
                 + coalesce(octet_length(s.media::text), 0)
+                + coalesce(octet_length(s.template::text), 0)
             ) over (line rows between unbounded preceding and 1 preceding) as bytes_before
         from public.scheduled_messages as s
         where s.due_at > now() and s.due_at <= now() + make_interval(secs => p_horizon_seconds)
@@ -11517,6 +12152,8 @@ CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit in
                     s.caption,
                     s.media,
                     s.asset_id,
+                    s.template,
+                    s.priority,
                     s.scheduled_at,
                     s.is_recurring,
                     s.recurrence_pattern,
@@ -11709,6 +12346,7 @@ CREATE FUNCTION public.get_pending_scheduled_messages_after(p_due_at timestamp w
                 octet_length(whole_row.message)
                 + coalesce(octet_length(whole_row.caption), 0)
                 + coalesce(octet_length(whole_row.media::text), 0)
+                + coalesce(octet_length(whole_row.template::text), 0)
             ) over (line rows between unbounded preceding and 1 preceding) as bytes_before
         -- An alias that no project calls a column: a short one may be a column's name, not the
         -- row's.
@@ -12025,6 +12663,37 @@ CREATE FUNCTION public.read_messages(p_after_id uuid, p_limit integer, p_connect
     ) as next
 $$;
 
+CREATE FUNCTION public.record_approved_templates(p_account_id text, p_is_default boolean, p_rows text) RETURNS TABLE(held integer)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+begin
+    insert into private.template_accounts as account (account_id, is_default, read_at)
+    values (p_account_id, coalesce(p_is_default, false), now())
+    on conflict (account_id) do update
+    set is_default = excluded.is_default, read_at = excluded.read_at;
+    delete from private.approved_templates as known where known.account_id = p_account_id;
+    insert into private.approved_templates (
+        account_id, name, language, status, reason, format, places, header, header_places
+    )
+    select
+        p_account_id,
+        given.name,
+        replace(given.language, '-', '_'),
+        given.status,
+        given.reason,
+        given.format,
+        given.places,
+        given.header,
+        given.header_places
+    from json_populate_recordset(null::private.approved_templates, p_rows::json) as given
+    on conflict do nothing;
+    held := private.hold_unapproved();
+    return next;
+end
+$$;
+
 CREATE FUNCTION public.record_deliveries(p_rows text) RETURNS TABLE(recorded uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -12103,6 +12772,38 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.record_template_statuses(p_is_default boolean, p_rows text) RETURNS TABLE(held integer)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+begin
+    insert into private.template_accounts as account (account_id, is_default)
+    select distinct
+        given.account_id,
+        coalesce(p_is_default, false)
+    from json_populate_recordset(null::private.approved_templates, p_rows::json) as given
+    on conflict (account_id) do nothing;
+    insert into private.approved_templates as known (account_id, name, language, status, reason)
+    select distinct on (given.account_id, given.name, replace(given.language, '-', '_'))
+        given.account_id,
+        given.name,
+        replace(given.language, '-', '_'),
+        given.status,
+        given.reason
+    from json_populate_recordset(null::private.approved_templates, p_rows::json)
+        with ordinality as given (
+            account_id, name, language, status, reason, format, places, header, header_places,
+            place
+        )
+    order by given.account_id, given.name, replace(given.language, '-', '_'), given.place desc
+    on conflict (account_id, name, language) do update
+    set status = excluded.status, reason = excluded.reason;
+    held := private.hold_unapproved();
+    return next;
+end
+$$;
+
 CREATE TABLE public.campaign_rehearsal_lines (
     lines_id uuid NOT NULL,
     "position" integer NOT NULL,
@@ -12151,56 +12852,6 @@ CREATE FUNCTION public.rehearse_campaign(id uuid, after integer DEFAULT 0, lines
    WHERE (rehearsal.campaign_id = rehearse_campaign.id)
    ORDER BY line."position";
 END;
-
-CREATE TABLE public.message_templates (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    owner_id uuid NOT NULL,
-    created_by uuid DEFAULT auth.uid(),
-    connection_id text,
-    name text NOT NULL,
-    language text DEFAULT 'en'::text NOT NULL,
-    category text DEFAULT 'utility'::text NOT NULL,
-    body text DEFAULT ''::text NOT NULL,
-    type text DEFAULT 'text'::text NOT NULL,
-    media_url text,
-    defaults jsonb DEFAULT '{}'::jsonb NOT NULL,
-    on_missing text DEFAULT 'fault'::text NOT NULL,
-    cloud jsonb,
-    version integer DEFAULT 1 NOT NULL,
-    variables text[] DEFAULT '{}'::text[] NOT NULL,
-    parts text[] DEFAULT '{}'::text[] NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT message_templates_body_short CHECK ((length(body) <= 65536)),
-    CONSTRAINT message_templates_category_known CHECK ((category = ANY (ARRAY['marketing'::text, 'utility'::text]))),
-    CONSTRAINT message_templates_cloud_complete CHECK (((cloud IS NULL) OR ((jsonb_typeof(cloud) = 'object'::text) AND (jsonb_typeof((cloud -> 'name'::text)) = 'string'::text) AND (jsonb_typeof((cloud -> 'language'::text)) = 'string'::text) AND (COALESCE(jsonb_typeof((cloud -> 'parameters'::text)), 'array'::text) = 'array'::text) AND (COALESCE((cloud ->> 'format'::text), 'positional'::text) = ANY (ARRAY['positional'::text, 'named'::text]))))),
-    CONSTRAINT message_templates_content_given CHECK ((((type <> 'text'::text) AND (COALESCE(media_url, ''::text) <> ''::text)) OR ((type = 'text'::text) AND (body ~ '\S'::text)))),
-    CONSTRAINT message_templates_defaults_object CHECK (((jsonb_typeof(defaults) = 'object'::text) AND (length((defaults)::text) <= 16384))),
-    CONSTRAINT message_templates_language_code CHECK ((language ~ '^[a-z]{2,3}([_-][A-Za-z]{2,4})?$'::text)),
-    CONSTRAINT message_templates_name_given CHECK (((name ~ '\S'::text) AND (length(name) <= 200))),
-    CONSTRAINT message_templates_on_missing_known CHECK ((on_missing = ANY (ARRAY['fault'::text, 'blank'::text]))),
-    CONSTRAINT message_templates_type_known CHECK ((type = ANY (ARRAY['text'::text, 'image'::text, 'video'::text, 'audio'::text, 'document'::text, 'media'::text])))
-);
-
-COMMENT ON TABLE public.message_templates IS 'scheduled messages: texts with places for names.';
-
-COMMENT ON CONSTRAINT message_templates_body_short ON public.message_templates IS 'The text of a template is longer than 65,536 characters.';
-
-COMMENT ON CONSTRAINT message_templates_category_known ON public.message_templates IS 'A template is marketing or utility.';
-
-COMMENT ON CONSTRAINT message_templates_cloud_complete ON public.message_templates IS 'The approved template needs its name and language, and a list of parameters.';
-
-COMMENT ON CONSTRAINT message_templates_content_given ON public.message_templates IS 'A template needs a text, or a link to its file.';
-
-COMMENT ON CONSTRAINT message_templates_defaults_object ON public.message_templates IS 'The defaults of a template are an object of names and values, at most 16 kB of it.';
-
-COMMENT ON CONSTRAINT message_templates_language_code ON public.message_templates IS 'The language of a template is a code such as en, hi or pt_BR.';
-
-COMMENT ON CONSTRAINT message_templates_name_given ON public.message_templates IS 'A template needs a name of at most 200 characters.';
-
-COMMENT ON CONSTRAINT message_templates_on_missing_known ON public.message_templates IS 'What has no value is a fault or blank.';
-
-COMMENT ON CONSTRAINT message_templates_type_known ON public.message_templates IS 'A template is a text, an image, a video, an audio or a document.';
 
 CREATE FUNCTION public.render_template(template_id uuid, variables jsonb DEFAULT '{}'::jsonb) RETURNS TABLE(text text, missing text[])
     LANGUAGE sql STABLE
@@ -12568,7 +13219,13 @@ begin
         and campaign.revision = p_revision
         and campaign.next_run_at is not null
     for no key update skip locked;
-    if found then
+    if found and private.why_template_is_not_sent(v_campaign) is not null then
+        update public.campaigns as campaign
+        set
+            status = 'paused',
+            status_reason = private.why_template_is_not_sent(v_campaign)
+        where campaign.id = v_campaign.id;
+    elsif found then
         insert into public.campaign_runs (
             campaign_id, owner_id, connection_id, occurrence_at, template_version,
             status, status_reason, total, finished_at
@@ -12773,6 +13430,18 @@ CREATE FUNCTION public.take_withdrawn_jobs() RETURNS TABLE(id uuid, gateway text
     returning job.id, job.gateway
 $$;
 
+CREATE TABLE private.approved_templates (
+    account_id text NOT NULL,
+    name text NOT NULL,
+    language text NOT NULL,
+    status text NOT NULL,
+    reason text,
+    format text,
+    places text[],
+    header text,
+    header_places text[]
+);
+
 CREATE TABLE private.connection_owners (
     connection_id text NOT NULL,
     owner_id text,
@@ -12802,7 +13471,11 @@ CREATE TABLE private.connection_state (
     throttled_until timestamp with time zone,
     recipients_until timestamp with time zone,
     payer text DEFAULT ''::text NOT NULL,
-    turn_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
+    turn_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    told_until timestamp with time zone,
+    many_told_at timestamp with time zone,
+    many_told_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    many_told_until timestamp with time zone
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 
@@ -12920,6 +13593,12 @@ ALTER TABLE private.run_tallies ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+
+CREATE TABLE private.template_accounts (
+    account_id text NOT NULL,
+    is_default boolean NOT NULL,
+    read_at timestamp with time zone
 );
 
 CREATE TABLE private.template_versions (
@@ -13056,6 +13735,9 @@ ALTER TABLE public.contacts ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY
     CACHE 1
 );
 
+ALTER TABLE ONLY private.approved_templates
+    ADD CONSTRAINT approved_templates_pkey PRIMARY KEY (account_id, name, language);
+
 ALTER TABLE ONLY private.connection_owners
     ADD CONSTRAINT connection_owners_pkey PRIMARY KEY (connection_id);
 
@@ -13100,6 +13782,9 @@ ALTER TABLE ONLY private.rule_numbers
 
 ALTER TABLE ONLY private.run_tallies
     ADD CONSTRAINT run_tallies_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY private.template_accounts
+    ADD CONSTRAINT template_accounts_pkey PRIMARY KEY (account_id);
 
 ALTER TABLE ONLY private.template_versions
     ADD CONSTRAINT template_versions_pkey PRIMARY KEY (template_id, version);
@@ -13179,6 +13864,13 @@ ALTER TABLE ONLY public.reminder_rules
 ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_pkey PRIMARY KEY (id);
 
+ALTER TABLE public.scheduled_messages
+    ADD CONSTRAINT scheduled_messages_variables_object CHECK (((variables IS NULL) OR ((jsonb_typeof(variables) = 'object'::text) AND (length((variables)::text) <= 16384)))) NOT VALID;
+
+COMMENT ON CONSTRAINT scheduled_messages_variables_object ON public.scheduled_messages IS 'The variables are an object of names and values, at most 16 kB of it.';
+
+CREATE INDEX approved_templates_name_idx ON private.approved_templates USING btree (name, language);
+
 CREATE INDEX connection_state_payer_ready_idx ON private.connection_state USING btree (payer, ready_at, connection_id) WHERE (ready_at < 'infinity'::timestamp with time zone);
 
 CREATE INDEX connection_state_payer_turn_idx ON private.connection_state USING btree (payer, turn_at);
@@ -13217,7 +13909,7 @@ CREATE INDEX broadcast_jobs_handed_over_idx ON public.broadcast_jobs USING btree
 
 CREATE INDEX broadcast_jobs_lease_idx ON public.broadcast_jobs USING btree (lease_until) WHERE ((status = ANY (ARRAY['sending'::text, 'handed_over'::text])) AND (lease_until IS NOT NULL));
 
-CREATE INDEX broadcast_jobs_queued_idx ON public.broadcast_jobs USING btree (connection_id, available_at, id) WHERE ((status = 'queued'::text) AND (scheduled_message_id IS NOT NULL));
+CREATE INDEX broadcast_jobs_queued_idx ON public.broadcast_jobs USING btree (connection_id, priority, available_at, id) WHERE ((status = 'queued'::text) AND (scheduled_message_id IS NOT NULL));
 
 CREATE INDEX broadcast_jobs_sending_idx ON public.broadcast_jobs USING btree (lease_token) WHERE (status = 'sending'::text);
 
@@ -13289,9 +13981,11 @@ CREATE UNIQUE INDEX scheduled_messages_occurrence_key ON public.scheduled_messag
 
 CREATE INDEX scheduled_messages_owner_contact_idx ON public.scheduled_messages USING btree (owner_id, contact_id);
 
-CREATE INDEX scheduled_messages_payer_idx ON public.scheduled_messages USING btree (md5(COALESCE((owner_id)::text, connection_id)), due_at, id) WHERE (due_at > '-infinity'::timestamp with time zone);
+CREATE INDEX scheduled_messages_payer_idx ON public.scheduled_messages USING btree (md5((COALESCE((owner_id)::text, connection_id) || repeat('*'::text, (priority)::integer))), due_at, id) WHERE (due_at > '-infinity'::timestamp with time zone);
 
 CREATE UNIQUE INDEX scheduled_messages_source_key ON public.scheduled_messages USING btree (source_id, source_position, source_try) WHERE (source_id IS NOT NULL);
+
+CREATE INDEX scheduled_messages_template_id_idx ON public.scheduled_messages USING btree (template_id) WHERE (template_id IS NOT NULL);
 
 CREATE TRIGGER answer_appointments AFTER INSERT ON private.judged_numbers REFERENCING NEW TABLE AS new_numbers FOR EACH STATEMENT EXECUTE FUNCTION private.answer_appointments();
 
@@ -13310,6 +14004,14 @@ CREATE TRIGGER audit_changed AFTER UPDATE ON public.appointments REFERENCING OLD
 CREATE TRIGGER audit_deleted AFTER DELETE ON public.appointments REFERENCING OLD TABLE AS old_appointments FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted();
 
 CREATE TRIGGER audit_outcomes AFTER UPDATE ON public.scheduled_messages REFERENCING OLD TABLE AS old_messages NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION private.audit_outcomes();
+
+CREATE TRIGGER b_render_changed BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.template_id IS NOT NULL) AND (((old.status <> 'pending'::text) AND (new.status = 'pending'::text)) OR ((((((((((old.template_id IS DISTINCT FROM new.template_id) OR (old.variables IS DISTINCT FROM new.variables)) OR (old.connection_id IS DISTINCT FROM new.connection_id)) OR (old.contact_id IS DISTINCT FROM new.contact_id)) OR (old.type IS DISTINCT FROM new.type)) OR (old.message IS DISTINCT FROM new.message)) OR (old.caption IS DISTINCT FROM new.caption)) OR (old.media_url IS DISTINCT FROM new.media_url)) OR (old.category IS DISTINCT FROM new.category)) OR (old.template IS DISTINCT FROM new.template))) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.render_message('user');
+
+CREATE TRIGGER b_render_changed_by_service BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.template_id IS NOT NULL) AND (((old.status <> 'pending'::text) AND (new.status = 'pending'::text)) OR ((((((((((old.template_id IS DISTINCT FROM new.template_id) OR (old.variables IS DISTINCT FROM new.variables)) OR (old.connection_id IS DISTINCT FROM new.connection_id)) OR (old.contact_id IS DISTINCT FROM new.contact_id)) OR (old.type IS DISTINCT FROM new.type)) OR (old.message IS DISTINCT FROM new.message)) OR (old.caption IS DISTINCT FROM new.caption)) OR (old.media_url IS DISTINCT FROM new.media_url)) OR (old.category IS DISTINCT FROM new.category)) OR (old.template IS DISTINCT FROM new.template))) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.render_message();
+
+CREATE TRIGGER b_render_new BEFORE INSERT ON public.scheduled_messages FOR EACH ROW WHEN (((new.template_id IS NOT NULL) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.render_message('user');
+
+CREATE TRIGGER b_render_new_by_service BEFORE INSERT ON public.scheduled_messages FOR EACH ROW WHEN (((new.template_id IS NOT NULL) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.render_message();
 
 CREATE TRIGGER cancel_messages_of_connection AFTER DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.cancel_messages_of_connection();
 
@@ -13473,6 +14175,12 @@ CREATE TRIGGER remind_of_booked AFTER INSERT ON public.appointments REFERENCING 
 
 CREATE TRIGGER remind_of_changed AFTER UPDATE ON public.appointments REFERENCING OLD TABLE AS old_appointments NEW TABLE AS new_appointments FOR EACH STATEMENT EXECUTE FUNCTION private.remind_of_changed();
 
+CREATE TRIGGER render_after_contact AFTER UPDATE ON public.contacts FOR EACH ROW WHEN (((old.contact_name IS DISTINCT FROM new.contact_name) OR ((old.phone_number)::text IS DISTINCT FROM (new.phone_number)::text))) EXECUTE FUNCTION private.render_after_contact();
+
+CREATE TRIGGER render_after_deletion AFTER DELETE ON public.message_templates FOR EACH ROW EXECUTE FUNCTION private.render_after_template();
+
+CREATE TRIGGER render_after_template AFTER UPDATE ON public.message_templates FOR EACH ROW WHEN (((old.version IS DISTINCT FROM new.version) OR (old.connection_id IS DISTINCT FROM new.connection_id))) EXECUTE FUNCTION private.render_after_template();
+
 CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (new.scheduled_message_id IS NOT NULL) AND (new.status IS DISTINCT FROM old.status) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) AND (old.status <> ALL (ARRAY['queued'::text, 'completed'::text, 'failed'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
 
 CREATE TRIGGER settle_scheduled_messages AFTER UPDATE ON public.broadcast_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION private.settle_scheduled_messages();
@@ -13490,6 +14198,9 @@ CREATE TRIGGER zz_set_due_at BEFORE INSERT OR UPDATE ON public.scheduled_message
         END)) EXECUTE FUNCTION private.set_due_at();
 
 ALTER TABLE public.scheduled_messages ENABLE ALWAYS TRIGGER zz_set_due_at;
+
+ALTER TABLE ONLY private.approved_templates
+    ADD CONSTRAINT approved_templates_account_id_fkey FOREIGN KEY (account_id) REFERENCES private.template_accounts(account_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY private.template_versions
     ADD CONSTRAINT template_versions_template_id_fkey FOREIGN KEY (template_id) REFERENCES public.message_templates(id) ON DELETE CASCADE;
@@ -13517,6 +14228,8 @@ ALTER TABLE ONLY public.reminder_rules
 
 ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE SET NULL;
+
+ALTER TABLE private.approved_templates ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.connection_owners ENABLE ROW LEVEL SECURITY;
 
@@ -13547,6 +14260,8 @@ ALTER TABLE private.rehearsal_turns ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.rule_numbers ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.run_tallies ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE private.template_accounts ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE private.template_versions ENABLE ROW LEVEL SECURITY;
 
@@ -13704,6 +14419,9 @@ GRANT ALL ON FUNCTION private.answer_parts(p_answers jsonb) TO service_role;
 REVOKE ALL ON FUNCTION private.api_key_of(p_connection text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.api_key_of(p_connection text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.approved_value(p_name text, p_values jsonb, p_is_named boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.approved_value(p_name text, p_values jsonb, p_is_named boolean) TO service_role;
+
 REVOKE ALL ON FUNCTION private.as_recipients(p_campaign public.campaigns, p_version integer, p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text, p_gateway text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.as_recipients(p_campaign public.campaigns, p_version integer, p_places bigint[], p_contacts text[], p_numbers text[], p_rules_version text, p_gateway text) TO service_role;
 
@@ -13839,6 +14557,9 @@ GRANT ALL ON FUNCTION private.fail_rows(p_rows private.beyond_limit_row[]) TO se
 REVOKE ALL ON FUNCTION private.fate(p_parts jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.fate(p_parts jsonb) TO service_role;
 
+REVOKE ALL ON FUNCTION private.fill_approved(p_cloud jsonb, p_values jsonb, p_media_url text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.fill_approved(p_cloud jsonb, p_values jsonb, p_media_url text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.find_dependents(p_table regclass, p_column text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.find_dependents(p_table regclass, p_column text) TO service_role;
 
@@ -13901,6 +14622,9 @@ GRANT ALL ON FUNCTION private.forget_rehearsals(p_limit integer) TO service_role
 REVOKE ALL ON FUNCTION private.get_holders() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.get_holders() TO service_role;
 
+REVOKE ALL ON FUNCTION private.goes_by_cloud(p_connection_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.goes_by_cloud(p_connection_id text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.guard_appointment() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.guard_broadcasts() FROM PUBLIC;
@@ -13950,6 +14674,9 @@ REVOKE ALL ON FUNCTION private.hold_limits() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.hold_right() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.hold_runs(p_campaign_id uuid, p_why text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.hold_unapproved() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.hold_unapproved() TO service_role;
 
 REVOKE ALL ON FUNCTION private.is_blank(p_text text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_blank(p_text text) TO service_role;
@@ -14017,6 +14744,9 @@ REVOKE ALL ON FUNCTION private.name_timezone() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.names_in(p_parts text[], p_values jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.names_in(p_parts text[], p_values jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.names_in(p_parts text[], p_values jsonb) TO service_role;
+
+REVOKE ALL ON FUNCTION private.names_of_approved(p_cloud jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.names_of_approved(p_cloud jsonb) TO service_role;
 
 REVOKE ALL ON FUNCTION private.nearest_timezones(p_name text) FROM PUBLIC;
 
@@ -14127,6 +14857,14 @@ REVOKE ALL ON FUNCTION private.remind_of_changed() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.render(p_parts text[], p_values jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.render(p_parts text[], p_values jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.render(p_parts text[], p_values jsonb) TO service_role;
+
+REVOKE ALL ON FUNCTION private.render_after_contact() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.render_after_template() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.render_again(p_messages uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.render_message() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.require_timezone(p_name text) FROM PUBLIC;
 
@@ -14240,6 +14978,11 @@ REVOKE ALL ON FUNCTION private.try_reminders(p_appointments uuid[], p_is_edit bo
 REVOKE ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) TO service_role;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message_templates TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message_templates TO service_role;
+
+REVOKE ALL ON FUNCTION private.usable_template(p_message public.scheduled_messages, p_by_user boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.usage_of(p_connection_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.usage_of(p_connection_id text) TO authenticated;
 GRANT ALL ON FUNCTION private.usage_of(p_connection_id text) TO service_role;
@@ -14247,6 +14990,8 @@ GRANT ALL ON FUNCTION private.usage_of(p_connection_id text) TO service_role;
 REVOKE ALL ON FUNCTION private.values_of(p_given jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.values_of(p_given jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.values_of(p_given jsonb) TO service_role;
+
+REVOKE ALL ON FUNCTION private.values_of_message(p_message public.scheduled_messages, p_template public.message_templates, p_names text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.wait_less(p_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.wait_less(p_code text) TO service_role;
@@ -14266,7 +15011,13 @@ REVOKE ALL ON FUNCTION private.why_no_audience(p_campaign public.campaigns) FROM
 REVOKE ALL ON FUNCTION private.why_no_next(p_pattern text, p_end timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.why_no_next(p_pattern text, p_end timestamp with time zone) TO service_role;
 
+REVOKE ALL ON FUNCTION private.why_not_approved(p_cloud jsonb, p_connection_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.why_not_approved(p_cloud jsonb, p_connection_id text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.why_not_to_start(p_campaign public.campaigns) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.why_template_is_not_sent(p_campaign public.campaigns) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.why_template_is_not_sent(p_campaign public.campaigns) TO service_role;
 
 REVOKE ALL ON FUNCTION private.why_to_stop(p_run public.campaign_runs, p_campaign public.campaigns) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.why_to_stop(p_run public.campaign_runs, p_campaign public.campaigns) TO service_role;
@@ -14382,6 +15133,9 @@ GRANT ALL ON FUNCTION public.read_audit_log(p_after_transaction text, p_after_id
 REVOKE ALL ON FUNCTION public.read_messages(p_after_id uuid, p_limit integer, p_connection_id text, p_since timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.read_messages(p_after_id uuid, p_limit integer, p_connection_id text, p_since timestamp with time zone) TO service_role;
 
+REVOKE ALL ON FUNCTION public.record_approved_templates(p_account_id text, p_is_default boolean, p_rows text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_approved_templates(p_account_id text, p_is_default boolean, p_rows text) TO service_role;
+
 REVOKE ALL ON FUNCTION public.record_deliveries(p_rows text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.record_deliveries(p_rows text) TO service_role;
 
@@ -14391,15 +15145,15 @@ GRANT ALL ON FUNCTION public.record_judged_numbers(p_country_code text, p_rules_
 REVOKE ALL ON FUNCTION public.record_outcomes(p_rows text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.record_outcomes(p_rows text) TO service_role;
 
+REVOKE ALL ON FUNCTION public.record_template_statuses(p_is_default boolean, p_rows text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_template_statuses(p_is_default boolean, p_rows text) TO service_role;
+
 GRANT SELECT ON TABLE public.campaign_rehearsal_lines TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaign_rehearsal_lines TO service_role;
 
 REVOKE ALL ON FUNCTION public.rehearse_campaign(id uuid, after integer, lines integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.rehearse_campaign(id uuid, after integer, lines integer) TO authenticated;
 GRANT ALL ON FUNCTION public.rehearse_campaign(id uuid, after integer, lines integer) TO service_role;
-
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message_templates TO authenticated;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message_templates TO service_role;
 
 REVOKE ALL ON FUNCTION public.render_template(template_id uuid, variables jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.render_template(template_id uuid, variables jsonb) TO authenticated;
@@ -14440,6 +15194,8 @@ GRANT ALL ON FUNCTION public.take_rehearsal(p_most_an_hour integer) TO service_r
 REVOKE ALL ON FUNCTION public.take_withdrawn_jobs() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.take_withdrawn_jobs() TO service_role;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.approved_templates TO service_role;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_owners TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.connection_state TO service_role;
@@ -14467,6 +15223,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.rehearsal_turns TO service_ro
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.rule_numbers TO service_role;
 
 GRANT SELECT,INSERT,DELETE ON TABLE private.run_tallies TO service_role;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.template_accounts TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE private.template_versions TO service_role;
 
