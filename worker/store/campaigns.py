@@ -125,7 +125,8 @@ class Campaigns:
         self._api, self.clock = api, api.clock
 
     async def get_agenda(self) -> CampaignAgenda:
-        return await self._api.row("get_campaign_agenda", {}, _agenda)
+        """Raises StoreAbsent where the database has the core alone."""
+        return await self._api.row("get_campaign_agenda", {}, _agenda, optional=True)
 
     async def start(
         self, start: Start, occurrence: datetime, next_at: datetime | None, anchor: datetime | None, refusal: str | None
@@ -180,12 +181,13 @@ class Campaigns:
         return await self._api.rows("take_ended_runs", reading.reading(EndedRun))
 
     async def get_status(self, stale_seconds: float) -> tuple[Overview, list[RunUnderWay]]:
-        """What `status` shows, and the runs under way."""
+        """What `status` shows, and the runs under way. Raises StoreAbsent where the database has the core alone."""
         read = reading.reading(RunUnderWay)
         return await self._api.row(
             "get_status_with_runs",
             {"p_stale_seconds": stale_seconds},
             lambda row: (reading.overview(row["status"]), [read(run) for run in row["runs"] or []]),
+            optional=True,
         )
 
     async def settle(self, run_id: str, outcome: str) -> int | None:
