@@ -209,16 +209,16 @@ async def test_a_run_that_pauses_itself_says_so_and_a_second_daemon_tells_nothin
     )
     campaign = shop.campaign()
     with structlog.testing.capture_logs() as said:
-        for _ in range(3):
+        for _ in range(6):
             await first.sources.campaigns.advance()
         become(shop, campaign, "failed", 110)
-        for _ in range(3):
+        for _ in range(6):
             await second.sources.campaigns.advance()
             await first.sources.campaigns.advance()
         [paused] = [line for line in said if line["event"] == "a run has paused itself"]
         assert "of its last 100 messages 100 failed" in paused["reason"]
         shop.set(campaign, status="cancelled")
-        for _ in range(3):
+        for _ in range(6):
             await second.sources.campaigns.advance()
             await first.sources.campaigns.advance()
     assert len([line for line in said if line["event"] == "a run is over"]) == 1
