@@ -24,8 +24,8 @@ begin
         return;
     end if;
     if outcome = 'resend' and v_campaign.status = 'cancelled' then
-        raise exception 'This campaign was cancelled. What is unconfirmed of it was sent, or failed.'
-            using errcode = 'PT409';
+        raise exception using errcode = 'PT409', message = 'This campaign was cancelled. What is '
+            || 'unconfirmed of it was sent, or failed.';
     end if;
     perform from public.campaign_runs as run where run.id = settle_run.run_id for no key update;
     v_ids := array(

@@ -37,8 +37,8 @@ from worker.sources.campaigns import CampaignSource
 from worker.sources.exports import Exports
 from worker.sources.loop import Sources
 from worker.sources.numbers import Numbers
-from worker.sources.rehearsals import RehearsalSource
 from worker.sources.overview import overview
+from worker.sources.rehearsals import RehearsalSource
 from worker.sources.tallies import Tallies
 from worker.store.api import Api
 from worker.store.appointments import Appointments
@@ -117,9 +117,7 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
         await api.aclose()
 
 
-def _sources(
-    api: Api, settings: Settings, vitals: Vitals, metrics: Metrics, on_made: Callable[[], None]
-) -> Sources:
+def _sources(api: Api, settings: Settings, vitals: Vitals, metrics: Metrics, on_made: Callable[[], None]) -> Sources:
     campaigns = Campaigns(api)
     numbers = Numbers(campaigns, settings)
     source = CampaignSource(campaigns, numbers, settings, Tallies(metrics.registry), on_made)

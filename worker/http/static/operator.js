@@ -26,7 +26,8 @@ function span(seconds) {
   if (seconds < 60) return `${Number(seconds.toFixed(seconds < 10 ? 1 : 0))} s`
   const [minutes, hours] = [Math.floor(seconds / 60), Math.floor(seconds / 3600)]
   if (hours >= 48) return `${Math.floor(hours / 24)} days`
-  return hours ? `${hours} h ${minutes % 60} min` : `${minutes} min`
+  if (!hours) return `${minutes} min`
+  return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`
 }
 
 function time(text) {
@@ -41,28 +42,14 @@ function time(text) {
 const figure = ([name, value]) => make('div', {}, make('dt', {}, name), make('dd', {}, String(value)))
 const figures = (pairs, kind = '') => make('dl', { class: `figures ${kind}` }, pairs.map(figure))
 
-function list(title, columns, rows, none, hint) {
+function list([, title, rows, columns, , hint], report) {
+  const found = rows(report)
+  if (!found.length) return null
+  const heads = columns.map(([name]) => make('th', { scope: 'col' }, name))
   const cells = (row) => columns.map(([name, of]) => make('td', { 'data-name': name }, String(of(row) ?? '')))
-  const head = make(
-    'tr',
-    {},
-    columns.map(([name]) => make('th', { scope: 'col' }, name)),
-  )
-  const table = make(
-    'table',
-    { class: 'list' },
-    make('thead', {}, head),
-    make(
-      'tbody',
-      {},
-      rows.map((row) => make('tr', {}, cells(row))),
-    ),
-  )
-  return [
-    make('h2', {}, title),
-    rows.length ? table : make('p', { class: 'muted' }, none),
-    rows.length && hint ? make('p', { class: 'muted note' }, hint) : '',
-  ]
+  const lines = found.map((row) => make('tr', {}, cells(row)))
+  const table = make('table', { class: 'list' }, make('thead', {}, make('tr', {}, heads)), make('tbody', {}, lines))
+  return [make('h2', {}, title), table, hint ? make('p', { class: 'muted note' }, hint) : '']
 }
 
 function health({ health: found }) {
@@ -166,7 +153,7 @@ function rate({ last_quarter_hour: found, so_far: so }) {
   return [
     make('h2', {}, 'Sent a second, in the last quarter of an hour'),
     figures([
-      ['on average', number(Number(mean.toFixed(2)))],
+      ['on average', number(Number(mean.toPrecision(2)))],
       ['at most', number(Number(most.toFixed(1)))],
     ]),
     make(
@@ -209,111 +196,94 @@ function versions({ daemon }) {
   ]
 }
 
-const of = (report, name) => report.database.figures?.[name] ?? []
-const parts = {
-  health: ['wide', health],
-  messages: ['wide', messages],
-  lateness: ['', lateness],
-  rate: ['', rate],
-  waiting: [
-    'wide',
-    (report) =>
-      list(
-        'What waits, and why',
-        [
-          ['connection', (one) => one.connection_id],
-          ['why', (one) => one.reason],
-          ['messages', (one) => number(one.number)],
-          ['until', (one) => time(one.until)],
-        ],
-        of(report, 'waiting'),
-        'Nothing waits.',
-      ),
+// Lists: what each is called, its rows, its columns, what to say where there are none, and what to do about them.
+
+const of = (name) => (report) => report.database.figures?.[name] ?? []
+const id = ['id', (one) => one.id]
+const connection = ['connection', (one) => one.connection_id]
+const counted = (name, key = name) => [name, (one) => number(one[key])]
+const timed = (name, key) => [name, (one) => time(one[key])]
+const today = (one) =>
+  one.daily_limit === null ? number(one.sent_today) : `${number(one.sent_today)} of ${number(one.daily_limit)}`
+
+const lists = [
+  [
+    'held',
+    'Who holds what it needs',
+    (report) => report.health.held,
+    [['transaction', (one) => one]],
+    'Nobody holds what it needs.',
   ],
-  connections: [
-    'wide',
-    (report) =>
-      list(
-        'Connections that may not send',
-        [
-          ['connection', (one) => one.connection_id],
-          ['why', (one) => one.state],
-          ['next try', (one) => time(one.until)],
-          [
-            'today',
-            (one) =>
-              one.daily_limit === null
-                ? number(one.sent_today)
-                : `${number(one.sent_today)} of ${number(one.daily_limit)}`,
-          ],
-        ],
-        of(report, 'connections'),
-        'All of them may.',
-      ),
+  [
+    'connections',
+    'Connections that may not send',
+    of('connections'),
+    [connection, ['why', (one) => one.state], timed('next look', 'until'), ['today', today]],
+    'Every connection may send.',
   ],
-  runs: [
-    'wide',
-    (report) =>
-      list(
-        'Campaigns under way',
-        [
-          ['run', (one) => one.id],
-          ['connection', (one) => one.connection_id],
-          ['state', (one) => one.status],
-          ['since', (one) => time(one.started_at)],
-          ['of', (one) => (one.total === null ? 'being counted' : number(one.total))],
-          ['sent', (one) => number(one.sent)],
-          ['waiting', (one) => number(one.pending)],
-          ['failed', (one) => number(one.failed)],
-          ['unconfirmed', (one) => number(one.unconfirmed)],
-        ],
-        of(report, 'runs'),
-        'None.',
-      ),
+  [
+    'waiting',
+    'What waits, and why',
+    of('waiting'),
+    [connection, ['why', (one) => one.reason], counted('messages', 'number'), timed('until', 'until')],
+    'Nothing waits.',
   ],
-  held: [
-    'wide',
-    (report) => list('Who holds what it needs', [['transaction', (one) => one]], report.health.held, 'Nobody.'),
+  [
+    'runs',
+    'Campaigns under way',
+    of('runs'),
+    [
+      ['run', (one) => one.id],
+      connection,
+      ['state', (one) => one.status],
+      timed('since', 'started_at'),
+      ['of', (one) => (one.total === null ? 'being counted' : number(one.total))],
+      counted('sent'),
+      counted('waiting', 'pending'),
+      counted('failed'),
+      counted('unconfirmed'),
+    ],
+    'No campaign is under way.',
+    'What is unconfirmed of a run is settled at once: resolve --run ID sent|failed.',
   ],
-  unconfirmed: [
-    'wide',
-    (report) =>
-      list(
-        'Unconfirmed: each may have been sent',
-        [
-          ['id', (one) => one.id],
-          ['connection', (one) => one.connection_id],
-          ['gateway', (one) => one.gateway],
-          ['begun', (one) => time(one.send_at)],
-        ],
-        of(report, 'unconfirmed'),
-        'None.',
-        'Look at the phone, then: resolve ID sent|failed|resend. `status` shows what the gateway said.',
-      ),
+  [
+    'unconfirmed',
+    'Unconfirmed: each may have been sent',
+    of('unconfirmed'),
+    [id, connection, ['gateway', (one) => one.gateway], timed('begun', 'send_at')],
+    'Nothing is unconfirmed.',
+    'Look at the phone, then: resolve ID sent|failed|resend. `status` shows what the gateway said.',
   ],
-  refused: [
-    'wide',
-    (report) =>
-      list(
-        'Refused by the database',
-        [
-          ['id', (one) => one.id],
-          ['step', (one) => one.step],
-          ['code', (one) => one.code],
-          ['tries', (one) => number(one.tries)],
-          ['again', (one) => time(one.again_at)],
-        ],
-        of(report, 'refused'),
-        'Nothing.',
-        'A rule of the project’s own is against it; `status` has its words. It is tried again by itself.',
-      ),
+  [
+    'refused',
+    'Refused by the database',
+    of('refused'),
+    [id, ['step', (one) => one.step], ['code', (one) => one.code], counted('tries'), timed('again', 'again_at')],
+    'The database refuses nothing.',
+    'A rule of the project’s own is against it; `status` has its words. It is tried again by itself.',
   ],
-  versions: ['wide', versions],
+]
+
+function quiet(report) {
+  const said = lists.filter(([, , rows]) => !rows(report).length).map(([, , , , none]) => none)
+  return report.database.figures && said.length ? make('p', {}, said.join(' ')) : null
 }
 
+const parts = [
+  ['health', 'wide', health],
+  ['messages', 'wide', messages],
+  ['lateness', '', lateness],
+  ['rate', '', rate],
+  ...lists.map((one) => [one[0], 'wide', (report) => list(one, report)]),
+  ['quiet', 'wide', quiet],
+  ['versions', 'wide', versions],
+]
+
 function show(report) {
-  for (const [name, [kind, build]] of Object.entries(parts)) {
-    const built = make('section', { id: name, class: `card ${kind}` }, build(report))
+  for (const [name, kind, build] of parts) {
+    const content = build(report)
+    const built = make('section', { id: name, class: `card ${kind}` }, content ?? [])
+    built.hidden = content === null
     if (shown[name] === built.outerHTML) continue
     const there = get(name)
     if (there) there.replaceWith(built)
