@@ -354,6 +354,18 @@ def test_numbers_of_nearly_every_country_pass_the_parser_by() -> None:
     assert len(plain) > 0.8 * len(examples)
 
 
+@pytest.mark.parametrize(
+    ("written", "passes"),
+    [
+        ("+14155550100", True), ("+919876543210", True),
+        ("919876543210", False), ("x14155550100", False), ("+1415555010\u0660", False), ("+49", False), ("+", False),
+        ("+99912345678", False), ("+4407911123456", False), ("+1 4155550100", False),
+    ],
+)  # fmt: skip
+def test_what_is_e164_already_passes_the_parser_by(written: str, passes: bool) -> None:
+    assert is_plain(written) is passes
+
+
 PICK = "is neither a contact nor a phone number: pick a contact or write the number."
 NO_ID = "is no WhatsApp id: it looks like 919876543210@c.us, a group's like 1203630@g.us."
 NOT_FULL = (
@@ -396,6 +408,9 @@ NO_CODE = "has no country code that exists: check what follows the plus."
         ),
         ("12345", None, None, f"12345 {NOT_FULL}"),
         ("1234567", None, "IN", f"…4567 {NOT_FULL}"),
+        ("4721930000", None, None, f"…0000 {NOT_FULL}"),  # ten digits, though Norway has such a number
+        ("47 2193 0000", None, None, f"…0000 {NOT_FULL}"),
+        ("0 91 12345", None, "IN", f"…2345 {NOT_FULL}"),
         ("12345", "", None, "Contact 12345 has no phone number: add one, then schedule again."),
     ],
 )

@@ -31,6 +31,13 @@ PURE = {
 # Tables that are made while their modules are imported, before mutmut chooses a mutant: gateways/test_words.py meets
 # each of their rows.
 TABLES = [r'^ +\((?:None|\d+), (?:SAID|r"|LOCK)', r'^ +r"(?:failed to |save cached)']
+# mutmut's own `show` takes one name, and seconds to begin.
+SHOW = """
+import sys
+from mutmut.mutation.diff_apply import get_diff_for_mutant
+for name in sys.argv[1:]:
+    print(name, *get_diff_for_mutant(name).splitlines()[3:], sep="\\n", end="\\n\\n")
+"""
 
 
 def mutate(names: list[str]) -> Counter[tuple[str, str]]:
@@ -40,19 +47,17 @@ def mutate(names: list[str]) -> Counter[tuple[str, str]]:
         root = copy(Path(directory))
         configure(root, chosen)
         mutmut = partial(run, root, {**os.environ, "PYTHONPATH": f"{root}:{root / 'scripts'}"})
-        mutmut("run")
-        ends = mutmut("results", "--all", "true")
-        for name in re.findall(r"^\s*(\S+): (?:survived|no tests)$", ends, re.M):
-            print(mutmut("show", name))
+        mutmut("-m", "mutmut", "run")
+        ends = mutmut("-m", "mutmut", "results", "--all", "true")
+        print(mutmut("-c", SHOW, *re.findall(r"^\s*(\S+): (?:survived|no tests)$", ends, re.M)))
         return tally(ends)
 
 
 def run(root: Path, environment: dict[str, str], *words: str) -> str:
-    """What mutmut prints, without the progress that it draws."""
-    command = [sys.executable, "-m", "mutmut", *words]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    """What Python prints with these words, without the progress that mutmut draws."""
+    done = subprocess.run([sys.executable, *words], cwd=root, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"mutmut {words[0]} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-4000:]}")
+        raise SystemExit(f"python {words[0]} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-4000:]}")
     return done.stdout
 
 
