@@ -11,7 +11,7 @@ from tests.helpers.nouns import due
 from tests.helpers.nouns import row as as_read
 from worker import config
 from worker.jobs import Decision, Due, Known
-from worker.planning.plan import decide, spell
+from worker.planning.plan import decide, failed, spell
 from worker.store import reading
 from worker.store.calls import PLANNED_ROW, objects, p_rows
 
@@ -59,6 +59,21 @@ def test_what_is_planned_is_of_the_row_as_it_was_read() -> None:
     assert found.job_id != planned().job_id
 
 
+def test_a_row_that_fails_after_all_keeps_whose_it_is_and_takes_its_series_no_further() -> None:
+    decision = Decision("r", 7, "j", "+919876543210", next_at=NOW, timezone="UTC", phone="9876543210")
+    assert failed(decision, "Refused.") == Decision("r", 7, "j", error="Refused.")
+
+
+def test_what_could_not_be_read_fails_with_the_reason_that_was_found() -> None:
+    assert planned({"fault": "The row has no time."}).error == "The row has no time."
+
+
+def test_a_text_is_as_long_as_its_connections_gateway_takes() -> None:
+    row = {"message": "x" * 5000}
+    assert planned(row, {**KNOWN, "gateway": "waha"}).error is None
+    assert "4096" in str(planned(row, {**KNOWN, "gateway": "cloud"}).error)
+
+
 # --- Lateness
 
 
@@ -94,6 +109,7 @@ def test_a_message_is_of_use_until_its_own_end_or_its_limits(limit: float, expir
 def test_what_is_of_no_use_any_more_is_not_sent_and_says_since_when() -> None:
     found = planned({"scheduled_at": ago(hours=3), "not_after": ago(minutes=90)})
     assert found.error == "Not sent: it would have come 1 h 30 min after it was of any use."
+    assert planned({"scheduled_at": ago(hours=3), "not_after": ago()}).error is None  # to the last
 
 
 def test_of_a_series_that_was_down_the_latest_is_of_use_as_long_as_the_missed_one_would_have_been() -> None:
@@ -231,6 +247,19 @@ def test_a_retry_goes_on_where_its_series_went_on() -> None:
     assert (found.anchor, found.next_at, found.next_after) == ("2026-11-20T12:00:00", ago(days=4), None)
     assert planned({**row, "recurrence_end_at": ago(days=4)}).next_at == ago(days=4)
     assert planned({**row, "recurrence_end_at": ago(days=4, seconds=1)}).next_at is None
+
+
+def test_a_retry_is_as_late_as_it_was_asked_for_and_keeps_its_zone() -> None:
+    began = {"series_anchor": "2026-11-20T17:30:00", "occurrence_at": ago(days=5), "next_id": "n"}
+    row = {**DAILY, **began, "scheduled_at": ago(minutes=1), "timezone": "Asia/Kolkata"}
+    found = planned(row, max_lateness_seconds=600)
+    assert (found.error, found.timezone, found.next_at) == (None, "Asia/Kolkata", ago(days=4))
+    assert found.expires_at == ago(minutes=-9)
+
+
+def test_what_a_series_missed_after_its_end_is_not_counted() -> None:
+    found = planned({**DAILY, "scheduled_at": ago(days=5), "recurrence_end_at": ago(days=2)})
+    assert (found.occurrence, found.missed, found.next_at) == (ago(days=2), 3, None)
 
 
 def test_no_series_leaves_the_years_that_the_table_takes() -> None:

@@ -99,7 +99,7 @@ def test_what_is_like_no_name_is_refused_with_an_example(written: str) -> None:
         ("z+5:45", "did you mean Asia/Kathmandu?"), ("est+3:30", "did you mean America/St_Johns?"),
         ("npt-5:45", "did you mean Asia/Kathmandu?"), ("+05:45:00", "did you mean Asia/Kathmandu?"),
         ("new_yorc", "did you mean America/New_York?"), ("Asia/Kolkat", "did you mean Asia/Kolkata?"),
-        ("los angeles", "did you mean America/Los_Angeles?"),
+        ("los angeles", "did you mean America/Los_Angeles?"), ("Rome", "did you mean Europe/Rome?"),
         ("santa", "did you mean America/Argentina/Salta, America/Santiago, America/Santarem?"),
         ("+05:31", "give an IANA name such as Asia/Kolkata"), ("sant", "give an IANA name such as Asia/Kolkata"),
     ],
@@ -222,6 +222,10 @@ def test_a_time_in_a_gap_moves_forward_by_the_gap():
 def test_a_time_that_comes_twice_is_the_first():
     fold = instant(datetime(2026, 10, 25, 2, 30, fold=1), timezone("Europe/Berlin"))
     assert fold == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert fold.tzinfo is UTC
+    for hour in (0, 1):
+        wall = local_anchor(datetime(2026, 10, 25, hour, 30, tzinfo=UTC), timezone("Europe/Berlin"))
+        assert (wall, wall.fold) == (datetime(2026, 10, 25, 2, 30), 0)
 
 
 def test_times_at_the_edge_of_the_calendar_are_refused_not_crashed_on():

@@ -125,8 +125,7 @@ def lost_days(zone: ZoneInfo) -> frozenset[int]:
 
 
 def _offset(zone: ZoneInfo, year: int) -> float:
-    offset = datetime(year, 1, 1, tzinfo=zone).utcoffset()
-    return offset.total_seconds() if offset is not None else 0.0
+    return (datetime(year, 1, 1, tzinfo=zone).utcoffset() or timedelta(0)).total_seconds()
 
 
 def _noon(zone: ZoneInfo, day: int) -> datetime:
