@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from worker.errors import BadPattern
 from worker.recurrence.rules import Rule, has_no_day
@@ -90,13 +90,10 @@ def _shown(text: str, *, quote: bool = True) -> str:
     return shown if quote else shown[1:-1]
 
 
-def _choice(*choices: str) -> Callable[[str], str]:
-    def read(content: str) -> str:
-        if content not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
-        return content
-
-    return read
+def _choice(choices: tuple[str, ...], content: str) -> str:
+    if content not in choices:
+        raise ValueError(f"must be one of {', '.join(choices)}")
+    return content
 
 
 def _positive(content: str) -> int:
@@ -105,16 +102,13 @@ def _positive(content: str) -> int:
     return int(content)
 
 
-def _numbers(largest: int, *, signed: bool = True) -> Callable[[str], tuple[int, ...]]:
-    def read(content: str) -> tuple[int, ...]:
-        for number in (numbers := content.split(",")):
-            if not re.fullmatch("[+-]?[0-9]{1,3}" if signed else "[0-9]{1,2}", number):
-                raise ValueError(f"{_shown(number)} is not a {'' if signed else 'positive '}number")
-            if not 1 <= abs(int(number)) <= largest:
-                raise ValueError(f"{number} is not between 1 and {largest}{', or negative' if signed else ''}")
-        return tuple({int(number): None for number in numbers})
-
-    return read
+def _numbers(largest: int, content: str, *, signed: bool = True) -> tuple[int, ...]:
+    for number in (numbers := content.split(",")):
+        if not re.fullmatch("[+-]?[0-9]{1,3}" if signed else "[0-9]{1,2}", number):
+            raise ValueError(f"{_shown(number)} is not a {'' if signed else 'positive '}number")
+        if not 1 <= abs(int(number)) <= largest:
+            raise ValueError(f"{number} is not between 1 and {largest}{', or negative' if signed else ''}")
+    return tuple({int(number): None for number in numbers})
 
 
 def _weekday(content: str) -> int:
@@ -125,7 +119,7 @@ def _weekday(content: str) -> int:
 
 def _day(content: str) -> tuple[int, int]:
     weekday, ordinal = _weekday(content[-2:]), content[:-2]
-    return weekday, _numbers(53)(ordinal)[0] if ordinal else 0
+    return weekday, _numbers(53, ordinal)[0] if ordinal else 0
 
 
 def _days(content: str) -> tuple[tuple[int, int], ...]:
@@ -148,19 +142,19 @@ def _skip_is_misplaced(rule: Rule) -> bool:
 
 
 _PARTS: dict[str, Callable[[str], object]] = {
-    "FREQ": _choice("DAILY", "WEEKLY", "MONTHLY", "YEARLY"),
+    "FREQ": partial(_choice, ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")),
     "INTERVAL": _positive,
     "COUNT": _positive,
     "UNTIL": _until,
-    "BYMONTH": _numbers(12, signed=False),
-    "BYWEEKNO": _numbers(53),
-    "BYYEARDAY": _numbers(366),
-    "BYMONTHDAY": _numbers(31),
+    "BYMONTH": partial(_numbers, 12, signed=False),
+    "BYWEEKNO": partial(_numbers, 53),
+    "BYYEARDAY": partial(_numbers, 366),
+    "BYMONTHDAY": partial(_numbers, 31),
     "BYDAY": _days,
-    "BYSETPOS": _numbers(366),
+    "BYSETPOS": partial(_numbers, 366),
     "WKST": _weekday,
-    "RSCALE": _choice("GREGORIAN"),
-    "SKIP": _choice("OMIT", "BACKWARD", "FORWARD"),
+    "RSCALE": partial(_choice, ("GREGORIAN",)),
+    "SKIP": partial(_choice, ("OMIT", "BACKWARD", "FORWARD")),
 }
 
 # What RFC 5545 §3.3.10 forbids, and what could never hold.
