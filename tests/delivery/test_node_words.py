@@ -21,6 +21,7 @@ STOPPED = [
     "CONNECTION_NOT_READY",  # broadcast/broadcastWorker.js
     "Connection shop recently failed: Request timeout after 15000ms",  # utils/broadcastConnectionFactory.js
     "Connection shop recently failed: Connection shop not found",
+    "Connection shop is in cooldown. Will retry in 9 seconds.",
     "Koneksi shop tidak dapat diakses: permission denied for table connections",
     "Koneksi shop tidak dapat diakses: TypeError: fetch failed",
     "Koneksi shop tidak ditemukan",
@@ -41,6 +42,7 @@ FAILED = [
     "Cannot read properties of undefined (reading 'startsWith')",
     "Missing media path for image",  # utils/whatsappMessageHandler.js
     "Unknown action: sendSticker",
+    "connectionId diperlukan",  # utils/broadcastConnectionFactory.js
 ]
 DOUBTFUL = [
     "Request timeout after 15000ms",  # utils/broadcastConnectionFactory.js
@@ -79,6 +81,21 @@ async def test_words_in_doubt_leave_the_row_unconfirmed(words: str, told: Callab
     assert row["error"].startswith("It may have been sent: ")
     assert words in row["error"]
     assert one(db, "select count(*) from broadcast_jobs") == 1
+
+
+async def test_what_it_skips_is_judged_by_its_words_too(told: Callable[..., Any]) -> None:
+    assert (await told("Timed Out", "skipped"))["status"] == "unconfirmed"
+    assert (await told("CONNECTION_NOT_READY", "skipped"))["status"] == "processing"
+
+
+@pytest.mark.parametrize("around", ["Failed to send message via fallback: {}", "{}, after it was sent"])
+def test_known_words_within_others_prove_nothing(around: str, db: Database) -> None:
+    """After them the message may go out again, or has failed for good."""
+    begins = ("CONNECTION_NOT_READY", "MEDIA_NOT_FOUND", "EMPTY_MESSAGE", "Connection shop not found", "Socket.IO")
+    whole = around.startswith("{}")
+    for words in (*STOPPED, *RETRIED, *FAILED):
+        if not whole or words.startswith(begins):
+            assert one(db, "select private.meaning_of(%s)", around.format(words)) == "unconfirmed", words
 
 
 @pytest.mark.parametrize("words", FAILED)

@@ -210,6 +210,20 @@ def test_who_is_not_signed_in_reaches_none_of_it(stack):
             assert nobody.get(f"{stack['SUPABASE_URL']}/rest/v1/{table}").status_code == 401, table
 
 
+def test_staff_neither_change_nor_delete_a_template_and_an_admin_does(shop, people):
+    staff, admin, _ = people
+    join(shop, staff)
+    join(shop, admin, "admin")
+    template = shop.user.insert(
+        "message_templates", connection_id=shop.connection, owner_id=shop.user.id, name="x", body="y"
+    )
+    params = the(template)
+    assert code(staff.http.patch("/message_templates", params=params, json={"body": "z"}, headers=SHOWN)) == 403
+    assert code(staff.http.delete("/message_templates", params=params, headers=SHOWN)) == 403
+    assert only(admin.http.patch("/message_templates", params=params, json={"body": "z"}, headers=SHOWN))["body"] == "z"
+    assert code(admin.http.delete("/message_templates", params=params, headers=SHOWN)) == 200
+
+
 # --- What the database alone writes
 
 
