@@ -55,7 +55,7 @@ def answers(name: str, seed: int) -> Iterator[Answer]:
 
 def answer(name: str, dice: random.Random) -> Answer:
     status = dice.choice(STATUSES + FAULTS)
-    kind = dice.choice((known, known, accepted, strange, buried))
+    kind = dice.choice((known, known, accepted, accepted, strange, buried))
     body = kind(name, dice)
     if kind is known and dice.random() < 0.7:
         status, body = dice.choice(ANSWERS[name])[:2]

@@ -135,7 +135,7 @@ class Directory:
 
 async def test_an_answer_holds_for_a_day_and_for_its_session() -> None:
     directory = Directory("1@c.us")
-    for now in (0.0, 86_399.0, 86_400.0):
+    for now in (0.0, 3600.0, 86_399.0, 86_400.0):
         directory.now = now
         assert await directory.numbers.of("a", "1") == "1@c.us"
     await directory.numbers.of("b", "1")
@@ -162,9 +162,20 @@ async def test_a_session_that_could_not_be_asked_is_asked_again_after_a_minute()
 async def test_what_is_remembered_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numbers, "MOST", 3)
     directory = Directory("x@c.us")
-    for digits in ("1", "2", "3", "4", "4", "1"):
+    for digits in ("1", "2", "3", "1", "4", "4", "2", "1"):
         await directory.numbers.of("a", digits)
     assert [digits for _, digits in directory.asked] == ["1", "2", "3", "4", "1"]
+
+
+async def test_the_other_form_is_asked_of_the_same_session() -> None:
+    directory = Directory("", "5491112345678@c.us")
+    assert await directory.numbers.of("a", "541112345678") == "5491112345678@c.us"
+    assert directory.asked == [("a", "541112345678"), ("a", "5491112345678")]
+
+
+async def test_a_session_that_could_not_be_asked_stands_in_no_others_way() -> None:
+    directory = Directory(None, "1@c.us")
+    assert [await directory.numbers.of(session, "1") for session in ("a", "b", "a")] == [None, "1@c.us", None]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,28 @@ def test_what_the_dialog_writes_for_an_asset_becomes_a_captioned_attachment() ->
     assert read(**row) == Content("document", "Your report", Media(PDF, "document", "application/pdf", "report.pdf"))
 
 
+def test_a_caption_stands_in_for_an_empty_text() -> None:
+    assert read(message=" ", caption="c") == Content("text", "c")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "gateway", "is_played"),
+    [
+        ("audio", "a.wav", "cloud", False), ("audio", "a.wav", "evolution", True), ("audio", "a.ogg", "cloud", True),
+        ("video", "a.mov", "evolution", False), ("video", "a.mov", "waha", True), ("image", "a.heic", "waha", False),
+    ],
+)  # fmt: skip
+def test_what_no_phone_plays_is_refused_but_where_its_gateway_converts_it(
+    kind: str, name: str, gateway: str, is_played: bool
+) -> None:
+    row = Written(type=kind, message="", media_url=f"https://e.com/{name}")
+    if is_played:
+        assert content_of(row, gateway).kind == kind
+    else:
+        with pytest.raises(BadMessage, match="document"):
+            content_of(row, gateway)
+
+
 def test_media_without_any_text_has_an_empty_caption() -> None:
     assert read(type="media", message="", media_url=JPG).text == ""
 
@@ -141,7 +163,7 @@ def test_ten_attachments_go_out_with_a_message_and_an_eleventh_is_refused() -> N
 
 @pytest.mark.parametrize("media", [None, {}, [], [None], "", [""], {"caption": "no link"}])
 def test_a_media_column_without_a_link_counts_as_none(media: Any) -> None:
-    assert read(message="Hi", media=media).kind == "text"
+    assert read(message="Hi", media=media) == Content("text", "Hi")
     with pytest.raises(BadMessage, match="There is no attachment"):
         read(type="media", message="Hi", media=media)
 
@@ -172,7 +194,7 @@ def test_limits_are_those_of_the_gateway_and_its_name_is_said(gateway: str | Non
         with pytest.raises(BadMessage, match=f"The {what} has {limit + 1} characters; {name} takes {limit}: shorten"):
             content_of(Written(**{**written, "message": "x" * (limit + 1)}), gateway)
     listed = [{"url": JPG}, {"url": PDF, "caption": "x" * (caption + 1)}]
-    with pytest.raises(BadMessage, match="caption"):
+    with pytest.raises(BadMessage, match=f"^The caption has {caption + 1} characters"):
         content_of(Written(type="image", message="", media=listed), gateway)
 
 

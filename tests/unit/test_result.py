@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.nouns import job
+from tests.helpers import nouns
 from worker import config
 from worker.jobs import Settlement, Verdict
 from worker.models import HandedOver, Locked, Outcome, Parts, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
@@ -20,12 +20,14 @@ LATER = config.load({**BASE, "RETRY_DELAY_SECONDS": "3600"}, dotenv=None)
 TWO = Parts(3, ("a", "b"))
 
 
-THIS = job(id="job", scheduled_at=NOW - timedelta(seconds=90))
+THIS = nouns.job(id="job", scheduled_at=NOW - timedelta(seconds=90))
 
 
 def settled_as(attempt: int, outcome: Outcome, settings: config.Settings, now: datetime) -> Settlement:
     """Answered at 0."""
-    return replace(result.settle(replace(THIS, attempts=attempt), outcome, settings, now), job=THIS, answered_at=0)
+    made = result.settle(job := replace(THIS, attempts=attempt), outcome, settings, now)
+    assert made.job is job
+    return replace(made, job=THIS, answered_at=0)
 
 
 def settlement_of(verdict: Verdict, **more: Any) -> Settlement:

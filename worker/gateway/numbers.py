@@ -52,7 +52,6 @@ class Numbers:
         if chat is None:
             self._paused[session] = self._clock() + PAUSE_SECONDS
         else:
-            self._paused.pop(session, None)
             self._keep((session, digits), chat)
         return chat
 
