@@ -121,6 +121,16 @@ def test_what_runs_as_its_owner_can_only_be_fired_as_a_trigger(db):
     assert "query" not in " ".join(holders["proargnames"])
 
 
+def test_what_users_reach_in_private_is_bound_when_it_is_made(db):
+    """They have no way into that schema: a body that is read when it runs fails there, in each new session anew."""
+    sql = """
+        select proname from pg_proc where pronamespace = 'private'::regnamespace
+            and has_function_privilege('authenticated', oid, 'execute')
+            and not prosecdef and prosqlbody is null and prosrc ~ 'private[.]'
+    """
+    assert names(db, sql) == []
+
+
 def test_no_function_takes_more_than_ten_arguments(db):
     assert names(db, f"select proname from pg_proc where {OURS} and pronargs > 10") == []
 

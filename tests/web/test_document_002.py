@@ -85,6 +85,7 @@ def test_monitoring_scheduled_campaigns_and_the_quick_test(desk, db, person):
     window.page.getByLabel("gold 8").check()
     window.fill("Date and time", wall(2))
     window.press("Schedule Campaign")
+    window.page.locator(".status.scheduled").waitFor()
     # 2. Verify scheduled: the history shows the status and the time
     window.follow("All campaigns")
     line = window.page.locator("article.campaign")

@@ -62,6 +62,7 @@ def furnish_campaigns(db, person):
     now = datetime.now(UTC).isoformat()
     campaign = person.insert("campaigns", name=f"Over {LONG}", scheduled_at=now, status="scheduled", **common)
     draft = person.insert("campaigns", name="مسودة", scheduled_at="2031-01-01T00:00Z", **common)
+    person.insert("campaign_rehearsals", campaign_id=draft["id"])
     person.http.post("/rpc/invite_member", json={"connection_id": person.connection_id}).raise_for_status()
     of_it = "select id::text from campaign_runs where campaign_id = %s and finished_at is not null"
     run = until(lambda: db.execute(of_it, (campaign["id"],)).fetchone())

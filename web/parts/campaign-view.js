@@ -1,13 +1,16 @@
-// One campaign: what it says, to whom and when; its runs.
+// One campaign: what it says, to whom and when; its rehearsal before it goes out, its runs after.
 import { rows, supabase, useDeed, useLive } from '../client.js'
 import { html } from '../html.js'
 import { audienceWords } from './audience.js'
 import { CountsInWords, Time } from './campaign-line.js'
 import { campaigns, isOver, isUnderWay, State, setStatus, stateOf, withRuns } from './campaigns.js'
+import { Estimate } from './estimate.js'
 import { Confirm, Note } from './form.js'
 import { removeRow } from './records.js'
+import { Rehearsal } from './rehearsal.js'
 import { Run } from './run.js'
 import { Recipients } from './run-recipients.js'
+import { Test } from './send-test.js'
 import { Waiting } from './table.js'
 import { Bubble } from './template-preview.js'
 import { When } from './time.js'
@@ -22,6 +25,7 @@ export function CampaignView({ id }) {
   const [campaign] = live.data
   if (!campaign) return html`<p class="fault" role="alert">There is no such campaign.</p>`
   const [latest, ...others] = campaign.runs
+  const isToCome = !isOver(campaign) && !isUnderWay(latest)
   return html`<div class="card-head">
       <h2 dir="auto">${campaign.name}</h2>
       <${State} status=${stateOf(campaign, latest)} />
@@ -31,6 +35,9 @@ export function CampaignView({ id }) {
     <${Deeds} campaign=${campaign} isUnderWay=${isUnderWay(latest)} onChange=${live.look} />
     ${isUnderWay(latest) && html`<${Run} run=${latest} campaign=${campaign} onChange=${live.look} />`}
     <${Content} campaign=${campaign} />
+    ${isToCome && html`<${Estimate} campaign=${campaign} />`}
+    ${isToCome && html`<${Rehearsal} key=${campaign.revision} campaign=${campaign} />`}
+    ${isToCome && html`<${Test} campaign=${campaign} />`}
     ${latest && !isUnderWay(latest) && html`<h2>${others.length ? 'Latest run' : 'Run'}</h2><${Run} run=${latest} campaign=${campaign} onChange=${live.look} />`}
     ${others.length > 0 && html`<h2>Runs before</h2><${Runs} runs=${others.slice(0, LATEST - 1)} campaign=${campaign} />`}
     ${others.length === LATEST && html`<p class="muted">The latest ${LATEST} runs.</p>`}`
@@ -66,7 +73,7 @@ function Deeds({ campaign, isUnderWay, onChange }) {
       })
   const button = (to, words, look = '') =>
     html`<button type="button" class=${look} disabled=${deed.isBusy} onClick=${() => set(to)}>${words}</button>`
-  return html`<div class="actions">
+  return html`<div class="deeds"><div class="actions">
       ${status === 'draft' && button('scheduled', 'Activate', 'primary')}
       ${status === 'paused' && button('scheduled', 'Resume', 'primary')}
       ${status === 'scheduled' && button('paused', 'Pause')}
@@ -74,7 +81,7 @@ function Deeds({ campaign, isUnderWay, onChange }) {
       ${['scheduled', 'paused'].includes(status) && html`<${Confirm} label="Cancel" question="Cancel this campaign for good?" yes="Yes, cancel" isBusy=${deed.isBusy} onYes=${() => set('cancelled')} />`}
       ${!isUnderWay && html`<${Confirm} label="Delete" question="Delete this campaign and its runs?" yes="Yes, delete" isBusy=${deed.isBusy} onYes=${remove} />`}
     </div>
-    <${Note} of=${deed} />`
+    <${Note} of=${deed} /></div>`
 }
 
 async function loadContent({ id, template_id }) {

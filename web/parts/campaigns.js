@@ -54,7 +54,11 @@ const ALWAYS = ['sent', 'pending', 'failed']
 export const Counts = ({ run }) =>
   html`<dl class="counts">
     <div><dt>Recipients</dt><dd>${run.total === null ? '…' : run.total.toLocaleString('en')}</dd></div>
-    ${Object.entries(NUMBERS).map(([name, words]) => (run[name] > 0 || ALWAYS.includes(name)) && html`<div key=${name} class=${name}><dt>${words}</dt><dd>${run[name].toLocaleString('en')}</dd></div>`)}
+    ${Object.entries(NUMBERS).map(
+      ([name, words]) =>
+        (run[name] > 0 || ALWAYS.includes(name)) &&
+        html`<div key=${name} class=${`${name} ${name === 'failed' && run.failed > 0 ? 'fault' : ''}`}><dt>${words}</dt><dd>${run[name].toLocaleString('en')}</dd></div>`,
+    )}
   </dl>`
 
 export const Progress = ({ run }) =>

@@ -64,7 +64,11 @@ function memberColumns({ role, user, deed, run }) {
   }
   const remove = (member) => run(() => persist(() => rows(() => of(member)(members().delete()))), 'Removed.')
   return [
-    { title: 'Name', cell: (member) => html`<bdi>${nameOf(member, user)}</bdi>` },
+    {
+      title: 'Name',
+      cell: (member) =>
+        html`<bdi>${nameOf(member, user)}</bdi> <small class="muted">since <${When} at=${member.created_at} /></small>`,
+    },
     {
       title: 'Role',
       cell: (member) =>
@@ -72,7 +76,6 @@ function memberColumns({ role, user, deed, run }) {
           ? html`<select class="small" aria-label=${`Role of ${nameOf(member, user)}`} value=${member.role} disabled=${deed.isBusy} onChange=${change(member)}>${Object.entries(ROLES).map(([key, words]) => html`<option value=${key}>${words}</option>`)}</select>`
           : ROLES[member.role],
     },
-    { title: 'Since', cell: (member) => html`<${When} at=${member.created_at} />` },
     {
       title: '',
       className: 'end',

@@ -6,9 +6,22 @@ import { Note } from './form.js'
 import { Download } from './run-download.js'
 import { When } from './time.js'
 
+const KINDS = { failed: ['failure', 'failures'], unconfirmed: ['unconfirmed', 'unconfirmed'] }
+
 // `campaign`: { id, name, timezone, status }. `isAlone`: whether its page is the one that is open.
 export function Run({ run, campaign, isAlone, onChange }) {
   const zone = campaign.timezone ?? undefined
+  const deed = useDeed()
+  const [answer, setAnswer] = useState(null)
+  const isOpen = !['paused', 'cancelled'].includes(campaign.status) && run.total !== null
+  // Only what came to nothing, and of that only what may come to something else: the database says whom it leaves out.
+  const retry = (status) =>
+    deed
+      .run(async () => {
+        const ask = () => supabase.rpc('retry_campaign_run', { run_id: run.id, statuses: [status] })
+        setAnswer((await persist(() => rows(ask)))[0])
+      })
+      .then((went) => went && onChange())
   return html`<section class="card run" aria-label="A run">
     <div class="card-head">
       <${isAlone ? 'h2' : 'h3'}><${When} at=${run.occurrence_at} zone=${zone} /><//>
@@ -23,30 +36,11 @@ export function Run({ run, campaign, isAlone, onChange }) {
     <div class="actions">
       ${!isAlone && html`<a class="button" href=${`#/campaigns/${campaign.id}/run/${run.id}`}>Recipients</a>`}
       <${Download} run=${run} campaign=${campaign} />
-    </div>
-    <${Retry} run=${run} campaign=${campaign} onChange=${onChange} />
-  </section>`
-}
-
-const KINDS = { failed: ['failure', 'failures'], unconfirmed: ['unconfirmed', 'unconfirmed'] }
-
-// Only what came to nothing, and of that only what may come to something else: the database says whom it leaves out.
-function Retry({ run, campaign, onChange }) {
-  const deed = useDeed()
-  const [answer, setAnswer] = useState(null)
-  const isOpen = !['paused', 'cancelled'].includes(campaign.status) && run.total !== null
-  const retry = (status) =>
-    deed
-      .run(async () => {
-        const ask = () => supabase.rpc('retry_campaign_run', { run_id: run.id, statuses: [status] })
-        setAnswer((await persist(() => rows(ask)))[0])
-      })
-      .then((went) => went && onChange())
-  return html`<div class="actions">
       ${Object.entries(KINDS).map(([status, [one, more]]) => isOpen && run[status] > 0 && html`<button type="button" key=${status} disabled=${deed.isBusy} onClick=${() => retry(status)}>Retry ${run[status].toLocaleString('en')} ${run[status] === 1 ? one : more}</button>`)}
     </div>
     <${Note} of=${deed} />
-    <div role="status">${answer && html`<${Answer} answer=${answer} />`}</div>`
+    <div role="status">${answer && html`<${Answer} answer=${answer} />`}</div>
+  </section>`
 }
 
 const Answer = ({ answer }) =>

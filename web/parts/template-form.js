@@ -92,7 +92,7 @@ export function TemplateForm({ template, connections, onDone }) {
     <${Field} label="Name"><input ...${bind('name')} dir="auto" required maxlength="200" autocomplete="off" /><//>
     <fieldset class="pair">
       <legend class="sr">What it is</legend>
-      <${Field} label="Category" hint="Marketing is what STOP ends.">
+      <${Field} label="Category" hint="Marketing: offers and greetings. Utility: what the recipient waits for.">
         <select ...${bind('category')}><option value="utility">Utility</option><option value="marketing">Marketing</option></select>
       <//>
       <${Field} label="Language" hint=${`A code such as en, hi or pt_BR: ${languageWords(values.language) ?? ''}`}>
