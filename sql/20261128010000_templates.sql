@@ -21,7 +21,7 @@ $$;
 -- are places; a name begins with a letter, and all other braces are text.
 -- `begin atomic`: users reach it by way of send_test, and have no way into `private`, where a body
 -- that is read when it is called would look for `placeholder`.
--- noqa: disable=RF01,RF03,ST05,LT02
+-- noqa: disable=AL03,RF01,RF03,ST05,LT02
 create or replace function private.cut(p_text text)
 returns text[]
 language sql
@@ -55,7 +55,7 @@ begin atomic
         ) as name (pattern)
     ) as place;
 end;
--- noqa: enable=RF01,RF03,ST05,LT02
+-- noqa: enable=AL03,RF01,RF03,ST05,LT02
 revoke all on function private.placeholder, private.cut from public;
 grant execute on function private.placeholder, private.cut to authenticated, service_role;
 

@@ -1630,32 +1630,29 @@ CREATE FUNCTION private.counted_as(p_status text) RETURNS text
     end
 $$;
 
-CREATE FUNCTION private.cut(p_text text) RETURNS text[]
-    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+CREATE FUNCTION private.placeholder(p_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     SET search_path TO ''
     AS $$
-declare
-    -- What is no letter of ASCII is taken for one of another script.
-    v_name constant text := '[ \t]*([A-Za-z_\u0080-\uffff][A-Za-z0-9_ \u0080-\uffff-]*)';
-    v_place constant text := '\{\{' || v_name || '\}\}|\{' || v_name || '\}';
-begin
-    return array(
-        select cut.part
-        from (
-            select
-                literal.place * 2 as place,
-                literal.part
-            from regexp_split_to_table(p_text, v_place) with ordinality as literal (part, place)
-            union all
-            select
-                found.place * 2 + 1,
-                private.placeholder(coalesce(found.names[1], found.names[2]))
-            from regexp_matches(p_text, v_place, 'g') with ordinality as found (names, place)
-        ) as cut
-        order by cut.place
-    );
-end
+    select regexp_replace(lower(btrim(translate(p_name, e'\u00a0\t', '  '))), '[ _-]+', '_', 'g')
 $$;
+
+CREATE FUNCTION private.cut(p_text text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT ARRAY( SELECT cut.part
+            FROM ( SELECT (literal.place * 2) AS place,
+                     literal.part
+                    FROM regexp_split_to_table(cut.p_text, place.pattern) WITH ORDINALITY literal(part, place)
+                 UNION ALL
+                  SELECT ((found.place * 2) + 1),
+                     private.placeholder(COALESCE(found.names[1], found.names[2])) AS placeholder
+                    FROM regexp_matches(cut.p_text, place.pattern, 'g'::text) WITH ORDINALITY found(names, place)) cut
+           ORDER BY cut.place) AS "array"
+    FROM ( SELECT (((('\{\{'::text || name.pattern) || '\}\}|\{'::text) || name.pattern) || '\}'::text) AS pattern
+            FROM ( VALUES ('[ \t]*([A-Za-z_\u0080-\uffff][A-Za-z0-9_ \u0080-\uffff-]*)'::text)) name(pattern)) place;
+END;
 
 CREATE TABLE public.connection_settings (
     connection_id text NOT NULL,
@@ -6557,13 +6554,6 @@ begin
     using p_contacts, v_names;
 end
 $_$;
-
-CREATE FUNCTION private.placeholder(p_name text) RETURNS text
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    SET search_path TO ''
-    AS $$
-    select regexp_replace(lower(btrim(translate(p_name, e'\u00a0\t', '  '))), '[ _-]+', '_', 'g')
-$$;
 
 CREATE FUNCTION private.probe_delay(p_failed integer) RETURNS interval
     LANGUAGE sql IMMUTABLE
@@ -14494,6 +14484,10 @@ REVOKE ALL ON FUNCTION private.count_pending(p_owner uuid, p_minute timestamp wi
 REVOKE ALL ON FUNCTION private.counted_as(p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.counted_as(p_status text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.placeholder(p_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.placeholder(p_name text) TO authenticated;
+GRANT ALL ON FUNCTION private.placeholder(p_name text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.cut(p_text text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.cut(p_text text) TO authenticated;
 GRANT ALL ON FUNCTION private.cut(p_text text) TO service_role;
@@ -14800,10 +14794,6 @@ GRANT ALL ON FUNCTION private.pace(p_connections text[], p_now timestamp with ti
 
 REVOKE ALL ON FUNCTION private.people(p_contacts text[], p_names text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.people(p_contacts text[], p_names text[]) TO service_role;
-
-REVOKE ALL ON FUNCTION private.placeholder(p_name text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.placeholder(p_name text) TO authenticated;
-GRANT ALL ON FUNCTION private.placeholder(p_name text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.probe_delay(p_failed integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.probe_delay(p_failed integer) TO service_role;
