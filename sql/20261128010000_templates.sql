@@ -171,7 +171,7 @@ create table if not exists public.message_templates (
             and jsonb_typeof(cloud -> 'language') = 'string'
             and coalesce(jsonb_typeof(cloud -> 'parameters'), 'array') = 'array'
             and coalesce(cloud ->> 'format', 'positional') in ('positional', 'named')
-            and not jsonb_path_exists(cloud, 'strict $.parameters[*] ? (@.type() != "string")')
+            and not jsonb_path_exists(cloud, '$.parameters[*] ? (@.type() != "string")')
             and (
                 coalesce(jsonb_typeof(cloud -> 'header'), 'string') = 'string'
                 or (

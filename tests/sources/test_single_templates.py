@@ -267,3 +267,27 @@ def test_staff_use_the_templates_of_the_connections_owner(shop, user):
     assert before.status_code in (400, 403)
     staff.insert("connection_members", invitation=token)
     assert staff.insert(**row)["message"] == "Hi a"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "taken"),
+    [
+        ({}, True),
+        ({"parameters": []}, True),
+        ({"parameters": ["name"], "header": "name"}, True),
+        ({"header": {"type": "video"}}, True),
+        ({"parameters": [1]}, False),
+        ({"parameters": "name"}, False),
+        ({"parameters": None}, False),
+        ({"format": "other"}, False),
+        ({"header": {"type": "text"}}, False),
+        ({"header": {"type": "image", "link": 7}}, False),
+        ({"header": ["name"]}, False),
+        ({"name": None}, False),
+    ],
+)
+def test_what_stands_for_a_template_at_whatsapp_is_looked_at_when_it_is_written(shop, cloud, taken):
+    row = {"name": "x", "body": "Hi {name}", "owner_id": shop.user.id, "cloud": {"name": "x", "language": "en"} | cloud}
+    answer = shop.user.http.post("/message_templates", json=row)
+    assert answer.is_success is taken, answer.text
+    assert taken or answer.status_code == 400
