@@ -8234,28 +8234,42 @@ CREATE FUNCTION private.set_next_look(p_waiting private.waiting_connection[], p_
             when waiting.has_more then p_now
             when state.paused_reason is not null and not state.is_on_trial then 'infinity'
             else greatest(
-                p_now, waiting.look_at, least(next_job.available_at, aside.again_at, 'infinity')
+                p_now, waiting.look_at, least(
+                    next_job.available_at, next_of_many.available_at, aside.again_at, 'infinity'
+                )
             )
         end
     from unnest(p_waiting) as waiting
-    cross join lateral (
-        select min(first.available_at) as available_at
-        from (values (0::smallint), (1::smallint)) as level (priority)
-        cross join lateral (
-            select j.available_at from public.broadcast_jobs as j
-            where j.connection_id = waiting.connection_id
-                and j.priority = level.priority
-                and j.status = 'queued'
-                and j.scheduled_message_id is not null
-                and (j.expires_at is null or j.expires_at > p_now)
-                and j.id <> all(array(
-                    select r.id from private.refused_rows as r
-                    where r.step = 'claim' and r.again_at > p_now
-                ))
-            order by j.available_at
-            limit 1
-        ) as first
-    ) as next_job
+    left join lateral (
+        select j.available_at from public.broadcast_jobs as j
+        where j.connection_id = waiting.connection_id
+            and j.priority = 0
+            and j.status = 'queued'
+            and j.scheduled_message_id is not null
+            and (j.expires_at is null or j.expires_at > p_now)
+            and j.id <> all(array(
+                select r.id from private.refused_rows as r
+                where r.step = 'claim' and r.again_at > p_now
+            ))
+        order by j.available_at
+        limit 1
+    ) as next_job on true
+    -- Where that may go now, nothing can be sooner.
+    left join lateral (
+        select j.available_at from public.broadcast_jobs as j
+        where (next_job.available_at is null or next_job.available_at > p_now)
+            and j.connection_id = waiting.connection_id
+            and j.priority = 1
+            and j.status = 'queued'
+            and j.scheduled_message_id is not null
+            and (j.expires_at is null or j.expires_at > p_now)
+            and j.id <> all(array(
+                select r.id from private.refused_rows as r
+                where r.step = 'claim' and r.again_at > p_now
+            ))
+        order by j.available_at
+        limit 1
+    ) as next_of_many on true
     left join lateral (
         select r.again_at from private.refused_rows as r
         where r.step = 'claim'
@@ -9556,13 +9570,7 @@ CREATE FUNCTION private.tell_waiting(p_turn text[], p_terms private.claim_terms,
                         when level.priority > 0
                             then paced.many_told_until + make_interval(secs => paced.step)
                     end
-                ) + make_interval(secs => paced.step * (
-                    row_number() over line - 1 + case
-                        when level.priority > 0
-                            then count(*) filter (where level.priority = 0) over connection
-                        else 0
-                    end
-                ))
+                ) + make_interval(secs => paced.step * (row_number() over line - 1))
             end as until
         from paced
         cross join lateral (
@@ -9580,11 +9588,9 @@ CREATE FUNCTION private.tell_waiting(p_turn text[], p_terms private.claim_terms,
             order by j.available_at, j.id
             limit paced.enough
         ) as job
-        window connection as (partition by paced.connection_id),
-            line as (
-                partition by paced.connection_id, level.priority
-                order by job.available_at, job.id
-            )
+        window line as (
+            partition by paced.connection_id order by level.priority, job.available_at, job.id
+        )
     ),
     -- Not the rows that somebody is editing: they will have no job any more.
     told as (
@@ -9617,43 +9623,42 @@ CREATE FUNCTION private.tell_waiting(p_turn text[], p_terms private.claim_terms,
                 and (untold.is_certain or untold.until > p_terms.at + interval '1 second')
         ) as waiting
         where message.id = any(array[waiting.id])
+    ),
+    -- Of each the last one, of either priority.
+    last as materialized (
+        select distinct on (u.connection_id, u.priority) u.* from untold as u
+        order by u.connection_id, u.priority, u.place desc
     )
     select
         paced.connection_id,
         paced.reason,
         coalesce(
-            paced.blocked_until, greatest(last.until, last_of_many.until), paced.former_until
+            paced.blocked_until, greatest(first.until, many.until), paced.former_until
         ) as until,
         case
-            when paced.reason is not null or last.place = paced.enough
-            then coalesce(last.available_at, paced.told_at)
+            when paced.reason is not null or first.place = paced.enough
+            then coalesce(first.available_at, paced.told_at)
         end as told_at,
-        coalesce(last.id, paced.told_id) as told_id,
-        coalesce(last.until, paced.told_until) as told_until,
+        coalesce(first.id, paced.told_id) as told_id,
+        coalesce(first.until, paced.told_until) as told_until,
         case
-            when paced.reason is not null or last_of_many.place = paced.enough
-            then coalesce(last_of_many.available_at, paced.many_told_at)
+            when paced.reason is not null or many.place - coalesce(first.place, 0) = paced.enough
+            then coalesce(many.available_at, paced.many_told_at)
         end as many_told_at,
-        coalesce(last_of_many.id, paced.many_told_id) as many_told_id,
-        coalesce(last_of_many.until, paced.many_told_until) as many_told_until,
-        coalesce(paced.enough in (last.place, last_of_many.place), false) as has_more,
+        coalesce(many.id, paced.many_told_id) as many_told_id,
+        coalesce(many.until, paced.many_told_until) as many_told_until,
+        coalesce(
+            paced.enough in (first.place, many.place - coalesce(first.place, 0)), false
+        ) as has_more,
         case
             when paced.blocked_reason is null then paced.look_at
             when not paced.fails then paced.blocked_until
         end as look_at
     from paced
-    left join lateral (
-        select u.* from untold as u
-        where u.connection_id = paced.connection_id and u.priority = 0
-        order by u.place desc
-        limit 1
-    ) as last on true
-    left join lateral (
-        select u.* from untold as u
-        where u.connection_id = paced.connection_id and u.priority = 1
-        order by u.place desc
-        limit 1
-    ) as last_of_many on true
+    left join last as first
+        on first.connection_id = paced.connection_id and first.priority = 0
+    left join last as many
+        on many.connection_id = paced.connection_id and many.priority = 1
 $$;
 
 CREATE FUNCTION private.tend_rows(p_ids uuid[]) RETURNS jsonb
@@ -10051,7 +10056,7 @@ CREATE TABLE public.message_templates (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT message_templates_body_short CHECK ((length(body) <= 65536)),
     CONSTRAINT message_templates_category_known CHECK ((category = ANY (ARRAY['marketing'::text, 'utility'::text]))),
-    CONSTRAINT message_templates_cloud_complete CHECK (((cloud IS NULL) OR ((jsonb_typeof(cloud) = 'object'::text) AND (jsonb_typeof((cloud -> 'name'::text)) = 'string'::text) AND (jsonb_typeof((cloud -> 'language'::text)) = 'string'::text) AND (COALESCE(jsonb_typeof((cloud -> 'parameters'::text)), 'array'::text) = 'array'::text) AND (COALESCE((cloud ->> 'format'::text), 'positional'::text) = ANY (ARRAY['positional'::text, 'named'::text])) AND (NOT jsonb_path_exists(cloud, 'strict $."parameters"[*]?(@.type() != "string")'::jsonpath)) AND ((COALESCE(jsonb_typeof((cloud -> 'header'::text)), 'string'::text) = 'string'::text) OR ((jsonb_typeof((cloud -> 'header'::text)) = 'object'::text) AND (((cloud -> 'header'::text) ->> 'type'::text) = ANY (ARRAY['image'::text, 'video'::text, 'document'::text])) AND (COALESCE(jsonb_typeof(((cloud -> 'header'::text) -> 'link'::text)), 'string'::text) = 'string'::text))) AND (length((cloud)::text) <= 8192)))),
+    CONSTRAINT message_templates_cloud_complete CHECK (((cloud IS NULL) OR ((jsonb_typeof(cloud) = 'object'::text) AND (jsonb_typeof((cloud -> 'name'::text)) = 'string'::text) AND (jsonb_typeof((cloud -> 'language'::text)) = 'string'::text) AND (COALESCE(jsonb_typeof((cloud -> 'parameters'::text)), 'array'::text) = 'array'::text) AND (COALESCE((cloud ->> 'format'::text), 'positional'::text) = ANY (ARRAY['positional'::text, 'named'::text])) AND (NOT jsonb_path_exists(cloud, '$."parameters"[*]?(@.type() != "string")'::jsonpath)) AND ((COALESCE(jsonb_typeof((cloud -> 'header'::text)), 'string'::text) = 'string'::text) OR ((jsonb_typeof((cloud -> 'header'::text)) = 'object'::text) AND (((cloud -> 'header'::text) ->> 'type'::text) = ANY (ARRAY['image'::text, 'video'::text, 'document'::text])) AND (COALESCE(jsonb_typeof(((cloud -> 'header'::text) -> 'link'::text)), 'string'::text) = 'string'::text))) AND (length((cloud)::text) <= 8192)))),
     CONSTRAINT message_templates_content_given CHECK ((((type <> 'text'::text) AND (COALESCE(media_url, ''::text) <> ''::text)) OR ((type = 'text'::text) AND (body ~ '\S'::text)))),
     CONSTRAINT message_templates_defaults_object CHECK (((jsonb_typeof(defaults) = 'object'::text) AND (length((defaults)::text) <= 16384))),
     CONSTRAINT message_templates_language_code CHECK ((language ~ '^[a-z]{2,3}([_-][A-Za-z]{2,4})?$'::text)),
