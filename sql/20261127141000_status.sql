@@ -3,6 +3,7 @@ create or replace function public.get_status(p_stale_seconds double precision de
 returns table (
     db_now timestamptz,
     counts jsonb,
+    due integer,
     next_due_at timestamptz,
     oldest_overdue_at timestamptz,
     waiting jsonb,
@@ -84,6 +85,9 @@ as $$
     select
         clock_timestamp() as db_now,
         (select jsonb_object_agg(counted.status, counted.number) from counted) as counts,
+        (
+            select count(*) from public.scheduled_messages as s where s.due_at <= now()
+        ) as due,
         (
             select min(s.due_at) from public.scheduled_messages as s where s.due_at > now()
         ) as next_due_at,

@@ -39,6 +39,7 @@ begin
             'public.freeze_campaign_run(uuid, text, integer, text)',
             'public.get_campaign_agenda(integer)',
             'public.get_numbers_asked(integer)',
+            'public.get_status_with_runs(double precision)',
             'public.invite_member(text, text)',
             'public.read_audit_log(text, bigint, text[], integer, text, timestamptz)',
             'public.read_messages(uuid, integer, text, timestamptz)',
@@ -49,11 +50,13 @@ begin
             'public.render_template(uuid, jsonb)',
             'public.send_test(uuid, text)',
             'public.set_up_reminders(text, text)',
+            'public.settle_run(uuid, text)',
             'public.stop_campaign_run(uuid, text)',
             'public.stop_rehearsal(uuid, text)',
             'public.take_rehearsal(integer)',
             'public.start_campaign_run(uuid, integer, timestamptz, timestamptz, '
-            'timestamp without time zone, text)'
+            'timestamp without time zone, text)',
+            'public.take_ended_runs()'
         ]) as ours (signature)
         join pg_catalog.pg_proc as routine on routine.oid = to_regprocedure(ours.signature)
         where to_regclass('public.connection_members') is null

@@ -6,7 +6,7 @@ set local lock_timeout = '1s';
 -- What the daemon has to do for campaigns: runs to begin within a minute, and runs under way, those
 -- that waited longest first.
 create or replace function public.get_campaign_agenda(p_limit integer default 100)
-returns table (starts jsonb, runs jsonb)
+returns table (starts jsonb, runs jsonb, has_ended boolean)
 language sql
 stable
 set search_path = ''
@@ -59,7 +59,8 @@ as $$
                 order by run.advanced_at
                 limit p_limit
             ) as open
-        )
+        ),
+        private.has_ended_runs()
 $$;
 revoke all on function public.get_campaign_agenda from public, anon, authenticated;
 grant execute on function public.get_campaign_agenda to service_role;
@@ -231,7 +232,7 @@ grant execute on function public.stop_campaign_run to service_role;
 -- in one transaction, so a second daemon or a repetition makes nobody's twice. They stand a
 -- microsecond apart, which keeps their order.
 create or replace function public.advance_campaign_run(p_run_id uuid, p_limit integer default 1000)
-returns table (made integer)
+returns table (made integer, stopped text)
 language plpgsql
 volatile
 set search_path = ''
@@ -241,7 +242,6 @@ declare
     v_run public.campaign_runs;
     v_campaign public.campaigns;
     v_room integer;
-    v_stop text;
     v_last integer;
 begin
     made := 0;
@@ -253,11 +253,11 @@ begin
     select campaign.* into v_campaign
     from public.campaigns as campaign
     where campaign.id = v_run.campaign_id;
-    v_stop := case when v_run.failed >= 100 * v_campaign.stop_at_failures
+    stopped := case when v_run.failed >= 100 * v_campaign.stop_at_failures
         then private.why_to_stop(v_run, v_campaign)
     end;
-    if v_stop is not null then
-        perform public.stop_campaign_run(p_run_id, v_stop);
+    if stopped is not null then
+        perform public.stop_campaign_run(p_run_id, stopped);
         return next;
         return;
     end if;

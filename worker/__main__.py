@@ -1,9 +1,11 @@
-"""The command line: `python -m worker run | once | status | preview | resolve | connection | export | doctor`."""
+"""The command line: `python -m worker COMMAND` in a checkout, `scheduled-messages COMMAND` where it was installed."""
 
 import asyncio
 import io
+import os
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -63,11 +65,16 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs")]
 
 
 @app.command()
-def resolve(message_id: Annotated[str, typer.Argument(metavar="ID")], outcome: Outcome) -> None:
+def resolve(
+    message_id: Annotated[str, typer.Argument(metavar="ID")],
+    outcome: Outcome,
+    run: Annotated[bool, typer.Option("--run", help="ID is a campaign's run: all of it that is unconfirmed")] = False,
+) -> None:
     """Settles an unconfirmed message by hand: it was sent, it was not, or send it again."""
     from worker.operating import operate
 
-    asyncio.run(operate.resolve(config.load(), message_id, outcome.value))
+    settle = operate.resolve_run if run else operate.resolve
+    asyncio.run(settle(config.load(), message_id, outcome.value))
 
 
 @app.command()
@@ -111,6 +118,34 @@ def doctor() -> None:
     except ConfigError as e:
         raise WorkerError(str(e)) from e
     asyncio.run(operate.doctor(settings))
+
+
+@app.command()
+def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Shows what would run, and changes nothing")] = False,
+    core: Annotated[bool, typer.Option("--core", help="Without campaigns, appointments and the like")] = False,
+) -> None:
+    """Applies the SQL of this version to the database of DATABASE_URL; what has run there already is left alone."""
+    from worker.operating.migrate import MigrateRefused, report
+
+    def tell(words: str) -> None:
+        typer.echo(f"migrate: {words}", err=True)
+
+    try:
+        for line in report(os.environ.get("DATABASE_URL"), dry_run, core, tell):
+            typer.echo(line)
+    except MigrateRefused as e:
+        tell(str(e))
+        raise typer.Exit(1) from e
+
+
+@app.command()
+def pages(directory: Path) -> None:
+    """Copies the pages into a folder, for any server of static files: SUPABASE_URL, SUPABASE_ANON_KEY, PREVIEW_URL."""
+    from worker.operating.pages import export
+
+    export(directory, os.environ)
+    typer.echo(f"pages: in {directory}; see web/README.md for the headers they want")
 
 
 @app.command()

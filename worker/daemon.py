@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import math
 import os
+import platform
 import resource
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from worker.gateway import Gateways, read_by
 from worker.http.webhook import Inbox, Update
 from worker.kinds import kind_of
 from worker.models import StatusUpdate, TemplateStatus
+from worker.operating.status import Status
 from worker.recurrence.times import ZONE_DATA
 from worker.sending.dispatcher import Dispatcher
 from worker.sending.lookout import Lookout
@@ -35,7 +37,9 @@ from worker.sources.campaigns import CampaignSource
 from worker.sources.exports import Exports
 from worker.sources.loop import Sources
 from worker.sources.numbers import Numbers
+from worker.sources.overview import overview
 from worker.sources.rehearsals import RehearsalSource
+from worker.sources.tallies import Tallies
 from worker.store.api import Api
 from worker.store.appointments import Appointments
 from worker.store.approvals import Approvals
@@ -96,7 +100,7 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
         lookout = Lookout(store, vitals)
         listeners = [dispatcher.plan, rescue.plan, probe.plan, lookout.plan]
         scheduler = Scheduler(store, dispatcher, settings, metrics, vitals, listeners)
-        sources = _sources(api, settings, vitals, partial(scheduler.wake, "source"))
+        sources = _sources(api, settings, vitals, metrics, partial(scheduler.wake, "source"))
         approvals = ApprovalSource(Approvals(api), listed, settings, vitals)
         exports = (
             Exports(Audit(api), Path(settings.export_dir), settings.default_country_code, vitals)
@@ -113,12 +117,13 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
         await api.aclose()
 
 
-def _sources(api: Api, settings: Settings, vitals: Vitals, on_made: Callable[[], None]) -> Sources:
+def _sources(api: Api, settings: Settings, vitals: Vitals, metrics: Metrics, on_made: Callable[[], None]) -> Sources:
     campaigns = Campaigns(api)
     numbers = Numbers(campaigns, settings)
+    source = CampaignSource(campaigns, numbers, settings, Tallies(metrics.registry), on_made)
     rehearsals = RehearsalSource(Rehearsals(api), numbers, settings)
     appointments = AppointmentSource(Appointments(api), numbers)
-    return Sources(CampaignSource(campaigns, numbers, settings, on_made), rehearsals, appointments, settings, vitals)
+    return Sources(source, rehearsals, appointments, settings, vitals)
 
 
 async def once(settings: Settings) -> None:
@@ -186,9 +191,10 @@ async def _hear(parts: Parts, updates: list[Update]) -> None:
 
 
 def _listen(parts: Parts, settings: Settings, inbox: Inbox) -> "HttpServer":
-    """Starts /healthz, /metrics, /preview and, where its secrets are set, the webhook. Raises ConfigError."""
+    """Starts what HTTP_PORT answers: the webhook where its secrets are set. Raises ConfigError."""
     # A daemon without them need not load a web server.
     from worker.http.access import Access, Users, asking, is_loopback
+    from worker.http.operators import Figures, OperatorsPage
     from worker.http.pages import Pages, Webhook
     from worker.http.server import HttpServer
 
@@ -201,11 +207,38 @@ def _listen(parts: Parts, settings: Settings, inbox: Inbox) -> "HttpServer":
         guarded=guarded or not is_loopback(settings.http_host),
         users=Users(asking(settings.supabase_url, settings.supabase_service_role_key)),
     )
-    pages = Pages(parts.vitals, parts.metrics, webhook, access, settings.http_origins.split())
+    operators = OperatorsPage(
+        parts.vitals, parts.metrics, access, Figures(_asking_for_status(settings, parts.metrics)), _facts(settings)
+    )
+    pages = Pages(parts.vitals, parts.metrics, webhook, access, settings.http_origins.split(), operators)
     port = settings.http_port + settings.process_number  # each of several daemons of one supervisord has its own
     server = HttpServer(pages.app(), settings.http_host, port)
     server.start()
     return server
+
+
+def _asking_for_status(settings: Settings, metrics: Metrics) -> Callable[[], Awaitable[dict[str, Any]]]:
+    """Asks by a way of its own, made at the first look: each question once, and not on the loop that does the work."""
+    api: Api | None = None
+
+    async def ask() -> dict[str, Any]:
+        nonlocal api
+        api = api or await Api.connect(settings, Clock(), metrics, attempts=1)
+        found, runs = await overview(Store(api), Campaigns(api), settings.handover_seconds)
+        return Status(found, api.clock.skew, runs).as_facts()
+
+    return ask
+
+
+def _facts(settings: Settings) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "zones": str(ZONE_DATA),
+        "gateway": settings.gateway,
+        "host": platform.node(),
+        "process": settings.process_number,
+    }
 
 
 def _wake(parts: Parts, settings: Settings) -> Wake:

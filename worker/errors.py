@@ -33,6 +33,10 @@ class StoreMisconfigured(StoreError):
     """Grants or migrations are missing. Worth trying again too, but not before others have had their turn."""
 
 
+class StoreAbsent(StoreMisconfigured):
+    """The database's API knows no such function: it is not there, or was made a moment ago. Most calls wait for it."""
+
+
 class StoreOverfull(StoreError):
     """A server before the database takes no request of this size. A part of it may pass."""
 

@@ -57,7 +57,7 @@ def main() -> int:
 
 @contextmanager
 def showcase() -> Iterator[tuple[Pages, dict[str, str]]]:
-    """The daemon, the pages, and who has what to see there: `email`, `password`, ids."""
+    """The daemon, the pages, and who has what to see there: `email`, `password`, ids; and the `operators` page."""
     port = str(free_port())
     environment = {name: os.environ[name] for name in NEEDED} | DAEMON | {"HTTP_PORT": port}
     with (
@@ -68,7 +68,7 @@ def showcase() -> Iterator[tuple[Pages, dict[str, str]]]:
         done = subprocess.run([str(NODE), str(ROOT / "scripts" / "showcase.mjs")], stdout=subprocess.PIPE, check=True)
         who = json.loads(done.stdout)
         pages.guest = (who["email"], who["password"])
-        yield pages, who
+        yield pages, who | {"operators": f"http://127.0.0.1:{port}"}
 
 
 def stay() -> int:
@@ -78,7 +78,8 @@ def stay() -> int:
             "It signs you in as somebody with contacts, messages that go out within a minute, series, a failure with\n"
             "advice, a connection at its daily limit, and a hospital whose appointments remind. The mock gateway\n"
             "sends, so nobody gets anything.\n"
-            f"Elsewhere, sign in at {pages.url} as {who['email']} with the password: {who['password']}\n\n"
+            f"Elsewhere, sign in at {pages.url} as {who['email']} with the password: {who['password']}\n"
+            f"What an operator sees of the daemon: {who['operators']}\n\n"
             "Ctrl-C ends it, and nothing is left.",
             flush=True,
         )

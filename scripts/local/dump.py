@@ -4,9 +4,9 @@ import re
 import subprocess
 import sys
 
-from local.migrate import SQL
 from local.postgres import Postgres
 from local.stack import fresh
+from worker.operating.migrate import SQL
 
 SCHEMA = SQL.parent / "tests" / "sql" / "schema.sql"
 SCHEMAS = ("public", "private")  # ours in a fresh project

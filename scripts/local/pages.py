@@ -1,18 +1,10 @@
-"""Serves web/ and, under the same address, the API and the daemon's /preview: the local API answers no other origin.
-
-./scripts/pages DIRECTORY    copies web/ and the libraries it loads, for any server of static files
-"""
+"""Serves web/ and, under the same address, the API and the daemon's /preview: the local API answers no other origin."""
 
 import asyncio
-import json
-import os
-import shutil
 import socket
-import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
@@ -26,16 +18,8 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from local.api import ROOT
+from worker.operating.pages import VENDOR, WEB, configuration, vendored
 
-WEB = ROOT / "web"
-# What the pages load beside their own files: as npm delivers them.
-VENDOR = {
-    "supabase.js": "@supabase/supabase-js/dist/umd/supabase.js",
-    "preact.js": "preact/dist/preact.min.umd.js",
-    "hooks.js": "preact/hooks/dist/hooks.umd.js",
-    "htm.js": "htm/dist/htm.umd.js",
-}
 HEADERS = {
     "content-security-policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "referrer-policy": "no-referrer",
@@ -45,12 +29,6 @@ HEADERS = {
 HOP_BY_HOP = {"connection", "content-length", "content-encoding", "transfer-encoding", "keep-alive", "host"}
 POLL_SECONDS = 0.5  # the local API has no Realtime, and is near
 METHODS = ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"]
-
-
-def configuration(url: str, key: str, preview: str, *, realtime: bool, poll: float = 3) -> str:
-    """The file config.js: an empty `url` is the pages' own address, an empty `preview` none; `poll` in seconds."""
-    values = {"url": url, "key": key, "preview": preview, "realtime": realtime, "poll": poll}
-    return f"export default {json.dumps(values, indent=2)}\n"
 
 
 class Pages:
@@ -148,7 +126,7 @@ async def _vendor(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in VENDOR:
         return Response(status_code=404)
-    return FileResponse(ROOT / "node_modules" / VENDOR[name], media_type="text/javascript")
+    return FileResponse(vendored(name), media_type="text/javascript")
 
 
 async def _with_headers(request: Request, call_next: RequestResponseEndpoint) -> Response:
@@ -156,25 +134,3 @@ async def _with_headers(request: Request, call_next: RequestResponseEndpoint) ->
     for name, value in HEADERS.items():
         answer.headers.setdefault(name, value)
     return answer
-
-
-def export(directory: Path, environment: dict[str, str]) -> None:
-    """The pages as a folder for any server. config.js is written only where there is none yet."""
-    for path in sorted(WEB.rglob("*")):
-        if path.is_file() and path.name not in ("README.md", "config.js"):
-            target = directory / path.relative_to(WEB)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, target)
-    (directory / "vendor").mkdir(exist_ok=True)
-    for name, source in VENDOR.items():
-        shutil.copy(ROOT / "node_modules" / source, directory / "vendor" / name)
-    if not (directory / "config.js").exists():
-        values = (environment.get(name, "") for name in ("SUPABASE_URL", "SUPABASE_ANON_KEY", "PREVIEW_URL"))
-        (directory / "config.js").write_text(configuration(*values, realtime=True))
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        sys.exit("usage: SUPABASE_URL=… SUPABASE_ANON_KEY=… [PREVIEW_URL=…] ./scripts/pages DIRECTORY")
-    export(Path(sys.argv[1]), dict(os.environ))
-    print(f"pages: in {sys.argv[1]}; see web/README.md for the headers they want")

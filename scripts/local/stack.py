@@ -13,10 +13,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from local import api, migrate
+from local import api
 from local.api import NODE, ROOT, Api
 from local.pages import Pages
 from local.postgres import Postgres, free_port, log_file
+from worker.operating import migrate
 
 HOME = ROOT / ".local" / "stack"
 UP_PORTS = (54321, 54322)  # the Supabase CLI's: API, database

@@ -8,8 +8,8 @@ import pytest
 
 from local.api import ROOT
 from local.dump import SCHEMA, dump
-from local.migrate import SQL, migrations
 from local.stack import fresh
+from worker.operating.migrate import SQL, migrations
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,14 @@ import httpx
 import psycopg
 from psycopg.rows import dict_row
 
-from local import api, migrate
+from local import api
 from local.postgres import free_port
 from local.stack import new_keys
 from tests.helpers.accounts import User
 from tests.helpers.process import Worker, environment
 from tests.helpers.rows import Database
 from tests.sql.roles import another_database
+from worker.operating import migrate
 
 # What projects from before 2026-05-30 give away by default.
 OLD_DEFAULTS = """

@@ -234,6 +234,9 @@ FUNCTIONS = """
     record_template_statuses              -      -      -      x
     advance_campaign_run                  -      -      -      x
     finish_campaign_run                   -      -      -      x
+    get_status_with_runs                  -      -      -      x
+    settle_run                            -      -      -      x
+    take_ended_runs                       -      -      -      x
     stop_campaign_run                     -      -      -      x
     rehearse_campaign                     -      x      x      x
     take_rehearsal                        -      -      -      x

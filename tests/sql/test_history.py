@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from local import migrate
 from tests.helpers.rows import one
 from tests.sql.roles import Roles, another_database, opened, sql_file
 from tests.sql.supabase_cli import supabase
 from tests.sql.zoo import DOCUMENT, ZOO
+from worker.operating import migrate
 
 
 @pytest.fixture

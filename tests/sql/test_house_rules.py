@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from local.api import ROOT
-from local.migrate import migrations
 from tests.helpers.rows import Database
+from worker.operating.migrate import migrations
 
 OURS = "pronamespace in ('public'::regnamespace, 'private'::regnamespace)"
 GROWING = {

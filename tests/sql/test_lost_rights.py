@@ -9,7 +9,6 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from local import migrate
 from tests.helpers import calls
 from tests.helpers.accounts import User
 from tests.helpers.polling import until
@@ -18,6 +17,7 @@ from tests.sql.roles import another_database, opened, sql_file
 from tests.sql.states import STATES, answered, job_of, row_in, status
 from tests.sql.test_deletions import AFTERWARDS
 from tests.sql.test_twenty_faults import UPSTREAM_CONNECTIONS
+from worker.operating import migrate
 
 GIVEN = "update connections set user_id = %(other)s where id = %(connection)s"
 TAKEN = "update connections set user_id = null where id = %(connection)s"

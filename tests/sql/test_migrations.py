@@ -9,12 +9,14 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
-from local import migrate
 from tests.helpers.polling import until
 from tests.helpers.rows import one
 from tests.sql.roles import Roles, another_database, opened, sql_file
 from tests.sql.supabase_cli import supabase
+from worker.__main__ import app
+from worker.operating import migrate
 
 LONGEST_WAIT = 2.0  # seconds that a single write may take, on a machine that has other things to do
 FILL = """
@@ -255,14 +257,11 @@ def test_nothing_of_the_lock_or_of_a_setting_stays_in_a_session_that_goes_on(old
         ("postgresql://postgres:se@cret@127.0.0.1:1/x?frobnicate=1", "frobnicate"),
     ],
 )
-def test_a_url_that_leads_nowhere_is_refused_in_one_line_without_its_password(monkeypatch, url: str, words: str):
-    monkeypatch.setenv("DATABASE_URL", url)
-    monkeypatch.setattr("sys.argv", ["migrate"])
+def test_a_url_that_leads_nowhere_is_refused_in_one_line_without_its_password(url: str, words: str):
+    done = CliRunner().invoke(app, ["migrate"], env={"DATABASE_URL": url})
 
-    with pytest.raises(SystemExit) as ended:
-        migrate.main()
-
-    told = str(ended.value.code)
+    assert done.exit_code == 1
+    told = done.stderr.rstrip("\n")
     assert told.startswith("migrate: ")
     assert words in told
     assert "\n" not in told

@@ -12,9 +12,9 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from local import migrate
 from tests.helpers.calls import enqueue
 from tests.sql.roles import Roles, another_database, opened, sql_file
+from worker.operating import migrate
 
 BOTH = ("the document", "ours")
 REFUSED = {"42501", "PT409", "PT400", "23514"}  # by a privilege or policy, by the guard, by a check

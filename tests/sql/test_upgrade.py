@@ -9,12 +9,12 @@ from uuid import uuid4
 
 import pytest
 
-from local import migrate
 from tests.helpers import calls
 from tests.helpers.rows import Database, one
 from tests.sql.projects import Project, project, user_of
 from tests.sql.roles import sql_file
 from tests.sql.test_twenty_faults import UPSTREAM_CONNECTIONS
+from worker.operating import migrate
 
 DUE, FUTURE = "2026-01-01T00:00:00+00:00", "2030-01-01T00:00:00+00:00"
 # Rows that such a project may have: name, columns, and what they have become after one pass of the daemon.

@@ -13,13 +13,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from local import migrate
 from tests.helpers import calls
 from tests.helpers.process import Worker
 from tests.helpers.rows import Database, one
 from tests.sql.projects import project
 from tests.sql.roles import Roles, another_database, opened, sql_file
 from tests.sql.zoo import CONNECTIONS, DOCUMENT, NEXT_BY_ITSELF, ZOO, Animal
+from worker.operating import migrate
 
 # All that somebody could notice to have changed.
 SHAPE = """

@@ -11,7 +11,7 @@ import pytest
 from tests.gateways import server as wire
 from tests.helpers.loops import settings
 from tests.helpers.polling import auntil
-from worker.errors import StoreMisconfigured, StoreOverfull, StoreRefused
+from worker.errors import StoreAbsent, StoreMisconfigured, StoreOverfull, StoreRefused
 from worker.store.api import Api
 from worker.store.clock import Clock
 from worker.watch.metrics import Metrics
@@ -20,6 +20,7 @@ Connect = Callable[..., Awaitable[Api]]
 ROW = {"fenced_out": ["job"], "refused": None}
 GRANT = wire.answer(403, {"code": "42501", "message": "permission denied for table audit"})
 AWAY = wire.answer(503, {"code": "PGRST001", "message": "Database client error"})
+ABSENT = wire.answer(404, {"code": "PGRST202", "message": "Could not find the function in the schema cache"})
 RULE = wire.answer(400, {"code": "23514", "message": "violates check constraint"})
 LARGE = wire.html(413)
 
@@ -47,6 +48,7 @@ async def connect() -> AsyncIterator[tuple[Connect, list[wire.Server]]]:
     "passing",
     [
         AWAY,
+        ABSENT,  # just after a migration
         wire.html(200),  # a captive portal
         wire.raw(200, b'[{"fenced', "application/json"),
         wire.answer(200, {"fenced_out": []}),
@@ -57,7 +59,7 @@ async def connect() -> AsyncIterator[tuple[Connect, list[wire.Server]]]:
         wire.reset_after_reading,
         LARGE,
     ],
-    ids=range(10),
+    ids=range(11),
 )
 async def test_what_passes_is_waited_for(connect: tuple[Connect, list[wire.Server]], passing: wire.Behaviour) -> None:
     build, servers = connect
@@ -73,6 +75,7 @@ async def test_what_passes_is_waited_for(connect: tuple[Connect, list[wire.Serve
         (RULE, {"patient": True}, StoreRefused),
         (GRANT, {}, StoreMisconfigured),
         (LARGE, {"divisible": True}, StoreOverfull),
+        (ABSENT, {"optional": True}, StoreAbsent),
     ],
 )
 async def test_what_will_not_pass_by_itself_is_told_at_once(

@@ -3,7 +3,7 @@
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from local.database_url import UrlRefused, conninfo
+from worker.operating.database_url import UrlRefused, conninfo
 
 SECRET = "s3cr3t"
 PLAIN = {"user": "postgres", "password": SECRET, "host": "db.abc.supabase.co", "port": "5432", "dbname": "postgres"}

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from local.postgres import free_port
-from worker.errors import StoreError, StoreMisconfigured, StoreOverfull, StoreRefused
+from worker.errors import StoreAbsent, StoreError, StoreMisconfigured, StoreOverfull, StoreRefused
 from worker.store.faults import fault_of, unreachable
 
 # status, code, and whose matter it is. PostgREST's pairs of status and SQLSTATE are those of its page on errors.
@@ -21,7 +21,8 @@ CASES = [
     *[(400, code, StoreMisconfigured) for code in ("42703", "42804", "42P17", "PGRST204")],
     *[(401, code, StoreError) for code in ("401", "", "PGRST301", "PGRST302", "PGRST303", "PT401")],
     *[(403, code, StoreError) for code in ("403", "", "PT403")],
-    *[(404, code, StoreError) for code in ("404", "PGRST125", "PGRST202", "")],
+    *[(404, code, StoreError) for code in ("404", "PGRST125", "")],
+    (404, "PGRST202", StoreAbsent),
     *[(405, code, StoreError) for code in ("405", "25006", "PGRST101", "PGRST117")],
     *[(406, code, StoreError) for code in ("406", "PGRST106", "PGRST107", "PGRST116")],
     *[(409, code, StoreError) for code in ("409", "", "40001")],

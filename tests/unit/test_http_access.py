@@ -18,6 +18,7 @@ from worker import daemon
 from worker.http import pages as pages_module
 from worker.http import server as server_module
 from worker.http.access import Access, Users, asking, is_loopback
+from worker.http.operators import Figures, OperatorsPage
 from worker.http.pages import Pages, Webhook
 from worker.http.server import HttpServer
 from worker.http.webhook import Inbox
@@ -45,11 +46,17 @@ class AuthServer:
         return "user-1" if token == USER else None
 
 
+async def no_figures() -> dict[str, Any]:
+    return {}
+
+
 @asynccontextmanager
 async def serving(access: Access, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
     vitals = Vitals(poll_interval=60)
     vitals.gateway = Health(ok=False, detail="the session of +4915112345678 is down")
-    server = HttpServer(Pages(vitals, Metrics(), access=access, **more).app(), "127.0.0.1", 0)
+    operating = OperatorsPage(vitals, Metrics(), access, Figures(no_figures), {})
+    app = Pages(vitals, Metrics(), access=access, operators=operating, **more).app()
+    server = HttpServer(app, "127.0.0.1", 0)
     server.start()
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
@@ -65,7 +72,7 @@ def bearer(token: str) -> dict[str, str]:
 NEAR = Access()
 GUARDED = Access(guarded=True)
 KNOWN = Access(TOKEN, guarded=True)
-CLOSED = {"/metrics", PREVIEW}
+CLOSED = {"/metrics", "/status.json", PREVIEW}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -43,6 +44,11 @@ UNKNOWN = Refusal(401, "Give HTTP_TOKEN: Authorization: Bearer … or ?token=…
 TOO_MANY = Refusal(429, f"More than {CALLS_A_SECOND} calls a second. Wait a moment.")
 BUSY = Refusal(503, "Too many unknown tokens at the moment. Try again in a second.")
 UNREACHABLE = Refusal(503, "The token cannot be checked at the moment. Try again in a second.")
+
+
+def refuse(refusal: Refusal) -> Response:
+    headers = {401: {"www-authenticate": "Bearer"}, 429: {"retry-after": "1"}, 503: {"retry-after": "1"}}
+    return JSONResponse({"error": refusal.reason}, refusal.status, headers.get(refusal.status))
 
 
 class Access:

@@ -1,4 +1,4 @@
-"""/healthz, /metrics, /preview and the WhatsApp webhook, served by a thread with a loop of its own.
+"""/healthz, /metrics, /preview, the operator's page and the WhatsApp webhook, on a thread with a loop of its own.
 
 So they answer, and tell what is wrong, even when the loop that does the work is stuck.
 """
@@ -16,7 +16,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from worker.errors import WorkerError
-from worker.http.access import Access, Refusal
+from worker.http.access import Access, Refusal, refuse
+from worker.http.operators import FILES, OperatorsPage
 from worker.http.webhook import A_SIGNATURE, Inbox, is_signed, is_token, parse_updates
 from worker.recurrence.preview import preview_lines
 from worker.watch.metrics import Metrics
@@ -87,7 +88,7 @@ class Webhook:
 
 
 class Pages:
-    """`webhook` is None where its two secrets are not set; then it is not mounted.
+    """`webhook` is None where its two secrets are not set; then it is not mounted. Nor is `operators` where it is None.
 
     access: who may read what; a stranger learns from /healthz whether the daemon is well and no more.
     origins: of the pages whose scripts may ask for a preview (CORS).
@@ -100,8 +101,9 @@ class Pages:
         webhook: Webhook | None = None,
         access: Access | None = None,
         origins: Sequence[str] = (),
+        operators: OperatorsPage | None = None,
     ) -> None:
-        self._vitals, self._metrics, self._webhook = vitals, metrics, webhook
+        self._vitals, self._metrics, self._webhook, self._operators = vitals, metrics, webhook, operators
         self._access, self._origins = access or Access(), origins
         self._turn, self._waiting = asyncio.Lock(), 0
 
@@ -114,6 +116,9 @@ class Pages:
             Route("/metrics", self.metrics),
             Route("/preview", self.preview, methods=["GET", "OPTIONS"], middleware=[cors]),
         ]
+        if self._operators:
+            routes += [Route(path, self._operators.file) for path in FILES]
+            routes += [Route("/status.json", self._operators.status)]
         if self._webhook:
             routes += [
                 Route("/webhook", self._webhook.verify, methods=["GET"]),
@@ -123,26 +128,15 @@ class Pages:
 
     async def healthz(self, request: Request) -> Response:
         """200, or 503 with the reasons in `problems`; the rest is for people. Strangers get no reasons."""
-        vitals, problems = self._vitals, self._vitals.problems()
-        code = 503 if problems else 200
+        report = self._vitals.report()
+        code = 200 if report["ok"] else 503
         if not self._access.is_operator(request):
-            return JSONResponse({"ok": not problems}, code)
-        now = vitals.clock()
-        report = {
-            "ok": not problems,
-            "problems": problems,
-            "seconds_since_poll": round(now - vitals.last_poll, 1),
-            "oldest_overdue_seconds": round(vitals.oldest_overdue, 1),
-            "realtime": vitals.realtime,
-            "held": [holder.words for holder in vitals.holders],
-            "gateway": {"ok": vitals.gateway.ok, "detail": vitals.gateway.detail},
-            "seconds_since_progress": {k: round(now - b.at, 1) for k, b in vitals.beats.copy().items()},
-        }
+            return JSONResponse({"ok": report["ok"]}, code)
         return JSONResponse(report, code)
 
     async def metrics(self, request: Request) -> Response:
         if refusal := self._access.refusal(request):
-            return _refuse(refusal)
+            return refuse(refusal)
         return Response(self._metrics.render(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def preview(self, request: Request) -> Response:
@@ -151,9 +145,9 @@ class Pages:
         One at a time, and then the interpreter is the others' for four times as long.
         """
         if refusal := await self._access.refusal_of_user(request):
-            return _refuse(refusal)
+            return refuse(refusal)
         if self._waiting >= MOST_PREVIEWS:
-            return _refuse(Refusal(503, "Too many previews at the moment. Try again in a second."))
+            return refuse(Refusal(503, "Too many previews at the moment. Try again in a second."))
         self._waiting += 1
         try:
             async with self._turn:
@@ -179,11 +173,6 @@ def _preview(request: Request) -> Response:
 def _away(text: str, status: int) -> Response:
     """To somebody who is still sending: what comes is not read."""
     return PlainTextResponse(text, status, {"connection": "close"})
-
-
-def _refuse(refusal: Refusal) -> Response:
-    headers = {401: {"www-authenticate": "Bearer"}, 429: {"retry-after": "1"}, 503: {"retry-after": "1"}}
-    return JSONResponse({"error": refusal.reason}, refusal.status, headers.get(refusal.status))
 
 
 def _count(text: str) -> int:

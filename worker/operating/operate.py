@@ -13,10 +13,13 @@ from worker.config import Settings
 from worker.errors import StoreError, StoreRefused, WorkerError
 from worker.operating import connection as words
 from worker.operating import doctor as examination
-from worker.operating.status import Status, when
+from worker.operating.shown import show, when
+from worker.operating.status import Status
 from worker.sources import exporting
+from worker.sources.overview import overview
 from worker.store.api import Api
 from worker.store.audit import Audit
+from worker.store.campaigns import Campaigns
 from worker.store.clock import Clock
 from worker.store.reading import Row
 from worker.store.redirect import refuse_redirect
@@ -28,35 +31,40 @@ REMINDERS = "reminders="  # beside the settings, which are columns: rules and te
 
 
 @contextlib.asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[Store]:
+async def opened(settings: Settings) -> AsyncIterator[Api]:
     await refuse_redirect(settings)
     api = await Api.connect(settings, Clock(), Metrics(), ATTEMPTS)
     try:
-        yield Store(api)
+        yield api
     finally:
         await api.aclose()
 
 
+@contextlib.asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Store]:
+    async with opened(settings) as api:
+        yield Store(api)
+
+
 async def status(settings: Settings, as_json: bool) -> None:
     """Prints the table, or JSON. Raises WorkerError."""
-    async with connected(settings) as store:
+    async with opened(settings) as api:
+        store = Store(api)
         holders = await store.get_holders()
         try:
-            report = Status(await store.get_status(settings.handover_seconds), store.clock.skew, holders)
+            found, runs = await overview(store, Campaigns(api), settings.handover_seconds)
         except StoreError as e:
             raise WorkerError("; ".join([str(e), *(holder.words for holder in holders)])) from e
+        report = Status(found, store.clock.skew, runs, holders)
     if as_json:
-        print(report.as_json())  # noqa: T201
+        print(json.dumps(report.as_facts(), indent=2))  # noqa: T201
     else:
-        report.print(Console())
+        show(report, Console())
 
 
 async def resolve(settings: Settings, message_id: str, outcome: str) -> None:
     """Prints what was known of the attempt. Raises WorkerError when there is nothing to settle."""
-    try:
-        uuid.UUID(message_id)
-    except ValueError:
-        raise WorkerError(f"{message_id!r} is not the id of a row of scheduled_messages") from None
+    _refuse_unless_id(message_id, "scheduled_messages")
     async with connected(settings) as store:
         known = await store.resolve(message_id, outcome)
     if known is None:
@@ -68,6 +76,25 @@ async def resolve(settings: Settings, message_id: str, outcome: str) -> None:
         f"→ {'pending again, with a new job' if outcome == 'resend' else outcome}",
         highlight=False,
     )
+
+
+async def resolve_run(settings: Settings, run_id: str, outcome: str) -> None:
+    """Settles all of a campaign's run that is unconfirmed. Raises WorkerError when there is nothing to settle."""
+    _refuse_unless_id(run_id, "campaign_runs")
+    async with opened(settings) as api:
+        settled = await Campaigns(api).settle(run_id, outcome)
+    if not settled:
+        what = "there is no such run of a campaign" if settled is None else "nothing of this run is unconfirmed"
+        raise WorkerError(f"{run_id}: {what}; `status` lists the runs under way")
+    became = "pending again, with new jobs" if outcome == "resend" else outcome
+    print(f"{run_id}: {settled} unconfirmed → {became}")  # noqa: T201
+
+
+def _refuse_unless_id(text: str, table: str) -> None:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        raise WorkerError(f"{text!r} is not the id of a row of {table}") from None
 
 
 async def connection(settings: Settings, connection_id: str, changes: list[str], as_json: bool) -> None:
@@ -96,14 +123,10 @@ async def _set_up_reminders(store: Store, connection_id: str, kind: str) -> None
 async def export(settings: Settings, what: str, connection_id: str | None, since: str | None) -> None:
     """Prints CSV: appointments as the files of EXPORT_DIR have them, or messages. Raises WorkerError."""
     moment = since and _moment(since)
-    await refuse_redirect(settings)
-    api = await Api.connect(settings, Clock(), Metrics(), ATTEMPTS)
-    try:
+    async with opened(settings) as api:
         pages = exporting.appointments if what == "appointments" else exporting.messages
         async for text in pages(Audit(api), settings.default_country_code, connection_id, moment):
             sys.stdout.write(text)
-    finally:
-        await api.aclose()
 
 
 def _moment(since: str) -> str:

@@ -11,7 +11,8 @@ from worker.config import Settings
 from worker.errors import BadMessage, StoreRefused
 from worker.planning import plan
 from worker.sources.numbers import Numbers
-from worker.store.campaigns import Attachment, Campaigns, Ended, Run, Start
+from worker.sources.tallies import Tallies
+from worker.store.campaigns import Attachment, Campaigns, EndedRun, Run, Start
 
 log = structlog.get_logger()
 
@@ -36,9 +37,15 @@ class CampaignSource:
     """One pass at a time; what it did not come to is there at the next. on_made: is told of new messages."""
 
     def __init__(
-        self, campaigns: Campaigns, numbers: Numbers, settings: Settings, on_made: Callable[[], None] = lambda: None
+        self,
+        campaigns: Campaigns,
+        numbers: Numbers,
+        settings: Settings,
+        tallies: Tallies,
+        on_made: Callable[[], None] = lambda: None,
     ) -> None:
-        self.campaigns, self.numbers, self.settings, self._on_made = campaigns, numbers, settings, on_made
+        self.campaigns, self.numbers, self.settings, self.tallies = campaigns, numbers, settings, tallies
+        self._on_made = on_made
         self._estimate_at = 0.0
         self._wait = UNDER_WAY_SECONDS
 
@@ -47,6 +54,8 @@ class CampaignSource:
         agenda = await self.campaigns.get_agenda()
         moved = [await self._start(start) for start in agenda.starts]
         moved += [await self._take_forward_or_stop(run) for run in agenda.runs]
+        if agenda.has_ended:
+            moved.append(await self._tell())
         if any(run.is_frozen for run in agenda.runs) and time.monotonic() >= self._estimate_at:
             self._estimate_at = time.monotonic() + ESTIMATE_SECONDS
             await self.campaigns.estimate()
@@ -84,12 +93,23 @@ class CampaignSource:
         """Whether it moved."""
         if not run.is_frozen:
             return await self._freeze(run)
-        made = await self.campaigns.advance(run.id, self.settings.batch_size) if run.unmade else 0
-        if made:
+        if run.pending:
+            return await self._make(run)
+        difference = await self.campaigns.finish(run.id)
+        if difference:
+            log.error("a run's counts were off; they are right now", run=run.id, by=difference)
+        return difference is not None
+
+    async def _make(self, run: Run) -> bool:
+        """Fills its window up. Whether there was room."""
+        if not run.unmade:
+            return False
+        advanced = await self.campaigns.advance(run.id, self.settings.batch_size)
+        if advanced.stopped:
+            log.warning("a run has paused itself", run=run.id, reason=advanced.stopped)
+        if advanced.made:
             self._on_made()  # a poll by the interval alone would send a window a minute
-        if not made and not run.pending and (ended := await self.campaigns.finish(run.id)):
-            self._say(run, ended)
-        return made > 0
+        return advanced.made > 0
 
     async def _freeze(self, run: Run) -> bool:
         frozen = await self.campaigns.freeze(run.id, self.numbers.rules, self.settings.gateway, FROZEN_AT_ONCE)
@@ -99,10 +119,23 @@ class CampaignSource:
             await self.numbers.judge(frozen.country_code, frozen.to_judge)
         return True
 
-    def _say(self, run: Run, ended: Ended) -> None:
-        if ended.difference:
-            log.error("a run's counts were off; they are right now", run=run.id, by=ended.difference)
-        log.info("a run is over", run=run.id, status=ended.status, sent=ended.sent, of=ended.total)
+    async def _tell(self) -> bool:
+        """Whether there was something to tell."""
+        ended = await self.campaigns.take_ended()
+        for run in ended:
+            self.tallies.run_ended(run.status)
+            log.info("a run is over", **came_out(run))
+        return bool(ended)
+
+
+def came_out(run: EndedRun) -> dict[str, object]:
+    """What the log says of it."""
+    counts = {"failed": run.failed, "unconfirmed": run.unconfirmed, "skipped": run.skipped, "cancelled": run.cancelled}
+    said: dict[str, object] = {
+        "run": run.id, "campaign": run.campaign_id, "connection": run.connection_id, "status": run.status,
+        "sent": run.sent, "of": run.total, **{name: count for name, count in counts.items() if count},
+    }  # fmt: skip
+    return said | {"reason": run.status_reason} if run.status_reason else said
 
 
 def begins(start: Start, settings: Settings, now: datetime) -> Begin:

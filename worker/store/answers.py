@@ -161,6 +161,7 @@ class Overview:
 
     db_now: str
     counts: dict[str, int]
+    due: int
     next_due_at: str | None
     oldest_overdue_at: str | None
     waiting: list[Waiting]

@@ -22,7 +22,7 @@ from tenacity import (
 from tenacity.stop import stop_base, stop_never
 
 from worker.config import Settings
-from worker.errors import StoreError, StoreMisconfigured, StoreOverfull
+from worker.errors import StoreAbsent, StoreError, StoreMisconfigured, StoreOverfull
 from worker.recurrence.times import parse_time
 from worker.store.clock import Clock
 from worker.store.faults import fault_of, unreachable
@@ -100,9 +100,10 @@ class Api:
         read: Callable[[Row], Answer],
         patient: bool = False,
         divisible: bool = False,
+        optional: bool = False,
     ) -> Answer:
         """What `read` makes of the one row of an answer, whose `db_now` sets the clock."""
-        return await self.timed_row(name, arguments, lambda row, _: read(row), patient, divisible)
+        return await self.timed_row(name, arguments, lambda row, _: read(row), patient, divisible, optional)
 
     async def timed_row(
         self,
@@ -111,6 +112,7 @@ class Api:
         read: Callable[[Row, float], Answer],
         patient: bool = False,
         divisible: bool = False,
+        optional: bool = False,
     ) -> Answer:
         """The same for what depends on when it was asked for (monotonic seconds)."""
 
@@ -121,7 +123,7 @@ class Api:
                 self.clock.observe(parse_time(row["db_now"]), asked_at)
             return answer
 
-        return await self.call(name, arguments, read_one, patient=patient, divisible=divisible)
+        return await self.call(name, arguments, read_one, patient=patient, divisible=divisible, optional=optional)
 
     async def rows(
         self, name: str, read: Callable[[Row], Answer], arguments: Row | None = None, select: str = "*"
@@ -141,6 +143,7 @@ class Api:
         select: str = "*",
         patient: bool = False,
         divisible: bool = False,
+        optional: bool = False,
     ) -> Answer:
         """One call, repeated while Supabase is down, slow or talks nonsense. Raises StoreRefused, StoreMisconfigured.
 
@@ -148,11 +151,12 @@ class Api:
         read: what makes the answer of the JSON and of when it was asked for; where it cannot, that is somebody else's.
         patient: grants and migrations that are missing are waited for as well.
         divisible: what is too large to be passed on raises StoreOverfull.
+        optional: a function that is not there raises StoreAbsent.
         """
         answered = False
         try:
             async for attempt in AsyncRetrying(
-                retry=retry_if_exception(functools.partial(_is_passing, patient, divisible)),
+                retry=retry_if_exception(functools.partial(_is_passing, patient, divisible, optional)),
                 stop=self._stop, sleep=self._pause, wait=wait_random_exponential(0.25, max=LONGEST_WAIT), reraise=True,
                 before_sleep=functools.partial(self._say_down, name),
             ):  # fmt: skip
@@ -239,7 +243,9 @@ class Api:
             log.info("Supabase answers again", after_seconds=round(time.monotonic() - self._down_since, 1))
 
 
-def _is_passing(patient: bool, divisible: bool, error: BaseException) -> bool:
+def _is_passing(patient: bool, divisible: bool, optional: bool, error: BaseException) -> bool:
     if isinstance(error, StoreOverfull):
         return not divisible
+    if isinstance(error, StoreAbsent):
+        return not optional
     return isinstance(error, StoreError) and (patient or not isinstance(error, StoreMisconfigured))

@@ -6,6 +6,8 @@ from datetime import datetime
 
 from worker.jobs import Series, Written
 from worker.recurrence.times import parse_time
+from worker.store import reading
+from worker.store.answers import Overview
 from worker.store.api import Api
 from worker.store.reading import Row
 
@@ -49,6 +51,7 @@ class CampaignAgenda:
 
     starts: list[Start]
     runs: list[Run]
+    has_ended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +65,48 @@ class Freezing:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How a run came out. `difference`: by how much its counts were off, before they were put right."""
+class Advanced:
+    """How many messages of a run were made. `stopped`: why it paused itself; None where it goes on."""
 
+    made: int
+    stopped: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRun:
+    """How a run came out. `total`: None of one that was cancelled before its recipients were known."""
+
+    id: str
+    campaign_id: str
+    connection_id: str
     status: str
-    reason: str | None
-    total: int
+    status_reason: str | None
+    total: int | None
     sent: int
-    difference: int
+    failed: int
+    unconfirmed: int
+    skipped: int
+    cancelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunUnderWay:
+    """What an operator is shown of a run. total: None until all recipients are frozen."""
+
+    id: str
+    campaign_id: str
+    name: str
+    connection_id: str
+    status: str
+    status_reason: str | None
+    started_at: str
+    total: int | None
+    pending: int
+    sent: int
+    failed: int
+    unconfirmed: int
+    skipped: int
+    cancelled: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +125,8 @@ class Campaigns:
         self._api, self.clock = api, api.clock
 
     async def get_agenda(self) -> CampaignAgenda:
-        return await self._api.row("get_campaign_agenda", {}, _agenda)
+        """Raises StoreAbsent where the database has the core alone."""
+        return await self._api.row("get_campaign_agenda", {}, _agenda, optional=True)
 
     async def start(
         self, start: Start, occurrence: datetime, next_at: datetime | None, anchor: datetime | None, refusal: str | None
@@ -120,10 +158,10 @@ class Campaigns:
         }
         await self._api.row("record_judged_numbers", arguments, lambda row: int(row["recorded"]))
 
-    async def advance(self, run_id: str, limit: int) -> int:
-        """Makes the next messages of a run. How many it made."""
+    async def advance(self, run_id: str, limit: int) -> Advanced:
+        """Makes the next messages of a run."""
         arguments = {"p_run_id": run_id, "p_limit": limit}
-        return await self._api.row("advance_campaign_run", arguments, lambda row: int(row["made"]))
+        return await self._api.row("advance_campaign_run", arguments, reading.reading(Advanced))
 
     async def estimate(self) -> int:
         """Tells some of the runs under way when they will be over. How many."""
@@ -133,26 +171,39 @@ class Campaigns:
         """Pauses the campaign of a run that cannot go on."""
         await self._api.call("stop_campaign_run", {"p_run_id": run_id, "p_why": why}, lambda data, _: data)
 
-    async def finish(self, run_id: str) -> Ended | None:
-        """Ends a run of which nothing is pending. None where something is."""
-        rows = await self._api.rows("finish_campaign_run", _ended, {"p_run_id": run_id})
+    async def finish(self, run_id: str) -> int | None:
+        """Ends a run of which nothing is pending. By how much its counts were off; None where something is."""
+        rows = await self._api.rows("finish_campaign_run", lambda row: int(row["difference"]), {"p_run_id": run_id})
         return rows[0] if rows else None
+
+    async def take_ended(self) -> list[EndedRun]:
+        """Runs that have ended, whoever ended them: each is told of once, to one daemon."""
+        return await self._api.rows("take_ended_runs", reading.reading(EndedRun))
+
+    async def get_status(self, stale_seconds: float) -> tuple[Overview, list[RunUnderWay]]:
+        """What `status` shows, and the runs under way. Raises StoreAbsent where the database has the core alone."""
+        read = reading.reading(RunUnderWay)
+        return await self._api.row(
+            "get_status_with_runs",
+            {"p_stale_seconds": stale_seconds},
+            lambda row: (reading.overview(row["status"]), [read(run) for run in row["runs"] or []]),
+            optional=True,
+        )
+
+    async def settle(self, run_id: str, outcome: str) -> int | None:
+        """Settles whatever is unconfirmed of a run: how many that were. None where there is no such run."""
+        arguments: Row = {"run_id": run_id, "outcome": outcome}
+        return await self._api.row("settle_run", arguments, lambda row: row["settled"])
 
 
 def _agenda(row: Row) -> CampaignAgenda:
     runs = [Run(run["id"], run["is_frozen"], run["unmade"], run["pending"]) for run in row["runs"] or []]
     starts = [_start(start) for start in row["starts"] or []]
-    return CampaignAgenda(starts, runs)
+    return CampaignAgenda(starts, runs, row["has_ended"])
 
 
 def _freezing(row: Row) -> Freezing:
     return Freezing(row["is_done"], row["frozen"], row["country_code"], row["to_judge"] or [])
-
-
-def _ended(row: Row) -> Ended | None:
-    if row["status"] is None:
-        return None
-    return Ended(row["status"], row["status_reason"], row["total"], row["sent"], row["difference"])
 
 
 def _start(row: Row) -> Start:

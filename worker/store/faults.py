@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from worker.errors import StoreError, StoreMisconfigured, StoreOverfull, StoreRefused
+from worker.errors import StoreAbsent, StoreError, StoreMisconfigured, StoreOverfull, StoreRefused
 
 SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 # A value that no column takes, a constraint, a `raise` of a trigger, our own refusals. Nothing else is about a row.
@@ -34,7 +34,8 @@ def fault_of(call: str, status: int, code: str, message: str) -> StoreError | St
     if OF_THE_ROW.fullmatch(code):
         return StoreRefused(text)
     if code in ("PGRST202", "PGRST002"):  # the schema cache, just after a migration
-        return StoreError(f"{text} (if it stays so, {MIGRATE})")
+        kind = StoreAbsent if code == "PGRST202" else StoreError
+        return kind(f"{text} (if it stays so, {MIGRATE})")
     if OF_THE_SETUP.fullmatch(code):
         return StoreMisconfigured(f"{text} ({MIGRATE})")
     if status == 413:

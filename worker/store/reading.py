@@ -235,6 +235,7 @@ def overview(row: Row) -> Overview:
     return Overview(
         db_now=row["db_now"],
         counts=row["counts"] or {},
+        due=row["due"],
         next_due_at=row["next_due_at"],
         oldest_overdue_at=row["oldest_overdue_at"],
         waiting=[waiting(one) for one in row["waiting"] or []],

@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from worker.watch.recent import Recent
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -48,6 +50,7 @@ class Metrics:
             registry=self.registry,
         )
         self._lag = self._histogram("due_lag_seconds", "From scheduled_at to sent_at", _SECONDS)
+        self.recent = Recent(_SECONDS)
         self._sizes = _ByLabel(self._histogram("batch_size", "Rows in a batch", _SIZES, "step"))
         self._rpc_seconds = _ByLabel(self._histogram("rpc_seconds", "Time of a call", _SECONDS, "rpc"))
         self._rpc_errors = _ByLabel(self._counter("rpc_errors", "Calls that raised", "rpc"))
@@ -55,8 +58,16 @@ class Metrics:
 
     def lags(self, seconds: Iterable[float]) -> None:
         """How late each message of a batch went out."""
-        for lag in seconds:
+        lags = list(seconds)
+        for lag in lags:
             self._lag.observe(lag)
+        self.recent.add(lags)
+
+    @property
+    def so_far(self) -> dict[str, int]:
+        """What became of messages since this process began."""
+        counters = {"sent": self.sent, "failed": self.failed, "unconfirmed": self.unconfirmed}
+        return {name: int(next(iter(counter.collect())).samples[0].value) for name, counter in counters.items()}
 
     def settled(self, outcomes: Sequence[str]) -> None:
         """Counts a batch of settlements by what they say."""

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from worker.models import Health
 
@@ -49,9 +50,10 @@ class Vitals:
     realtime: str = "off"
     holders: list[Hold] = field(default_factory=list)
     beats: dict[str, Beat] = field(default_factory=dict)
+    began: float = 0.0
 
     def __post_init__(self) -> None:
-        self.last_poll = self.clock()  # a fresh start has as long as anybody for its first poll
+        self.last_poll = self.began = self.clock()  # a fresh start has as long as anybody for its first poll
 
     def beat(self, loop: str, within: float | None = None) -> None:
         """This loop goes round. `within`: for one whose rounds are not the poll's."""
@@ -92,3 +94,17 @@ class Vitals:
         if not self.gateway.ok:
             found.append(f"gateway: {self.gateway.detail or 'not usable'}")
         return found
+
+    def report(self) -> dict[str, Any]:
+        """For operators: whether it is well, the problems, and what people ask about next."""
+        now, problems = self.clock(), self.problems()
+        return {
+            "ok": not problems,
+            "problems": problems,
+            "seconds_since_poll": round(now - self.last_poll, 1),
+            "oldest_overdue_seconds": round(self.oldest_overdue, 1),
+            "realtime": self.realtime,
+            "held": [holder.words for holder in self.holders],
+            "gateway": {"ok": self.gateway.ok, "detail": self.gateway.detail},
+            "seconds_since_progress": {loop: round(now - beat.at, 1) for loop, beat in self.beats.copy().items()},
+        }

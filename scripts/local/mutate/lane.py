@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psycopg
 
-from local import migrate
 from local.api import ROOT
 from local.mutate.faults import Fault
 from local.stack import Stack, fresh
+from worker.operating import migrate
 
 LINKED = (".venv", "node_modules")
 LONGEST = 900  # seconds that the tests of one fault may take; one that hangs is noticed, too

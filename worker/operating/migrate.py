@@ -4,10 +4,8 @@ Works through poolers that give each transaction another session (PgBouncer, Sup
 statement, sets time-outs for each transaction, and holds its lock in a transaction of its own.
 """
 
-import os
 import re
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +14,11 @@ from typing import Any
 
 import psycopg
 
-from local.database_url import UrlRefused, conninfo
+from worker.errors import WorkerError
+from worker.files import folder
+from worker.operating.database_url import UrlRefused, conninfo
 
-SQL = Path(__file__).resolve().parents[2] / "sql"
+SQL = folder("sql")
 NAME = re.compile(r"^(\d{14})_(\w+)\.sql$")
 ATTEMPTS, PAUSE = 20, 0.2  # seconds between them
 LOCK = "hashtext('scheduled_messages migrations')"
@@ -40,7 +40,7 @@ Database = psycopg.Connection[tuple[Any, ...]]
 Tell = Callable[[str], None]
 
 
-class MigrateRefused(Exception):
+class MigrateRefused(WorkerError):
     """Nothing more was changed; the message says what to do."""
 
 
@@ -175,7 +175,7 @@ def holder(db: Database) -> str:
         from pg_locks as l join pg_stat_activity as a on a.pid = l.pid
         where l.locktype = 'advisory' and l.granted and l.objsubid = 1
             and (l.classid::bigint << 32 | l.objid::bigint) = {LOCK}::bigint
-    """
+    """  # noqa: S608  a constant of ours
     return str(value(db, sql) or "one that ended just now")
 
 
@@ -260,23 +260,14 @@ def attempt(paths: list[Path], work: Callable[[Path], None], tell: Tell) -> list
     return paths
 
 
-def main() -> None:
-    if not (url := os.environ.get("DATABASE_URL")):
-        sys.exit("migrate: set DATABASE_URL to the database's libpq URL (Supabase: Project Settings → Database)")
-    dry_run = "--dry-run" in sys.argv[1:]
+def report(url: str | None, dry_run: bool, core: bool, tell: Tell) -> Iterator[str]:
+    """What to print of a run, for people. Raises MigrateRefused."""
+    if not url:
+        raise MigrateRefused("set DATABASE_URL to the database's libpq URL (Supabase: Project Settings → Database)")
     try:
-        names = migrate(
-            url, dry_run, core="--core" in sys.argv[1:],
-            tell=lambda words: print(f"migrate: {words}", file=sys.stderr, flush=True),
-        )  # fmt: skip
-    except MigrateRefused as e:
-        sys.exit(f"migrate: {e}")
+        names = migrate(url, dry_run, core=core, tell=tell)
     except psycopg.Error as e:
-        sys.exit(": ".join(["migrate", *getattr(e, "__notes__", []), str(e)]))
+        raise MigrateRefused(": ".join([*getattr(e, "__notes__", []), str(e)])) from e
     for name in names:
-        print(("would apply " if dry_run else "applied ") + name)
-    print(f"migrate: {len(names)} of {len(migrations())} files" + (" to apply" if dry_run else " applied"))
-
-
-if __name__ == "__main__":
-    main()
+        yield ("would apply " if dry_run else "applied ") + name
+    yield f"migrate: {len(names)} of {len(migrations())} files" + (" to apply" if dry_run else " applied")
