@@ -4819,6 +4819,16 @@ CREATE FUNCTION private.hands_over(p_gateway text) RETURNS boolean
     select exists (select from private.gateways as g where g.name = p_gateway and g.hands_over)
 $$;
 
+CREATE FUNCTION private.has_ended_runs() RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select exists (
+        select from public.campaign_runs as run
+        where run.finished_at is not null and run.told_at is distinct from run.finished_at
+    )
+$$;
+
 CREATE FUNCTION private.have_turn(p_turn text[], p_seats integer, p_terms private.claim_terms) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -7785,6 +7795,61 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.resolve_rows(p_ids uuid[], p_outcome text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    if coalesce(p_outcome, '') not in ('sent', 'failed', 'resend') then
+        raise exception 'The outcome is one of sent, failed, resend, not %.', p_outcome
+            using errcode = '22023';
+    end if;
+
+    -- At once, so that the message's own trigger finds the job settled. The new token fences out
+    -- whoever still has the job.
+    with settled as (
+        update public.broadcast_jobs as j
+        set status = case p_outcome
+                when 'sent' then 'completed'
+                when 'failed' then 'failed'
+                else 'cancelled'
+            end,
+            lease_token = gen_random_uuid(),
+            lease_until = case when private.hands_over(j.gateway) then now() end,
+            completed_at = now(),
+            updated_at = now()
+        from public.scheduled_messages as s
+        where s.id = any(p_ids) and j.id = s.broadcast_job_id
+        returning j.id, j.send_at
+    )
+    update public.broadcast_messages as m
+    set status = p_outcome,
+        updated_at = now(),
+        sent_at = case when p_outcome = 'sent' then coalesce(settled.send_at, now()) end,
+        error = case
+            when p_outcome = 'failed' then 'The operator found that it was not sent.'
+        end
+    from settled
+    where m.job_id = settled.id and p_outcome <> 'resend';
+
+    -- A row without a job is left from a former worker (docs/upgrading.md), or somebody has deleted
+    -- its job or message.
+    update public.scheduled_messages as s
+    set status = p_outcome,
+        sent_at = case when p_outcome = 'sent' then s.scheduled_at end,
+        message_id = coalesce(s.message_id, s.id::text),
+        error = case
+            when p_outcome = 'failed' then 'The operator found that it was not sent.'
+        end,
+        updated_at = now()
+    where s.id = any(p_ids) and s.status not in ('sent', 'failed') and p_outcome <> 'resend';
+
+    update public.scheduled_messages as s
+    set status = 'pending'
+    where s.id = any(p_ids) and p_outcome = 'resend';
+end
+$$;
+
 CREATE FUNCTION private.retry_refused() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -7979,6 +8044,7 @@ CREATE TABLE public.campaign_runs (
     unmade integer DEFAULT 0 NOT NULL,
     judged_from integer DEFAULT 0 NOT NULL,
     advanced_at timestamp with time zone DEFAULT now() NOT NULL,
+    told_at timestamp with time zone,
     estimated_at timestamp with time zone,
     CONSTRAINT campaign_runs_counts_add_up CHECK (((total IS NULL) OR (total = (((((pending + sent) + failed) + unconfirmed) + skipped) + cancelled)))),
     CONSTRAINT campaign_runs_over_has_an_end CHECK (((finished_at IS NULL) = (status = ANY (ARRAY['processing'::text, 'paused'::text])))),
@@ -11122,7 +11188,7 @@ $$
 end
 $_$;
 
-CREATE FUNCTION public.advance_campaign_run(p_run_id uuid, p_limit integer DEFAULT 1000) RETURNS TABLE(made integer)
+CREATE FUNCTION public.advance_campaign_run(p_run_id uuid, p_limit integer DEFAULT 1000) RETURNS TABLE(made integer, stopped text)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET lock_timeout TO '2s'
@@ -11131,7 +11197,6 @@ declare
     v_run public.campaign_runs;
     v_campaign public.campaigns;
     v_room integer;
-    v_stop text;
     v_last integer;
 begin
     made := 0;
@@ -11143,11 +11208,11 @@ begin
     select campaign.* into v_campaign
     from public.campaigns as campaign
     where campaign.id = v_run.campaign_id;
-    v_stop := case when v_run.failed >= 100 * v_campaign.stop_at_failures
+    stopped := case when v_run.failed >= 100 * v_campaign.stop_at_failures
         then private.why_to_stop(v_run, v_campaign)
     end;
-    if v_stop is not null then
-        perform public.stop_campaign_run(p_run_id, v_stop);
+    if stopped is not null then
+        perform public.stop_campaign_run(p_run_id, stopped);
         return next;
         return;
     end if;
@@ -12180,7 +12245,7 @@ CREATE FUNCTION public.get_agenda(p_horizon_seconds double precision, p_limit in
         (select json_agg(h) from public.get_holders() as h) as holders
 $$;
 
-CREATE FUNCTION public.get_campaign_agenda(p_limit integer DEFAULT 100) RETURNS TABLE(starts jsonb, runs jsonb)
+CREATE FUNCTION public.get_campaign_agenda(p_limit integer DEFAULT 100) RETURNS TABLE(starts jsonb, runs jsonb, has_ended boolean)
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
@@ -12232,7 +12297,8 @@ CREATE FUNCTION public.get_campaign_agenda(p_limit integer DEFAULT 100) RETURNS 
                 order by run.advanced_at
                 limit p_limit
             ) as open
-        )
+        ),
+        private.has_ended_runs()
 $$;
 
 CREATE FUNCTION public.get_due_of_others(p_payers text[]) RETURNS SETOF public.scheduled_messages
@@ -12356,7 +12422,7 @@ CREATE FUNCTION public.get_pending_scheduled_messages_after(p_due_at timestamp w
     order by due.due_at, due.id
 $$;
 
-CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, counts jsonb, next_due_at timestamp with time zone, oldest_overdue_at timestamp with time zone, waiting jsonb, connections jsonb, unconfirmed jsonb, stale_hand_overs integer, refused jsonb)
+CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, counts jsonb, due integer, next_due_at timestamp with time zone, oldest_overdue_at timestamp with time zone, waiting jsonb, connections jsonb, unconfirmed jsonb, stale_hand_overs integer, refused jsonb)
     LANGUAGE sql STABLE
     SET search_path TO ''
     SET lock_timeout TO '2s'
@@ -12430,6 +12496,9 @@ CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) 
         clock_timestamp() as db_now,
         (select jsonb_object_agg(counted.status, counted.number) from counted) as counts,
         (
+            select count(*) from public.scheduled_messages as s where s.due_at <= now()
+        ) as due,
+        (
             select min(s.due_at) from public.scheduled_messages as s where s.due_at > now()
         ) as next_due_at,
         (
@@ -12452,6 +12521,44 @@ CREATE FUNCTION public.get_status(p_stale_seconds double precision DEFAULT 600) 
                 and j.send_at < now() - make_interval(secs => p_stale_seconds)
         ) as stale_hand_overs,
         (select jsonb_agg(to_jsonb(refused) order by refused.first_at) from refused) as refused
+$$;
+
+CREATE FUNCTION public.get_status_with_runs(p_stale_seconds double precision DEFAULT 600) RETURNS TABLE(db_now timestamp with time zone, status jsonb, runs jsonb)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+    -- The runs that are not over: the hundred that began last.
+    with open as (
+        select
+            run.id,
+            run.campaign_id,
+            campaign.name,
+            run.connection_id,
+            run.status,
+            run.status_reason,
+            run.started_at,
+            run.total,
+            run.pending,
+            run.sent,
+            run.failed,
+            run.unconfirmed,
+            run.skipped,
+            run.cancelled
+        from public.campaign_runs as run
+        join public.campaigns as campaign on campaign.id = run.campaign_id
+        where run.finished_at is null
+        order by run.started_at desc
+        limit 100
+    )
+    select
+        clock_timestamp() as db_now,
+        (
+            select to_jsonb(core) from public.get_status(p_stale_seconds) as core
+        ) as status,
+        (
+            select jsonb_agg(to_jsonb(open) order by open.started_at) from open
+        ) as runs
 $$;
 
 CREATE FUNCTION public.get_timezones(p_default text, p_weeks integer DEFAULT 520) RETURNS TABLE(name text, messages bigint, connections bigint, began_at timestamp with time zone, offsets integer[])
@@ -12958,10 +13065,6 @@ CREATE FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) RETU
     AS $$
 #variable_conflict use_column
 begin
-    if p_outcome not in ('sent', 'failed', 'resend') then
-        raise exception 'The outcome is one of sent, failed, resend, not %.', p_outcome
-            using errcode = '22023';
-    end if;
     return query
     select
         s.id,
@@ -12987,48 +13090,7 @@ begin
         return;
     end if;
 
-    -- At once, so that the message's own trigger finds the job settled. The new token fences out
-    -- whoever still has the job.
-    with settled as (
-        update public.broadcast_jobs as j
-        set status = case p_outcome
-                when 'sent' then 'completed'
-                when 'failed' then 'failed'
-                else 'cancelled'
-            end,
-            lease_token = gen_random_uuid(),
-            lease_until = case when private.hands_over(j.gateway) then now() end,
-            completed_at = now(),
-            updated_at = now()
-        from public.scheduled_messages as s
-        where s.id = p_id and j.id = s.broadcast_job_id
-        returning j.id, j.send_at
-    )
-    update public.broadcast_messages as m
-    set status = p_outcome,
-        updated_at = now(),
-        sent_at = case when p_outcome = 'sent' then coalesce(settled.send_at, now()) end,
-        error = case
-            when p_outcome = 'failed' then 'The operator found that it was not sent.'
-        end
-    from settled
-    where m.job_id = settled.id and p_outcome <> 'resend';
-
-    -- A row without a job is left from a former worker (docs/upgrading.md), or somebody has deleted
-    -- its job or message.
-    update public.scheduled_messages as s
-    set status = p_outcome,
-        sent_at = case when p_outcome = 'sent' then s.scheduled_at end,
-        message_id = coalesce(s.message_id, s.id::text),
-        error = case
-            when p_outcome = 'failed' then 'The operator found that it was not sent.'
-        end,
-        updated_at = now()
-    where s.id = p_id and s.status not in ('sent', 'failed') and p_outcome <> 'resend';
-
-    update public.scheduled_messages as s
-    set status = 'pending'
-    where s.id = p_id and p_outcome = 'resend';
+    perform private.resolve_rows(array[p_id], p_outcome);
 end
 $$;
 
@@ -13199,6 +13261,51 @@ $$;
 
 COMMENT ON FUNCTION public.set_up_reminders(connection_id text, kind text) IS 'Gives a connection the reminders of a hospital: confirmation, the day before, follow-up.';
 
+CREATE FUNCTION public.settle_run(run_id uuid, outcome text) RETURNS TABLE(settled integer)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+    v_campaign public.campaigns;
+    v_ids uuid[];
+begin
+    -- Campaign, run, messages: as whoever pauses one takes them.
+    select campaign.* into v_campaign
+    from public.campaigns as campaign
+    where campaign.id = (
+        select run.campaign_id from public.campaign_runs as run where run.id = settle_run.run_id
+    )
+    for no key update;
+    if not found then
+        return next;
+        return;
+    end if;
+    if outcome = 'resend' and v_campaign.status = 'cancelled' then
+        raise exception using errcode = 'PT409', message = 'This campaign was cancelled. What is '
+            || 'unconfirmed of it was sent, or failed.';
+    end if;
+    perform from public.campaign_runs as run where run.id = settle_run.run_id for no key update;
+    v_ids := array(
+        select message.id
+        from public.scheduled_messages as message
+        where message.source_id = settle_run.run_id and message.status = 'unconfirmed'
+        order by message.id
+        for update
+    );
+    perform private.resolve_rows(v_ids, outcome);
+    if outcome = 'resend' and v_campaign.status = 'paused' then
+        update public.scheduled_messages as message
+        set
+            held = coalesce(v_campaign.status_reason, 'The campaign is paused.'),
+            waiting_reason = coalesce(v_campaign.status_reason, 'The campaign is paused.')
+        where message.id = any(v_ids) and message.status = 'pending';
+    end if;
+    settled := cardinality(v_ids);
+    return next;
+end
+$$;
+
 CREATE FUNCTION public.start_campaign_run(p_campaign_id uuid, p_revision integer, p_occurrence_at timestamp with time zone, p_next_at timestamp with time zone, p_anchor timestamp without time zone, p_refusal text DEFAULT NULL::text) RETURNS TABLE(run_id uuid)
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -13277,6 +13384,37 @@ CREATE FUNCTION public.stop_rehearsal(p_campaign_id uuid, p_why text) RETURNS vo
         finished_at = now(),
         waiting_reason = left(p_why, 500)
     where rehearsal.campaign_id = p_campaign_id and rehearsal.finished_at is null
+$$;
+
+CREATE FUNCTION public.take_ended_runs() RETURNS TABLE(id uuid, campaign_id uuid, connection_id text, status text, status_reason text, total integer, sent integer, failed integer, unconfirmed integer, skipped integer, cancelled integer)
+    LANGUAGE sql
+    SET search_path TO ''
+    SET lock_timeout TO '2s'
+    AS $$
+    with ended as materialized (
+        select run.id
+        from public.campaign_runs as run
+        where run.finished_at is not null and run.told_at is distinct from run.finished_at
+        order by run.id
+        limit 100
+        for no key update skip locked
+    )
+    update public.campaign_runs as run
+    set told_at = run.finished_at
+    from ended
+    where run.id = ended.id
+    returning
+        run.id,
+        run.campaign_id,
+        run.connection_id,
+        run.status,
+        run.status_reason,
+        run.total,
+        run.sent,
+        run.failed,
+        run.unconfirmed,
+        run.skipped,
+        run.cancelled
 $$;
 
 CREATE FUNCTION public.take_probes(p_seats integer DEFAULT 100) RETURNS TABLE(db_now timestamp with time zone, next_probe_at timestamp with time zone, probes json)
@@ -13931,6 +14069,8 @@ CREATE INDEX campaign_runs_campaign_id_idx ON public.campaign_runs USING btree (
 CREATE INDEX campaign_runs_open_idx ON public.campaign_runs USING btree (advanced_at) WHERE (finished_at IS NULL);
 
 CREATE INDEX campaign_runs_owner_id_idx ON public.campaign_runs USING btree (owner_id, started_at);
+
+CREATE INDEX campaign_runs_untold_idx ON public.campaign_runs USING btree (finished_at) WHERE ((finished_at IS NOT NULL) AND (told_at IS DISTINCT FROM finished_at));
 
 CREATE INDEX campaigns_connection_id_idx ON public.campaigns USING btree (connection_id);
 
@@ -14655,6 +14795,9 @@ REVOKE ALL ON FUNCTION private.guard_update() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.hands_over(p_gateway text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.hands_over(p_gateway text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.has_ended_runs() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.has_ended_runs() TO service_role;
+
 REVOKE ALL ON FUNCTION private.have_turn(p_turn text[], p_seats integer, p_terms private.claim_terms) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.have_turn(p_turn text[], p_seats integer, p_terms private.claim_terms) TO service_role;
 
@@ -14865,6 +15008,9 @@ REVOKE ALL ON FUNCTION private.require_timezone(p_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.rescue_rows(p_rows private.late_row[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.rescue_rows(p_rows private.late_row[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.resolve_rows(p_ids uuid[], p_outcome text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.resolve_rows(p_ids uuid[], p_outcome text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.retry_refused() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.retry_refused() TO service_role;
@@ -15113,6 +15259,9 @@ GRANT ALL ON FUNCTION public.get_pending_scheduled_messages_after(p_due_at times
 REVOKE ALL ON FUNCTION public.get_status(p_stale_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_status(p_stale_seconds double precision) TO service_role;
 
+REVOKE ALL ON FUNCTION public.get_status_with_runs(p_stale_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.get_status_with_runs(p_stale_seconds double precision) TO service_role;
+
 REVOKE ALL ON FUNCTION public.get_timezones(p_default text, p_weeks integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.get_timezones(p_default text, p_weeks integer) TO service_role;
 
@@ -15171,6 +15320,9 @@ REVOKE ALL ON FUNCTION public.set_up_reminders(connection_id text, kind text) FR
 GRANT ALL ON FUNCTION public.set_up_reminders(connection_id text, kind text) TO authenticated;
 GRANT ALL ON FUNCTION public.set_up_reminders(connection_id text, kind text) TO service_role;
 
+REVOKE ALL ON FUNCTION public.settle_run(run_id uuid, outcome text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.settle_run(run_id uuid, outcome text) TO service_role;
+
 REVOKE ALL ON FUNCTION public.start_campaign_run(p_campaign_id uuid, p_revision integer, p_occurrence_at timestamp with time zone, p_next_at timestamp with time zone, p_anchor timestamp without time zone, p_refusal text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.start_campaign_run(p_campaign_id uuid, p_revision integer, p_occurrence_at timestamp with time zone, p_next_at timestamp with time zone, p_anchor timestamp without time zone, p_refusal text) TO service_role;
 
@@ -15179,6 +15331,9 @@ GRANT ALL ON FUNCTION public.stop_campaign_run(p_run_id uuid, p_why text) TO ser
 
 REVOKE ALL ON FUNCTION public.stop_rehearsal(p_campaign_id uuid, p_why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.stop_rehearsal(p_campaign_id uuid, p_why text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.take_ended_runs() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.take_ended_runs() TO service_role;
 
 REVOKE ALL ON FUNCTION public.take_probes(p_seats integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.take_probes(p_seats integer) TO service_role;
