@@ -64,6 +64,34 @@ async def test_a_job_that_was_handed_back_is_claimed_again_without_a_poll() -> N
     assert [settlement.verdict for settlement in store.recorded] == ["released", "sent"]
 
 
+@pytest.mark.parametrize(("ready", "claims"), [(-1, 4), (60, 1), (None, 1)])
+async def test_one_pass_goes_on_past_those_who_have_nothing_to_send_while_others_are_ready(
+    ready: float | None, claims: int
+) -> None:
+    """Twenty connections that are paused were all that a pass looked at."""
+    store, gateway = ToldStore(), ToldGateway()
+    dispatcher = parts(store, gateway).dispatcher
+    store.ready_at = None if ready is None else store.clock.now() + timedelta(seconds=ready)
+    given = iter([[], [], [claimed(store)]])
+
+    def jobs(*_: object) -> list[Any]:
+        found = next(given, [])
+        if found:  # then nobody is ready any more
+            store.ready_at = None
+        return found
+
+    store.jobs = jobs
+    await dispatcher.send_all()
+    assert (len(store.claims), len(gateway.sent)) == (claims, int(claims > 1))
+
+
+async def test_one_pass_does_not_ask_for_ever_for_what_another_daemon_holds() -> None:
+    store, gateway = ToldStore(), ToldGateway()
+    store.ready_at = store.clock.now()
+    await parts(store, gateway).dispatcher.send_all()
+    assert 1 < len(store.claims) <= 100
+
+
 @pytest.mark.parametrize("busy", ["serial connection", "connection", "payer"])
 async def test_whoever_was_held_back_is_claimed_for_as_soon_as_a_seat_of_theirs_is_free(busy: str) -> None:
     """One that takes one message at a time may hold four seats, any other three in four; an owner nine in ten."""

@@ -22,6 +22,7 @@ log = structlog.get_logger()
 LINGER_SECONDS = 0.02  # how long freed seats wait for more of them, so that calls grow with batches
 GRACE_SECONDS = 5  # that calls to the database in flight are given at the end, whatever DRAIN_SECONDS says
 HELD_SECONDS = 0.02  # after a claim that found nothing though something is ready: another daemon holds it
+MOST_IN_VAIN = 100  # claims of one pass that bring nothing, one after the other, though something is ready
 
 
 class Dispatcher:
@@ -93,8 +94,14 @@ class Dispatcher:
             recorder.cancel()
 
     async def _claimed_any(self) -> bool:
-        claim = await self.claim()
-        return bool(claim and claim.jobs)
+        """One that brings nothing, as of connections that are paused, is made again while others are ready."""
+        for _ in range(MOST_IN_VAIN):
+            claim = await self.claim()
+            if not claim or claim.jobs:
+                return bool(claim)
+            if not claim.next_ready_at or self.clock.until(claim.next_ready_at) > 0:
+                return False
+        return False
 
     async def claim(self, decisions: Sequence[Decision] = (), early: float = 0.0) -> Claim | None:
         """Starts to send what there are seats for. None where there are none.
