@@ -1,0 +1,55 @@
+"""How often campaigns are looked at, and that whoever sends hears of new messages at once."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from tests.helpers.loops import settings
+from worker.sources.campaigns import LOOK_SECONDS, CampaignSource
+from worker.store.campaigns import Advanced, CampaignAgenda, Run
+from worker.store.clock import Clock
+
+
+class ToldCampaigns:
+    """made: by each call of `advance`, in turn; then nothing."""
+
+    def __init__(self, *made: int) -> None:
+        self.clock, self.made = Clock(), [*made]
+        self.runs = [Run(id="run", is_frozen=True, unmade=100, pending=100)]
+
+    async def get_agenda(self) -> CampaignAgenda:
+        return CampaignAgenda(starts=[], runs=self.runs, has_ended=False)
+
+    async def advance(self, *_: object) -> Advanced:
+        return Advanced(self.made.pop(0) if self.made else 0, None)
+
+    async def estimate(self) -> None:
+        pass
+
+
+def source(campaigns: ToldCampaigns, told: list[str]) -> CampaignSource:
+    parts = cast(Any, campaigns), cast(Any, SimpleNamespace(rules="1")), settings(gateway="mock"), cast(Any, None)
+    return CampaignSource(*parts, lambda: told.append("made"))
+
+
+async def test_whoever_sends_is_told_of_each_batch_and_of_nothing_else() -> None:
+    told = list[str]()
+    campaigns = source(ToldCampaigns(50, 0, 50), told)
+    assert [await campaigns.advance() == 0 for _ in range(4)] == [True, False, True, False]
+    assert told == ["made", "made"]
+
+
+async def test_a_window_that_stays_full_is_looked_at_ever_more_seldom_and_soon_again_after_it_moved() -> None:
+    campaigns = source(ToldCampaigns(), [])
+    waits = [await campaigns.advance() for _ in range(10)]
+    assert waits == sorted(waits)
+    assert waits[0] < 0.5
+    assert waits[-1] == LOOK_SECONDS
+    cast(Any, campaigns.campaigns).made = [1]
+    assert await campaigns.advance() == 0
+    assert await campaigns.advance() == waits[0]
+
+
+async def test_without_a_run_somebodys_start_is_waited_for() -> None:
+    told = ToldCampaigns()
+    told.runs = []
+    assert await source(told, []).advance() == LOOK_SECONDS
