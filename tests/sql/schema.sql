@@ -1540,7 +1540,7 @@ begin
     if not exists (select from new_messages as m where m.source_id is not null) then
         return null;
     end if;
-    with changed as (
+    with changed as materialized (
         select
             new_row.source_id,
             private.counted_as(old_row.status) as was,
@@ -1554,6 +1554,12 @@ begin
         where new_row.source_id is not null
             and (new_row.status, new_row.delivery_status) is distinct
                 from (old_row.status, old_row.delivery_status)
+            -- What is enqueued counts as it did; before its tries are looked for.
+            and not (
+                old_row.status in ('pending', 'processing')
+                and new_row.status in ('pending', 'processing')
+                and new_row.delivery_status is not distinct from old_row.delivery_status
+            )
             and new_row.source_try = (
                 select max(latest.source_try)
                 from public.scheduled_messages as latest
