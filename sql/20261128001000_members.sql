@@ -415,12 +415,12 @@ $outer$;
 alter table public.connection_settings
 -- {hospital_name} in texts; null: the connection's name.
 add column if not exists display_name text,
--- Kept for campaigns that wait for another admin, which are not there yet.
+-- `campaigns`: what is activated waits until another admin lets it go.
 add column if not exists approval text not null default 'none';
 
 alter table public.connection_settings drop constraint if exists connection_settings_approval_known;
 alter table public.connection_settings add constraint connection_settings_approval_known check (
-    approval = 'none'
+    approval in ('none', 'campaigns')
 );
 alter table public.connection_settings
 drop constraint if exists connection_settings_display_name_short;

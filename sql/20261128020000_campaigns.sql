@@ -38,8 +38,15 @@ create table if not exists public.campaigns (
     stop_at_failures numeric not null default 0.3,
     status text not null default 'draft',
     status_reason text,
-    -- The database's: the next run's instant, null where none comes; the wall time that a series
-    -- repeats; and how often what is sent, to whom and when was changed.
+    -- Where the connection asks for it: who let it go on, an admin or the owner other than who
+    -- activated or last changed it.
+    approved_by uuid,
+    -- The database's: when it was approved; who activated it, and when its times began; the next
+    -- run's instant, null where none comes; the wall time that a series repeats; and how often what
+    -- is sent, to whom and when was changed.
+    approved_at timestamptz,
+    activated_by uuid,
+    activated_at timestamptz,
     next_run_at timestamptz,
     series_anchor timestamp,
     revision integer not null default 0,
@@ -146,9 +153,17 @@ create table if not exists public.campaign_runs (
     frozen_key text,
     frozen_position integer not null default 0,
     made_position integer not null default 0,
+    -- Where each recipient has a time of their own: that of the last for whom one was made.
+    made_due_at timestamptz,
     unmade integer not null default 0,
-    -- From which position on failures count towards its stopping by itself.
+    -- From which position on, and of new tries since when, failures count towards its stopping by
+    -- itself.
     judged_from integer not null default 0,
+    judged_since timestamptz,
+    -- When messages of it were last asked to be tried again.
+    retried_at timestamptz,
+    -- Until when there is nothing to do for it, null where there is.
+    rests_until timestamptz,
     advanced_at timestamptz not null default now(),
     unique (campaign_id, occurrence_at),
     unique (id, owner_id),
@@ -180,15 +195,27 @@ create table if not exists public.campaign_recipients (
     -- Null for a bare number.
     contact_id text,
     address text,
+    -- The number as it was written.
+    raw text,
     name text,
     variables jsonb not null default '{}',
     timezone text,
+    -- By the recipient's own clock, where the campaign goes by that.
+    due_at timestamptz,
     -- Why nothing is sent to this one; such a recipient is skipped.
     fault text,
+    -- The try that is still to be made, where somebody asked for another one: such a recipient is
+    -- pending.
+    next_try integer,
     primary key (run_id, position)
 );
 create unique index if not exists campaign_recipients_address_key
 on public.campaign_recipients (run_id, address) where fault is null;
+create index if not exists campaign_recipients_due_at_idx
+on public.campaign_recipients (run_id, due_at, position)
+where due_at is not null and fault is null;
+create index if not exists campaign_recipients_next_try_idx
+on public.campaign_recipients (run_id, position) where next_try is not null;
 comment on table public.campaign_recipients is
 'scheduled messages: whom a run writes to, as it was when the run began.';
 
@@ -221,6 +248,8 @@ create table if not exists private.judged_numbers (
     country_code text not null default '',
     address text,
     fault text,
+    -- The zone that the number tells of, '' where it tells none; null where nobody asked.
+    timezone text,
     rules_version text not null,
     primary key (raw, country_code)
 );

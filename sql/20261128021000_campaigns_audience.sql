@@ -99,7 +99,7 @@ grant execute on function private.contact_fields to service_role;
 create or replace function private.people(p_contacts text[], p_names text[])
 returns table (
     contact_id text, owner text, name text, phone text, is_blocked boolean, labels jsonb,
-    given jsonb
+    timezone text, given jsonb
 )
 language plpgsql
 stable
@@ -124,8 +124,11 @@ begin
     from private.contact_fields(p_names) as field;
     return query execute format(
         'select found.*
-        from (values (null::text, null::text, null::text, null::text, null::text, null::text))
-            as missing (phone_number, is_blocked, owner_id, user_id, contact_name, labels)
+        from (values (
+            null::text, null::text, null::text, null::text, null::text, null::text, null::text
+        )) as missing (
+            phone_number, is_blocked, owner_id, user_id, contact_name, labels, timezone
+        )
         cross join lateral (
             select
                 c.id::text,
@@ -134,6 +137,7 @@ begin
                 left(phone_number::text, 256),
                 private.is_yes(is_blocked::text),
                 to_jsonb(labels),
+                left(timezone::text, 64),
                 jsonb_strip_nulls(jsonb_object($2, array[%s]::text[]))
             from public.contacts as c
             where c.id = any(array(
@@ -237,11 +241,12 @@ grant execute on function private.is_blank to service_role;
 
 -- One of an audience. `raw`: the number as it was written; `is_judged`: whether `recipient`
 -- (Python) has judged it by the rules that were named; `variables`: all values that its text is
--- made with; `fault`: why it gets nothing, in words and as one of a few kinds.
+-- made with; `fault`: why it gets nothing, in words and as one of a few kinds;
+-- `timezone`: what its contact says, or its number.
 drop type if exists private.recipient cascade;
 create type private.recipient as (
     place bigint, contact_id text, name text, raw text, address text, is_judged boolean,
-    variables jsonb, text text, fault text, fault_kind text
+    variables jsonb, text text, fault text, fault_kind text, timezone text
 );
 -- One with the key of the audience at which it stands, and whether its number came before it in
 -- the same portion.
@@ -318,6 +323,7 @@ as $$
             contact.name,
             coalesce(given.number, contact.phone) as raw,
             contact.is_blocked,
+            contact.timezone,
             given.contact_id is not null and contact.contact_id is null as is_gone,
             given.contact_id = any(content.except_contacts)
             or contact.labels ?| content.except_labels as is_excepted,
@@ -337,6 +343,7 @@ as $$
                         'can write to.'
                 else number.fault
             end as number_fault,
+            number.timezone as number_timezone,
             number.raw is not null or coalesce(person.raw, '') = '' as is_judged,
             private.render(content.parts, person.all_values) as text,
             content.longest,
@@ -355,6 +362,7 @@ as $$
             where known.raw = person.raw
                 and known.country_code = content.country_code
                 and known.rules_version = coalesce(p_rules_version, known.rules_version)
+                and (p_campaign.zone_of <> 'recipient' or known.timezone is not null)
             limit 1
         ) as number on true
     ),
@@ -397,7 +405,8 @@ as $$
                 )
             when 'empty' then 'The text is empty with these values.'
         end,
-        found.fault_kind
+        found.fault_kind,
+        coalesce(nullif(btrim(found.timezone), ''), nullif(found.number_timezone, ''))
     from found
 $$;
 revoke all on function private.as_recipients from public;
@@ -444,7 +453,8 @@ grant execute on function private.next_recipients to service_role;
 
 -- What `recipient` found of numbers as they were written. Other rules judge anew.
 create or replace function public.record_judged_numbers(
-    p_country_code text, p_rules_version text, p_raw text[], p_addresses text[], p_faults text[]
+    p_country_code text, p_rules_version text, p_raw text[], p_addresses text[], p_faults text[],
+    p_timezones text[] default null
 )
 returns table (recorded integer)
 language sql
@@ -454,14 +464,22 @@ set lock_timeout = '2s'
 as $$
     with written as (
         insert into private.judged_numbers
-            as number (raw, country_code, address, fault, rules_version)
-        select given.raw, p_country_code, given.address, given.fault, p_rules_version
-        from unnest(p_raw, p_addresses, p_faults) as given (raw, address, fault)
+            as number (raw, country_code, address, fault, timezone, rules_version)
+        select
+            given.raw,
+            p_country_code,
+            given.address,
+            given.fault,
+            given.timezone,
+            p_rules_version
+        from unnest(p_raw, p_addresses, p_faults, p_timezones)
+            as given (raw, address, fault, timezone)
         order by given.raw
         on conflict (raw, country_code) do update
         set
             address = excluded.address,
             fault = excluded.fault,
+            timezone = excluded.timezone,
             rules_version = excluded.rules_version
         returning 1
     )

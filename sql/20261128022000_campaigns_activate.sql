@@ -56,6 +56,39 @@ $$;
 revoke all on function private.why_template_is_not_sent from public;
 grant execute on function private.why_template_is_not_sent to service_role;
 
+-- The zone whose wall clock a campaign's time is read on; null where nobody has said.
+create or replace function private.campaign_zone(p_campaign public.campaigns)
+returns text
+language sql
+stable
+set search_path = ''
+as $$
+    select coalesce(p_campaign.timezone, (
+        select settings.timezone
+        from public.connection_settings as settings
+        where settings.connection_id = p_campaign.connection_id
+    ))
+$$;
+revoke all on function private.campaign_zone from public;
+grant execute on function private.campaign_zone to service_role;
+
+-- Whether nobody has to approve a campaign any more before it goes on.
+create or replace function private.is_let_go(p_campaign public.campaigns)
+returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+    select p_campaign.approved_at is not null or not exists (
+        select
+        from public.connection_settings as settings
+        where settings.connection_id = p_campaign.connection_id
+            and settings.approval = 'campaigns'
+    )
+$$;
+revoke all on function private.is_let_go from public;
+grant execute on function private.is_let_go to service_role;
+
 -- Why a campaign cannot start as it stands; null where it can. Words for whoever has just pressed
 -- the button.
 create or replace function private.why_not_to_start(p_campaign public.campaigns)
@@ -69,10 +102,11 @@ declare
     v_unknown text[];
     v_why text;
 begin
-    if p_campaign.zone_of <> 'campaign' or p_campaign.at_daily_limit <> 'defer' then
-        return 'A recipient''s own time zone, and failing at the daily limit, are not there yet.';
-    elsif p_campaign.scheduled_at is null then
+    if p_campaign.scheduled_at is null then
         return 'Say when the campaign is to be sent.';
+    elsif p_campaign.zone_of = 'recipient' and private.campaign_zone(p_campaign) is null then
+        return 'Say in which time zone the time is written (timezone): everybody gets it at that '
+            || 'time of their own day.';
     elsif p_campaign.next_run_at is null
         and p_campaign.scheduled_at < now() - interval '1 minute'
     then
@@ -274,7 +308,9 @@ begin
         set
             status = 'processing',
             status_reason = null,
-            judged_from = run.made_position
+            judged_from = case when run.made_due_at is null then run.made_position else 0 end,
+            judged_since = now(),
+            rests_until = null
         where run.campaign_id = p_campaign_id and run.status = 'paused'
         returning run.id
     ),
@@ -304,6 +340,10 @@ set search_path = ''
 as $$
 begin
     perform private.hold_runs(p_campaign_id, p_why);
+    perform private.unmark_tries(array(
+        select run.id from public.campaign_runs as run
+        where run.campaign_id = p_campaign_id and run.status = 'paused'
+    ));
     update public.scheduled_messages as message
     set
         status = 'cancelled',
@@ -347,21 +387,39 @@ begin
         p_new.next_run_at := null;
         p_new.series_anchor := null;
         p_new.status_reason := null;
+        p_new.activated_by := null;
+        p_new.activated_at := null;
+        p_new.approved_by := null;
+        p_new.approved_at := null;
         return p_new;
     end if;
     perform private.owner_to_write_for(p_old.connection_id, v_writers);
     if (
         p_new.id, p_new.owner_id, p_new.created_by, p_new.next_run_at, p_new.series_anchor,
-        p_new.revision
+        p_new.revision, p_new.activated_by
     ) is distinct from (
         p_old.id, p_old.owner_id, p_old.created_by, p_old.next_run_at, p_old.series_anchor,
-        p_old.revision
+        p_old.revision, p_old.activated_by
     ) then
         raise exception 'Not yours to change: id, owner, author, next run, anchor and revision.'
             using errcode = '42501';
     end if;
     p_new.created_at := p_old.created_at;
+    p_new.activated_at := p_old.activated_at;
+    p_new.approved_at := p_old.approved_at;
     p_new.status_reason := p_old.status_reason;
+    if p_new.approved_by is distinct from p_old.approved_by then
+        perform private.owner_to_write_for(p_old.connection_id, array['admin']);
+        if p_new.approved_by <> auth.uid() then
+            raise exception 'Approve it in your own name.' using errcode = '42501';
+        elsif p_new.approved_by = p_old.activated_by then
+            raise exception 'Somebody else has to approve what you have activated or changed.'
+                using errcode = 'PT409';
+        elsif p_old.status not in ('scheduled', 'paused') then
+            raise exception 'This campaign is % and needs no approval.', p_old.status
+                using errcode = 'PT409';
+        end if;
+    end if;
     if p_new.connection_id <> p_old.connection_id
         and private.owner_to_write_for(p_new.connection_id, v_writers) <> p_old.owner_id
     then
@@ -446,6 +504,7 @@ declare
     v_is_edited boolean := false;
     v_was text;
     v_why text;
+    v_waits constant text := 'It waits for the approval of another admin.';
 begin
     if v_by_user then
         new := private.hold_campaign_to_its_owner(old, new);
@@ -476,6 +535,8 @@ begin
         if not private.is_same_time(old, new) then
             new.next_run_at := null;
         end if;
+        new.activated_by := case when v_by_user then auth.uid() else new.activated_by end;
+        new.approved_by := null;
     end if;
     if v_by_user and new.status <> v_was and not (
         (v_was = 'draft' and new.status in ('scheduled', 'cancelled'))
@@ -499,9 +560,18 @@ begin
         if new.next_run_at is null then
             new.next_run_at := new.scheduled_at;
             new.series_anchor := null;
+            new.activated_at := now();
+        end if;
+        if v_was = 'draft' then
+            new.activated_by := auth.uid();
         end if;
         new.status_reason := null;
     end if;
+    new.approved_at := case
+        when new.approved_by is null then null
+        when v_is_new or new.approved_by is distinct from old.approved_by then now()
+        else new.approved_at
+    end;
     case
         when new.status = v_was then null;
         when new.status = 'paused' then
@@ -521,6 +591,11 @@ begin
             new.status_reason := null;
         else null;
     end case;
+    if new.status = 'scheduled' and not private.is_let_go(new) then
+        new.status_reason := v_waits;
+    elsif new.status_reason = v_waits then
+        new.status_reason := null;
+    end if;
     return new;
 end
 $$;
@@ -569,3 +644,48 @@ for each row when (
     and not pg_has_role('service_role', 'usage')
 )
 execute function private.guard_campaign_deletion();
+
+-- What is approved is what it said then: a template that is changed is to be approved anew.
+create or replace function private.withdraw_approval()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    update public.campaigns as campaign
+    set approved_by = null
+    where campaign.template_id = new.id
+        and campaign.approved_by is not null
+        and campaign.status in ('scheduled', 'paused');
+    return null;
+end
+$$;
+revoke all on function private.withdraw_approval from public;
+
+create or replace trigger withdraw_approval after update on public.message_templates
+for each row when (new.version is distinct from old.version)
+execute function private.withdraw_approval();
+
+-- Those that wait, or need not wait any more, say so at once.
+create or replace function private.tell_of_approval()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    update public.campaigns as campaign
+    set updated_at = now()
+    where campaign.connection_id = new.connection_id and campaign.status = 'scheduled';
+    return null;
+end
+$$;
+revoke all on function private.tell_of_approval from public;
+
+create or replace trigger tell_of_approval after update on public.connection_settings
+for each row when (new.approval is distinct from old.approval)
+execute function private.tell_of_approval();
+create or replace trigger tell_of_new_approval after insert on public.connection_settings
+for each row when (new.approval <> 'none')
+execute function private.tell_of_approval();

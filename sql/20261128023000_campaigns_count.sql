@@ -158,6 +158,13 @@ begin
                 where latest.source_id = new_row.source_id
                     and latest.source_position = new_row.source_position
             )
+            -- Who waits for another try is pending, whatever becomes of the one before.
+            and (
+                select recipient.next_try
+                from public.campaign_recipients as recipient
+                where recipient.run_id = new_row.source_id
+                    and recipient.position = new_row.source_position
+            ) is null
     ),
     put_down as (
         insert into private.run_tallies as tally (

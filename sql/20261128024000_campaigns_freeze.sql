@@ -3,12 +3,69 @@
 -- Locks: none on tables that were there before.
 set local lock_timeout = '1s';
 
+-- Why a run that is not to wait at the daily limit does not begin: its connection's allowance of
+-- that day is smaller than what would be sent. Null where it is not.
+create or replace function private.why_beyond_limit(
+    p_connection_id text, p_at timestamptz, p_count integer
+)
+returns text
+language sql
+stable
+set search_path = ''
+as $$
+    select format(
+        'Nothing was sent: these are %s messages, and today''s limit of the connection leaves %s '
+        || '(%s a day, %s used).',
+        p_count, greatest(today.allowed - today.used, 0), today.allowed, today.used
+    )
+    from (
+        select
+            private.daily_limit(settings, day.today) as allowed,
+            coalesce((
+                select state.sent_today
+                from private.connection_state as state
+                where state.connection_id = p_connection_id and state.day = day.today
+            ), 0) as used
+        from public.connection_settings as settings
+        cross join lateral (
+            select (p_at at time zone coalesce(settings.timezone, 'UTC'))::date as today
+        ) as day
+        where settings.connection_id = p_connection_id and settings.daily_limit is not null
+    ) as today
+    where p_count > today.allowed - today.used
+$$;
+revoke all on function private.why_beyond_limit from public;
+grant execute on function private.why_beyond_limit to service_role;
+
+-- The zones of recipients, as the IANA database spells them, and the time on the wall as an instant
+-- there. What is no zone, or is not known, is the campaign's.
+create or replace function private.wall_in_zones(p_wall timestamp, p_zones text[], p_else text)
+returns table (written text, timezone text, at timestamptz)
+language sql
+volatile
+set search_path = ''
+as $$
+    select
+        zone.written,
+        known.timezone,
+        private.wall_to_instant(p_wall, known.timezone)
+    from (select distinct given.zone as written from unnest(p_zones) as given (zone)) as zone
+    cross join lateral (
+        select coalesce(private.timezone_name(zone.written), p_else) as timezone
+    ) as known
+$$;
+revoke all on function private.wall_in_zones from public;
+grant execute on function private.wall_in_zones, private.timezone_name to service_role;
+
 -- Freezes the next recipients of a run, once all their numbers are judged; before that it tells
--- which are not. The first of a number counts, the others are skipped. Ends with the total.
+-- which are not. The first of a number counts, the others are skipped. Ends with the total. Where
+-- that is more than today's allowance of a connection, and the campaign is not to wait, it failed.
 create or replace function public.freeze_campaign_run(
     p_run_id uuid, p_rules_version text, p_limit integer default 5000, p_gateway text default null
 )
-returns table (is_done boolean, frozen integer, country_code text, to_judge text[])
+returns table (
+    is_done boolean, frozen integer, country_code text, by_clock boolean, to_judge text[]
+)
 language plpgsql
 volatile
 set search_path = ''
@@ -20,6 +77,8 @@ declare
     v_campaign public.campaigns;
     v_candidates private.candidate[];
     v_good integer;
+    v_zone text;
+    v_refusal text;
 begin
     select run.* into v_run
     from public.campaign_runs as run
@@ -31,6 +90,7 @@ begin
     select campaign.* into v_campaign
     from public.campaigns as campaign
     where campaign.id = v_run.campaign_id;
+    by_clock := v_campaign.zone_of = 'recipient';
     country_code := coalesce((
         select settings.country_code
         from public.connection_settings as settings
@@ -52,22 +112,47 @@ begin
         return;
     end if;
 
-    with frozen_now as (
+    if v_campaign.zone_of = 'recipient' then
+        v_zone := coalesce(private.campaign_zone(v_campaign), 'UTC');
+    end if;
+    with zone as materialized (
+        select wall.*
+        from private.wall_in_zones(
+            v_run.occurrence_at at time zone v_zone,
+            array(
+                select coalesce((given.recipient).timezone, v_zone)
+                from unnest(v_candidates) as given
+            ),
+            v_zone
+        ) as wall
+        where v_zone is not null
+    ),
+    frozen_now as (
         insert into public.campaign_recipients as frozen_row (
-            run_id, position, contact_id, address, name, variables, fault
+            run_id, position, contact_id, address, raw, name, variables, timezone, due_at, fault
         )
         select
             v_run.id,
             v_run.frozen_position + given.nth,
             (given.recipient).contact_id,
             (given.recipient).address,
+            left((given.recipient).raw, 256),
             (given.recipient).name,
             (given.recipient).variables,
+            -- Their own time, where the campaign goes by that; for some it has passed.
+            zone.timezone,
+            zone.at,
             coalesce((given.recipient).fault, case
+                when zone.at < v_campaign.activated_at - interval '1 minute' then format(
+                    '%s in %s had passed already when the campaign was activated.',
+                    to_char(v_run.occurrence_at at time zone v_zone, 'YYYY-MM-DD HH24:MI'),
+                    zone.timezone
+                )
                 when given.is_repeated or earlier.is_there
                     then 'This number is in the audience already.'
             end)
         from unnest(v_candidates) with ordinality as given (recipient, key, is_repeated, nth)
+        left join zone on zone.written = coalesce((given.recipient).timezone, v_zone)
         left join lateral (
             select true as is_there
             from public.campaign_recipients as before
@@ -85,13 +170,20 @@ begin
     from frozen_now;
 
     is_done := frozen < p_limit;
+    if is_done and v_campaign.at_daily_limit = 'fail' then
+        v_refusal := private.why_beyond_limit(
+            v_run.connection_id, greatest(v_run.occurrence_at, now()), v_run.unmade + v_good
+        );
+    end if;
     update public.campaign_runs as run
     set
         frozen_key = coalesce(v_candidates[cardinality(v_candidates)].key, run.frozen_key),
         frozen_position = run.frozen_position + frozen,
-        unmade = run.unmade + v_good,
-        pending = run.pending + v_good,
+        unmade = case when v_refusal is null then run.unmade + v_good else 0 end,
+        pending = case when v_refusal is null then run.pending + v_good else 0 end,
+        failed = case when v_refusal is null then run.failed else run.pending + v_good end,
         skipped = run.skipped + frozen - v_good,
+        status_reason = coalesce(v_refusal, run.status_reason),
         total = case when is_done then run.frozen_position + frozen end
     where run.id = v_run.id;
     return next;

@@ -34,7 +34,18 @@ as $$
                 left join public.connection_settings
                     as settings on settings.connection_id = campaign.connection_id
                 where campaign.status = 'scheduled'
-                    and campaign.next_run_at <= now() + interval '1 minute'
+                    and campaign.next_run_at <= now() + interval '27 hours'
+                    -- By the recipients' clocks it begins where the day does, in Kiritimati.
+                    and case campaign.zone_of
+                        when 'recipient' then private.wall_to_instant(
+                            campaign.next_run_at at time zone coalesce(
+                                campaign.timezone, settings.timezone, 'UTC'
+                            ),
+                            'Pacific/Kiritimati'
+                        )
+                        else campaign.next_run_at
+                    end <= now() + interval '1 minute'
+                    and private.is_let_go(campaign.*)
                     -- A run that is still going when the next falls due: the next one waits for it.
                     and not exists (
                         select from public.campaign_runs as run
@@ -55,6 +66,7 @@ as $$
                 select run.*
                 from public.campaign_runs as run
                 where run.finished_at is null
+                    and coalesce(run.rests_until, '-infinity') <= now()
                     and (run.status = 'processing' or run.pending = 0 and run.total is not null)
                 order by run.advanced_at
                 limit p_limit
@@ -65,8 +77,9 @@ $$;
 revoke all on function public.get_campaign_agenda from public, anon, authenticated;
 grant execute on function public.get_campaign_agenda to service_role;
 
--- Begins a campaign's run and says when the next one comes (null: none). With a refusal, one that
--- has failed before it began. An edit in between wins: then there is no run.
+-- Begins a campaign's run and says when the next one comes (null: none). With a refusal, or without
+-- its connection, one that has failed before it began; through one that cannot send just now it
+-- waits, and says why. An edit in between wins: then there is no run.
 create or replace function public.start_campaign_run(
     p_campaign_id uuid, p_revision integer, p_occurrence_at timestamptz, p_next_at timestamptz,
     p_anchor timestamp, p_refusal text default null
@@ -79,6 +92,8 @@ set lock_timeout = '2s'
 as $$
 declare
     v_campaign public.campaigns;
+    v_obstacle text;
+    v_refusal text := p_refusal;
 begin
     select campaign.* into v_campaign
     from public.campaigns as campaign
@@ -86,6 +101,7 @@ begin
         and campaign.status = 'scheduled'
         and campaign.revision = p_revision
         and campaign.next_run_at is not null
+        and private.is_let_go(campaign.*)
     for no key update skip locked;
     if found and private.why_template_is_not_sent(v_campaign) is not null then
         update public.campaigns as campaign
@@ -94,6 +110,12 @@ begin
             status_reason = private.why_template_is_not_sent(v_campaign)
         where campaign.id = v_campaign.id;
     elsif found then
+        v_obstacle := private.why_connection_cannot_send(v_campaign.connection_id);
+        if not exists (
+            select from public.connections as c where c.id::text = v_campaign.connection_id
+        ) then
+            v_refusal := coalesce(p_refusal, v_obstacle);
+        end if;
         insert into public.campaign_runs (
             campaign_id, owner_id, connection_id, occurrence_at, template_version,
             status, status_reason, total, finished_at
@@ -104,10 +126,10 @@ begin
             v_campaign.connection_id,
             p_occurrence_at,
             (select content.version from private.campaign_content(v_campaign) as content),
-            case when p_refusal is null then 'processing' else 'failed' end,
-            p_refusal,
-            case when p_refusal is not null then 0 end,
-            case when p_refusal is not null then now() end
+            case when v_refusal is null then 'processing' else 'failed' end,
+            coalesce(v_refusal, v_obstacle),
+            case when v_refusal is not null then 0 end,
+            case when v_refusal is not null then now() end
         )
         on conflict (campaign_id, occurrence_at) do nothing
         returning id into run_id;
@@ -115,9 +137,9 @@ begin
         set
             next_run_at = p_next_at,
             series_anchor = p_anchor,
-            status = case when p_refusal is not null and p_next_at is null
+            status = case when v_refusal is not null and p_next_at is null
                 then 'failed' else campaign.status end,
-            status_reason = coalesce(p_refusal, campaign.status_reason),
+            status_reason = coalesce(v_refusal, campaign.status_reason),
             updated_at = now()
         where campaign.id = v_campaign.id;
     end if;
@@ -147,8 +169,9 @@ $$;
 revoke all on function private.run_window from public;
 grant execute on function private.run_window to service_role;
 
--- Why a run stops by itself, null where it goes on: of the last hundred whose end is known, more
--- than its campaign's share failed. What was sent before it was last resumed does not count.
+-- Why a run stops by itself, null where it goes on: of the last hundred whose end is known (of
+-- first tries, or of new ones), more than its campaign's share failed or came back undelivered.
+-- What was sent before it was last resumed does not count.
 create or replace function private.why_to_stop(
     p_run public.campaign_runs, p_campaign public.campaigns
 )
@@ -159,19 +182,41 @@ set search_path = ''
 as $$
     select format(
         'It stopped by itself: of its last 100 messages %s failed. See why, then resume it.',
-        count(*) filter (where last.status = 'failed')
+        count(*) filter (where last.is_failure)
     )
     from (
-        select message.status
-        from public.scheduled_messages as message
-        where message.source_id = p_run.id
-            and message.source_position > p_run.judged_from
-            and message.status in ('sent', 'failed', 'unconfirmed')
-        order by message.source_position desc
-        limit 100
+        (
+            select
+                false as is_retry,
+                message.status = 'failed' or message.delivery_status is not distinct from 'failed'
+                    as is_failure
+            from public.scheduled_messages as message
+            where message.source_id = p_run.id
+                and message.source_position > p_run.judged_from
+                and message.source_try = 0
+                and message.status in ('sent', 'failed', 'unconfirmed')
+            order by message.source_position desc
+            limit 100
+        )
+        union all
+        (
+            select
+                true,
+                message.status = 'failed' or message.delivery_status is not distinct from 'failed'
+            from public.scheduled_messages as message
+            where p_run.retried_at is not null
+                and message.source_id = p_run.id
+                and message.source_try > 0
+                and message.created_at >= p_run.judged_since
+                and message.status in ('sent', 'failed', 'unconfirmed')
+            order by message.source_position desc
+            limit 100
+        )
     ) as last
+    group by last.is_retry
     having count(*) = 100
-        and count(*) filter (where last.status = 'failed') > 100 * p_campaign.stop_at_failures
+        and count(*) filter (where last.is_failure) > 100 * p_campaign.stop_at_failures
+    limit 1
 $$;
 revoke all on function private.why_to_stop from public;
 grant execute on function private.why_to_stop to service_role;
@@ -242,7 +287,12 @@ declare
     v_run public.campaign_runs;
     v_campaign public.campaigns;
     v_room integer;
+    v_retried integer;
+    v_from timestamptz;
     v_last integer;
+    v_last_due_at timestamptz;
+    v_next_due_at timestamptz;
+    v_obstacle text;
 begin
     made := 0;
     v_run := private.take_run(p_run_id);
@@ -253,34 +303,61 @@ begin
     select campaign.* into v_campaign
     from public.campaigns as campaign
     where campaign.id = v_run.campaign_id;
-    stopped := case when v_run.failed >= 100 * v_campaign.stop_at_failures
-        then private.why_to_stop(v_run, v_campaign)
-    end;
+    stopped := private.why_to_stop(v_run, v_campaign);
     if stopped is not null then
         perform public.stop_campaign_run(p_run_id, stopped);
         return next;
         return;
+    end if;
+    if v_run.status_reason is not null then
+        v_obstacle := private.why_connection_cannot_send(v_run.connection_id);
     end if;
     v_room := least(
         p_limit, v_run.unmade,
         private.run_window(v_run.connection_id, 2 * p_limit) - (v_run.pending - v_run.unmade)
     );
     if v_room <= 0 then
-        update public.campaign_runs as run set advanced_at = now() where run.id = p_run_id;
+        update public.campaign_runs as run
+        set
+            advanced_at = now(),
+            status_reason = v_obstacle
+        where run.id = p_run_id;
         return next;
         return;
     end if;
+    v_from := greatest(v_run.occurrence_at, v_run.started_at, v_run.retried_at);
+    v_retried := private.make_tries(v_run, v_from + v_campaign.give_up_after, v_room);
+    v_room := v_room - v_retried;
     with content as materialized (
         select content.* from private.campaign_content(v_campaign, v_run.template_version)
             as content
     ),
     chosen as materialized (
-        select recipient.*
-        from public.campaign_recipients as recipient
-        where recipient.run_id = p_run_id and recipient.position > v_run.made_position
-            and recipient.fault is null
-        order by recipient.position
-        limit v_room
+        (
+            select recipient.*
+            from public.campaign_recipients as recipient
+            where v_campaign.zone_of = 'campaign'
+                and recipient.run_id = p_run_id
+                and recipient.position > v_run.made_position
+                and recipient.fault is null
+            order by recipient.position
+            limit v_room
+        )
+        union all
+        -- By the recipients' own clocks, a minute ahead.
+        (
+            select recipient.*
+            from public.campaign_recipients as recipient
+            where v_campaign.zone_of = 'recipient'
+                and recipient.run_id = p_run_id
+                and (recipient.due_at, recipient.position)
+                > (coalesce(v_run.made_due_at, '-infinity'), v_run.made_position)
+                and recipient.due_at <= now() + interval '1 minute'
+                and recipient.due_at is not null
+                and recipient.fault is null
+            order by recipient.due_at, recipient.position
+            limit v_room
+        )
     ),
     written as (
         insert into public.scheduled_messages (
@@ -296,14 +373,16 @@ begin
             content.media_url,
             case when content.type <> 'text' then nullif(rendered.text, '') end,
             content.media,
-            greatest(v_run.occurrence_at, now()) + chosen.position * interval '1 microsecond',
-            v_campaign.timezone,
+            greatest(coalesce(chosen.due_at, v_run.occurrence_at), now())
+            + chosen.position * interval '1 microsecond',
+            coalesce(chosen.timezone, v_campaign.timezone),
             v_campaign.created_by,
             v_campaign.owner_id,
             content.category,
             1,
             private.fill_approved(content.cloud, rendered.variables, content.media_url),
-            greatest(v_run.occurrence_at, v_run.started_at) + v_campaign.give_up_after,
+            coalesce(greatest(chosen.due_at, v_run.started_at, v_run.retried_at), v_from)
+            + v_campaign.give_up_after,
             p_run_id,
             chosen.position,
             0
@@ -320,15 +399,38 @@ begin
     )
     select
         (select count(*) from chosen),
-        (select max(chosen.position) from chosen)
-    into made, v_last;
+        last.position,
+        last.due_at
+    into made, v_last, v_last_due_at
+    from (select) as one
+    left join lateral (
+        select
+            chosen.position,
+            chosen.due_at
+        from chosen
+        order by chosen.due_at desc, chosen.position desc
+        limit 1
+    ) as last on true;
 
+    -- With nothing under way and nobody's time come, it rests until the next one's has.
+    if made + v_retried = 0 and v_run.pending = v_run.unmade then
+        select min(recipient.due_at) into v_next_due_at
+        from public.campaign_recipients as recipient
+        where recipient.run_id = p_run_id
+            and recipient.due_at > now()
+            and recipient.due_at is not null
+            and recipient.fault is null;
+    end if;
     update public.campaign_runs as run
     set
         made_position = coalesce(v_last, run.made_position),
+        made_due_at = coalesce(v_last_due_at, run.made_due_at),
+        rests_until = v_next_due_at - interval '1 minute',
         unmade = run.unmade - made,
+        status_reason = v_obstacle,
         advanced_at = now()
     where run.id = p_run_id;
+    made := made + v_retried;
     return next;
 end
 $$;
@@ -399,6 +501,8 @@ begin
             when v_campaign_status = 'cancelled' then run.status_reason
             when run.skipped = run.total then
                 'Nobody could be written to; the reasons stand with the recipients.'
+            -- What kept it from beginning.
+            when run.made_position = 0 then run.status_reason
         end,
         finished_at = now(),
         estimated_finish_at = null
@@ -407,7 +511,13 @@ begin
     into status, status_reason, total, sent;
     update public.campaigns as campaign
     set
-        status = case when finish_campaign_run.status = 'failed' then 'failed' else 'completed' end,
+        -- The last run's, where an older one has had messages tried again.
+        status = case when (
+            select run.status from public.campaign_runs as run
+            where run.campaign_id = v_run.campaign_id
+            order by run.occurrence_at desc
+            limit 1
+        ) = 'failed' then 'failed' else 'completed' end,
         status_reason = finish_campaign_run.status_reason,
         updated_at = now()
     where campaign.id = v_run.campaign_id

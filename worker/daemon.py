@@ -131,8 +131,11 @@ async def once(settings: Settings) -> None:
     await refuse_redirect(settings)
     async with assembled(settings, attempts=5) as parts:
         await parts.rescue.rescue()
-        await parts.scheduler.poll()
-        await parts.dispatcher.send_all()
+        moved = True
+        while moved:
+            moved = await parts.sources.move()
+            await parts.scheduler.poll()
+            await parts.dispatcher.send_all()
 
 
 async def run(settings: Settings) -> None:

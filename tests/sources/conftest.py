@@ -136,6 +136,19 @@ def other_shop(db: Database, shopkeepers: tuple[User, User]) -> Shop:
     return opened(db, shopkeepers[1])
 
 
+@pytest.fixture(scope="session")
+def staff_and_admin(stack: dict[str, str]) -> Iterator[tuple[User, User]]:
+    people = sign_up(stack), sign_up(stack)
+    yield people
+    for one in people:
+        one.http.close()
+
+
+def join(shop: Shop, person: User, role: str) -> None:
+    token = shop.user.http.post("/rpc/invite_member", json={"connection_id": shop.connection, "role": role}).json()
+    person.insert("connection_members", invitation=token)
+
+
 def opened(db: Database, user: User) -> Shop:
     db.execute("insert into connections (id, name, user_id) values (%s, 'shop', %s)", (user.connection_id, user.id))
     return Shop(user, db)

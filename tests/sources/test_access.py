@@ -1,27 +1,10 @@
 """Who may do what with members, templates and campaigns: owner, admin, staff, somebody who left, a stranger."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-from tests.helpers.accounts import User, sign_up
-from tests.sources.conftest import SHOWN, Shop, soon
+from tests.sources.conftest import SHOWN, Shop, join, soon
 
 TABLES = ("campaigns", "campaign_runs", "campaign_recipients", "message_templates", "connection_members")
-
-
-@pytest.fixture(scope="session")
-def staff_and_admin(stack: dict[str, str]) -> Iterator[tuple[User, User]]:
-    people = sign_up(stack), sign_up(stack)
-    yield people
-    for one in people:
-        one.http.close()
-
-
-def join(shop: Shop, person: User, role: str) -> None:
-    token = shop.user.http.post("/rpc/invite_member", json={"connection_id": shop.connection, "role": role}).json()
-    person.insert("connection_members", invitation=token)
 
 
 def refused(answer: Any, *codes: int) -> bool:
@@ -116,8 +99,3 @@ def test_a_template_of_another_connection_is_for_that_one_alone(db, shop):
     }  # fmt: skip
     answer = shop.user.http.post("/reminder_rules", json=rule)
     assert (answer.status_code, "another connection's" in answer.json()["message"]) == (400, True)
-
-
-def test_approval_which_is_not_there_yet_is_not_promised(shop):
-    settings = {"connection_id": shop.connection, "approval": "campaigns"}
-    assert not shop.user.http.post("/connection_settings", json=settings).is_success

@@ -195,8 +195,6 @@ async def test_a_run_that_the_database_refuses_stops_alone(shop, other_shop, for
         ({"is_recurring": True, "recurrence_pattern": "now and then"}, "The recurrence pattern must be"),
         ({"connection_id": "nowhere"}, "no such connection of yours"),
         ({"status": "completed"}, "starts as draft or scheduled"),
-        ({"zone_of": "recipient"}, "not there yet"),
-        ({"at_daily_limit": "fail"}, "not there yet"),
         ({"audience": {"labels": ["gold"], "except": {"labels": "staff"}}}, "an object of lists"),
     ],
 )

@@ -394,10 +394,14 @@ def test_realtime_and_every_other_reader_under_a_users_role_sees_that_users_rows
     assert roles.tried("authenticated", tenants[0].id, by_key, mine) == [{"id": mine}]
     assert roles.tried("authenticated", tenants[0].id, by_key, their_row) == []
     assert roles.tried("anon", "", by_key, their_row) == "42501"
-    published = db.execute("select tablename from pg_publication_tables where pubname = 'supabase_realtime'").fetchall()
-    assert published == [{"tablename": "scheduled_messages"}]
-    identity = "select relreplident from pg_class where oid = 'scheduled_messages'::regclass"
-    assert one(db, identity) == "d", "the old row of an update or a delete is its key"
+    published = db.execute("""
+        select tablename, relreplident from pg_publication_tables
+        join pg_class on oid = to_regclass(schemaname || '.' || tablename)
+        where pubname = 'supabase_realtime' order by tablename
+    """).fetchall()
+    tables = ["appointments", "campaign_runs", "campaigns", "scheduled_messages"]
+    assert [row["tablename"] for row in published] == tables
+    assert {row["relreplident"] for row in published} == {"d"}, "the old row of an update or a delete is its key"
 
 
 def test_a_fenced_out_daemon_settles_nothing(db, theirs):

@@ -190,7 +190,7 @@ def test_every_policy_is_for_signed_in_users_and_asks_once_who_they_are(db):
     """
     policies = names(db, sql)
 
-    assert len(policies) == 24
+    assert len(policies) == 25
     for policy in policies:
         assert "{authenticated}" in policy
         bare = re.sub(r"\( SELECT auth\.uid\(\) AS uid\)", "", policy)

@@ -116,7 +116,7 @@ class CampaignSource:
         if frozen is None:
             return False
         if frozen.to_judge:
-            await self.numbers.judge(frozen.country_code, frozen.to_judge)
+            await self.numbers.judge(frozen.country_code, frozen.to_judge, frozen.by_clock)
         return True
 
     async def _tell(self) -> bool:

@@ -38,6 +38,13 @@ class Sources:
         while await self.alarm.rings(stop):
             self.alarm.within(await self._patience.attempt(self._advance()))
 
+    async def move(self) -> bool:
+        """One pass. Whether anything moved, so that another one may move more."""
+        try:
+            return await self.campaigns.advance() == 0.0
+        except StoreMisconfigured:
+            return False
+
     async def _advance(self) -> None:
         try:
             self.alarm.within(await self.campaigns.advance())

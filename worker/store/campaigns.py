@@ -56,11 +56,15 @@ class CampaignAgenda:
 
 @dataclass(frozen=True, slots=True)
 class Freezing:
-    """How far the freezing of a run came. `to_judge`: numbers as they were written, which nobody has judged yet."""
+    """How far the freezing of a run came. `to_judge`: numbers as they were written, which nobody has judged yet.
+
+    by_clock: whether it goes by the recipients' own clocks, so that their numbers' zones are wanted too.
+    """
 
     is_done: bool
     frozen: int
     country_code: str
+    by_clock: bool
     to_judge: list[str]
 
 
@@ -111,11 +115,12 @@ class RunUnderWay:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A number as it was written, and its address, or why it has none."""
+    """A number as it was written, and its address, or why it has none. `timezone`: None where nobody asked."""
 
     raw: str
     address: str | None
     fault: str | None
+    timezone: str | None = None
 
 
 class Campaigns:
@@ -155,6 +160,7 @@ class Campaigns:
             "p_raw": [one.raw for one in judged],
             "p_addresses": [one.address for one in judged],
             "p_faults": [one.fault for one in judged],
+            "p_timezones": [one.timezone for one in judged],
         }
         await self._api.row("record_judged_numbers", arguments, lambda row: int(row["recorded"]))
 
@@ -203,7 +209,7 @@ def _agenda(row: Row) -> CampaignAgenda:
 
 
 def _freezing(row: Row) -> Freezing:
-    return Freezing(row["is_done"], row["frozen"], row["country_code"], row["to_judge"] or [])
+    return Freezing(row["is_done"], row["frozen"], row["country_code"], row["by_clock"], row["to_judge"] or [])
 
 
 def _start(row: Row) -> Start:
