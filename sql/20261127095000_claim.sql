@@ -3,7 +3,8 @@
 -- set_next_look). docs/adr/0006-pacing-in-the-database.md says why the limiter is here. The private
 -- functions run as their caller, the service key.
 
--- Where a daily limit says `fail`, what waits beyond it fails.
+-- Where a daily limit says `fail`, what waits beyond it fails; but what is written to many waits: at
+-- a limit that does what was said for all of it, before it began.
 drop type if exists private.beyond_limit_row cascade;
 create type private.beyond_limit_row as (id uuid, connection_id text, reason text);
 
@@ -61,11 +62,10 @@ begin
             job.id, connection.connection_id, connection.blocked_reason
         )::private.beyond_limit_row
         from private.situation(v_strict, p_now, p_gateway) as connection
-        cross join (values (0::smallint), (1::smallint)) as level (priority)
         cross join lateral (
             select j.id from public.broadcast_jobs as j
             where j.connection_id = connection.connection_id
-                and j.priority = level.priority
+                and j.priority = 0
                 and j.status = 'queued'
                 and j.scheduled_message_id is not null
                 and j.available_at <= p_now

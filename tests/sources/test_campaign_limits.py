@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.sources.conftest import soon
 from tests.sources.test_retries import counts, retry
 
 
@@ -70,7 +71,7 @@ async def test_one_that_recurs_goes_on_tomorrow(shop, forward):
     assert (shop.run(campaign)["status"], counts(shop.run(campaign))) == ("completed", {"sent": 5})
 
 
-@pytest.mark.parametrize("of_connection", ["defer"])
+@pytest.mark.parametrize("of_connection", ["defer", "fail"])
 async def test_where_it_is_to_wait_what_is_beyond_waits(shop, forward, of_connection):
     shop.contacts(5)
     limit(shop, 3, at_daily_limit=of_connection)
@@ -81,3 +82,20 @@ async def test_where_it_is_to_wait_what_is_beyond_waits(shop, forward, of_connec
     assert counts(shop.run(campaign)) == {"sent": 3, "pending": 2}
     waiting = [m["waiting_reason"] for m in shop.messages(campaign) if m["status"] == "processing"]
     assert waiting == ["the daily limit of 3 messages is reached"] * 2
+
+
+async def test_a_campaigns_limit_goes_before_the_connections_and_concerns_its_own_messages_alone(shop, forward):
+    shop.contacts(3)
+    limit(shop, 3, at_daily_limit="fail")
+    campaign = shop.campaign()
+    await forward()
+    single = shop.user.insert(
+        connection_id=shop.connection, contact_id="+919876599999", message="Hello", scheduled_at=soon(0)
+    )
+    more = shop.campaign(name="More")
+
+    await forward()
+
+    assert shop.user.row(single["id"])["error"] == "Not sent: the daily limit of 3 messages is reached."
+    assert counts(shop.run(campaign)) == {"sent": 3}
+    assert counts(shop.run(more)) == {"pending": 3}
