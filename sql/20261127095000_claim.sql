@@ -3,8 +3,8 @@
 -- set_next_look). docs/adr/0006-pacing-in-the-database.md says why the limiter is here. The private
 -- functions run as their caller, the service key.
 
--- Where a daily limit says `fail`, what waits beyond it fails; but what is written to many waits: at
--- a limit that does what was said for all of it, before it began.
+-- Where a daily limit says `fail`, what waits beyond it fails; but what is written to many waits:
+-- at a limit that does what was said for all of it, before it began.
 drop type if exists private.beyond_limit_row cascade;
 create type private.beyond_limit_row as (id uuid, connection_id text, reason text);
 

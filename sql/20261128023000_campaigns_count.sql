@@ -56,7 +56,12 @@ $$;
 revoke all on function private.name_run_state from public;
 
 create or replace trigger name_run_state before update on public.campaign_runs
-for each row when (old.finished_at is not null and new.finished_at is not null)
+for each row when (
+    old.finished_at is not null
+    and new.finished_at is not null
+    and (old.pending, old.sent, old.failed, old.unconfirmed, old.cancelled)
+    is distinct from (new.pending, new.sent, new.failed, new.unconfirmed, new.cancelled)
+)
 execute function private.name_run_state();
 
 -- Adds what was put down to the runs that nobody is counting at this moment; waits for nobody, so

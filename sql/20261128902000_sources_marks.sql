@@ -4,7 +4,9 @@ set local lock_timeout = '1s';
 
 select private.mark_as_ours(ours.name)
 from unnest(array[
-    'private.date_words', 'private.judged_numbers', 'private.rule_numbers', 'private.run_tallies',
+    'private.approved_templates', 'private.date_words', 'private.ended_rehearsals',
+    'private.judged_numbers', 'private.numbers_asked', 'private.rehearsal_turns',
+    'private.rule_numbers', 'private.run_tallies', 'private.template_accounts',
     'private.template_versions'
 ]) as ours (name);
 select private.mark_as_ours('public.' || c.relname)

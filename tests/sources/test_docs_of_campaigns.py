@@ -47,5 +47,6 @@ def test_the_blocks_of_the_page_do_what_it_says(db, shopkeepers, staff_and_admin
     ]
     assert said["retry"] == {"retried": 0, "left_out": []}
     assert said["bulk"]["recipient_count"] == 4
-    assert [day["sent"] for day in said["days"]] == [2]
+    assert len(said["days"]) == 1
+    assert said["days"][0]["sent"] in (2, 3)  # the test message, too, if it has gone by then
     assert (said["last"]["status"], said["last"]["sent"]) == ("completed", 2)
