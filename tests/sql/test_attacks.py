@@ -332,7 +332,8 @@ def test_as_the_node_worker_what_was_handed_over_is_told_and_nothing_else_where_
 
 
 FORGED = {
-    "text": "'forged'", "uuid": "gen_random_uuid()", "timestamptz": "'2001-01-01'", "int2": "9", "int4": "99", "float8": "99",
+    "text": "'forged'", "uuid": "gen_random_uuid()", "timestamptz": "'2001-01-01'", "int2": "9", "int4": "99",
+    "float8": "99",
     "bool": "true", "jsonb": "'{\"forged\": 1}'", "_text": "array['forged']",
 }  # fmt: skip
 TOLD = {
