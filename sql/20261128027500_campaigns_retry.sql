@@ -57,7 +57,8 @@ as $$
         when p_is_same_number and p_error ~* 'no whatsapp account'
             then 'The number has no WhatsApp account, and is the same as before.'
         when p_is_same_number
-            and p_error ~* '(is neither a contact nor|no country code that exists|is no WhatsApp id)'
+            and p_error ~*
+            '(is neither a contact nor|no country code that exists|is no WhatsApp id)'
             then 'The number is none that can be written to, and is the same as before.'
         when p_error ~* 'has opted out'
             then 'They have opted out.'
@@ -184,7 +185,10 @@ begin
     )
     select
         coalesce((select counted.number from counted), 0),
-        coalesce((select jsonb_agg(to_jsonb(reasons) order by reasons.count desc) from reasons), '[]')
+        coalesce((
+            select jsonb_agg(to_jsonb(reasons) order by reasons.count desc, reasons.reason)
+            from reasons
+        ), '[]')
     into retried, left_out;
 end
 $$;

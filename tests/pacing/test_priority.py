@@ -138,10 +138,14 @@ def test_many_that_come_while_others_wait_are_told_to_come_after_them(queue):
     assert all(row["waiting_until"] > last for row in rows if row["contact_id"] != ASHA)
 
 
-def test_beyond_a_daily_limit_that_fails_both_fail(queue):
+def test_beyond_a_daily_limit_that_fails_what_is_written_to_many_waits(queue):
     queue.settings(daily_limit=1, at_daily_limit="fail")
     queue.add(3, priority=1)
     queue.add(2, recipient=ASHA, at=NOON)
     assert whom(queue.claim(NOON)) == [ASHA]
     queue.claim(NOON + SECOND)
-    assert {row["status"] for row in queue.rows() if row["job_status"] != "sending"} == {"failed"}
+    rest = [row for row in queue.rows() if row["job_status"] != "sending"]
+    assert [row["status"] for row in rest if row["priority"] == 0] == ["failed"]
+    assert [row["waiting_reason"] for row in rest if row["priority"] == 1] == [
+        "the daily limit of 1 messages is reached"
+    ] * 3

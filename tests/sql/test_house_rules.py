@@ -105,3 +105,9 @@ def test_no_line_is_longer_than_a_hundred_columns():
     for path in migrations():
         long = [number for number, line in enumerate(path.read_text().splitlines(), 1) if len(line) > 100]
         assert long == [], path.name
+
+
+def test_no_two_files_have_one_number():
+    """The Supabase CLI knows a migration by it."""
+    numbers = [path.name[:14] for path in migrations()]
+    assert len(set(numbers)) == len(numbers)
