@@ -18,7 +18,8 @@ CREATE TYPE private.recipient AS (
 	variables jsonb,
 	text text,
 	fault text,
-	fault_kind text
+	fault_kind text,
+	timezone text
 );
 
 CREATE TYPE private.candidate AS (
@@ -224,6 +225,10 @@ CREATE TABLE public.campaigns (
     stop_at_failures numeric DEFAULT 0.3 NOT NULL,
     status text DEFAULT 'draft'::text NOT NULL,
     status_reason text,
+    approved_by uuid,
+    approved_at timestamp with time zone,
+    activated_by uuid,
+    activated_at timestamp with time zone,
     next_run_at timestamp with time zone,
     series_anchor timestamp without time zone,
     revision integer DEFAULT 0 NOT NULL,
@@ -247,6 +252,74 @@ CREATE TABLE public.campaigns (
 
 COMMENT ON TABLE public.campaigns IS 'scheduled messages: one message to many.';
 
+COMMENT ON COLUMN public.campaigns.id IS 'scheduled messages: id.';
+
+COMMENT ON COLUMN public.campaigns.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN public.campaigns.created_by IS 'scheduled messages: created by.';
+
+COMMENT ON COLUMN public.campaigns.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN public.campaigns.name IS 'scheduled messages: name.';
+
+COMMENT ON COLUMN public.campaigns.template_id IS 'scheduled messages: template id.';
+
+COMMENT ON COLUMN public.campaigns.message IS 'scheduled messages: message.';
+
+COMMENT ON COLUMN public.campaigns.type IS 'scheduled messages: type.';
+
+COMMENT ON COLUMN public.campaigns.media_url IS 'scheduled messages: media url.';
+
+COMMENT ON COLUMN public.campaigns.media IS 'scheduled messages: media.';
+
+COMMENT ON COLUMN public.campaigns.caption IS 'scheduled messages: caption.';
+
+COMMENT ON COLUMN public.campaigns.variables IS 'scheduled messages: variables.';
+
+COMMENT ON COLUMN public.campaigns.audience IS 'scheduled messages: audience.';
+
+COMMENT ON COLUMN public.campaigns.scheduled_at IS 'scheduled messages: scheduled at.';
+
+COMMENT ON COLUMN public.campaigns.timezone IS 'scheduled messages: timezone.';
+
+COMMENT ON COLUMN public.campaigns.zone_of IS 'scheduled messages: zone of.';
+
+COMMENT ON COLUMN public.campaigns.is_recurring IS 'scheduled messages: is recurring.';
+
+COMMENT ON COLUMN public.campaigns.recurrence_pattern IS 'scheduled messages: recurrence pattern.';
+
+COMMENT ON COLUMN public.campaigns.recurrence_end_at IS 'scheduled messages: recurrence end at.';
+
+COMMENT ON COLUMN public.campaigns.max_recipients IS 'scheduled messages: max recipients.';
+
+COMMENT ON COLUMN public.campaigns.at_daily_limit IS 'scheduled messages: at daily limit.';
+
+COMMENT ON COLUMN public.campaigns.give_up_after IS 'scheduled messages: give up after.';
+
+COMMENT ON COLUMN public.campaigns.stop_at_failures IS 'scheduled messages: stop at failures.';
+
+COMMENT ON COLUMN public.campaigns.status IS 'scheduled messages: status.';
+
+COMMENT ON COLUMN public.campaigns.status_reason IS 'scheduled messages: status reason.';
+
+COMMENT ON COLUMN public.campaigns.approved_by IS 'scheduled messages: approved by.';
+
+COMMENT ON COLUMN public.campaigns.approved_at IS 'scheduled messages: approved at.';
+
+COMMENT ON COLUMN public.campaigns.activated_by IS 'scheduled messages: activated by.';
+
+COMMENT ON COLUMN public.campaigns.activated_at IS 'scheduled messages: activated at.';
+
+COMMENT ON COLUMN public.campaigns.next_run_at IS 'scheduled messages: next run at.';
+
+COMMENT ON COLUMN public.campaigns.series_anchor IS 'scheduled messages: series anchor.';
+
+COMMENT ON COLUMN public.campaigns.revision IS 'scheduled messages: revision.';
+
+COMMENT ON COLUMN public.campaigns.created_at IS 'scheduled messages: created at.';
+
+COMMENT ON COLUMN public.campaigns.updated_at IS 'scheduled messages: updated at.';
+
 COMMENT ON CONSTRAINT campaigns_at_daily_limit_known ON public.campaigns IS 'At the daily limit a campaign waits (defer) or fails (fail).';
 
 COMMENT ON CONSTRAINT campaigns_audience_object ON public.campaigns IS 'The audience is an object, such as {"labels": ["customers"]}, of at most 4 MB.';
@@ -258,6 +331,8 @@ COMMENT ON CONSTRAINT campaigns_lengths ON public.campaigns IS 'The message, or 
 COMMENT ON CONSTRAINT campaigns_max_recipients_positive ON public.campaigns IS 'The most recipients must be one or more.';
 
 COMMENT ON CONSTRAINT campaigns_name_given ON public.campaigns IS 'A campaign needs a name of at most 200 characters.';
+
+COMMENT ON CONSTRAINT campaigns_next_run_is_scheduled ON public.campaigns IS 'Only what is scheduled or paused has a next run.';
 
 COMMENT ON CONSTRAINT campaigns_recurring_has_pattern ON public.campaigns IS 'A recurring campaign needs a recurrence pattern, such as daily, weekly or monthly.';
 
@@ -565,6 +640,7 @@ CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version int
             contact.name,
             coalesce(given.number, contact.phone) as raw,
             contact.is_blocked,
+            contact.timezone,
             given.contact_id is not null and contact.contact_id is null as is_gone,
             given.contact_id = any(content.except_contacts)
             or contact.labels ?| content.except_labels as is_excepted,
@@ -584,6 +660,7 @@ CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version int
                         'can write to.'
                 else number.fault
             end as number_fault,
+            number.timezone as number_timezone,
             number.raw is not null or coalesce(person.raw, '') = '' as is_judged,
             private.render(content.parts, person.all_values) as text,
             content.longest,
@@ -602,6 +679,7 @@ CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version int
             where known.raw = person.raw
                 and known.country_code = content.country_code
                 and known.rules_version = coalesce(p_rules_version, known.rules_version)
+                and (p_campaign.zone_of <> 'recipient' or known.timezone is not null)
             limit 1
         ) as number on true
     ),
@@ -644,7 +722,8 @@ CREATE FUNCTION private.as_recipients(p_campaign public.campaigns, p_version int
                 )
             when 'empty' then 'The text is empty with these values.'
         end,
-        found.fault_kind
+        found.fault_kind,
+        coalesce(nullif(btrim(found.timezone), ''), nullif(found.number_timezone, ''))
     from found
 $$;
 
@@ -823,6 +902,42 @@ CREATE TABLE public.appointments (
 
 COMMENT ON TABLE public.appointments IS 'scheduled messages: appointments that remind.';
 
+COMMENT ON COLUMN public.appointments.id IS 'scheduled messages: id.';
+
+COMMENT ON COLUMN public.appointments.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN public.appointments.created_by IS 'scheduled messages: created by.';
+
+COMMENT ON COLUMN public.appointments.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN public.appointments.contact_id IS 'scheduled messages: contact id.';
+
+COMMENT ON COLUMN public.appointments.patient_name IS 'scheduled messages: patient name.';
+
+COMMENT ON COLUMN public.appointments.mobile IS 'scheduled messages: mobile.';
+
+COMMENT ON COLUMN public.appointments.date IS 'scheduled messages: date.';
+
+COMMENT ON COLUMN public.appointments."time" IS 'scheduled messages: time.';
+
+COMMENT ON COLUMN public.appointments.timezone IS 'scheduled messages: timezone.';
+
+COMMENT ON COLUMN public.appointments.doctor_name IS 'scheduled messages: doctor name.';
+
+COMMENT ON COLUMN public.appointments.specialty IS 'scheduled messages: specialty.';
+
+COMMENT ON COLUMN public.appointments.followup_date IS 'scheduled messages: followup date.';
+
+COMMENT ON COLUMN public.appointments.status IS 'scheduled messages: status.';
+
+COMMENT ON COLUMN public.appointments.variables IS 'scheduled messages: variables.';
+
+COMMENT ON COLUMN public.appointments.reminder_fault IS 'scheduled messages: reminder fault.';
+
+COMMENT ON COLUMN public.appointments.created_at IS 'scheduled messages: created at.';
+
+COMMENT ON COLUMN public.appointments.updated_at IS 'scheduled messages: updated at.';
+
 COMMENT ON CONSTRAINT appointments_lengths ON public.appointments IS 'A name or a number of the appointment is too long.';
 
 COMMENT ON CONSTRAINT appointments_sane_dates ON public.appointments IS 'The dates must lie between the years 2000 and 2199.';
@@ -872,6 +987,146 @@ CREATE FUNCTION private.audited(p_appointments public.appointments[]) RETURNS TA
         and person.owner in (appointment.owner_id::text, appointment.created_by::text)
 $$;
 
+CREATE TABLE public.campaign_runs (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    campaign_id uuid NOT NULL,
+    owner_id uuid NOT NULL,
+    connection_id text NOT NULL,
+    occurrence_at timestamp with time zone NOT NULL,
+    template_version integer,
+    status text DEFAULT 'processing'::text NOT NULL,
+    status_reason text,
+    total integer,
+    pending integer DEFAULT 0 NOT NULL,
+    sent integer DEFAULT 0 NOT NULL,
+    failed integer DEFAULT 0 NOT NULL,
+    unconfirmed integer DEFAULT 0 NOT NULL,
+    skipped integer DEFAULT 0 NOT NULL,
+    cancelled integer DEFAULT 0 NOT NULL,
+    delivered integer DEFAULT 0 NOT NULL,
+    read integer DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    estimated_finish_at timestamp with time zone,
+    frozen_key text,
+    frozen_position integer DEFAULT 0 NOT NULL,
+    made_position integer DEFAULT 0 NOT NULL,
+    made_due_at timestamp with time zone,
+    unmade integer DEFAULT 0 NOT NULL,
+    judged_from integer DEFAULT 0 NOT NULL,
+    judged_since timestamp with time zone,
+    retried_at timestamp with time zone,
+    rests_until timestamp with time zone,
+    advanced_at timestamp with time zone DEFAULT now() NOT NULL,
+    told_at timestamp with time zone,
+    estimated_at timestamp with time zone,
+    CONSTRAINT campaign_runs_counts_add_up CHECK (((total IS NULL) OR (total = (((((pending + sent) + failed) + unconfirmed) + skipped) + cancelled)))),
+    CONSTRAINT campaign_runs_over_has_an_end CHECK (((finished_at IS NULL) = (status = ANY (ARRAY['processing'::text, 'paused'::text])))),
+    CONSTRAINT campaign_runs_over_has_nothing_pending CHECK (((finished_at IS NULL) OR (pending = 0))),
+    CONSTRAINT campaign_runs_status_known CHECK ((status = ANY (ARRAY['processing'::text, 'paused'::text, 'completed'::text, 'partial'::text, 'failed'::text, 'cancelled'::text])))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE public.campaign_runs IS 'scheduled messages: each time that a campaign is sent.';
+
+COMMENT ON COLUMN public.campaign_runs.id IS 'scheduled messages: id.';
+
+COMMENT ON COLUMN public.campaign_runs.campaign_id IS 'scheduled messages: campaign id.';
+
+COMMENT ON COLUMN public.campaign_runs.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN public.campaign_runs.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN public.campaign_runs.occurrence_at IS 'scheduled messages: occurrence at.';
+
+COMMENT ON COLUMN public.campaign_runs.template_version IS 'scheduled messages: template version.';
+
+COMMENT ON COLUMN public.campaign_runs.status IS 'scheduled messages: status.';
+
+COMMENT ON COLUMN public.campaign_runs.status_reason IS 'scheduled messages: status reason.';
+
+COMMENT ON COLUMN public.campaign_runs.total IS 'scheduled messages: total.';
+
+COMMENT ON COLUMN public.campaign_runs.pending IS 'scheduled messages: pending.';
+
+COMMENT ON COLUMN public.campaign_runs.sent IS 'scheduled messages: sent.';
+
+COMMENT ON COLUMN public.campaign_runs.failed IS 'scheduled messages: failed.';
+
+COMMENT ON COLUMN public.campaign_runs.unconfirmed IS 'scheduled messages: unconfirmed.';
+
+COMMENT ON COLUMN public.campaign_runs.skipped IS 'scheduled messages: skipped.';
+
+COMMENT ON COLUMN public.campaign_runs.cancelled IS 'scheduled messages: cancelled.';
+
+COMMENT ON COLUMN public.campaign_runs.delivered IS 'scheduled messages: delivered.';
+
+COMMENT ON COLUMN public.campaign_runs.read IS 'scheduled messages: read.';
+
+COMMENT ON COLUMN public.campaign_runs.started_at IS 'scheduled messages: started at.';
+
+COMMENT ON COLUMN public.campaign_runs.finished_at IS 'scheduled messages: finished at.';
+
+COMMENT ON COLUMN public.campaign_runs.estimated_finish_at IS 'scheduled messages: estimated finish at.';
+
+COMMENT ON COLUMN public.campaign_runs.frozen_key IS 'scheduled messages: frozen key.';
+
+COMMENT ON COLUMN public.campaign_runs.frozen_position IS 'scheduled messages: frozen position.';
+
+COMMENT ON COLUMN public.campaign_runs.made_position IS 'scheduled messages: made position.';
+
+COMMENT ON COLUMN public.campaign_runs.made_due_at IS 'scheduled messages: made due at.';
+
+COMMENT ON COLUMN public.campaign_runs.unmade IS 'scheduled messages: unmade.';
+
+COMMENT ON COLUMN public.campaign_runs.judged_from IS 'scheduled messages: judged from.';
+
+COMMENT ON COLUMN public.campaign_runs.judged_since IS 'scheduled messages: judged since.';
+
+COMMENT ON COLUMN public.campaign_runs.retried_at IS 'scheduled messages: retried at.';
+
+COMMENT ON COLUMN public.campaign_runs.rests_until IS 'scheduled messages: rests until.';
+
+COMMENT ON COLUMN public.campaign_runs.advanced_at IS 'scheduled messages: advanced at.';
+
+COMMENT ON COLUMN public.campaign_runs.told_at IS 'scheduled messages: told at.';
+
+COMMENT ON COLUMN public.campaign_runs.estimated_at IS 'scheduled messages: estimated at.';
+
+CREATE FUNCTION private.begin_again(p_run public.campaign_runs, p_campaign public.campaigns, p_statuses text[], OUT retried integer, OUT left_out jsonb) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_why constant text := case when p_campaign.at_daily_limit = 'fail'
+        then private.why_beyond_limit(p_run.connection_id, now(), p_run.failed)
+    end;
+begin
+    retried := 0;
+    left_out := '[]';
+    if 'failed' <> all(p_statuses) then
+        return;
+    elsif v_why is not null then
+        left_out := jsonb_build_array(jsonb_build_object(
+            'reason', v_why, 'count', p_run.failed, 'positions', '[]'::jsonb
+        ));
+        return;
+    end if;
+    retried := p_run.failed;
+    update public.campaign_runs as run
+    set
+        pending = run.failed,
+        unmade = run.failed,
+        failed = 0,
+        status = 'processing',
+        status_reason = null,
+        finished_at = null,
+        retried_at = now(),
+        judged_since = now()
+    where run.id = p_run.id;
+end
+$$;
+
 CREATE TABLE public.campaign_rehearsals (
     campaign_id uuid NOT NULL,
     owner_id uuid NOT NULL,
@@ -899,6 +1154,50 @@ CREATE TABLE public.campaign_rehearsals (
 );
 
 COMMENT ON TABLE public.campaign_rehearsals IS 'scheduled messages: what a campaign would send, and what is wrong with whom.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.campaign_id IS 'scheduled messages: campaign id.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.revision IS 'scheduled messages: revision.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.template_version IS 'scheduled messages: template version.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.progress IS 'scheduled messages: progress.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.total IS 'scheduled messages: total.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.will_be_sent IS 'scheduled messages: will be sent.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.faults IS 'scheduled messages: faults.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.duplicates IS 'scheduled messages: duplicates.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.opted_out IS 'scheduled messages: opted out.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.first_departure_at IS 'scheduled messages: first departure at.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.last_departure_at IS 'scheduled messages: last departure at.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.waiting_reason IS 'scheduled messages: waiting reason.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.requested_at IS 'scheduled messages: requested at.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.finished_at IS 'scheduled messages: finished at.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.lines_id IS 'scheduled messages: lines id.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.parts IS 'scheduled messages: parts.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.starts_at IS 'scheduled messages: starts at.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.timezone IS 'scheduled messages: timezone.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.is_whole IS 'scheduled messages: is whole.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.frozen_key IS 'scheduled messages: frozen key.';
 
 CREATE FUNCTION private.begun_rehearsal(p_campaign public.campaigns) RETURNS public.campaign_rehearsals
     LANGUAGE plpgsql
@@ -1006,6 +1305,17 @@ CREATE FUNCTION private.campaign_content(p_campaign public.campaigns, p_version 
         private.values_of(p_campaign.variables),
         null
     where p_campaign.template_id is null
+$$;
+
+CREATE FUNCTION private.campaign_zone(p_campaign public.campaigns) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select coalesce(p_campaign.timezone, (
+        select settings.timezone
+        from public.connection_settings as settings
+        where settings.connection_id = p_campaign.connection_id
+    ))
 $$;
 
 CREATE FUNCTION private.cancel_messages(p_connection_id text, p_user_id text, p_reason text) RETURNS void
@@ -1123,6 +1433,10 @@ CREATE FUNCTION private.cancel_runs(p_campaign_id uuid, p_why text) RETURNS void
     AS $$
 begin
     perform private.hold_runs(p_campaign_id, p_why);
+    perform private.unmark_tries(array(
+        select run.id from public.campaign_runs as run
+        where run.campaign_id = p_campaign_id and run.status = 'paused'
+    ));
     update public.scheduled_messages as message
     set
         status = 'cancelled',
@@ -1142,6 +1456,27 @@ begin
         status_reason = p_why,
         finished_at = case when run.pending > run.unmade then null else now() end
     where run.campaign_id = p_campaign_id and run.status = 'paused';
+end
+$$;
+
+CREATE FUNCTION private.choose_connection(p_named text, p_usable text[]) RETURNS TABLE(id text, timezone text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    if coalesce(p_named, '') !~ '\S' and cardinality(p_usable) <> 1 then
+        raise exception using errcode = 'PT400', message = case cardinality(p_usable)
+            when 0 then 'You have no WhatsApp connection yet.'
+            else 'You may use several connections. Say which one sends it (connection_id).'
+        end;
+    end if;
+    id := coalesce(nullif(btrim(p_named), ''), p_usable[1]);
+    timezone := coalesce((
+        select settings.timezone
+        from public.connection_settings as settings
+        where settings.connection_id = choose_connection.id
+    ), 'UTC');
+    return next;
 end
 $$;
 
@@ -1566,6 +1901,13 @@ begin
                 where latest.source_id = new_row.source_id
                     and latest.source_position = new_row.source_position
             )
+            -- Who waits for another try is pending, whatever becomes of the one before.
+            and (
+                select recipient.next_try
+                from public.campaign_recipients as recipient
+                where recipient.run_id = new_row.source_id
+                    and recipient.position = new_row.source_position
+            ) is null
     ),
     put_down as (
         insert into private.run_tallies as tally (
@@ -1683,7 +2025,7 @@ CREATE TABLE public.connection_settings (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     display_name text,
     approval text DEFAULT 'none'::text NOT NULL,
-    CONSTRAINT connection_settings_approval_known CHECK ((approval = 'none'::text)),
+    CONSTRAINT connection_settings_approval_known CHECK ((approval = ANY (ARRAY['none'::text, 'campaigns'::text]))),
     CONSTRAINT connection_settings_at_daily_limit_check CHECK ((at_daily_limit = ANY (ARRAY['defer'::text, 'fail'::text]))),
     CONSTRAINT connection_settings_burst_within_messages CHECK (((burst >= 1) AND (burst <= COALESCE(messages, 1)))),
     CONSTRAINT connection_settings_country_code_check CHECK ((country_code ~ '^[A-Z]{2}$'::text)),
@@ -1701,6 +2043,86 @@ CREATE TABLE public.connection_settings (
     CONSTRAINT connection_settings_warm_up_limit_check CHECK ((warm_up_limit >= 1)),
     CONSTRAINT connection_settings_window_complete CHECK ((((window_start IS NULL) = (window_end IS NULL)) AND (window_start <> window_end)))
 );
+
+COMMENT ON TABLE public.connection_settings IS 'scheduled messages: connection settings.';
+
+COMMENT ON COLUMN public.connection_settings.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN public.connection_settings.enabled IS 'scheduled messages: enabled.';
+
+COMMENT ON COLUMN public.connection_settings.active IS 'scheduled messages: active.';
+
+COMMENT ON COLUMN public.connection_settings.gateway IS 'scheduled messages: gateway.';
+
+COMMENT ON COLUMN public.connection_settings.sender IS 'scheduled messages: sender.';
+
+COMMENT ON COLUMN public.connection_settings.timezone IS 'scheduled messages: timezone.';
+
+COMMENT ON COLUMN public.connection_settings.country_code IS 'scheduled messages: country code.';
+
+COMMENT ON COLUMN public.connection_settings.messages IS 'scheduled messages: messages.';
+
+COMMENT ON COLUMN public.connection_settings.period_seconds IS 'scheduled messages: period seconds.';
+
+COMMENT ON COLUMN public.connection_settings.burst IS 'scheduled messages: burst.';
+
+COMMENT ON COLUMN public.connection_settings.jitter_seconds IS 'scheduled messages: jitter seconds.';
+
+COMMENT ON COLUMN public.connection_settings.daily_limit IS 'scheduled messages: daily limit.';
+
+COMMENT ON COLUMN public.connection_settings.at_daily_limit IS 'scheduled messages: at daily limit.';
+
+COMMENT ON COLUMN public.connection_settings.warm_up_from IS 'scheduled messages: warm up from.';
+
+COMMENT ON COLUMN public.connection_settings.warm_up_days IS 'scheduled messages: warm up days.';
+
+COMMENT ON COLUMN public.connection_settings.warm_up_limit IS 'scheduled messages: warm up limit.';
+
+COMMENT ON COLUMN public.connection_settings.window_start IS 'scheduled messages: window start.';
+
+COMMENT ON COLUMN public.connection_settings.window_end IS 'scheduled messages: window end.';
+
+COMMENT ON COLUMN public.connection_settings.recipient_interval_seconds IS 'scheduled messages: recipient interval seconds.';
+
+COMMENT ON COLUMN public.connection_settings.updated_at IS 'scheduled messages: updated at.';
+
+COMMENT ON COLUMN public.connection_settings.display_name IS 'scheduled messages: display name.';
+
+COMMENT ON COLUMN public.connection_settings.approval IS 'scheduled messages: approval.';
+
+COMMENT ON CONSTRAINT connection_settings_approval_known ON public.connection_settings IS 'Either no campaign or all campaigns wait for another admin''s approval: none or campaigns.';
+
+COMMENT ON CONSTRAINT connection_settings_at_daily_limit_check ON public.connection_settings IS 'At the daily limit messages wait (defer) or fail (fail).';
+
+COMMENT ON CONSTRAINT connection_settings_burst_within_messages ON public.connection_settings IS 'The burst is at least 1, and at most the messages in a period.';
+
+COMMENT ON CONSTRAINT connection_settings_country_code_check ON public.connection_settings IS 'The country is its code of two capital letters, such as IN.';
+
+COMMENT ON CONSTRAINT connection_settings_daily_limit_check ON public.connection_settings IS 'The daily limit is 0 or more.';
+
+COMMENT ON CONSTRAINT connection_settings_display_name_short ON public.connection_settings IS 'The name that is shown has at most 200 characters.';
+
+COMMENT ON CONSTRAINT connection_settings_jitter_needs_rate ON public.connection_settings IS 'Jitter needs a pace: messages and period_seconds.';
+
+COMMENT ON CONSTRAINT connection_settings_jitter_seconds_check ON public.connection_settings IS 'The jitter is 0 to 3,600 seconds.';
+
+COMMENT ON CONSTRAINT connection_settings_messages_check ON public.connection_settings IS 'The messages in a period are 1 to 100,000.';
+
+COMMENT ON CONSTRAINT connection_settings_period_seconds_check ON public.connection_settings IS 'The period is 0.1 to 86,400 seconds.';
+
+COMMENT ON CONSTRAINT connection_settings_rate_complete ON public.connection_settings IS 'A pace needs both messages and period_seconds.';
+
+COMMENT ON CONSTRAINT connection_settings_recipient_interval_seconds_check ON public.connection_settings IS 'Between two messages to one recipient lie 0 to 86,400 seconds.';
+
+COMMENT ON CONSTRAINT connection_settings_sender_check ON public.connection_settings IS 'The sender is a name of 1 to 256 characters.';
+
+COMMENT ON CONSTRAINT connection_settings_warm_up_complete ON public.connection_settings IS 'Warming up needs warm_up_from, warm_up_days, warm_up_limit and a daily limit.';
+
+COMMENT ON CONSTRAINT connection_settings_warm_up_days_check ON public.connection_settings IS 'Warming up takes 1 to 365 days.';
+
+COMMENT ON CONSTRAINT connection_settings_warm_up_limit_check ON public.connection_settings IS 'Warming up begins with a limit of 1 or more.';
+
+COMMENT ON CONSTRAINT connection_settings_window_complete ON public.connection_settings IS 'Sending hours need both a beginning and an end, and they differ.';
 
 CREATE FUNCTION private.daily_limit(p_settings public.connection_settings, p_day date) RETURNS integer
     LANGUAGE sql IMMUTABLE
@@ -2646,11 +3068,10 @@ begin
             job.id, connection.connection_id, connection.blocked_reason
         )::private.beyond_limit_row
         from private.situation(v_strict, p_now, p_gateway) as connection
-        cross join (values (0::smallint), (1::smallint)) as level (priority)
         cross join lateral (
             select j.id from public.broadcast_jobs as j
             where j.connection_id = connection.connection_id
-                and j.priority = level.priority
+                and j.priority = 0
                 and j.status = 'queued'
                 and j.scheduled_message_id is not null
                 and j.available_at <= p_now
@@ -3941,6 +4362,54 @@ CREATE TABLE public.scheduled_messages (
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
 
+COMMENT ON COLUMN public.scheduled_messages.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN public.scheduled_messages.asset_id IS 'scheduled messages: asset id.';
+
+COMMENT ON COLUMN public.scheduled_messages.timezone IS 'scheduled messages: timezone.';
+
+COMMENT ON COLUMN public.scheduled_messages.recurrence_end_at IS 'scheduled messages: recurrence end at.';
+
+COMMENT ON COLUMN public.scheduled_messages.series_id IS 'scheduled messages: series id.';
+
+COMMENT ON COLUMN public.scheduled_messages.series_anchor IS 'scheduled messages: series anchor.';
+
+COMMENT ON COLUMN public.scheduled_messages.occurrence_at IS 'scheduled messages: occurrence at.';
+
+COMMENT ON COLUMN public.scheduled_messages.missed IS 'scheduled messages: missed.';
+
+COMMENT ON COLUMN public.scheduled_messages.next_id IS 'scheduled messages: next id.';
+
+COMMENT ON COLUMN public.scheduled_messages.broadcast_job_id IS 'scheduled messages: broadcast job id.';
+
+COMMENT ON COLUMN public.scheduled_messages.due_at IS 'scheduled messages: due at.';
+
+COMMENT ON COLUMN public.scheduled_messages.waiting_reason IS 'scheduled messages: waiting reason.';
+
+COMMENT ON COLUMN public.scheduled_messages.waiting_until IS 'scheduled messages: waiting until.';
+
+COMMENT ON COLUMN public.scheduled_messages.delivery_status IS 'scheduled messages: delivery status.';
+
+COMMENT ON COLUMN public.scheduled_messages.revision IS 'scheduled messages: revision.';
+
+COMMENT ON COLUMN public.scheduled_messages.updated_at IS 'scheduled messages: updated at.';
+
+COMMENT ON COLUMN public.scheduled_messages.category IS 'scheduled messages: category.';
+
+COMMENT ON COLUMN public.scheduled_messages.priority IS 'scheduled messages: priority.';
+
+COMMENT ON COLUMN public.scheduled_messages.template IS 'scheduled messages: template.';
+
+COMMENT ON COLUMN public.scheduled_messages.held IS 'scheduled messages: held.';
+
+COMMENT ON COLUMN public.scheduled_messages.not_after IS 'scheduled messages: not after.';
+
+COMMENT ON COLUMN public.scheduled_messages.source_id IS 'scheduled messages: source id.';
+
+COMMENT ON COLUMN public.scheduled_messages.source_position IS 'scheduled messages: source position.';
+
+COMMENT ON COLUMN public.scheduled_messages.source_try IS 'scheduled messages: source try.';
+
 COMMENT ON COLUMN public.scheduled_messages.template_id IS 'scheduled messages: the template that this message is rendered from.';
 
 COMMENT ON COLUMN public.scheduled_messages.variables IS 'scheduled messages: the values of this message''s template.';
@@ -4269,6 +4738,7 @@ declare
     v_is_edited boolean := false;
     v_was text;
     v_why text;
+    v_waits constant text := 'It waits for the approval of another admin.';
 begin
     if v_by_user then
         new := private.hold_campaign_to_its_owner(old, new);
@@ -4299,6 +4769,8 @@ begin
         if not private.is_same_time(old, new) then
             new.next_run_at := null;
         end if;
+        new.activated_by := case when v_by_user then auth.uid() else new.activated_by end;
+        new.approved_by := null;
     end if;
     if v_by_user and new.status <> v_was and not (
         (v_was = 'draft' and new.status in ('scheduled', 'cancelled'))
@@ -4322,9 +4794,18 @@ begin
         if new.next_run_at is null then
             new.next_run_at := new.scheduled_at;
             new.series_anchor := null;
+            new.activated_at := now();
+        end if;
+        if v_was = 'draft' then
+            new.activated_by := auth.uid();
         end if;
         new.status_reason := null;
     end if;
+    new.approved_at := case
+        when new.approved_by is null then null
+        when v_is_new or new.approved_by is distinct from old.approved_by then now()
+        else new.approved_at
+    end;
     case
         when new.status = v_was then null;
         when new.status = 'paused' then
@@ -4344,6 +4825,11 @@ begin
             new.status_reason := null;
         else null;
     end case;
+    if new.status = 'scheduled' and not private.is_let_go(new) then
+        new.status_reason := v_waits;
+    elsif new.status_reason = v_waits then
+        new.status_reason := null;
+    end if;
     return new;
 end
 $$;
@@ -4993,21 +5479,39 @@ begin
         p_new.next_run_at := null;
         p_new.series_anchor := null;
         p_new.status_reason := null;
+        p_new.activated_by := null;
+        p_new.activated_at := null;
+        p_new.approved_by := null;
+        p_new.approved_at := null;
         return p_new;
     end if;
     perform private.owner_to_write_for(p_old.connection_id, v_writers);
     if (
         p_new.id, p_new.owner_id, p_new.created_by, p_new.next_run_at, p_new.series_anchor,
-        p_new.revision
+        p_new.revision, p_new.activated_by
     ) is distinct from (
         p_old.id, p_old.owner_id, p_old.created_by, p_old.next_run_at, p_old.series_anchor,
-        p_old.revision
+        p_old.revision, p_old.activated_by
     ) then
         raise exception 'Not yours to change: id, owner, author, next run, anchor and revision.'
             using errcode = '42501';
     end if;
     p_new.created_at := p_old.created_at;
+    p_new.activated_at := p_old.activated_at;
+    p_new.approved_at := p_old.approved_at;
     p_new.status_reason := p_old.status_reason;
+    if p_new.approved_by is distinct from p_old.approved_by then
+        perform private.owner_to_write_for(p_old.connection_id, array['admin']);
+        if p_new.approved_by <> auth.uid() then
+            raise exception 'Approve it in your own name.' using errcode = '42501';
+        elsif p_new.approved_by = p_old.activated_by then
+            raise exception 'Somebody else has to approve what you have activated or changed.'
+                using errcode = 'PT409';
+        elsif p_old.status not in ('scheduled', 'paused') then
+            raise exception 'This campaign is % and needs no approval.', p_old.status
+                using errcode = 'PT409';
+        end if;
+    end if;
     if p_new.connection_id <> p_old.connection_id
         and private.owner_to_write_for(p_new.connection_id, v_writers) <> p_old.owner_id
     then
@@ -5236,6 +5740,18 @@ CREATE FUNCTION private.is_blank(p_text text) RETURNS boolean
     )
 $$;
 
+CREATE FUNCTION private.is_let_go(p_campaign public.campaigns) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select p_campaign.approved_at is not null or not exists (
+        select
+        from public.connection_settings as settings
+        where settings.connection_id = p_campaign.connection_id
+            and settings.approval = 'campaigns'
+    )
+$$;
+
 CREATE FUNCTION private.is_ours(p_table text, p_column text) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -5442,6 +5958,15 @@ CREATE FUNCTION private.kind_of(p_kind text) RETURNS text
         else 'table'
     end
 $$;
+
+CREATE FUNCTION private.last_departure(p_connection_id text, p_at timestamp with time zone, p_count integer) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT (GREATEST(p_at, now()) + COALESCE(( SELECT (((last_departure.p_count - 1))::double precision * make_interval(secs => (settings.period_seconds / (((settings.messages - settings.burst) + 1))::double precision)))
+            FROM public.connection_settings settings
+           WHERE ((settings.connection_id = last_departure.p_connection_id) AND (settings.messages IS NOT NULL))), '00:00:00'::interval));
+END;
 
 CREATE FUNCTION private.latest_until(p_pattern text) RETURNS timestamp with time zone
     LANGUAGE plpgsql IMMUTABLE
@@ -5665,6 +6190,111 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.make_tries(p_run public.campaign_runs, p_not_after timestamp with time zone, p_limit integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    v_made integer;
+begin
+    with chosen as materialized (
+        select
+            recipient.position,
+            recipient.next_try
+        from public.campaign_recipients as recipient
+        where recipient.run_id = p_run.id and recipient.next_try is not null
+        order by recipient.position
+        limit p_limit
+    ),
+    former as materialized (
+        select
+            chosen.position,
+            chosen.next_try,
+            private.counted_as(last.status) as was,
+            last.contact_id,
+            last.message,
+            last.type,
+            last.media_url,
+            last.caption,
+            last.media,
+            last.timezone,
+            last.created_by,
+            last.category,
+            last.template
+        from chosen
+        left join lateral (
+            select message.*
+            from public.scheduled_messages as message
+            where message.source_id = p_run.id and message.source_position = chosen.position
+            order by message.source_try desc
+            limit 1
+            for no key update
+        ) as last on true
+    ),
+    written as (
+        insert into public.scheduled_messages (
+            connection_id, contact_id, message, type, media_url, caption, media, scheduled_at,
+            timezone, created_by, owner_id, category, template, priority, not_after,
+            source_id, source_position, source_try
+        )
+        select
+            p_run.connection_id,
+            former.contact_id,
+            former.message,
+            former.type,
+            former.media_url,
+            former.caption,
+            former.media,
+            now() + former.position * interval '1 microsecond',
+            former.timezone,
+            former.created_by,
+            p_run.owner_id,
+            former.category,
+            former.template,
+            1,
+            p_not_after,
+            p_run.id,
+            former.position,
+            former.next_try
+        from former
+        where former.was in ('failed', 'unconfirmed', 'cancelled')
+        on conflict (source_id, source_position, source_try) where source_id is not null do nothing
+        returning 1
+    ),
+    unmarked as (
+        update public.campaign_recipients as recipient
+        set next_try = null
+        from chosen
+        where recipient.run_id = p_run.id and recipient.position = chosen.position
+        returning 1
+    ),
+    -- Those that need none count as what they are; a message that was deleted, as failed.
+    needless as (
+        select
+            count(*) as number,
+            count(*) filter (where former.was = 'sent') as sent,
+            count(*) filter (where former.was is null) as failed
+        from former
+        where former.was is null or former.was in ('pending', 'sent')
+    ),
+    counted as (
+        update public.campaign_runs as run
+        set
+            unmade = run.unmade - (select count(*) from unmarked),
+            pending = run.pending - needless.sent - needless.failed,
+            sent = run.sent + needless.sent,
+            failed = run.failed + needless.failed
+        from needless
+        where run.id = p_run.id
+        returning 1
+    )
+    select count(*) into v_made
+    from written, counted;
+    return v_made;
+end
+$$;
+
 CREATE FUNCTION private.make_up(p_table regclass, p_given jsonb, p_depth integer DEFAULT 0) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -5752,6 +6382,155 @@ begin
     return v_row;
 end
 $_$;
+
+CREATE FUNCTION private.mark_as_ours(p_table text, p_columns text[] DEFAULT NULL::text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_table constant regclass := to_regclass(p_table);
+    v_column record;
+begin
+    if p_columns is null and obj_description(v_table, 'pg_class') is null then
+        execute format(
+            'comment on table %s is %L', v_table,
+            'scheduled messages: ' || replace(split_part(p_table, '.', 2), '_', ' ') || '.'
+        );
+    end if;
+    for v_column in
+        select a.attname as name
+        from pg_catalog.pg_attribute as a
+        where a.attrelid = v_table
+            and a.attnum > 0
+            and not a.attisdropped
+            and (p_columns is null or a.attname = any(p_columns))
+            and col_description(v_table, a.attnum) is null
+        order by a.attnum
+    loop
+        execute format(
+            'comment on column %s.%I is %L', v_table, v_column.name,
+            'scheduled messages: ' || replace(v_column.name, '_', ' ') || '.'
+        );
+    end loop;
+end
+$$;
+
+CREATE FUNCTION private.mark_tries(p_run public.campaign_runs, p_statuses text[], OUT retried integer, OUT left_out jsonb) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    with latest as materialized (
+        select distinct on (message.source_position)
+            message.id,
+            message.status
+        from public.scheduled_messages as message
+        where message.source_id = p_run.id
+        order by message.source_position, message.source_try desc
+    ),
+    -- Nothing becomes of them until this ends.
+    held as materialized (
+        select
+            message.source_position as position,
+            message.source_try,
+            message.status,
+            message.error
+        from public.scheduled_messages as message
+        where message.id = any(array(
+            select latest.id from latest where latest.status = any(p_statuses)
+        ))
+            and message.status = any(p_statuses)
+        order by message.id
+        for no key update
+    ),
+    asked as materialized (
+        select
+            held.*,
+            recipient.contact_id,
+            recipient.raw
+        from held
+        join public.campaign_recipients as recipient
+            on recipient.run_id = p_run.id and recipient.position = held.position
+        where recipient.next_try is null
+    ),
+    person as materialized (
+        select found.*
+        from private.people(array(
+            select asked.contact_id from asked where asked.contact_id is not null
+        ), '{}') as found
+        where found.owner = p_run.owner_id::text
+    ),
+    judged as materialized (
+        select
+            asked.*,
+            case
+                when asked.contact_id is not null and person.contact_id is null
+                    then 'This contact does not exist any more.'
+                when person.is_blocked then 'This contact is blocked.'
+                when asked.contact_id is not null and coalesce(person.phone, '') !~ '\S'
+                    then 'This contact has no phone number.'
+                else private.why_it_would_fail_again(
+                    asked.error,
+                    asked.contact_id is null or person.phone is not distinct from asked.raw
+                )
+            end as reason
+        from asked
+        left join person on person.contact_id = asked.contact_id
+    ),
+    marked as (
+        update public.campaign_recipients as recipient
+        set next_try = judged.source_try + 1
+        from judged
+        where recipient.run_id = p_run.id
+            and recipient.position = judged.position
+            and judged.reason is null
+        returning judged.status
+    ),
+    counted as (
+        update public.campaign_runs as run
+        set
+            pending = run.pending + was.number,
+            unmade = run.unmade + was.number,
+            failed = run.failed - was.failed,
+            unconfirmed = run.unconfirmed - was.unconfirmed,
+            cancelled = run.cancelled - was.cancelled,
+            status = 'processing',
+            status_reason = null,
+            finished_at = null,
+            retried_at = now(),
+            -- What came to nothing before does not stop it now.
+            judged_from = case when run.made_due_at is null then run.made_position else 0 end,
+            judged_since = now(),
+            rests_until = null
+        from (
+            select
+                count(*) as number,
+                count(*) filter (where marked.status = 'failed') as failed,
+                count(*) filter (where marked.status = 'unconfirmed') as unconfirmed,
+                count(*) filter (where marked.status = 'cancelled') as cancelled
+            from marked
+        ) as was
+        where run.id = p_run.id and was.number > 0
+        returning was.number
+    ),
+    reasons as (
+        select
+            judged.reason,
+            count(*) as count,
+            (array_agg(judged.position order by judged.position))[:100] as positions
+        from judged
+        where judged.reason is not null
+        group by judged.reason
+    )
+    select
+        coalesce((select counted.number from counted), 0),
+        coalesce((
+            select jsonb_agg(to_jsonb(reasons) order by reasons.count desc, reasons.reason)
+            from reasons
+        ), '[]')
+    into retried, left_out;
+end
+$$;
 
 CREATE FUNCTION private.may_have_gone_out(p_job_id uuid) RETURNS boolean
     LANGUAGE plpgsql STABLE
@@ -6526,7 +7305,7 @@ CREATE FUNCTION private.pace(p_connections text[], p_now timestamp with time zon
     ) as room on true
 $$;
 
-CREATE FUNCTION private.people(p_contacts text[], p_names text[]) RETURNS TABLE(contact_id text, owner text, name text, phone text, is_blocked boolean, labels jsonb, given jsonb)
+CREATE FUNCTION private.people(p_contacts text[], p_names text[]) RETURNS TABLE(contact_id text, owner text, name text, phone text, is_blocked boolean, labels jsonb, timezone text, given jsonb)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $_$
@@ -6549,8 +7328,11 @@ begin
     from private.contact_fields(p_names) as field;
     return query execute format(
         'select found.*
-        from (values (null::text, null::text, null::text, null::text, null::text, null::text))
-            as missing (phone_number, is_blocked, owner_id, user_id, contact_name, labels)
+        from (values (
+            null::text, null::text, null::text, null::text, null::text, null::text, null::text
+        )) as missing (
+            phone_number, is_blocked, owner_id, user_id, contact_name, labels, timezone
+        )
         cross join lateral (
             select
                 c.id::text,
@@ -6559,6 +7341,7 @@ begin
                 left(phone_number::text, 256),
                 private.is_yes(is_blocked::text),
                 to_jsonb(labels),
+                left(timezone::text, 64),
                 jsonb_strip_nulls(jsonb_object($2, array[%s]::text[]))
             from public.contacts as c
             where c.id = any(array(
@@ -6607,6 +7390,38 @@ CREATE FUNCTION private.put_aside(p_step text, p_ids uuid[], p_codes text[], p_r
             * power(2, least(known.tries, 10))
         ))
 $$;
+
+CREATE FUNCTION private.read_time(p_text text) RETURNS TABLE(instant timestamp with time zone, wall timestamp without time zone)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET "DateStyle" TO 'ISO, YMD'
+    AS $_$
+declare
+    v_words constant text :=
+        'The time must be written like 2026-12-01T14:30:00, with or without an offset.';
+    v_found constant text[] := regexp_match(
+        btrim(p_text),
+        '^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?) ?(Z|[+-]\d\d(?::?\d\d)?)?$', 'i'
+    );
+    v_wall text;
+begin
+    if v_found is null then
+        raise exception using errcode = 'PT400', message = v_words;
+    end if;
+    v_wall := v_found[1] || ' ' || replace(v_found[2], ',', '.');
+    if v_found[3] is null then
+        wall := v_wall;
+    else
+        instant := v_wall || v_found[3];
+    end if;
+    return next;
+exception
+    when datetime_field_overflow or invalid_datetime_format
+        or invalid_time_zone_displacement_value
+    then
+        raise exception using errcode = 'PT400', message = v_words;
+end
+$_$;
 
 CREATE FUNCTION private.ready_of_others(p_payers text[], p_busy text[], p_until timestamp with time zone) RETURNS SETOF text
     LANGUAGE plpgsql
@@ -7000,6 +7815,260 @@ begin
 end
 $_$;
 
+CREATE FUNCTION private.refuse_nonsense_in_appointments() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_words text;
+begin
+    select case
+        when new.connection_id is null then 'The connection id is missing.'
+        when new.created_at is null then 'The created at is missing.'
+        when new.date is null then 'The date is missing.'
+        when new.id is null then 'The id is missing.'
+        when new.owner_id is null then 'The owner id is missing.'
+        when new.status is null then 'The status is missing.'
+        when new."time" is null then 'The time is missing.'
+        when new.updated_at is null then 'The updated at is missing.'
+        when new.variables is null then 'The variables is missing.'
+        when (((COALESCE(length(patient_name), 0) <= 256) AND (COALESCE(length(mobile), 0) <= 64) AND (COALESCE(length(doctor_name), 0) <= 256) AND (COALESCE(length(specialty), 0) <= 256) AND (COALESCE(length(contact_id), 0) <= 256))) is false then 'A name or a number of the appointment is too long.'
+        when ((((date >= '2000-01-01'::date) AND (date <= '2199-12-31'::date)) AND ((followup_date >= '2000-01-01'::date) AND (followup_date <= '2199-12-31'::date)))) is false then 'The dates must lie between the years 2000 and 2199.'
+        when ((status = ANY (ARRAY['booked'::text, 'visited'::text, 'cancelled'::text, 'no_show'::text]))) is false then 'An appointment is booked, visited, cancelled or no_show.'
+        when (((jsonb_typeof(variables) = 'object'::text) AND (length((variables)::text) <= 16384))) is false then 'The variables are an object of names and values, at most 16 kB of it.'
+    end
+    into v_words
+    from (select new.*) as appointments;
+    if v_words is not null then
+        raise exception using message = v_words, errcode = 'PT400';
+    end if;
+    return new;
+end
+$$;
+
+CREATE FUNCTION private.refuse_nonsense_in_campaigns() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_words text;
+begin
+    select case
+        when new.at_daily_limit is null then 'The at daily limit is missing.'
+        when new.audience is null then 'The audience is missing.'
+        when new.connection_id is null then 'The connection id is missing.'
+        when new.created_at is null then 'The created at is missing.'
+        when new.give_up_after is null then 'The give up after is missing.'
+        when new.id is null then 'The id is missing.'
+        when new.is_recurring is null then 'The is recurring is missing.'
+        when new.message is null then 'The message is missing.'
+        when new.name is null then 'The name is missing.'
+        when new.owner_id is null then 'The owner id is missing.'
+        when new.revision is null then 'The revision is missing.'
+        when new.status is null then 'The status is missing.'
+        when new.stop_at_failures is null then 'The stop at failures is missing.'
+        when new.type is null then 'The type is missing.'
+        when new.updated_at is null then 'The updated at is missing.'
+        when new.variables is null then 'The variables is missing.'
+        when new.zone_of is null then 'The zone of is missing.'
+        when ((at_daily_limit = ANY (ARRAY['defer'::text, 'fail'::text]))) is false then 'At the daily limit a campaign waits (defer) or fails (fail).'
+        when (((jsonb_typeof(audience) = 'object'::text) AND (length((audience)::text) <= 4194304))) is false then 'The audience is an object, such as {"labels": ["customers"]}, of at most 4 MB.'
+        when (((give_up_after >= '00:01:00'::interval) AND (give_up_after <= '7 days'::interval))) is false then 'A campaign gives up after a minute at the earliest and seven days at the latest.'
+        when (((length(message) <= 8192) AND (COALESCE(length(caption), 0) <= 8192) AND (COALESCE(length(media_url), 0) <= 4096) AND (COALESCE(length((media)::text), 0) <= 16384) AND (COALESCE(length(recurrence_pattern), 0) <= 1024))) is false then 'The message, or a part of it, is too long.'
+        when ((max_recipients >= 1)) is false then 'The most recipients must be one or more.'
+        when (((name ~ '\S'::text) AND (length(name) <= 200))) is false then 'A campaign needs a name of at most 200 characters.'
+        when (((next_run_at IS NULL) OR (status = ANY (ARRAY['scheduled'::text, 'paused'::text])))) is false then 'Only what is scheduled or paused has a next run.'
+        when (((NOT is_recurring) OR (recurrence_pattern IS NOT NULL))) is false then 'A recurring campaign needs a recurrence pattern, such as daily, weekly or monthly.'
+        when (((scheduled_at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (scheduled_at < '2200-01-01 00:00:00+00'::timestamp with time zone))) is false then 'The times must lie between the years 2000 and 2199.'
+        when ((status = ANY (ARRAY['draft'::text, 'scheduled'::text, 'paused'::text, 'completed'::text, 'failed'::text, 'cancelled'::text]))) is false then 'There is no such status of a campaign.'
+        when (((stop_at_failures >= (0)::numeric) AND (stop_at_failures <= (1)::numeric))) is false then 'The share of failures that stops a campaign lies between 0 and 1.'
+        when ((type = ANY (ARRAY['text'::text, 'media'::text, 'image'::text, 'video'::text, 'audio'::text, 'document'::text]))) is false then 'A campaign sends a text, an image, a video, an audio or a document.'
+        when (((jsonb_typeof(variables) = 'object'::text) AND (length((variables)::text) <= 65536))) is false then 'The variables are an object of names and values, at most 64 kB of it.'
+        when ((zone_of = ANY (ARRAY['campaign'::text, 'recipient'::text]))) is false then 'The time zone is the campaign''s or the recipient''s.'
+        when new.owner_id is not null and new.template_id is not null and not exists (select from public.message_templates as r where r.owner_id = new.owner_id and r.id = new.template_id) then 'There is no such template of yours.'
+    end
+    into v_words
+    from (select new.*) as campaigns;
+    if v_words is not null then
+        raise exception using message = v_words, errcode = 'PT400';
+    end if;
+    return new;
+end
+$$;
+
+CREATE FUNCTION private.refuse_nonsense_in_connection_invitations() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_words text;
+begin
+    select case
+        when new.connection_id is null then 'The connection id is missing.'
+        when new.created_at is null then 'The created at is missing.'
+        when new.expires_at is null then 'The expires at is missing.'
+        when new.id is null then 'The id is missing.'
+        when new.owner_id is null then 'The owner id is missing.'
+        when new.role is null then 'The role is missing.'
+        when new.token_hash is null then 'The token hash is missing.'
+        when ((role = ANY (ARRAY['admin'::text, 'staff'::text]))) is false then 'An invitation makes somebody admin or staff.'
+    end
+    into v_words
+    from (select new.*) as connection_invitations;
+    if v_words is not null then
+        raise exception using message = v_words, errcode = 'PT400';
+    end if;
+    return new;
+end
+$$;
+
+CREATE FUNCTION private.refuse_nonsense_in_connection_members() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_words text;
+begin
+    select case
+        when new.connection_id is null then 'The connection id is missing.'
+        when new.created_at is null then 'The created at is missing.'
+        when new.owner_id is null then 'The owner id is missing.'
+        when new.role is null then 'The role is missing.'
+        when new.user_id is null then 'The user id is missing.'
+        when ((invitation IS NULL)) is false then 'An invitation is not kept.'
+        when ((length(name) <= 200)) is false then 'The name of a member has at most 200 characters.'
+        when ((role = ANY (ARRAY['admin'::text, 'staff'::text]))) is false then 'A member is admin or staff.'
+        when new.user_id is not null and not exists (select from auth.users as r where r.id = new.user_id) then 'There is no such user.'
+    end
+    into v_words
+    from (select new.*) as connection_members;
+    if v_words is not null then
+        raise exception using message = v_words, errcode = 'PT400';
+    end if;
+    return new;
+end
+$$;
+
+CREATE FUNCTION private.refuse_nonsense_in_connection_settings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+    v_words text;
+begin
+    select case
+        when new.active is null then 'The active is missing.'
+        when new.approval is null then 'The approval is missing.'
+        when new.at_daily_limit is null then 'The at daily limit is missing.'
+        when new.burst is null then 'The burst is missing.'
+        when new.connection_id is null then 'The connection id is missing.'
+        when new.enabled is null then 'The enabled is missing.'
+        when new.jitter_seconds is null then 'The jitter seconds is missing.'
+        when new.updated_at is null then 'The updated at is missing.'
+        when ((approval = ANY (ARRAY['none'::text, 'campaigns'::text]))) is false then 'Either no campaign or all campaigns wait for another admin''s approval: none or campaigns.'
+        when ((at_daily_limit = ANY (ARRAY['defer'::text, 'fail'::text]))) is false then 'At the daily limit messages wait (defer) or fail (fail).'
+        when (((burst >= 1) AND (burst <= COALESCE(messages, 1)))) is false then 'The burst is at least 1, and at most the messages in a period.'
+        when ((country_code ~ '^[A-Z]{2}$'::text)) is false then 'The country is its code of two capital letters, such as IN.'
+        when ((daily_limit >= 0)) is false then 'The daily limit is 0 or more.'
+        when ((length(display_name) <= 200)) is false then 'The name that is shown has at most 200 characters.'
+        when (((jitter_seconds = (0)::double precision) OR (messages IS NOT NULL))) is false then 'Jitter needs a pace: messages and period_seconds.'
+        when (((jitter_seconds >= (0)::double precision) AND (jitter_seconds <= (3600)::double precision))) is false then 'The jitter is 0 to 3,600 seconds.'
+        when (((messages >= 1) AND (messages <= 100000))) is false then 'The messages in a period are 1 to 100,000.'
+        when (((period_seconds >= (0.1)::double precision) AND (period_seconds <= (86400)::double precision))) is false then 'The period is 0.1 to 86,400 seconds.'
+        when (((messages IS NULL) = (period_seconds IS NULL))) is false then 'A pace needs both messages and period_seconds.'
+        when (((recipient_interval_seconds >= (0)::double precision) AND (recipient_interval_seconds <= (86400)::double precision))) is false then 'Between two messages to one recipient lie 0 to 86,400 seconds.'
+        when (((length(sender) >= 1) AND (length(sender) <= 256))) is false then 'The sender is a name of 1 to 256 characters.'
+        when (((num_nulls(warm_up_from, warm_up_days, warm_up_limit) = ANY (ARRAY[0, 3])) AND ((warm_up_from IS NULL) OR (daily_limit IS NOT NULL)))) is false then 'Warming up needs warm_up_from, warm_up_days, warm_up_limit and a daily limit.'
+        when (((warm_up_days >= 1) AND (warm_up_days <= 365))) is false then 'Warming up takes 1 to 365 days.'
+        when ((warm_up_limit >= 1)) is false then 'Warming up begins with a limit of 1 or more.'
+        when ((((window_start IS NULL) = (window_end IS NULL)) AND (window_start <> window_end))) is false then 'Sending hours need both a beginning and an end, and they differ.'
+        when new.gateway is not null and not exists (select from private.gateways as r where r.name = new.gateway) then 'There is no such gateway.'
+    end
+    into v_words
+    from (select new.*) as connection_settings;
+    if v_words is not null then
+        raise exception using message = v_words, errcode = 'PT400';
+    end if;
+    return new;
+end
+$_$;
+
+CREATE FUNCTION private.refuse_nonsense_in_message_templates() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+    v_words text;
+begin
+    select case
+        when new.body is null then 'The body is missing.'
+        when new.category is null then 'The category is missing.'
+        when new.created_at is null then 'The created at is missing.'
+        when new.defaults is null then 'The defaults is missing.'
+        when new.id is null then 'The id is missing.'
+        when new.language is null then 'The language is missing.'
+        when new.name is null then 'The name is missing.'
+        when new.on_missing is null then 'The on missing is missing.'
+        when new.owner_id is null then 'The owner id is missing.'
+        when new.parts is null then 'The parts is missing.'
+        when new.type is null then 'The type is missing.'
+        when new.updated_at is null then 'The updated at is missing.'
+        when new.variables is null then 'The variables is missing.'
+        when new.version is null then 'The version is missing.'
+        when ((length(body) <= 65536)) is false then 'The text of a template is longer than 65,536 characters.'
+        when ((category = ANY (ARRAY['marketing'::text, 'utility'::text]))) is false then 'A template is marketing or utility.'
+        when (((cloud IS NULL) OR ((jsonb_typeof(cloud) = 'object'::text) AND (jsonb_typeof((cloud -> 'name'::text)) = 'string'::text) AND (jsonb_typeof((cloud -> 'language'::text)) = 'string'::text) AND (COALESCE(jsonb_typeof((cloud -> 'parameters'::text)), 'array'::text) = 'array'::text) AND (COALESCE((cloud ->> 'format'::text), 'positional'::text) = ANY (ARRAY['positional'::text, 'named'::text])) AND (NOT jsonb_path_exists(cloud, '$."parameters"[*]?(@.type() != "string")'::jsonpath)) AND ((COALESCE(jsonb_typeof((cloud -> 'header'::text)), 'string'::text) = 'string'::text) OR ((jsonb_typeof((cloud -> 'header'::text)) = 'object'::text) AND (((cloud -> 'header'::text) ->> 'type'::text) = ANY (ARRAY['image'::text, 'video'::text, 'document'::text])) AND (COALESCE(jsonb_typeof(((cloud -> 'header'::text) -> 'link'::text)), 'string'::text) = 'string'::text))) AND (length((cloud)::text) <= 8192)))) is false then 'The approved template needs its name and language, a list of the names that fill it, and as its header a name, or an image, a video or a document.'
+        when ((((type <> 'text'::text) AND (COALESCE(media_url, ''::text) <> ''::text)) OR ((type = 'text'::text) AND (body ~ '\S'::text)))) is false then 'A template needs a text, or a link to its file.'
+        when (((jsonb_typeof(defaults) = 'object'::text) AND (length((defaults)::text) <= 16384))) is false then 'The defaults of a template are an object of names and values, at most 16 kB of it.'
+        when ((language ~ '^[a-z]{2,3}([_-][A-Za-z]{2,4})?$'::text)) is false then 'The language of a template is a code such as en, hi or pt_BR.'
+        when (((name ~ '\S'::text) AND (length(name) <= 200))) is false then 'A template needs a name of at most 200 characters.'
+        when ((on_missing = ANY (ARRAY['fault'::text, 'blank'::text]))) is false then 'What has no value is a fault or blank.'
+        when ((type = ANY (ARRAY['text'::text, 'image'::text, 'video'::text, 'audio'::text, 'document'::text, 'media'::text]))) is false then 'A template is a text, an image, a video, an audio or a document.'
+    end
+    into v_words
+    from (select new.*) as message_templates;
+    if v_words is not null then
+        raise exception using message = v_words, errcode = 'PT400';
+    end if;
+    return new;
+end
+$_$;
+
+CREATE FUNCTION private.refuse_nonsense_in_reminder_rules() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_words text;
+begin
+    select case
+        when new.anchor is null then 'The anchor is missing.'
+        when new.connection_id is null then 'The connection id is missing.'
+        when new.created_at is null then 'The created at is missing.'
+        when new.day_offset is null then 'The day offset is missing.'
+        when new.enabled is null then 'The enabled is missing.'
+        when new.id is null then 'The id is missing.'
+        when new.name is null then 'The name is missing.'
+        when new.number is null then 'The number is missing.'
+        when new.owner_id is null then 'The owner id is missing.'
+        when new.template_id is null then 'The template id is missing.'
+        when new.updated_at is null then 'The updated at is missing.'
+        when new.when_past is null then 'The when past is missing.'
+        when ((anchor = ANY (ARRAY['booked'::text, 'date'::text, 'followup_date'::text]))) is false then 'A rule goes by booked, date or followup_date.'
+        when (((name ~ '\S'::text) AND (length(name) <= 200))) is false then 'A rule needs a name of at most 200 characters.'
+        when ((((day_offset >= '-366'::integer) AND (day_offset <= 366)) AND ((COALESCE(shift, '00:00:00'::interval) >= '-366 days'::interval) AND (COALESCE(shift, '00:00:00'::interval) <= '366 days'::interval)))) is false then 'A reminder lies within a year of its date.'
+        when ((when_past = ANY (ARRAY['skip'::text, 'now'::text]))) is false then 'What is past is skipped (skip) or sent at once (now).'
+        when new.owner_id is not null and new.template_id is not null and not exists (select from public.message_templates as r where r.owner_id = new.owner_id and r.id = new.template_id) then 'There is no such template of yours.'
+    end
+    into v_words
+    from (select new.*) as reminder_rules;
+    if v_words is not null then
+        raise exception using message = v_words, errcode = 'PT400';
+    end if;
+    return new;
+end
+$$;
+
 CREATE FUNCTION private.refuse_strange_connection() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -7385,7 +8454,9 @@ begin
         set
             status = 'processing',
             status_reason = null,
-            judged_from = run.made_position
+            judged_from = case when run.made_due_at is null then run.made_position else 0 end,
+            judged_since = now(),
+            rests_until = null
         where run.campaign_id = p_campaign_id and run.status = 'paused'
         returning run.id
     ),
@@ -7926,6 +8997,91 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.retry_run() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_by_user constant boolean := tg_nargs > 0;
+    v_run public.campaign_runs;
+    v_campaign public.campaigns;
+    v_why text;
+begin
+    select run.* into v_run from public.campaign_runs as run where run.id = new.run_id;
+    if v_run.id is null or (
+        v_by_user
+        and v_run.owner_id is distinct from auth.uid()
+        and (v_run.connection_id, v_run.owner_id) not in (
+            select
+                mine.connection_id,
+                mine.owner_id
+            from private.my_connections() as mine
+        )
+    ) then
+        raise exception 'There is no such run of yours.' using errcode = '42501';
+    end if;
+    if v_by_user then
+        perform private.owner_to_write_for(v_run.connection_id, array['admin', 'staff']);
+        new.created_by := auth.uid();
+    end if;
+    if cardinality(new.statuses) = 0
+        or not new.statuses <@ array['failed', 'unconfirmed', 'cancelled']
+    then
+        raise exception using errcode = 'PT400', message = 'What failed, is unconfirmed or was '
+            || 'cancelled can be tried again, nothing else.';
+    end if;
+
+    select campaign.* into v_campaign
+    from public.campaigns as campaign
+    where campaign.id = v_run.campaign_id
+    for no key update;
+    perform from public.campaign_runs as run
+    where run.id = v_run.id
+    for no key update;
+    perform private.fold_tallies(array[v_run.id]);
+    select run.* into v_run from public.campaign_runs as run where run.id = new.run_id;
+    if v_run.total is null then
+        raise exception 'This run is still being prepared. Try again in a moment.'
+            using errcode = 'PT409';
+    elsif v_campaign.status in ('paused', 'cancelled') then
+        raise exception using errcode = 'PT409', message = case v_campaign.status
+            when 'paused' then 'This campaign is paused. Resume it first.'
+            else 'This campaign was cancelled. Make a new one for those who are left.'
+        end;
+    end if;
+    v_why := private.why_connection_cannot_send(v_run.connection_id);
+    if v_why is not null then
+        raise exception using errcode = 'PT400', message = v_why;
+    end if;
+
+    if v_run.failed > 0 and v_run.made_position = 0 then
+        select
+            begun.retried,
+            begun.left_out
+        into new.retried, new.left_out
+        from private.begin_again(v_run, v_campaign, new.statuses) as begun;
+    else
+        select
+            tries.retried,
+            tries.left_out
+        into new.retried, new.left_out
+        from private.mark_tries(v_run, new.statuses) as tries;
+    end if;
+    if new.retried > 0 and v_campaign.status in ('completed', 'failed') then
+        update public.campaigns as campaign
+        set
+            status = 'scheduled',
+            status_reason = null,
+            updated_at = now()
+        where campaign.id = v_campaign.id;
+    end if;
+    new.owner_id := v_run.owner_id;
+    new.connection_id := v_run.connection_id;
+    new.created_at := now();
+    return new;
+end
+$$;
+
 CREATE FUNCTION private.rows_of_others(p_payers text[], p_after timestamp with time zone, p_until timestamp with time zone, p_share integer, p_limit integer) RETURNS SETOF uuid
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
@@ -8023,44 +9179,6 @@ begin
 end
 $$;
 
-CREATE TABLE public.campaign_runs (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    campaign_id uuid NOT NULL,
-    owner_id uuid NOT NULL,
-    connection_id text NOT NULL,
-    occurrence_at timestamp with time zone NOT NULL,
-    template_version integer,
-    status text DEFAULT 'processing'::text NOT NULL,
-    status_reason text,
-    total integer,
-    pending integer DEFAULT 0 NOT NULL,
-    sent integer DEFAULT 0 NOT NULL,
-    failed integer DEFAULT 0 NOT NULL,
-    unconfirmed integer DEFAULT 0 NOT NULL,
-    skipped integer DEFAULT 0 NOT NULL,
-    cancelled integer DEFAULT 0 NOT NULL,
-    delivered integer DEFAULT 0 NOT NULL,
-    read integer DEFAULT 0 NOT NULL,
-    started_at timestamp with time zone DEFAULT now() NOT NULL,
-    finished_at timestamp with time zone,
-    estimated_finish_at timestamp with time zone,
-    frozen_key text,
-    frozen_position integer DEFAULT 0 NOT NULL,
-    made_position integer DEFAULT 0 NOT NULL,
-    unmade integer DEFAULT 0 NOT NULL,
-    judged_from integer DEFAULT 0 NOT NULL,
-    advanced_at timestamp with time zone DEFAULT now() NOT NULL,
-    told_at timestamp with time zone,
-    estimated_at timestamp with time zone,
-    CONSTRAINT campaign_runs_counts_add_up CHECK (((total IS NULL) OR (total = (((((pending + sent) + failed) + unconfirmed) + skipped) + cancelled)))),
-    CONSTRAINT campaign_runs_over_has_an_end CHECK (((finished_at IS NULL) = (status = ANY (ARRAY['processing'::text, 'paused'::text])))),
-    CONSTRAINT campaign_runs_over_has_nothing_pending CHECK (((finished_at IS NULL) OR (pending = 0))),
-    CONSTRAINT campaign_runs_status_known CHECK ((status = ANY (ARRAY['processing'::text, 'paused'::text, 'completed'::text, 'partial'::text, 'failed'::text, 'cancelled'::text])))
-)
-WITH (fillfactor='50');
-
-COMMENT ON TABLE public.campaign_runs IS 'scheduled messages: each time that a campaign is sent.';
-
 CREATE FUNCTION private.run_state(p_run public.campaign_runs) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -8137,6 +9255,104 @@ CREATE TABLE public.broadcast_jobs (
     retry_delay_seconds double precision
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
+
+COMMENT ON TABLE public.broadcast_jobs IS 'scheduled messages: broadcast jobs.';
+
+COMMENT ON COLUMN public.broadcast_jobs.id IS 'scheduled messages: id.';
+
+COMMENT ON COLUMN public.broadcast_jobs.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN public.broadcast_jobs.type IS 'scheduled messages: type.';
+
+COMMENT ON COLUMN public.broadcast_jobs.template_name IS 'scheduled messages: template name.';
+
+COMMENT ON COLUMN public.broadcast_jobs.variables IS 'scheduled messages: variables.';
+
+COMMENT ON COLUMN public.broadcast_jobs.contacts IS 'scheduled messages: contacts.';
+
+COMMENT ON COLUMN public.broadcast_jobs.message IS 'scheduled messages: message.';
+
+COMMENT ON COLUMN public.broadcast_jobs.media_url IS 'scheduled messages: media url.';
+
+COMMENT ON COLUMN public.broadcast_jobs.caption IS 'scheduled messages: caption.';
+
+COMMENT ON COLUMN public.broadcast_jobs.status IS 'scheduled messages: status.';
+
+COMMENT ON COLUMN public.broadcast_jobs.progress IS 'scheduled messages: progress.';
+
+COMMENT ON COLUMN public.broadcast_jobs.total_contacts IS 'scheduled messages: total contacts.';
+
+COMMENT ON COLUMN public.broadcast_jobs.sent_count IS 'scheduled messages: sent count.';
+
+COMMENT ON COLUMN public.broadcast_jobs.failed_count IS 'scheduled messages: failed count.';
+
+COMMENT ON COLUMN public.broadcast_jobs.skipped_count IS 'scheduled messages: skipped count.';
+
+COMMENT ON COLUMN public.broadcast_jobs.schedule IS 'scheduled messages: schedule.';
+
+COMMENT ON COLUMN public.broadcast_jobs.speed IS 'scheduled messages: speed.';
+
+COMMENT ON COLUMN public.broadcast_jobs.is_group IS 'scheduled messages: is group.';
+
+COMMENT ON COLUMN public.broadcast_jobs.group_tag IS 'scheduled messages: group tag.';
+
+COMMENT ON COLUMN public.broadcast_jobs.created_at IS 'scheduled messages: created at.';
+
+COMMENT ON COLUMN public.broadcast_jobs.updated_at IS 'scheduled messages: updated at.';
+
+COMMENT ON COLUMN public.broadcast_jobs.completed_at IS 'scheduled messages: completed at.';
+
+COMMENT ON COLUMN public.broadcast_jobs.user_id IS 'scheduled messages: user id.';
+
+COMMENT ON COLUMN public.broadcast_jobs.isprivatemessage IS 'scheduled messages: isprivatemessage.';
+
+COMMENT ON COLUMN public.broadcast_jobs.contact_id IS 'scheduled messages: contact id.';
+
+COMMENT ON COLUMN public.broadcast_jobs.broadcast_name IS 'scheduled messages: broadcast name.';
+
+COMMENT ON COLUMN public.broadcast_jobs.media IS 'scheduled messages: media.';
+
+COMMENT ON COLUMN public.broadcast_jobs.asset_id IS 'scheduled messages: asset id.';
+
+COMMENT ON COLUMN public.broadcast_jobs.error_message IS 'scheduled messages: error message.';
+
+COMMENT ON COLUMN public.broadcast_jobs.scheduled_message_id IS 'scheduled messages: scheduled message id.';
+
+COMMENT ON COLUMN public.broadcast_jobs.series_id IS 'scheduled messages: series id.';
+
+COMMENT ON COLUMN public.broadcast_jobs.recipient IS 'scheduled messages: recipient.';
+
+COMMENT ON COLUMN public.broadcast_jobs.priority IS 'scheduled messages: priority.';
+
+COMMENT ON COLUMN public.broadcast_jobs.template IS 'scheduled messages: template.';
+
+COMMENT ON COLUMN public.broadcast_jobs.gateway IS 'scheduled messages: gateway.';
+
+COMMENT ON COLUMN public.broadcast_jobs.attempts IS 'scheduled messages: attempts.';
+
+COMMENT ON COLUMN public.broadcast_jobs.throttled IS 'scheduled messages: throttled.';
+
+COMMENT ON COLUMN public.broadcast_jobs.refusals IS 'scheduled messages: refusals.';
+
+COMMENT ON COLUMN public.broadcast_jobs.refused_at IS 'scheduled messages: refused at.';
+
+COMMENT ON COLUMN public.broadcast_jobs.refusal IS 'scheduled messages: refusal.';
+
+COMMENT ON COLUMN public.broadcast_jobs.available_at IS 'scheduled messages: available at.';
+
+COMMENT ON COLUMN public.broadcast_jobs.expires_at IS 'scheduled messages: expires at.';
+
+COMMENT ON COLUMN public.broadcast_jobs.lease_token IS 'scheduled messages: lease token.';
+
+COMMENT ON COLUMN public.broadcast_jobs.lease_until IS 'scheduled messages: lease until.';
+
+COMMENT ON COLUMN public.broadcast_jobs.send_at IS 'scheduled messages: send at.';
+
+COMMENT ON COLUMN public.broadcast_jobs.send_until IS 'scheduled messages: send until.';
+
+COMMENT ON COLUMN public.broadcast_jobs.retry_attempts IS 'scheduled messages: retry attempts.';
+
+COMMENT ON COLUMN public.broadcast_jobs.retry_delay_seconds IS 'scheduled messages: retry delay seconds.';
 
 CREATE FUNCTION private.send_again(p_job public.broadcast_jobs, p_meaning text, p_words text) RETURNS boolean
     LANGUAGE plpgsql
@@ -9593,6 +10809,18 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.tell_of_approval() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    update public.campaigns as campaign
+    set updated_at = now()
+    where campaign.connection_id = new.connection_id and campaign.status = 'scheduled';
+    return null;
+end
+$$;
+
 CREATE FUNCTION private.tell_waiting(p_turn text[], p_terms private.claim_terms, p_quietly boolean) RETURNS SETOF private.waiting_connection
     LANGUAGE sql
     SET search_path TO ''
@@ -10107,6 +11335,56 @@ begin
 end
 $_$;
 
+CREATE FUNCTION private.unmark_tries(p_runs uuid[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    with unmarked as (
+        update public.campaign_recipients as recipient
+        set next_try = null
+        where recipient.run_id = any(p_runs) and recipient.next_try is not null
+        returning recipient.run_id, recipient.position
+    ),
+    was as (
+        select
+            unmarked.run_id,
+            count(*) as number,
+            count(*) filter (where last.status = 'unconfirmed') as unconfirmed,
+            count(*) filter (where last.status = 'cancelled') as cancelled
+        from unmarked
+        left join lateral (
+            select message.status
+            from public.scheduled_messages as message
+            where message.source_id = unmarked.run_id
+                and message.source_position = unmarked.position
+            order by message.source_try desc
+            limit 1
+        ) as last on true
+        group by unmarked.run_id
+    )
+    update public.campaign_runs as run
+    set
+        pending = run.pending - was.number,
+        unmade = run.unmade - was.number,
+        failed = run.failed + was.number - was.unconfirmed - was.cancelled,
+        unconfirmed = run.unconfirmed + was.unconfirmed,
+        cancelled = run.cancelled + was.cancelled
+    from was
+    where run.id = was.run_id
+$$;
+
+CREATE FUNCTION private.usable_connections() RETURNS SETOF text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT connection.id
+    FROM public.connections connection
+   WHERE ((private.owner_of(connection.*) = (auth.uid())::text) OR (connection.id IN ( SELECT mine.connection_id
+            FROM private.my_connections() mine(connection_id, owner_id))))
+   ORDER BY connection.id
+  LIMIT 2;
+END;
+
 CREATE TABLE public.message_templates (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     owner_id uuid NOT NULL,
@@ -10138,6 +11416,42 @@ CREATE TABLE public.message_templates (
 );
 
 COMMENT ON TABLE public.message_templates IS 'scheduled messages: texts with places for names.';
+
+COMMENT ON COLUMN public.message_templates.id IS 'scheduled messages: id.';
+
+COMMENT ON COLUMN public.message_templates.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN public.message_templates.created_by IS 'scheduled messages: created by.';
+
+COMMENT ON COLUMN public.message_templates.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN public.message_templates.name IS 'scheduled messages: name.';
+
+COMMENT ON COLUMN public.message_templates.language IS 'scheduled messages: language.';
+
+COMMENT ON COLUMN public.message_templates.category IS 'scheduled messages: category.';
+
+COMMENT ON COLUMN public.message_templates.body IS 'scheduled messages: body.';
+
+COMMENT ON COLUMN public.message_templates.type IS 'scheduled messages: type.';
+
+COMMENT ON COLUMN public.message_templates.media_url IS 'scheduled messages: media url.';
+
+COMMENT ON COLUMN public.message_templates.defaults IS 'scheduled messages: defaults.';
+
+COMMENT ON COLUMN public.message_templates.on_missing IS 'scheduled messages: on missing.';
+
+COMMENT ON COLUMN public.message_templates.cloud IS 'scheduled messages: cloud.';
+
+COMMENT ON COLUMN public.message_templates.version IS 'scheduled messages: version.';
+
+COMMENT ON COLUMN public.message_templates.variables IS 'scheduled messages: variables.';
+
+COMMENT ON COLUMN public.message_templates.parts IS 'scheduled messages: parts.';
+
+COMMENT ON COLUMN public.message_templates.created_at IS 'scheduled messages: created at.';
+
+COMMENT ON COLUMN public.message_templates.updated_at IS 'scheduled messages: updated at.';
 
 COMMENT ON CONSTRAINT message_templates_body_short ON public.message_templates IS 'The text of a template is longer than 65,536 characters.';
 
@@ -10317,6 +11631,20 @@ begin
         perform set_config('lock_timeout', '5ms', true);
     end if;
 end
+$$;
+
+CREATE FUNCTION private.wall_in_zones(p_wall timestamp without time zone, p_zones text[], p_else text) RETURNS TABLE(written text, timezone text, at timestamp with time zone)
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    select
+        zone.written,
+        known.timezone,
+        private.wall_to_instant(p_wall, known.timezone)
+    from (select distinct given.zone as written from unnest(p_zones) as given (zone)) as zone
+    cross join lateral (
+        select coalesce(private.timezone_name(zone.written), p_else) as timezone
+    ) as known
 $$;
 
 CREATE FUNCTION private.wall_to_instant(p_wall timestamp without time zone, p_zone text) RETURNS timestamp with time zone
@@ -10665,6 +11993,32 @@ CREATE FUNCTION private.wanted_reminders(p_appointments uuid[]) RETURNS TABLE(ap
     where timed.wanted_at is null
 $$;
 
+CREATE FUNCTION private.why_beyond_limit(p_connection_id text, p_at timestamp with time zone, p_count integer) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select format(
+        'Nothing was sent: these are %s messages, and today''s limit of the connection leaves %s '
+        || '(%s a day, %s used).',
+        p_count, greatest(today.allowed - today.used, 0), today.allowed, today.used
+    )
+    from (
+        select
+            private.daily_limit(settings, day.today) as allowed,
+            coalesce((
+                select state.sent_today
+                from private.connection_state as state
+                where state.connection_id = p_connection_id and state.day = day.today
+            ), 0) as used
+        from public.connection_settings as settings
+        cross join lateral (
+            select (p_at at time zone coalesce(settings.timezone, 'UTC'))::date as today
+        ) as day
+        where settings.connection_id = p_connection_id and settings.daily_limit is not null
+    ) as today
+    where p_count > today.allowed - today.used
+$$;
+
 CREATE FUNCTION private.why_connection_cannot_send(p_connection_id text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -10691,6 +12045,27 @@ CREATE FUNCTION private.why_connection_cannot_send(p_connection_id text) RETURNS
     ) as connection on true
     left join public.connection_settings as settings on settings.connection_id = p_connection_id
     left join private.connection_state as state on state.connection_id = p_connection_id
+$$;
+
+CREATE FUNCTION private.why_it_would_fail_again(p_error text, p_is_same_number boolean) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select case
+        when p_is_same_number and p_error ~* 'no whatsapp account'
+            then 'The number has no WhatsApp account, and is the same as before.'
+        when p_is_same_number
+            and p_error ~*
+            '(is neither a contact nor|no country code that exists|is no WhatsApp id)'
+            then 'The number is none that can be written to, and is the same as before.'
+        when p_error ~* 'has opted out'
+            then 'They have opted out.'
+        when p_error ~* '(do not send it again|does not let this business write)'
+            then 'WhatsApp does not let this business write to them.'
+        when p_error ~* '(characters; .* takes|message is empty|cannot be scheduled: use|'
+            'media column|is no attachment|address must|is not a valid URL|that cannot be sent)'
+            then 'The message itself is at fault, and a new try would have the same: ' || p_error
+    end
 $$;
 
 CREATE FUNCTION private.why_no_audience(p_campaign public.campaigns) RETURNS text
@@ -10813,10 +12188,11 @@ declare
     v_unknown text[];
     v_why text;
 begin
-    if p_campaign.zone_of <> 'campaign' or p_campaign.at_daily_limit <> 'defer' then
-        return 'A recipient''s own time zone, and failing at the daily limit, are not there yet.';
-    elsif p_campaign.scheduled_at is null then
+    if p_campaign.scheduled_at is null then
         return 'Say when the campaign is to be sent.';
+    elsif p_campaign.zone_of = 'recipient' and private.campaign_zone(p_campaign) is null then
+        return 'Say in which time zone the time is written (timezone): everybody gets it at that '
+            || 'time of their own day.';
     elsif p_campaign.next_run_at is null
         and p_campaign.scheduled_at < now() - interval '1 minute'
     then
@@ -10925,19 +12301,41 @@ CREATE FUNCTION private.why_to_stop(p_run public.campaign_runs, p_campaign publi
     AS $$
     select format(
         'It stopped by itself: of its last 100 messages %s failed. See why, then resume it.',
-        count(*) filter (where last.status = 'failed')
+        count(*) filter (where last.is_failure)
     )
     from (
-        select message.status
-        from public.scheduled_messages as message
-        where message.source_id = p_run.id
-            and message.source_position > p_run.judged_from
-            and message.status in ('sent', 'failed', 'unconfirmed')
-        order by message.source_position desc
-        limit 100
+        (
+            select
+                false as is_retry,
+                message.status = 'failed' or message.delivery_status is not distinct from 'failed'
+                    as is_failure
+            from public.scheduled_messages as message
+            where message.source_id = p_run.id
+                and message.source_position > p_run.judged_from
+                and message.source_try = 0
+                and message.status in ('sent', 'failed', 'unconfirmed')
+            order by message.source_position desc
+            limit 100
+        )
+        union all
+        (
+            select
+                true,
+                message.status = 'failed' or message.delivery_status is not distinct from 'failed'
+            from public.scheduled_messages as message
+            where p_run.retried_at is not null
+                and message.source_id = p_run.id
+                and message.source_try > 0
+                and message.created_at >= p_run.judged_since
+                and message.status in ('sent', 'failed', 'unconfirmed')
+            order by message.source_position desc
+            limit 100
+        )
     ) as last
+    group by last.is_retry
     having count(*) = 100
-        and count(*) filter (where last.status = 'failed') > 100 * p_campaign.stop_at_failures
+        and count(*) filter (where last.is_failure) > 100 * p_campaign.stop_at_failures
+    limit 1
 $$;
 
 CREATE FUNCTION private.with_answer(p_parts jsonb, p_count integer, p_ids jsonb, p_outcome text, p_error text) RETURNS jsonb
@@ -11051,6 +12449,20 @@ begin
         end if;
     end loop;
     return v_parts;
+end
+$$;
+
+CREATE FUNCTION private.withdraw_approval() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    update public.campaigns as campaign
+    set approved_by = null
+    where campaign.template_id = new.id
+        and campaign.approved_by is not null
+        and campaign.status in ('scheduled', 'paused');
+    return null;
 end
 $$;
 
@@ -11194,6 +12606,211 @@ $$
 end
 $_$;
 
+CREATE FUNCTION private.write_refusals_of(p_table text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+    v_table constant regclass := ('public.' || p_table)::regclass;
+    v_cases text;
+begin
+    select string_agg(refusal.said, '' order by refusal.rank, refusal.name)
+    into v_cases
+    from (
+        select
+            1 as rank,
+            a.attname::text as name,
+            format(
+                E'\n        when new.%I is null then %L',
+                a.attname, format('The %s is missing.', replace(a.attname, '_', ' '))
+            ) as said
+        from pg_catalog.pg_attribute as a
+        where a.attrelid = v_table and a.attnum > 0 and not a.attisdropped and a.attnotnull
+        union all
+        select
+            2,
+            k.conname,
+            format(
+                E'\n        when (%s) is false then %L',
+                pg_catalog.pg_get_expr(k.conbin, k.conrelid),
+                coalesce(pg_catalog.obj_description(k.oid, 'pg_constraint'), k.conname)
+            )
+        from pg_catalog.pg_constraint as k
+        where k.conrelid = v_table and k.contype = 'c'
+        union all
+        -- A reference, by all of its columns.
+        select
+            3,
+            k.conname,
+            format(
+                E'\n        when %s and not exists (select from %s as r where %s) then %L',
+                (
+                    select string_agg(format('new.%I is not null', here.attname), ' and ')
+                    from unnest(k.conkey) as key (number)
+                    join pg_catalog.pg_attribute as here
+                        on here.attrelid = k.conrelid and here.attnum = key.number
+                ),
+                k.confrelid::regclass,
+                (
+                    select string_agg(
+                        format('r.%I = new.%I', there.attname, here.attname), ' and '
+                    )
+                    from unnest(k.conkey, k.confkey) as key (here, there)
+                    join pg_catalog.pg_attribute as here
+                        on here.attrelid = k.conrelid and here.attnum = key.here
+                    join pg_catalog.pg_attribute as there
+                        on there.attrelid = k.confrelid and there.attnum = key.there
+                ),
+                pg_catalog.obj_description(k.oid, 'pg_constraint')
+            )
+        from pg_catalog.pg_constraint as k
+        where k.conrelid = v_table
+            and k.contype = 'f'
+            and pg_catalog.obj_description(k.oid, 'pg_constraint') is not null
+    ) as refusal;
+
+    execute format(
+        $format$
+create or replace function private.refuse_nonsense_in_%1$s()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_words text;
+begin
+    select case%2$s
+    end
+    into v_words
+    from (select new.*) as %1$s;
+    if v_words is not null then
+        raise exception using message = v_words, errcode = 'PT400';
+    end if;
+    return new;
+end
+$$
+        $format$, p_table, v_cases
+    );
+    execute format(
+        'revoke all on function private.refuse_nonsense_in_%s from public', p_table
+    );
+    -- After the guards and whatever else makes the row, by its name.
+    execute format(
+        'create or replace trigger zz_refuse_nonsense before insert or update on public.%I '
+        'for each row when ('
+        'row_security_active(''private.connection_owners''::regclass) '
+        'and not pg_has_role(''service_role'', ''usage'')) '
+        'execute function private.refuse_nonsense_in_%s()',
+        p_table, p_table
+    );
+end
+$_$;
+
+CREATE FUNCTION private.write_to_contacts(p_contacts bigint[], p_message text, p_at timestamp with time zone, p_connection_id text) RETURNS TABLE(id uuid, recipient_count integer)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+    v_most constant integer := 50;
+    v_ids constant bigint[] := array(
+        select distinct given.id
+        from unnest(p_contacts) as given (id)
+        where given.id is not null
+        order by given.id
+    );
+    v_audience constant jsonb := jsonb_build_object('contacts', to_jsonb(v_ids));
+    v_unknown text;
+    v_numberless text;
+begin
+    recipient_count := cardinality(v_ids);
+    if recipient_count = 0 then
+        raise exception 'Choose somebody to write to.' using errcode = 'PT400';
+    elsif recipient_count > v_most then
+        raise exception 'At most % at once can be written to; these are %.', v_most, recipient_count
+            using errcode = 'PT400';
+    end if;
+
+    -- A column that another application's contacts lack is found one level up. Their ids need not
+    -- be numbers.
+    execute format(
+        $query$
+        select
+            string_agg(asked.id::text, ', ' order by asked.id) filter (where person.id is null),
+            string_agg(coalesce(nullif(btrim(person.name), ''), asked.id::text), ', '
+                order by asked.id)
+                filter (where person.id is not null and coalesce(person.phone, '') !~ '\S')
+        from unnest($1) as asked (id)
+        left join lateral (
+            select found.*
+            from (values (null::text, null::text)) as missing (phone_number, contact_name)
+            cross join lateral (
+                select
+                    c.id,
+                    left(phone_number::text, 256) as phone,
+                    left(contact_name::text, 256) as name
+                from public.contacts as c
+                where c.id = any(array[%s])
+            ) as found
+        ) as person on true
+        $query$,
+        (
+            select case
+                when a.atttypid = any(array[
+                    'bigint'::regtype, 'integer'::regtype, 'smallint'::regtype, 'numeric'::regtype
+                ]) then 'asked.id'
+                when a.atttypid = any(array['text'::regtype, 'character varying'::regtype])
+                    then 'asked.id::text'
+                else format('null::%s', format_type(a.atttypid, null))
+            end
+            from pg_catalog.pg_attribute as a
+            where a.attrelid = 'public.contacts'::regclass and a.attname = 'id'
+        )
+    )
+    into v_unknown, v_numberless
+    using v_ids;
+    if v_unknown is not null then
+        raise exception using errcode = 'PT400', message = format(
+            'There are no such contacts: %s.', v_unknown
+        );
+    elsif v_numberless is not null then
+        raise exception using errcode = 'PT400', message = format(
+            'No phone number: %s. Add it, or leave them out.', v_numberless
+        );
+    end if;
+
+    perform pg_advisory_xact_lock(hashtextextended(
+        concat_ws('/', p_connection_id, p_at, v_audience, p_message), 0
+    ));
+    select campaign.id into write_to_contacts.id
+    from public.campaigns as campaign
+    where campaign.connection_id = p_connection_id
+        and campaign.scheduled_at = p_at
+        and campaign.audience = v_audience
+        and campaign.message = p_message
+        and campaign.status in ('scheduled', 'paused')
+    limit 1;
+    if not found then
+        insert into public.campaigns as campaign (
+            connection_id, name, message, audience, scheduled_at, max_recipients, status, owner_id
+        )
+        values (
+            p_connection_id,
+            left(regexp_replace(p_message, '\s+', ' ', 'g'), 60),
+            p_message,
+            v_audience,
+            p_at,
+            v_most,
+            'scheduled',
+            -- The guard writes the connection's owner.
+            auth.uid()
+        )
+        returning campaign.id into write_to_contacts.id;
+    end if;
+    return next;
+end
+$_$;
+
 CREATE FUNCTION public.advance_campaign_run(p_run_id uuid, p_limit integer DEFAULT 1000) RETURNS TABLE(made integer, stopped text)
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -11203,7 +12820,12 @@ declare
     v_run public.campaign_runs;
     v_campaign public.campaigns;
     v_room integer;
+    v_retried integer;
+    v_from timestamptz;
     v_last integer;
+    v_last_due_at timestamptz;
+    v_next_due_at timestamptz;
+    v_obstacle text;
 begin
     made := 0;
     v_run := private.take_run(p_run_id);
@@ -11214,34 +12836,61 @@ begin
     select campaign.* into v_campaign
     from public.campaigns as campaign
     where campaign.id = v_run.campaign_id;
-    stopped := case when v_run.failed >= 100 * v_campaign.stop_at_failures
-        then private.why_to_stop(v_run, v_campaign)
-    end;
+    stopped := private.why_to_stop(v_run, v_campaign);
     if stopped is not null then
         perform public.stop_campaign_run(p_run_id, stopped);
         return next;
         return;
+    end if;
+    if v_run.status_reason is not null then
+        v_obstacle := private.why_connection_cannot_send(v_run.connection_id);
     end if;
     v_room := least(
         p_limit, v_run.unmade,
         private.run_window(v_run.connection_id, 2 * p_limit) - (v_run.pending - v_run.unmade)
     );
     if v_room <= 0 then
-        update public.campaign_runs as run set advanced_at = now() where run.id = p_run_id;
+        update public.campaign_runs as run
+        set
+            advanced_at = now(),
+            status_reason = v_obstacle
+        where run.id = p_run_id;
         return next;
         return;
     end if;
+    v_from := greatest(v_run.occurrence_at, v_run.started_at, v_run.retried_at);
+    v_retried := private.make_tries(v_run, v_from + v_campaign.give_up_after, v_room);
+    v_room := v_room - v_retried;
     with content as materialized (
         select content.* from private.campaign_content(v_campaign, v_run.template_version)
             as content
     ),
     chosen as materialized (
-        select recipient.*
-        from public.campaign_recipients as recipient
-        where recipient.run_id = p_run_id and recipient.position > v_run.made_position
-            and recipient.fault is null
-        order by recipient.position
-        limit v_room
+        (
+            select recipient.*
+            from public.campaign_recipients as recipient
+            where v_campaign.zone_of = 'campaign'
+                and recipient.run_id = p_run_id
+                and recipient.position > v_run.made_position
+                and recipient.fault is null
+            order by recipient.position
+            limit v_room
+        )
+        union all
+        -- By the recipients' own clocks, a minute ahead.
+        (
+            select recipient.*
+            from public.campaign_recipients as recipient
+            where v_campaign.zone_of = 'recipient'
+                and recipient.run_id = p_run_id
+                and (recipient.due_at, recipient.position)
+                > (coalesce(v_run.made_due_at, '-infinity'), v_run.made_position)
+                and recipient.due_at <= now() + interval '1 minute'
+                and recipient.due_at is not null
+                and recipient.fault is null
+            order by recipient.due_at, recipient.position
+            limit v_room
+        )
     ),
     written as (
         insert into public.scheduled_messages (
@@ -11257,14 +12906,16 @@ begin
             content.media_url,
             case when content.type <> 'text' then nullif(rendered.text, '') end,
             content.media,
-            greatest(v_run.occurrence_at, now()) + chosen.position * interval '1 microsecond',
-            v_campaign.timezone,
+            greatest(coalesce(chosen.due_at, v_run.occurrence_at), now())
+            + chosen.position * interval '1 microsecond',
+            coalesce(chosen.timezone, v_campaign.timezone),
             v_campaign.created_by,
             v_campaign.owner_id,
             content.category,
             1,
             private.fill_approved(content.cloud, rendered.variables, content.media_url),
-            greatest(v_run.occurrence_at, v_run.started_at) + v_campaign.give_up_after,
+            coalesce(greatest(chosen.due_at, v_run.started_at, v_run.retried_at), v_from)
+            + v_campaign.give_up_after,
             p_run_id,
             chosen.position,
             0
@@ -11281,15 +12932,38 @@ begin
     )
     select
         (select count(*) from chosen),
-        (select max(chosen.position) from chosen)
-    into made, v_last;
+        last.position,
+        last.due_at
+    into made, v_last, v_last_due_at
+    from (select) as one
+    left join lateral (
+        select
+            chosen.position,
+            chosen.due_at
+        from chosen
+        order by chosen.due_at desc, chosen.position desc
+        limit 1
+    ) as last on true;
 
+    -- With nothing under way and nobody's time come, it rests until the next one's has.
+    if made + v_retried = 0 and v_run.pending = v_run.unmade then
+        select min(recipient.due_at) into v_next_due_at
+        from public.campaign_recipients as recipient
+        where recipient.run_id = p_run_id
+            and recipient.due_at > now()
+            and recipient.due_at is not null
+            and recipient.fault is null;
+    end if;
     update public.campaign_runs as run
     set
         made_position = coalesce(v_last, run.made_position),
+        made_due_at = coalesce(v_last_due_at, run.made_due_at),
+        rests_until = v_next_due_at - interval '1 minute',
         unmade = run.unmade - made,
+        status_reason = v_obstacle,
         advanced_at = now()
     where run.id = p_run_id;
+    made := made + v_retried;
     return next;
 end
 $$;
@@ -11944,6 +13618,8 @@ begin
             when v_campaign_status = 'cancelled' then run.status_reason
             when run.skipped = run.total then
                 'Nobody could be written to; the reasons stand with the recipients.'
+            -- What kept it from beginning.
+            when run.made_position = 0 then run.status_reason
         end,
         finished_at = now(),
         estimated_finish_at = null
@@ -11952,7 +13628,13 @@ begin
     into status, status_reason, total, sent;
     update public.campaigns as campaign
     set
-        status = case when finish_campaign_run.status = 'failed' then 'failed' else 'completed' end,
+        -- The last run's, where an older one has had messages tried again.
+        status = case when (
+            select run.status from public.campaign_runs as run
+            where run.campaign_id = v_run.campaign_id
+            order by run.occurrence_at desc
+            limit 1
+        ) = 'failed' then 'failed' else 'completed' end,
         status_reason = finish_campaign_run.status_reason,
         updated_at = now()
     where campaign.id = v_run.campaign_id
@@ -12047,7 +13729,7 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.freeze_campaign_run(p_run_id uuid, p_rules_version text, p_limit integer DEFAULT 5000, p_gateway text DEFAULT NULL::text) RETURNS TABLE(is_done boolean, frozen integer, country_code text, to_judge text[])
+CREATE FUNCTION public.freeze_campaign_run(p_run_id uuid, p_rules_version text, p_limit integer DEFAULT 5000, p_gateway text DEFAULT NULL::text) RETURNS TABLE(is_done boolean, frozen integer, country_code text, by_clock boolean, to_judge text[])
     LANGUAGE plpgsql
     SET search_path TO ''
     SET enable_seqscan TO 'off'
@@ -12058,6 +13740,8 @@ declare
     v_campaign public.campaigns;
     v_candidates private.candidate[];
     v_good integer;
+    v_zone text;
+    v_refusal text;
 begin
     select run.* into v_run
     from public.campaign_runs as run
@@ -12069,6 +13753,7 @@ begin
     select campaign.* into v_campaign
     from public.campaigns as campaign
     where campaign.id = v_run.campaign_id;
+    by_clock := v_campaign.zone_of = 'recipient';
     country_code := coalesce((
         select settings.country_code
         from public.connection_settings as settings
@@ -12090,22 +13775,47 @@ begin
         return;
     end if;
 
-    with frozen_now as (
+    if v_campaign.zone_of = 'recipient' then
+        v_zone := coalesce(private.campaign_zone(v_campaign), 'UTC');
+    end if;
+    with zone as materialized (
+        select wall.*
+        from private.wall_in_zones(
+            v_run.occurrence_at at time zone v_zone,
+            array(
+                select coalesce((given.recipient).timezone, v_zone)
+                from unnest(v_candidates) as given
+            ),
+            v_zone
+        ) as wall
+        where v_zone is not null
+    ),
+    frozen_now as (
         insert into public.campaign_recipients as frozen_row (
-            run_id, position, contact_id, address, name, variables, fault
+            run_id, position, contact_id, address, raw, name, variables, timezone, due_at, fault
         )
         select
             v_run.id,
             v_run.frozen_position + given.nth,
             (given.recipient).contact_id,
             (given.recipient).address,
+            left((given.recipient).raw, 256),
             (given.recipient).name,
             (given.recipient).variables,
+            -- Their own time, where the campaign goes by that; for some it has passed.
+            zone.timezone,
+            zone.at,
             coalesce((given.recipient).fault, case
+                when zone.at < v_campaign.activated_at - interval '1 minute' then format(
+                    '%s in %s had passed already when the campaign was activated.',
+                    to_char(v_run.occurrence_at at time zone v_zone, 'YYYY-MM-DD HH24:MI'),
+                    zone.timezone
+                )
                 when given.is_repeated or earlier.is_there
                     then 'This number is in the audience already.'
             end)
         from unnest(v_candidates) with ordinality as given (recipient, key, is_repeated, nth)
+        left join zone on zone.written = coalesce((given.recipient).timezone, v_zone)
         left join lateral (
             select true as is_there
             from public.campaign_recipients as before
@@ -12123,13 +13833,20 @@ begin
     from frozen_now;
 
     is_done := frozen < p_limit;
+    if is_done and v_campaign.at_daily_limit = 'fail' then
+        v_refusal := private.why_beyond_limit(
+            v_run.connection_id, greatest(v_run.occurrence_at, now()), v_run.unmade + v_good
+        );
+    end if;
     update public.campaign_runs as run
     set
         frozen_key = coalesce(v_candidates[cardinality(v_candidates)].key, run.frozen_key),
         frozen_position = run.frozen_position + frozen,
-        unmade = run.unmade + v_good,
-        pending = run.pending + v_good,
+        unmade = case when v_refusal is null then run.unmade + v_good else 0 end,
+        pending = case when v_refusal is null then run.pending + v_good else 0 end,
+        failed = case when v_refusal is null then run.failed else run.pending + v_good end,
         skipped = run.skipped + frozen - v_good,
+        status_reason = coalesce(v_refusal, run.status_reason),
         total = case when is_done then run.frozen_position + frozen end
     where run.id = v_run.id;
     return next;
@@ -12278,7 +13995,18 @@ CREATE FUNCTION public.get_campaign_agenda(p_limit integer DEFAULT 100) RETURNS 
                 left join public.connection_settings
                     as settings on settings.connection_id = campaign.connection_id
                 where campaign.status = 'scheduled'
-                    and campaign.next_run_at <= now() + interval '1 minute'
+                    and campaign.next_run_at <= now() + interval '27 hours'
+                    -- By the recipients' clocks it begins where the day does, in Kiritimati.
+                    and case campaign.zone_of
+                        when 'recipient' then private.wall_to_instant(
+                            campaign.next_run_at at time zone coalesce(
+                                campaign.timezone, settings.timezone, 'UTC'
+                            ),
+                            'Pacific/Kiritimati'
+                        )
+                        else campaign.next_run_at
+                    end <= now() + interval '1 minute'
+                    and private.is_let_go(campaign.*)
                     -- A run that is still going when the next falls due: the next one waits for it.
                     and not exists (
                         select from public.campaign_runs as run
@@ -12299,6 +14027,7 @@ CREATE FUNCTION public.get_campaign_agenda(p_limit integer DEFAULT 100) RETURNS 
                 select run.*
                 from public.campaign_runs as run
                 where run.finished_at is null
+                    and coalesce(run.rests_until, '-infinity') <= now()
                     and (run.status = 'processing' or run.pending = 0 and run.total is not null)
                 order by run.advanced_at
                 limit p_limit
@@ -12828,21 +14557,29 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.record_judged_numbers(p_country_code text, p_rules_version text, p_raw text[], p_addresses text[], p_faults text[]) RETURNS TABLE(recorded integer)
+CREATE FUNCTION public.record_judged_numbers(p_country_code text, p_rules_version text, p_raw text[], p_addresses text[], p_faults text[], p_timezones text[] DEFAULT NULL::text[]) RETURNS TABLE(recorded integer)
     LANGUAGE sql
     SET search_path TO ''
     SET lock_timeout TO '2s'
     AS $$
     with written as (
         insert into private.judged_numbers
-            as number (raw, country_code, address, fault, rules_version)
-        select given.raw, p_country_code, given.address, given.fault, p_rules_version
-        from unnest(p_raw, p_addresses, p_faults) as given (raw, address, fault)
+            as number (raw, country_code, address, fault, timezone, rules_version)
+        select
+            given.raw,
+            p_country_code,
+            given.address,
+            given.fault,
+            given.timezone,
+            p_rules_version
+        from unnest(p_raw, p_addresses, p_faults, p_timezones)
+            as given (raw, address, fault, timezone)
         order by given.raw
         on conflict (raw, country_code) do update
         set
             address = excluded.address,
             fault = excluded.fault,
+            timezone = excluded.timezone,
             rules_version = excluded.rules_version
         returning 1
     )
@@ -12926,6 +14663,26 @@ CREATE TABLE public.campaign_rehearsal_lines (
 );
 
 COMMENT ON TABLE public.campaign_rehearsal_lines IS 'scheduled messages: the recipients of a rehearsal, one a line.';
+
+COMMENT ON COLUMN public.campaign_rehearsal_lines.lines_id IS 'scheduled messages: lines id.';
+
+COMMENT ON COLUMN public.campaign_rehearsal_lines."position" IS 'scheduled messages: position.';
+
+COMMENT ON COLUMN public.campaign_rehearsal_lines.contact_id IS 'scheduled messages: contact id.';
+
+COMMENT ON COLUMN public.campaign_rehearsal_lines.name IS 'scheduled messages: name.';
+
+COMMENT ON COLUMN public.campaign_rehearsal_lines.address IS 'scheduled messages: address.';
+
+COMMENT ON COLUMN public.campaign_rehearsal_lines.variables IS 'scheduled messages: variables.';
+
+COMMENT ON COLUMN public.campaign_rehearsal_lines.timezone IS 'scheduled messages: timezone.';
+
+COMMENT ON COLUMN public.campaign_rehearsal_lines.fault IS 'scheduled messages: fault.';
+
+COMMENT ON COLUMN public.campaign_rehearsal_lines.fault_kind IS 'scheduled messages: fault kind.';
+
+COMMENT ON COLUMN public.campaign_rehearsal_lines.is_checked IS 'scheduled messages: is checked.';
 
 CREATE FUNCTION public.rehearse_campaign(id uuid, after integer DEFAULT 0, lines integer DEFAULT 50) RETURNS TABLE("position" integer, name text, address text, local_time timestamp without time zone, text text, fault text, fault_kind text, is_checked boolean)
     LANGUAGE sql STABLE
@@ -13100,6 +14857,40 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.retry_campaign_run(run_id uuid, statuses text[] DEFAULT '{failed}'::text[]) RETURNS TABLE(retried integer, left_out jsonb)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    return query
+    insert into public.campaign_retries as retry (run_id, statuses, owner_id)
+    values (
+        retry_campaign_run.run_id,
+        coalesce(retry_campaign_run.statuses, '{failed}'),
+        -- The guard writes the run's.
+        auth.uid()
+    )
+    returning retry.retried, retry.left_out;
+end
+$$;
+
+COMMENT ON FUNCTION public.retry_campaign_run(run_id uuid, statuses text[]) IS 'Has failed (if named: unconfirmed, cancelled) messages of a run tried again.';
+
+CREATE FUNCTION public.schedule_to_contacts(contact_ids bigint[], message text, scheduled_at text, connection_id text DEFAULT NULL::text) RETURNS TABLE(id uuid, recipient_count integer, estimated_finish_at timestamp with time zone)
+    LANGUAGE sql
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT made.id,
+     made.recipient_count,
+     private.last_departure(chosen.id, moment.at, made.recipient_count) AS estimated_finish_at
+    FROM (((private.choose_connection(schedule_to_contacts.connection_id, ARRAY( SELECT private.usable_connections() AS usable_connections)) chosen(id, timezone)
+      CROSS JOIN LATERAL private.read_time(schedule_to_contacts.scheduled_at) "time"(instant, wall))
+      CROSS JOIN LATERAL ( SELECT COALESCE("time".instant, private.wall_to_instant("time".wall, chosen.timezone)) AS at) moment)
+      CROSS JOIN LATERAL private.write_to_contacts(schedule_to_contacts.contact_ids, schedule_to_contacts.message, moment.at, chosen.id) made(id, recipient_count));
+END;
+
+COMMENT ON FUNCTION public.schedule_to_contacts(contact_ids bigint[], message text, scheduled_at text, connection_id text) IS 'Makes and activates a campaign of one text to at most fifty contacts.';
+
 CREATE FUNCTION public.send_test(campaign_id uuid, address text) RETURNS uuid
     LANGUAGE sql
     SET search_path TO ''
@@ -13181,6 +14972,34 @@ CREATE TABLE public.reminder_rules (
 );
 
 COMMENT ON TABLE public.reminder_rules IS 'scheduled messages: which messages an appointment causes, and when.';
+
+COMMENT ON COLUMN public.reminder_rules.id IS 'scheduled messages: id.';
+
+COMMENT ON COLUMN public.reminder_rules.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN public.reminder_rules.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN public.reminder_rules.number IS 'scheduled messages: number.';
+
+COMMENT ON COLUMN public.reminder_rules.name IS 'scheduled messages: name.';
+
+COMMENT ON COLUMN public.reminder_rules.anchor IS 'scheduled messages: anchor.';
+
+COMMENT ON COLUMN public.reminder_rules.day_offset IS 'scheduled messages: day offset.';
+
+COMMENT ON COLUMN public.reminder_rules.at IS 'scheduled messages: at.';
+
+COMMENT ON COLUMN public.reminder_rules.shift IS 'scheduled messages: shift.';
+
+COMMENT ON COLUMN public.reminder_rules.template_id IS 'scheduled messages: template id.';
+
+COMMENT ON COLUMN public.reminder_rules.enabled IS 'scheduled messages: enabled.';
+
+COMMENT ON COLUMN public.reminder_rules.when_past IS 'scheduled messages: when past.';
+
+COMMENT ON COLUMN public.reminder_rules.created_at IS 'scheduled messages: created at.';
+
+COMMENT ON COLUMN public.reminder_rules.updated_at IS 'scheduled messages: updated at.';
 
 COMMENT ON CONSTRAINT reminder_rules_anchor_known ON public.reminder_rules IS 'A rule goes by booked, date or followup_date.';
 
@@ -13319,6 +15138,8 @@ CREATE FUNCTION public.start_campaign_run(p_campaign_id uuid, p_revision integer
     AS $$
 declare
     v_campaign public.campaigns;
+    v_obstacle text;
+    v_refusal text := p_refusal;
 begin
     select campaign.* into v_campaign
     from public.campaigns as campaign
@@ -13326,6 +15147,7 @@ begin
         and campaign.status = 'scheduled'
         and campaign.revision = p_revision
         and campaign.next_run_at is not null
+        and private.is_let_go(campaign.*)
     for no key update skip locked;
     if found and private.why_template_is_not_sent(v_campaign) is not null then
         update public.campaigns as campaign
@@ -13334,6 +15156,12 @@ begin
             status_reason = private.why_template_is_not_sent(v_campaign)
         where campaign.id = v_campaign.id;
     elsif found then
+        v_obstacle := private.why_connection_cannot_send(v_campaign.connection_id);
+        if not exists (
+            select from public.connections as c where c.id::text = v_campaign.connection_id
+        ) then
+            v_refusal := coalesce(p_refusal, v_obstacle);
+        end if;
         insert into public.campaign_runs (
             campaign_id, owner_id, connection_id, occurrence_at, template_version,
             status, status_reason, total, finished_at
@@ -13344,10 +15172,10 @@ begin
             v_campaign.connection_id,
             p_occurrence_at,
             (select content.version from private.campaign_content(v_campaign) as content),
-            case when p_refusal is null then 'processing' else 'failed' end,
-            p_refusal,
-            case when p_refusal is not null then 0 end,
-            case when p_refusal is not null then now() end
+            case when v_refusal is null then 'processing' else 'failed' end,
+            coalesce(v_refusal, v_obstacle),
+            case when v_refusal is not null then 0 end,
+            case when v_refusal is not null then now() end
         )
         on conflict (campaign_id, occurrence_at) do nothing
         returning id into run_id;
@@ -13355,9 +15183,9 @@ begin
         set
             next_run_at = p_next_at,
             series_anchor = p_anchor,
-            status = case when p_refusal is not null and p_next_at is null
+            status = case when v_refusal is not null and p_next_at is null
                 then 'failed' else campaign.status end,
-            status_reason = coalesce(p_refusal, campaign.status_reason),
+            status_reason = coalesce(v_refusal, campaign.status_reason),
             updated_at = now()
         where campaign.id = v_campaign.id;
     end if;
@@ -13581,12 +15409,42 @@ CREATE TABLE private.approved_templates (
     header_places text[]
 );
 
+COMMENT ON TABLE private.approved_templates IS 'scheduled messages: approved templates.';
+
+COMMENT ON COLUMN private.approved_templates.account_id IS 'scheduled messages: account id.';
+
+COMMENT ON COLUMN private.approved_templates.name IS 'scheduled messages: name.';
+
+COMMENT ON COLUMN private.approved_templates.language IS 'scheduled messages: language.';
+
+COMMENT ON COLUMN private.approved_templates.status IS 'scheduled messages: status.';
+
+COMMENT ON COLUMN private.approved_templates.reason IS 'scheduled messages: reason.';
+
+COMMENT ON COLUMN private.approved_templates.format IS 'scheduled messages: format.';
+
+COMMENT ON COLUMN private.approved_templates.places IS 'scheduled messages: places.';
+
+COMMENT ON COLUMN private.approved_templates.header IS 'scheduled messages: header.';
+
+COMMENT ON COLUMN private.approved_templates.header_places IS 'scheduled messages: header places.';
+
 CREATE TABLE private.connection_owners (
     connection_id text NOT NULL,
     owner_id text,
     is_held boolean DEFAULT false NOT NULL,
     is_chosen boolean DEFAULT false NOT NULL
 );
+
+COMMENT ON TABLE private.connection_owners IS 'scheduled messages: connection owners.';
+
+COMMENT ON COLUMN private.connection_owners.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN private.connection_owners.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN private.connection_owners.is_held IS 'scheduled messages: is held.';
+
+COMMENT ON COLUMN private.connection_owners.is_chosen IS 'scheduled messages: is chosen.';
 
 CREATE TABLE private.connection_state (
     connection_id text NOT NULL,
@@ -13618,6 +15476,60 @@ CREATE TABLE private.connection_state (
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 
+COMMENT ON TABLE private.connection_state IS 'scheduled messages: connection state.';
+
+COMMENT ON COLUMN private.connection_state.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN private.connection_state.ready_at IS 'scheduled messages: ready at.';
+
+COMMENT ON COLUMN private.connection_state.arrival_at IS 'scheduled messages: arrival at.';
+
+COMMENT ON COLUMN private.connection_state.day IS 'scheduled messages: day.';
+
+COMMENT ON COLUMN private.connection_state.sent_today IS 'scheduled messages: sent today.';
+
+COMMENT ON COLUMN private.connection_state.waiting_reason IS 'scheduled messages: waiting reason.';
+
+COMMENT ON COLUMN private.connection_state.waiting_until IS 'scheduled messages: waiting until.';
+
+COMMENT ON COLUMN private.connection_state.told_at IS 'scheduled messages: told at.';
+
+COMMENT ON COLUMN private.connection_state.told_id IS 'scheduled messages: told id.';
+
+COMMENT ON COLUMN private.connection_state.paused_reason IS 'scheduled messages: paused reason.';
+
+COMMENT ON COLUMN private.connection_state.probe_at IS 'scheduled messages: probe at.';
+
+COMMENT ON COLUMN private.connection_state.failed_probes IS 'scheduled messages: failed probes.';
+
+COMMENT ON COLUMN private.connection_state.stopped_ids IS 'scheduled messages: stopped ids.';
+
+COMMENT ON COLUMN private.connection_state.refused_ids IS 'scheduled messages: refused ids.';
+
+COMMENT ON COLUMN private.connection_state.is_on_trial IS 'scheduled messages: is on trial.';
+
+COMMENT ON COLUMN private.connection_state.resumed_at IS 'scheduled messages: resumed at.';
+
+COMMENT ON COLUMN private.connection_state.through_at IS 'scheduled messages: through at.';
+
+COMMENT ON COLUMN private.connection_state.throttle_seconds IS 'scheduled messages: throttle seconds.';
+
+COMMENT ON COLUMN private.connection_state.throttled_until IS 'scheduled messages: throttled until.';
+
+COMMENT ON COLUMN private.connection_state.recipients_until IS 'scheduled messages: recipients until.';
+
+COMMENT ON COLUMN private.connection_state.payer IS 'scheduled messages: payer.';
+
+COMMENT ON COLUMN private.connection_state.turn_at IS 'scheduled messages: turn at.';
+
+COMMENT ON COLUMN private.connection_state.told_until IS 'scheduled messages: told until.';
+
+COMMENT ON COLUMN private.connection_state.many_told_at IS 'scheduled messages: many told at.';
+
+COMMENT ON COLUMN private.connection_state.many_told_id IS 'scheduled messages: many told id.';
+
+COMMENT ON COLUMN private.connection_state.many_told_until IS 'scheduled messages: many told until.';
+
 CREATE TABLE private.date_words (
     language text NOT NULL,
     date_pattern text NOT NULL,
@@ -13627,14 +15539,38 @@ CREATE TABLE private.date_words (
     months text[] NOT NULL
 );
 
+COMMENT ON TABLE private.date_words IS 'scheduled messages: date words.';
+
+COMMENT ON COLUMN private.date_words.language IS 'scheduled messages: language.';
+
+COMMENT ON COLUMN private.date_words.date_pattern IS 'scheduled messages: date pattern.';
+
+COMMENT ON COLUMN private.date_words.time_pattern IS 'scheduled messages: time pattern.';
+
+COMMENT ON COLUMN private.date_words.before_noon IS 'scheduled messages: before noon.';
+
+COMMENT ON COLUMN private.date_words.after_noon IS 'scheduled messages: after noon.';
+
+COMMENT ON COLUMN private.date_words.months IS 'scheduled messages: months.';
+
 CREATE TABLE private.ended_rehearsals (
     lines_id uuid NOT NULL
 );
+
+COMMENT ON TABLE private.ended_rehearsals IS 'scheduled messages: ended rehearsals.';
+
+COMMENT ON COLUMN private.ended_rehearsals.lines_id IS 'scheduled messages: lines id.';
 
 CREATE TABLE private.erasures (
     job_id uuid NOT NULL,
     again_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
 );
+
+COMMENT ON TABLE private.erasures IS 'scheduled messages: erasures.';
+
+COMMENT ON COLUMN private.erasures.job_id IS 'scheduled messages: job id.';
+
+COMMENT ON COLUMN private.erasures.again_at IS 'scheduled messages: again at.';
 
 CREATE TABLE private.gateways (
     name text NOT NULL,
@@ -13651,13 +15587,44 @@ CREATE TABLE private.gateways (
     CONSTRAINT gateways_rate_complete CHECK ((num_nulls(messages, period_seconds, burst) = ANY (ARRAY[0, 3])))
 );
 
+COMMENT ON TABLE private.gateways IS 'scheduled messages: gateways.';
+
+COMMENT ON COLUMN private.gateways.name IS 'scheduled messages: name.';
+
+COMMENT ON COLUMN private.gateways.one_at_a_time IS 'scheduled messages: one at a time.';
+
+COMMENT ON COLUMN private.gateways.pair_seconds IS 'scheduled messages: pair seconds.';
+
+COMMENT ON COLUMN private.gateways.hands_over IS 'scheduled messages: hands over.';
+
+COMMENT ON COLUMN private.gateways.messages IS 'scheduled messages: messages.';
+
+COMMENT ON COLUMN private.gateways.period_seconds IS 'scheduled messages: period seconds.';
+
+COMMENT ON COLUMN private.gateways.burst IS 'scheduled messages: burst.';
+
 CREATE TABLE private.judged_numbers (
     raw text NOT NULL,
     country_code text DEFAULT ''::text NOT NULL,
     address text,
     fault text,
+    timezone text,
     rules_version text NOT NULL
 );
+
+COMMENT ON TABLE private.judged_numbers IS 'scheduled messages: judged numbers.';
+
+COMMENT ON COLUMN private.judged_numbers.raw IS 'scheduled messages: raw.';
+
+COMMENT ON COLUMN private.judged_numbers.country_code IS 'scheduled messages: country code.';
+
+COMMENT ON COLUMN private.judged_numbers.address IS 'scheduled messages: address.';
+
+COMMENT ON COLUMN private.judged_numbers.fault IS 'scheduled messages: fault.';
+
+COMMENT ON COLUMN private.judged_numbers.timezone IS 'scheduled messages: timezone.';
+
+COMMENT ON COLUMN private.judged_numbers.rules_version IS 'scheduled messages: rules version.';
 
 CREATE TABLE private.limits (
     name text NOT NULL,
@@ -13666,17 +15633,39 @@ CREATE TABLE private.limits (
     CONSTRAINT limits_value_check CHECK ((value >= 0))
 );
 
+COMMENT ON TABLE private.limits IS 'scheduled messages: limits.';
+
+COMMENT ON COLUMN private.limits.name IS 'scheduled messages: name.';
+
+COMMENT ON COLUMN private.limits.value IS 'scheduled messages: value.';
+
 CREATE TABLE private.numbers_asked (
     appointment_id uuid NOT NULL,
     raw text NOT NULL,
     country_code text NOT NULL
 );
 
+COMMENT ON TABLE private.numbers_asked IS 'scheduled messages: numbers asked.';
+
+COMMENT ON COLUMN private.numbers_asked.appointment_id IS 'scheduled messages: appointment id.';
+
+COMMENT ON COLUMN private.numbers_asked.raw IS 'scheduled messages: raw.';
+
+COMMENT ON COLUMN private.numbers_asked.country_code IS 'scheduled messages: country code.';
+
 CREATE TABLE private.owner_load (
     owner_id uuid NOT NULL,
     minute timestamp with time zone NOT NULL,
     number integer NOT NULL
 );
+
+COMMENT ON TABLE private.owner_load IS 'scheduled messages: owner load.';
+
+COMMENT ON COLUMN private.owner_load.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN private.owner_load.minute IS 'scheduled messages: minute.';
+
+COMMENT ON COLUMN private.owner_load.number IS 'scheduled messages: number.';
 
 CREATE TABLE private.recipient_state (
     connection_id text NOT NULL,
@@ -13685,6 +15674,18 @@ CREATE TABLE private.recipient_state (
     job_id uuid,
     reason text
 );
+
+COMMENT ON TABLE private.recipient_state IS 'scheduled messages: recipient state.';
+
+COMMENT ON COLUMN private.recipient_state.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN private.recipient_state.recipient IS 'scheduled messages: recipient.';
+
+COMMENT ON COLUMN private.recipient_state.free_at IS 'scheduled messages: free at.';
+
+COMMENT ON COLUMN private.recipient_state.job_id IS 'scheduled messages: job id.';
+
+COMMENT ON COLUMN private.recipient_state.reason IS 'scheduled messages: reason.';
 
 CREATE TABLE private.refused_rows (
     step text NOT NULL,
@@ -13699,6 +15700,26 @@ CREATE TABLE private.refused_rows (
     CONSTRAINT refused_rows_step_check CHECK ((step = ANY (ARRAY['enqueue'::text, 'claim'::text, 'record'::text, 'settle'::text, 'rescue'::text, 'announce'::text, 'note'::text, 'tend'::text])))
 );
 
+COMMENT ON TABLE private.refused_rows IS 'scheduled messages: refused rows.';
+
+COMMENT ON COLUMN private.refused_rows.step IS 'scheduled messages: step.';
+
+COMMENT ON COLUMN private.refused_rows.id IS 'scheduled messages: id.';
+
+COMMENT ON COLUMN private.refused_rows.code IS 'scheduled messages: code.';
+
+COMMENT ON COLUMN private.refused_rows.reason IS 'scheduled messages: reason.';
+
+COMMENT ON COLUMN private.refused_rows.tries IS 'scheduled messages: tries.';
+
+COMMENT ON COLUMN private.refused_rows.first_at IS 'scheduled messages: first at.';
+
+COMMENT ON COLUMN private.refused_rows.again_at IS 'scheduled messages: again at.';
+
+COMMENT ON COLUMN private.refused_rows.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN private.refused_rows.outcome IS 'scheduled messages: outcome.';
+
 CREATE TABLE private.rehearsal_turns (
     owner_id uuid NOT NULL,
     turn_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -13706,11 +15727,29 @@ CREATE TABLE private.rehearsal_turns (
     number integer DEFAULT 0 NOT NULL
 );
 
+COMMENT ON TABLE private.rehearsal_turns IS 'scheduled messages: rehearsal turns.';
+
+COMMENT ON COLUMN private.rehearsal_turns.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN private.rehearsal_turns.turn_at IS 'scheduled messages: turn at.';
+
+COMMENT ON COLUMN private.rehearsal_turns.hour IS 'scheduled messages: hour.';
+
+COMMENT ON COLUMN private.rehearsal_turns.number IS 'scheduled messages: number.';
+
 CREATE TABLE private.rule_numbers (
     connection_id text NOT NULL,
     owner_id uuid NOT NULL,
     last_number integer NOT NULL
 );
+
+COMMENT ON TABLE private.rule_numbers IS 'scheduled messages: rule numbers.';
+
+COMMENT ON COLUMN private.rule_numbers.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN private.rule_numbers.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN private.rule_numbers.last_number IS 'scheduled messages: last number.';
 
 CREATE TABLE private.run_tallies (
     id bigint NOT NULL,
@@ -13724,6 +15763,28 @@ CREATE TABLE private.run_tallies (
     delivered integer NOT NULL,
     read integer NOT NULL
 );
+
+COMMENT ON TABLE private.run_tallies IS 'scheduled messages: run tallies.';
+
+COMMENT ON COLUMN private.run_tallies.id IS 'scheduled messages: id.';
+
+COMMENT ON COLUMN private.run_tallies.run_id IS 'scheduled messages: run id.';
+
+COMMENT ON COLUMN private.run_tallies.pending IS 'scheduled messages: pending.';
+
+COMMENT ON COLUMN private.run_tallies.sent IS 'scheduled messages: sent.';
+
+COMMENT ON COLUMN private.run_tallies.failed IS 'scheduled messages: failed.';
+
+COMMENT ON COLUMN private.run_tallies.unconfirmed IS 'scheduled messages: unconfirmed.';
+
+COMMENT ON COLUMN private.run_tallies.skipped IS 'scheduled messages: skipped.';
+
+COMMENT ON COLUMN private.run_tallies.cancelled IS 'scheduled messages: cancelled.';
+
+COMMENT ON COLUMN private.run_tallies.delivered IS 'scheduled messages: delivered.';
+
+COMMENT ON COLUMN private.run_tallies.read IS 'scheduled messages: read.';
 
 ALTER TABLE private.run_tallies ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME private.run_tallies_id_seq
@@ -13740,6 +15801,14 @@ CREATE TABLE private.template_accounts (
     read_at timestamp with time zone
 );
 
+COMMENT ON TABLE private.template_accounts IS 'scheduled messages: template accounts.';
+
+COMMENT ON COLUMN private.template_accounts.account_id IS 'scheduled messages: account id.';
+
+COMMENT ON COLUMN private.template_accounts.is_default IS 'scheduled messages: is default.';
+
+COMMENT ON COLUMN private.template_accounts.read_at IS 'scheduled messages: read at.';
+
 CREATE TABLE private.template_versions (
     template_id uuid NOT NULL,
     version integer NOT NULL,
@@ -13753,10 +15822,38 @@ CREATE TABLE private.template_versions (
     cloud jsonb
 );
 
+COMMENT ON TABLE private.template_versions IS 'scheduled messages: template versions.';
+
+COMMENT ON COLUMN private.template_versions.template_id IS 'scheduled messages: template id.';
+
+COMMENT ON COLUMN private.template_versions.version IS 'scheduled messages: version.';
+
+COMMENT ON COLUMN private.template_versions.parts IS 'scheduled messages: parts.';
+
+COMMENT ON COLUMN private.template_versions.type IS 'scheduled messages: type.';
+
+COMMENT ON COLUMN private.template_versions.media_url IS 'scheduled messages: media url.';
+
+COMMENT ON COLUMN private.template_versions.defaults IS 'scheduled messages: defaults.';
+
+COMMENT ON COLUMN private.template_versions.on_missing IS 'scheduled messages: on missing.';
+
+COMMENT ON COLUMN private.template_versions.category IS 'scheduled messages: category.';
+
+COMMENT ON COLUMN private.template_versions.language IS 'scheduled messages: language.';
+
+COMMENT ON COLUMN private.template_versions.cloud IS 'scheduled messages: cloud.';
+
 CREATE TABLE private.timezones (
     folded text NOT NULL,
     name text NOT NULL
 );
+
+COMMENT ON TABLE private.timezones IS 'scheduled messages: timezones.';
+
+COMMENT ON COLUMN private.timezones.folded IS 'scheduled messages: folded.';
+
+COMMENT ON COLUMN private.timezones.name IS 'scheduled messages: name.';
 
 CREATE TABLE public.audit_log (
     id bigint NOT NULL,
@@ -13770,6 +15867,20 @@ CREATE TABLE public.audit_log (
 );
 
 COMMENT ON TABLE public.audit_log IS 'scheduled messages: what happened to appointments and their messages, for good.';
+
+COMMENT ON COLUMN public.audit_log.id IS 'scheduled messages: id.';
+
+COMMENT ON COLUMN public.audit_log.at IS 'scheduled messages: at.';
+
+COMMENT ON COLUMN public.audit_log.transaction IS 'scheduled messages: transaction.';
+
+COMMENT ON COLUMN public.audit_log.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN public.audit_log.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN public.audit_log.kind IS 'scheduled messages: kind.';
+
+COMMENT ON COLUMN public.audit_log.record IS 'scheduled messages: record.';
 
 ALTER TABLE public.audit_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.audit_log_id_seq
@@ -13802,18 +15913,113 @@ CREATE TABLE public.broadcast_messages (
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
 
+COMMENT ON TABLE public.broadcast_messages IS 'scheduled messages: broadcast messages.';
+
+COMMENT ON COLUMN public.broadcast_messages.id IS 'scheduled messages: id.';
+
+COMMENT ON COLUMN public.broadcast_messages.job_id IS 'scheduled messages: job id.';
+
+COMMENT ON COLUMN public.broadcast_messages.contact IS 'scheduled messages: contact.';
+
+COMMENT ON COLUMN public.broadcast_messages.message IS 'scheduled messages: message.';
+
+COMMENT ON COLUMN public.broadcast_messages.type IS 'scheduled messages: type.';
+
+COMMENT ON COLUMN public.broadcast_messages.media_url IS 'scheduled messages: media url.';
+
+COMMENT ON COLUMN public.broadcast_messages.caption IS 'scheduled messages: caption.';
+
+COMMENT ON COLUMN public.broadcast_messages.status IS 'scheduled messages: status.';
+
+COMMENT ON COLUMN public.broadcast_messages.message_id IS 'scheduled messages: message id.';
+
+COMMENT ON COLUMN public.broadcast_messages.error IS 'scheduled messages: error.';
+
+COMMENT ON COLUMN public.broadcast_messages.sent_at IS 'scheduled messages: sent at.';
+
+COMMENT ON COLUMN public.broadcast_messages.created_at IS 'scheduled messages: created at.';
+
+COMMENT ON COLUMN public.broadcast_messages.updated_at IS 'scheduled messages: updated at.';
+
+COMMENT ON COLUMN public.broadcast_messages.data IS 'scheduled messages: data.';
+
+COMMENT ON COLUMN public.broadcast_messages.message_ids IS 'scheduled messages: message ids.';
+
+COMMENT ON COLUMN public.broadcast_messages.scheduled_message_id IS 'scheduled messages: scheduled message id.';
+
+COMMENT ON COLUMN public.broadcast_messages.delivery_status IS 'scheduled messages: delivery status.';
+
+COMMENT ON COLUMN public.broadcast_messages.parts IS 'scheduled messages: parts.';
+
 CREATE TABLE public.campaign_recipients (
     run_id uuid NOT NULL,
     "position" integer NOT NULL,
     contact_id text,
     address text,
+    raw text,
     name text,
     variables jsonb DEFAULT '{}'::jsonb NOT NULL,
     timezone text,
-    fault text
+    due_at timestamp with time zone,
+    fault text,
+    next_try integer
 );
 
 COMMENT ON TABLE public.campaign_recipients IS 'scheduled messages: whom a run writes to, as it was when the run began.';
+
+COMMENT ON COLUMN public.campaign_recipients.run_id IS 'scheduled messages: run id.';
+
+COMMENT ON COLUMN public.campaign_recipients."position" IS 'scheduled messages: position.';
+
+COMMENT ON COLUMN public.campaign_recipients.contact_id IS 'scheduled messages: contact id.';
+
+COMMENT ON COLUMN public.campaign_recipients.address IS 'scheduled messages: address.';
+
+COMMENT ON COLUMN public.campaign_recipients.raw IS 'scheduled messages: raw.';
+
+COMMENT ON COLUMN public.campaign_recipients.name IS 'scheduled messages: name.';
+
+COMMENT ON COLUMN public.campaign_recipients.variables IS 'scheduled messages: variables.';
+
+COMMENT ON COLUMN public.campaign_recipients.timezone IS 'scheduled messages: timezone.';
+
+COMMENT ON COLUMN public.campaign_recipients.due_at IS 'scheduled messages: due at.';
+
+COMMENT ON COLUMN public.campaign_recipients.fault IS 'scheduled messages: fault.';
+
+COMMENT ON COLUMN public.campaign_recipients.next_try IS 'scheduled messages: next try.';
+
+CREATE TABLE public.campaign_retries (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    run_id uuid NOT NULL,
+    owner_id uuid NOT NULL,
+    connection_id text NOT NULL,
+    statuses text[] DEFAULT '{failed}'::text[] NOT NULL,
+    retried integer NOT NULL,
+    left_out jsonb DEFAULT '[]'::jsonb NOT NULL,
+    created_by uuid DEFAULT auth.uid(),
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON TABLE public.campaign_retries IS 'scheduled messages: who had messages of a run tried again, when, and what came of asking.';
+
+COMMENT ON COLUMN public.campaign_retries.id IS 'scheduled messages: id.';
+
+COMMENT ON COLUMN public.campaign_retries.run_id IS 'scheduled messages: run id.';
+
+COMMENT ON COLUMN public.campaign_retries.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN public.campaign_retries.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN public.campaign_retries.statuses IS 'scheduled messages: statuses.';
+
+COMMENT ON COLUMN public.campaign_retries.retried IS 'scheduled messages: retried.';
+
+COMMENT ON COLUMN public.campaign_retries.left_out IS 'scheduled messages: left out.';
+
+COMMENT ON COLUMN public.campaign_retries.created_by IS 'scheduled messages: created by.';
+
+COMMENT ON COLUMN public.campaign_retries.created_at IS 'scheduled messages: created at.';
 
 CREATE TABLE public.connection_invitations (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -13828,6 +16034,22 @@ CREATE TABLE public.connection_invitations (
 );
 
 COMMENT ON TABLE public.connection_invitations IS 'scheduled messages: invitations that nobody has taken yet; a token is kept as its hash alone.';
+
+COMMENT ON COLUMN public.connection_invitations.id IS 'scheduled messages: id.';
+
+COMMENT ON COLUMN public.connection_invitations.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN public.connection_invitations.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN public.connection_invitations.role IS 'scheduled messages: role.';
+
+COMMENT ON COLUMN public.connection_invitations.token_hash IS 'scheduled messages: token hash.';
+
+COMMENT ON COLUMN public.connection_invitations.created_by IS 'scheduled messages: created by.';
+
+COMMENT ON COLUMN public.connection_invitations.created_at IS 'scheduled messages: created at.';
+
+COMMENT ON COLUMN public.connection_invitations.expires_at IS 'scheduled messages: expires at.';
 
 COMMENT ON CONSTRAINT connection_invitations_role_known ON public.connection_invitations IS 'An invitation makes somebody admin or staff.';
 
@@ -13846,6 +16068,24 @@ CREATE TABLE public.connection_members (
 );
 
 COMMENT ON TABLE public.connection_members IS 'scheduled messages: who may use a connection beside its owner.';
+
+COMMENT ON COLUMN public.connection_members.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN public.connection_members.user_id IS 'scheduled messages: user id.';
+
+COMMENT ON COLUMN public.connection_members.role IS 'scheduled messages: role.';
+
+COMMENT ON COLUMN public.connection_members.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN public.connection_members.created_by IS 'scheduled messages: created by.';
+
+COMMENT ON COLUMN public.connection_members.created_at IS 'scheduled messages: created at.';
+
+COMMENT ON COLUMN public.connection_members.invitation IS 'scheduled messages: invitation.';
+
+COMMENT ON COLUMN public.connection_members.name IS 'scheduled messages: name.';
+
+COMMENT ON CONSTRAINT connection_members_invitation_not_kept ON public.connection_members IS 'An invitation is not kept.';
 
 COMMENT ON CONSTRAINT connection_members_name_short ON public.connection_members IS 'The name of a member has at most 200 characters.';
 
@@ -13873,6 +16113,35 @@ ALTER TABLE public.contacts ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE VIEW public.daily_outcomes WITH (security_invoker='true') AS
+ SELECT message.connection_id,
+    ((COALESCE(message.sent_at, message.scheduled_at) AT TIME ZONE COALESCE(settings.timezone, 'UTC'::text)))::date AS day,
+    count(*) FILTER (WHERE (message.status = 'sent'::text)) AS sent,
+    count(*) FILTER (WHERE (message.delivery_status = ANY (ARRAY['delivered'::text, 'read'::text]))) AS delivered,
+    count(*) FILTER (WHERE (message.delivery_status = 'read'::text)) AS read,
+    count(*) FILTER (WHERE (message.status = 'failed'::text)) AS failed,
+    count(*) FILTER (WHERE (message.status = 'unconfirmed'::text)) AS unconfirmed
+   FROM (public.scheduled_messages message
+     LEFT JOIN public.connection_settings settings ON ((message.connection_id = settings.connection_id)))
+  WHERE (message.status = ANY (ARRAY['sent'::text, 'failed'::text, 'unconfirmed'::text]))
+  GROUP BY message.connection_id, (((COALESCE(message.sent_at, message.scheduled_at) AT TIME ZONE COALESCE(settings.timezone, 'UTC'::text)))::date);
+
+COMMENT ON VIEW public.daily_outcomes IS 'scheduled messages: what became of a connection''s messages, by day.';
+
+COMMENT ON COLUMN public.daily_outcomes.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN public.daily_outcomes.day IS 'scheduled messages: day.';
+
+COMMENT ON COLUMN public.daily_outcomes.sent IS 'scheduled messages: sent.';
+
+COMMENT ON COLUMN public.daily_outcomes.delivered IS 'scheduled messages: delivered.';
+
+COMMENT ON COLUMN public.daily_outcomes.read IS 'scheduled messages: read.';
+
+COMMENT ON COLUMN public.daily_outcomes.failed IS 'scheduled messages: failed.';
+
+COMMENT ON COLUMN public.daily_outcomes.unconfirmed IS 'scheduled messages: unconfirmed.';
 
 ALTER TABLE ONLY private.approved_templates
     ADD CONSTRAINT approved_templates_pkey PRIMARY KEY (account_id, name, language);
@@ -13957,6 +16226,9 @@ ALTER TABLE ONLY public.campaign_rehearsal_lines
 
 ALTER TABLE ONLY public.campaign_rehearsals
     ADD CONSTRAINT campaign_rehearsals_pkey PRIMARY KEY (campaign_id);
+
+ALTER TABLE ONLY public.campaign_retries
+    ADD CONSTRAINT campaign_retries_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.campaign_runs
     ADD CONSTRAINT campaign_runs_campaign_id_occurrence_at_key UNIQUE (campaign_id, occurrence_at);
@@ -14058,6 +16330,10 @@ CREATE INDEX broadcast_jobs_withdrawn_idx ON public.broadcast_jobs USING btree (
 
 CREATE UNIQUE INDEX campaign_recipients_address_key ON public.campaign_recipients USING btree (run_id, address) WHERE (fault IS NULL);
 
+CREATE INDEX campaign_recipients_due_at_idx ON public.campaign_recipients USING btree (run_id, due_at, "position") WHERE ((due_at IS NOT NULL) AND (fault IS NULL));
+
+CREATE INDEX campaign_recipients_next_try_idx ON public.campaign_recipients USING btree (run_id, "position") WHERE (next_try IS NOT NULL);
+
 CREATE INDEX campaign_rehearsal_lines_address_idx ON public.campaign_rehearsal_lines USING btree (lines_id, address) WHERE (fault IS NULL);
 
 CREATE INDEX campaign_rehearsal_lines_faults_idx ON public.campaign_rehearsal_lines USING btree (lines_id, fault_kind, "position") WHERE (fault IS NOT NULL);
@@ -14069,6 +16345,10 @@ CREATE INDEX campaign_rehearsals_open_idx ON public.campaign_rehearsals USING bt
 CREATE INDEX campaign_rehearsals_owner_id_idx ON public.campaign_rehearsals USING btree (owner_id);
 
 CREATE INDEX campaign_rehearsals_requested_at_idx ON public.campaign_rehearsals USING btree (requested_at);
+
+CREATE INDEX campaign_retries_owner_id_idx ON public.campaign_retries USING btree (owner_id);
+
+CREATE INDEX campaign_retries_run_id_idx ON public.campaign_retries USING btree (run_id, owner_id);
 
 CREATE INDEX campaign_runs_campaign_id_idx ON public.campaign_runs USING btree (campaign_id, owner_id);
 
@@ -14276,7 +16556,7 @@ CREATE TRIGGER lose_truncated BEFORE TRUNCATE ON public.scheduled_messages FOR E
 
 ALTER TABLE public.scheduled_messages ENABLE ALWAYS TRIGGER lose_truncated;
 
-CREATE TRIGGER name_run_state BEFORE UPDATE ON public.campaign_runs FOR EACH ROW WHEN (((old.finished_at IS NOT NULL) AND (new.finished_at IS NOT NULL))) EXECUTE FUNCTION private.name_run_state();
+CREATE TRIGGER name_run_state BEFORE UPDATE ON public.campaign_runs FOR EACH ROW WHEN (((old.finished_at IS NOT NULL) AND (new.finished_at IS NOT NULL) AND (((((old.pending IS DISTINCT FROM new.pending) OR (old.sent IS DISTINCT FROM new.sent)) OR (old.failed IS DISTINCT FROM new.failed)) OR (old.unconfirmed IS DISTINCT FROM new.unconfirmed)) OR (old.cancelled IS DISTINCT FROM new.cancelled)))) EXECUTE FUNCTION private.name_run_state();
 
 CREATE TRIGGER name_timezone BEFORE INSERT OR UPDATE ON public.appointments FOR EACH ROW WHEN ((new.timezone IS NOT NULL)) EXECUTE FUNCTION private.name_timezone();
 
@@ -14322,15 +16602,39 @@ CREATE TRIGGER render_after_deletion AFTER DELETE ON public.message_templates FO
 
 CREATE TRIGGER render_after_template AFTER UPDATE ON public.message_templates FOR EACH ROW WHEN (((old.version IS DISTINCT FROM new.version) OR (old.connection_id IS DISTINCT FROM new.connection_id))) EXECUTE FUNCTION private.render_after_template();
 
+CREATE TRIGGER retry_run BEFORE INSERT ON public.campaign_retries FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.retry_run('user');
+
+CREATE TRIGGER retry_run_for_service BEFORE INSERT ON public.campaign_retries FOR EACH ROW WHEN ((NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text))))) EXECUTE FUNCTION private.retry_run();
+
 CREATE TRIGGER settle_job_of_node_worker AFTER UPDATE OF status ON public.broadcast_jobs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (new.scheduled_message_id IS NOT NULL) AND (new.status IS DISTINCT FROM old.status) AND (NOT (new.lease_token IS DISTINCT FROM old.lease_token)) AND (NOT (new.lease_until IS DISTINCT FROM old.lease_until)) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) AND (old.status <> ALL (ARRAY['queued'::text, 'completed'::text, 'failed'::text])))) EXECUTE FUNCTION private.settle_job_of_node_worker();
 
 CREATE TRIGGER settle_scheduled_messages AFTER UPDATE ON public.broadcast_messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION private.settle_scheduled_messages();
 
 CREATE TRIGGER tell_appointments AFTER UPDATE ON public.scheduled_messages REFERENCING OLD TABLE AS old_messages NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION private.tell_appointments();
 
+CREATE TRIGGER tell_of_approval AFTER UPDATE ON public.connection_settings FOR EACH ROW WHEN ((new.approval IS DISTINCT FROM old.approval)) EXECUTE FUNCTION private.tell_of_approval();
+
+CREATE TRIGGER tell_of_new_approval AFTER INSERT ON public.connection_settings FOR EACH ROW WHEN ((new.approval <> 'none'::text)) EXECUTE FUNCTION private.tell_of_approval();
+
+CREATE TRIGGER withdraw_approval AFTER UPDATE ON public.message_templates FOR EACH ROW WHEN ((new.version IS DISTINCT FROM old.version)) EXECUTE FUNCTION private.withdraw_approval();
+
 CREATE TRIGGER zz_follow_changed_connection AFTER UPDATE ON public.connections FOR EACH ROW WHEN (((old.id IS DISTINCT FROM new.id) OR (old.name IS DISTINCT FROM new.name) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION private.follow_connection();
 
 CREATE TRIGGER zz_follow_connection AFTER INSERT OR DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.follow_connection();
+
+CREATE TRIGGER zz_refuse_nonsense BEFORE INSERT OR UPDATE ON public.appointments FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_nonsense_in_appointments();
+
+CREATE TRIGGER zz_refuse_nonsense BEFORE INSERT OR UPDATE ON public.campaigns FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_nonsense_in_campaigns();
+
+CREATE TRIGGER zz_refuse_nonsense BEFORE INSERT OR UPDATE ON public.connection_invitations FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_nonsense_in_connection_invitations();
+
+CREATE TRIGGER zz_refuse_nonsense BEFORE INSERT OR UPDATE ON public.connection_members FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_nonsense_in_connection_members();
+
+CREATE TRIGGER zz_refuse_nonsense BEFORE INSERT OR UPDATE ON public.connection_settings FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_nonsense_in_connection_settings();
+
+CREATE TRIGGER zz_refuse_nonsense BEFORE INSERT OR UPDATE ON public.message_templates FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_nonsense_in_message_templates();
+
+CREATE TRIGGER zz_refuse_nonsense BEFORE INSERT OR UPDATE ON public.reminder_rules FOR EACH ROW WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.refuse_nonsense_in_reminder_rules();
 
 CREATE TRIGGER zz_set_due_at BEFORE INSERT OR UPDATE ON public.scheduled_messages FOR EACH ROW WHEN ((new.due_at IS DISTINCT FROM
         CASE
@@ -14352,20 +16656,31 @@ ALTER TABLE ONLY public.campaign_recipients
 ALTER TABLE ONLY public.campaign_rehearsals
     ADD CONSTRAINT campaign_rehearsals_campaign_id_fkey FOREIGN KEY (campaign_id) REFERENCES public.campaigns(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.campaign_retries
+    ADD CONSTRAINT campaign_retries_run_id_owner_id_fkey FOREIGN KEY (run_id, owner_id) REFERENCES public.campaign_runs(id, owner_id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.campaign_runs
     ADD CONSTRAINT campaign_runs_campaign_id_owner_id_fkey FOREIGN KEY (campaign_id, owner_id) REFERENCES public.campaigns(id, owner_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.campaigns
     ADD CONSTRAINT campaigns_template_id_owner_id_fkey FOREIGN KEY (template_id, owner_id) REFERENCES public.message_templates(id, owner_id);
 
+COMMENT ON CONSTRAINT campaigns_template_id_owner_id_fkey ON public.campaigns IS 'There is no such template of yours.';
+
 ALTER TABLE ONLY public.connection_members
     ADD CONSTRAINT connection_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE;
+
+COMMENT ON CONSTRAINT connection_members_user_id_fkey ON public.connection_members IS 'There is no such user.';
 
 ALTER TABLE ONLY public.connection_settings
     ADD CONSTRAINT connection_settings_gateway_fkey FOREIGN KEY (gateway) REFERENCES private.gateways(name);
 
+COMMENT ON CONSTRAINT connection_settings_gateway_fkey ON public.connection_settings IS 'There is no such gateway.';
+
 ALTER TABLE ONLY public.reminder_rules
     ADD CONSTRAINT reminder_rules_template_id_owner_id_fkey FOREIGN KEY (template_id, owner_id) REFERENCES public.message_templates(id, owner_id);
+
+COMMENT ON CONSTRAINT reminder_rules_template_id_owner_id_fkey ON public.reminder_rules IS 'There is no such template of yours.';
 
 ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE SET NULL;
@@ -14439,6 +16754,12 @@ CREATE POLICY campaign_rehearsal_lines_policy ON public.campaign_rehearsal_lines
 ALTER TABLE public.campaign_rehearsals ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY campaign_rehearsals_policy ON public.campaign_rehearsals TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR ((connection_id, owner_id) IN ( SELECT mine.connection_id,
+    mine.owner_id
+   FROM private.my_connections() mine(connection_id, owner_id)))));
+
+ALTER TABLE public.campaign_retries ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY campaign_retries_policy ON public.campaign_retries TO authenticated USING (((owner_id = ( SELECT auth.uid() AS uid)) OR ((connection_id, owner_id) IN ( SELECT mine.connection_id,
     mine.owner_id
    FROM private.my_connections() mine(connection_id, owner_id)))));
 
@@ -14582,6 +16903,11 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.appointments TO service_role;
 
 REVOKE ALL ON FUNCTION private.audited(p_appointments public.appointments[]) FROM PUBLIC;
 
+GRANT SELECT ON TABLE public.campaign_runs TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaign_runs TO service_role;
+
+REVOKE ALL ON FUNCTION private.begin_again(p_run public.campaign_runs, p_campaign public.campaigns, p_statuses text[], OUT retried integer, OUT left_out jsonb) FROM PUBLIC;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaign_rehearsals TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaign_rehearsals TO service_role;
 
@@ -14594,6 +16920,9 @@ GRANT ALL ON FUNCTION private.calendar(p_zone text, p_start time without time zo
 REVOKE ALL ON FUNCTION private.campaign_content(p_campaign public.campaigns, p_version integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.campaign_content(p_campaign public.campaigns, p_version integer) TO service_role;
 
+REVOKE ALL ON FUNCTION private.campaign_zone(p_campaign public.campaigns) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.campaign_zone(p_campaign public.campaigns) TO service_role;
+
 REVOKE ALL ON FUNCTION private.cancel_messages(p_connection_id text, p_user_id text, p_reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.cancel_messages_of_connection() FROM PUBLIC;
@@ -14601,6 +16930,10 @@ REVOKE ALL ON FUNCTION private.cancel_messages_of_connection() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.cancel_messages_of_user() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.cancel_runs(p_campaign_id uuid, p_why text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.choose_connection(p_named text, p_usable text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.choose_connection(p_named text, p_usable text[]) TO authenticated;
+GRANT ALL ON FUNCTION private.choose_connection(p_named text, p_usable text[]) TO service_role;
 
 REVOKE ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_terms private.claim_terms) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.choose_jobs(p_turn text[], p_seats integer, p_terms private.claim_terms) TO service_role;
@@ -14829,6 +17162,9 @@ GRANT ALL ON FUNCTION private.hold_unapproved() TO service_role;
 REVOKE ALL ON FUNCTION private.is_blank(p_text text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_blank(p_text text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.is_let_go(p_campaign public.campaigns) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.is_let_go(p_campaign public.campaigns) TO service_role;
+
 REVOKE ALL ON FUNCTION private.is_ours(p_table text, p_column text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_ours(p_table text, p_column text) TO service_role;
 
@@ -14856,6 +17192,10 @@ REVOKE ALL ON FUNCTION private.keep_template_version() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.kind_of(p_kind text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.kind_of(p_kind text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.last_departure(p_connection_id text, p_at timestamp with time zone, p_count integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.last_departure(p_connection_id text, p_at timestamp with time zone, p_count integer) TO authenticated;
+GRANT ALL ON FUNCTION private.last_departure(p_connection_id text, p_at timestamp with time zone, p_count integer) TO service_role;
+
 REVOKE ALL ON FUNCTION private.latest_until(p_pattern text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.limit_of(p_name text) FROM PUBLIC;
@@ -14874,8 +17214,15 @@ REVOKE ALL ON FUNCTION private.lose_marked_message() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.lose_truncated() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.make_tries(p_run public.campaign_runs, p_not_after timestamp with time zone, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.make_tries(p_run public.campaign_runs, p_not_after timestamp with time zone, p_limit integer) TO service_role;
+
 REVOKE ALL ON FUNCTION private.make_up(p_table regclass, p_given jsonb, p_depth integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.make_up(p_table regclass, p_given jsonb, p_depth integer) TO service_role;
+
+REVOKE ALL ON FUNCTION private.mark_as_ours(p_table text, p_columns text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.mark_tries(p_run public.campaign_runs, p_statuses text[], OUT retried integer, OUT left_out jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.may_have_gone_out(p_job_id uuid) FROM PUBLIC;
 
@@ -14940,6 +17287,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connections TO service_role;
 
 REVOKE ALL ON FUNCTION private.owner_of(p_connection public.connections) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.owner_of(p_connection public.connections) TO service_role;
+GRANT ALL ON FUNCTION private.owner_of(p_connection public.connections) TO authenticated;
 
 REVOKE ALL ON FUNCTION private.owner_to_write_for(p_connection_id text, p_roles text[]) FROM PUBLIC;
 
@@ -14954,6 +17302,10 @@ GRANT ALL ON FUNCTION private.probe_delay(p_failed integer) TO service_role;
 
 REVOKE ALL ON FUNCTION private.put_aside(p_step text, p_ids uuid[], p_codes text[], p_reasons text[], p_outcomes jsonb[], p_connections text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.put_aside(p_step text, p_ids uuid[], p_codes text[], p_reasons text[], p_outcomes jsonb[], p_connections text[]) TO service_role;
+
+REVOKE ALL ON FUNCTION private.read_time(p_text text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_time(p_text text) TO authenticated;
+GRANT ALL ON FUNCTION private.read_time(p_text text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.ready_of_others(p_payers text[], p_busy text[], p_until timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.ready_of_others(p_payers text[], p_busy text[], p_until timestamp with time zone) TO service_role;
@@ -14973,6 +17325,20 @@ REVOKE ALL ON FUNCTION private.refuse_change_of_audit() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.refuse_ids_to_come() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.refuse_nonsense() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.refuse_nonsense_in_appointments() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.refuse_nonsense_in_campaigns() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.refuse_nonsense_in_connection_invitations() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.refuse_nonsense_in_connection_members() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.refuse_nonsense_in_connection_settings() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.refuse_nonsense_in_message_templates() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.refuse_nonsense_in_reminder_rules() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.refuse_strange_connection() FROM PUBLIC;
 
@@ -15021,11 +17387,10 @@ GRANT ALL ON FUNCTION private.resolve_rows(p_ids uuid[], p_outcome text) TO serv
 REVOKE ALL ON FUNCTION private.retry_refused() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.retry_refused() TO service_role;
 
+REVOKE ALL ON FUNCTION private.retry_run() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.rows_of_others(p_payers text[], p_after timestamp with time zone, p_until timestamp with time zone, p_share integer, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.rows_of_others(p_payers text[], p_after timestamp with time zone, p_until timestamp with time zone, p_share integer, p_limit integer) TO service_role;
-
-GRANT SELECT ON TABLE public.campaign_runs TO authenticated;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaign_runs TO service_role;
 
 REVOKE ALL ON FUNCTION private.run_state(p_run public.campaign_runs) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.run_state(p_run public.campaign_runs) TO service_role;
@@ -15106,6 +17471,8 @@ REVOKE ALL ON FUNCTION private.tell(p_job_id uuid, p_status text, p_error text) 
 
 REVOKE ALL ON FUNCTION private.tell_appointments() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.tell_of_approval() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.tell_waiting(p_turn text[], p_terms private.claim_terms, p_quietly boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.tell_waiting(p_turn text[], p_terms private.claim_terms, p_quietly boolean) TO service_role;
 
@@ -15113,6 +17480,7 @@ REVOKE ALL ON FUNCTION private.tend_rows(p_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.tend_rows(p_ids uuid[]) TO service_role;
 
 REVOKE ALL ON FUNCTION private.timezone_name(p_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.timezone_name(p_name text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.try_out() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.try_out() TO service_role;
@@ -15124,6 +17492,12 @@ REVOKE ALL ON FUNCTION private.try_reminders(p_appointments uuid[], p_is_edit bo
 
 REVOKE ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.try_rows(p_function text, p_rows anyarray, p_raises boolean, OUT done jsonb, OUT refused jsonb) TO service_role;
+
+REVOKE ALL ON FUNCTION private.unmark_tries(p_runs uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.usable_connections() FROM PUBLIC;
+GRANT ALL ON FUNCTION private.usable_connections() TO authenticated;
+GRANT ALL ON FUNCTION private.usable_connections() TO service_role;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message_templates TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message_templates TO service_role;
@@ -15143,15 +17517,24 @@ REVOKE ALL ON FUNCTION private.values_of_message(p_message public.scheduled_mess
 REVOKE ALL ON FUNCTION private.wait_less(p_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.wait_less(p_code text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.wall_in_zones(p_wall timestamp without time zone, p_zones text[], p_else text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.wall_in_zones(p_wall timestamp without time zone, p_zones text[], p_else text) TO service_role;
+
 REVOKE ALL ON FUNCTION private.wall_to_instant(p_wall timestamp without time zone, p_zone text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.wall_to_instant(p_wall timestamp without time zone, p_zone text) TO service_role;
+GRANT ALL ON FUNCTION private.wall_to_instant(p_wall timestamp without time zone, p_zone text) TO authenticated;
 
 REVOKE ALL ON FUNCTION private.wanted(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.wanted_reminders(p_appointments uuid[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.why_beyond_limit(p_connection_id text, p_at timestamp with time zone, p_count integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.why_beyond_limit(p_connection_id text, p_at timestamp with time zone, p_count integer) TO service_role;
+
 REVOKE ALL ON FUNCTION private.why_connection_cannot_send(p_connection_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.why_connection_cannot_send(p_connection_id text) TO service_role;
+
+REVOKE ALL ON FUNCTION private.why_it_would_fail_again(p_error text, p_is_same_number boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.why_no_audience(p_campaign public.campaigns) FROM PUBLIC;
 
@@ -15181,6 +17564,8 @@ GRANT ALL ON FUNCTION private.with_word(p_parts jsonb, p_place integer, p_count 
 REVOKE ALL ON FUNCTION private.with_words(p_parts jsonb, p_words jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.with_words(p_parts jsonb, p_words jsonb) TO service_role;
 
+REVOKE ALL ON FUNCTION private.withdraw_approval() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.withdraw_job(p_job_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.words_of(p_table text, p_constraint text, p_reason text) FROM PUBLIC;
@@ -15189,6 +17574,12 @@ GRANT ALL ON FUNCTION private.words_of(p_table text, p_constraint text, p_reason
 REVOKE ALL ON FUNCTION private.write_contact_key() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.write_refusals() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.write_refusals_of(p_table text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.write_to_contacts(p_contacts bigint[], p_message text, p_at timestamp with time zone, p_connection_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.write_to_contacts(p_contacts bigint[], p_message text, p_at timestamp with time zone, p_connection_id text) TO authenticated;
+GRANT ALL ON FUNCTION private.write_to_contacts(p_contacts bigint[], p_message text, p_at timestamp with time zone, p_connection_id text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.advance_campaign_run(p_run_id uuid, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.advance_campaign_run(p_run_id uuid, p_limit integer) TO service_role;
@@ -15289,8 +17680,8 @@ GRANT ALL ON FUNCTION public.record_approved_templates(p_account_id text, p_is_d
 REVOKE ALL ON FUNCTION public.record_deliveries(p_rows text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.record_deliveries(p_rows text) TO service_role;
 
-REVOKE ALL ON FUNCTION public.record_judged_numbers(p_country_code text, p_rules_version text, p_raw text[], p_addresses text[], p_faults text[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.record_judged_numbers(p_country_code text, p_rules_version text, p_raw text[], p_addresses text[], p_faults text[]) TO service_role;
+REVOKE ALL ON FUNCTION public.record_judged_numbers(p_country_code text, p_rules_version text, p_raw text[], p_addresses text[], p_faults text[], p_timezones text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_judged_numbers(p_country_code text, p_rules_version text, p_raw text[], p_addresses text[], p_faults text[], p_timezones text[]) TO service_role;
 
 REVOKE ALL ON FUNCTION public.record_outcomes(p_rows text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.record_outcomes(p_rows text) TO service_role;
@@ -15314,6 +17705,14 @@ GRANT ALL ON FUNCTION public.rescue_broadcast_jobs(p_handover_seconds double pre
 
 REVOKE ALL ON FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.resolve_scheduled_message(p_id uuid, p_outcome text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.retry_campaign_run(run_id uuid, statuses text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.retry_campaign_run(run_id uuid, statuses text[]) TO authenticated;
+GRANT ALL ON FUNCTION public.retry_campaign_run(run_id uuid, statuses text[]) TO service_role;
+
+REVOKE ALL ON FUNCTION public.schedule_to_contacts(contact_ids bigint[], message text, scheduled_at text, connection_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.schedule_to_contacts(contact_ids bigint[], message text, scheduled_at text, connection_id text) TO authenticated;
+GRANT ALL ON FUNCTION public.schedule_to_contacts(contact_ids bigint[], message text, scheduled_at text, connection_id text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.send_test(campaign_id uuid, address text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.send_test(campaign_id uuid, address text) TO authenticated;
@@ -15394,6 +17793,9 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.broadcast_messages TO service_
 GRANT SELECT ON TABLE public.campaign_recipients TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaign_recipients TO service_role;
 
+GRANT SELECT,INSERT ON TABLE public.campaign_retries TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaign_retries TO service_role;
+
 GRANT SELECT,INSERT,DELETE ON TABLE public.connection_invitations TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connection_invitations TO service_role;
 
@@ -15405,3 +17807,6 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.contacts TO service_role;
 
 GRANT SELECT,USAGE ON SEQUENCE public.contacts_id_seq TO authenticated;
 GRANT SELECT,USAGE ON SEQUENCE public.contacts_id_seq TO service_role;
+
+GRANT SELECT ON TABLE public.daily_outcomes TO authenticated;
+GRANT SELECT ON TABLE public.daily_outcomes TO service_role;
