@@ -20,7 +20,7 @@ export function AppointmentLine({ row, zone, names, contact, messages, isDated, 
   const who = row.patient_name || contact?.contact_name || 'Nobody named'
   const number = contact ? contact.phone_number : row.mobile
   const doctor = [row.doctor_name && `Dr ${row.doctor_name}`, row.specialty].filter(Boolean).join(', ')
-  return html`<article class="message" aria-label=${`Appointment of ${who}, ${WORDS[row.status]}`}>
+  return html`<article class="message wide" aria-label=${`Appointment of ${who}, ${WORDS[row.status]}`}>
     <div class="message-head">
       <span class=${`status ${row.status}`}>${WORDS[row.status]}</span>
       <b>${isDated && `${dayWords(row.date, SHORT)}, `}${row.time.slice(0, 5)}</b>
@@ -56,23 +56,27 @@ export function AppointmentLine({ row, zone, names, contact, messages, isDated, 
   </article>`
 }
 
-// A message by the name of its rule. Its time is the rule's to say: here it is only kept back, or sent again.
+// A message by the name of its rule. Its time is the rule's to say: here it is only kept back, or sent after all where it failed
+// or somebody kept it back; what ended with its appointment or its rule has a reason, and comes back with them.
 function Reminder({ row, name, zone, onChange }) {
   const deed = useDeed()
   const run = (what) => deed.run(() => what(row)).then((went) => went && onChange())
   const shown = isZone(row.timezone) ? row.timezone : zone
   const text = row.message || row.caption
+  const isCancelled = row.status === 'cancelled'
+  const mayBeSent = row.status === 'failed' || (isCancelled && !row.error)
   return html`<li>
     <div class="reminder-head">
       <${Status} row=${row} />
       <span>${name ?? `Reminder ${row.source_position}`}${row.source_try > 0 && `, ${row.source_try + 1}`}</span>
       <${When} at=${row.sent_at ?? row.scheduled_at} zone=${shown} />
       ${row.status === 'pending' && html`<span class="muted">${distance(row.scheduled_at)}</span>`}
+      ${isCancelled && row.error && html`<span class="muted" dir="auto">${row.error}</span>`}
       ${row.status === 'pending' && html`<button type="button" class="plain" disabled=${deed.isBusy} onClick=${() => run(cancel)}>Do not send</button>`}
-      ${['failed', 'cancelled'].includes(row.status) && html`<button type="button" class="plain" disabled=${deed.isBusy} onClick=${() => run(sendAgain)}>Send after all</button>`}
+      ${mayBeSent && html`<button type="button" class="plain" disabled=${deed.isBusy} onClick=${() => run(sendAgain)}>Send after all</button>`}
+      ${text && html`<details><summary>Text</summary><p class="text" dir="auto">${text}</p></details>`}
     </div>
-    <${Reason} row=${row} />
-    ${text && html`<details><summary>Text</summary><p class="text" dir="auto">${text}</p></details>`}
+    ${!isCancelled && html`<${Reason} row=${row} />`}
     <${Note} of=${deed} />
   </li>`
 }
