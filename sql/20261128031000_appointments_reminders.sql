@@ -25,6 +25,7 @@ language sql
 stable
 set search_path = ''
 set enable_nestloop = off -- each appointment meets each rule, and there are no statistics
+set work_mem = '64MB' -- thousands of bookings in one insert stay in memory
 as $$
     -- The connections of these appointments, as they are now.
     with place as materialized (

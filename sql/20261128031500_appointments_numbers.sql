@@ -9,7 +9,6 @@ create table if not exists private.numbers_asked (
     raw text not null,
     country_code text not null
 );
-create index if not exists numbers_asked_raw_idx on private.numbers_asked (raw, country_code);
 alter table private.numbers_asked enable row level security;
 grant select, insert, update, delete on private.numbers_asked to service_role;
 
@@ -50,7 +49,7 @@ returns trigger
 language plpgsql
 security definer
 set search_path = ''
-set enable_seqscan = off
+set enable_nestloop = off -- there are few of them, and no statistics
 as $$
 declare
     v_faulty uuid[];

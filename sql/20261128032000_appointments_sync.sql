@@ -13,6 +13,7 @@ returns void
 language plpgsql
 set search_path = ''
 set enable_seqscan = off -- each message and each appointment by its key, whatever is said of them
+set work_mem = '64MB' -- thousands of bookings in one insert stay in memory
 as $$
 begin
     -- What there is, in the order in which everybody locks messages.

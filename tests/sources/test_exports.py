@@ -200,3 +200,15 @@ async def test_a_directory_that_cannot_be_written_is_said_and_nothing_is_lost(ho
     while await daemon.exports.advance():
         pass
     assert written(place, hospital.connection) == expected(hospital.db, hospital.connection)
+
+
+async def test_a_directory_whose_position_is_lost_gets_no_line_twice(hospital, export_once, tmp_path, monkeypatch):
+    for n in range(3):
+        hospital.book(patient_name=f"Patient {n}")
+    await export_once()
+
+    (tmp_path / exports.POSITION).unlink()
+    monkeypatch.setattr(exports, "ENTRIES_AT_ONCE", 1)  # the file is ahead of what is written
+    await export_once()
+
+    assert written(tmp_path, hospital.connection) == expected(hospital.db, hospital.connection)
