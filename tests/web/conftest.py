@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from local.browser import Browser
-from local.pages import Pages, export
+from local.pages import Pages
 from local.postgres import free_port
 from tests.helpers.accounts import User
 from tests.helpers.process import Worker, environment
 from tests.helpers.proxy import Proxy
 from tests.helpers.rows import Database
 from tests.web.desk import Desk
+from worker.operating.pages import export
 
 # Chromium says so of each answer that is no 2xx, and of a Realtime that is not there.
 NETWORK = re.compile(r"error: (Failed to load resource: |WebSocket connection to )")
