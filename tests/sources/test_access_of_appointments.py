@@ -143,3 +143,25 @@ def test_what_the_database_writes_a_user_does_not(hospital):
     assert hospital.read(appointment)["created_at"] > "2020"
     hospital.change(appointment, reminder_fault="mine", created_at="2000-01-01", owner_id=hospital.user.id)
     assert hospital.read(appointment)["reminder_fault"] is None
+
+
+def test_who_booked_it_stays_who_booked_it(hospital, member):
+    appointment = hospital.book()
+
+    member("staff").change(appointment, doctor_name="Rao", created_by=None)
+
+    assert hospital.read(appointment)["created_by"] == hospital.user.id
+
+
+def test_an_appointment_is_not_moved_to_a_connection_of_another_owner(hospital, member):
+    """Also by somebody who may book for both."""
+    colleague = member("staff").user
+    own = colleague.insert("connections", name="Own")["id"]
+    row = {"connection_id": own, "patient_name": "R", "mobile": "9876543210", "date": day(3), "time": "10:00"}
+    appointment = colleague.insert("appointments", **row)
+
+    params = {"id": f"eq.{appointment['id']}"}
+    answer = colleague.http.patch("/appointments", params=params, json={"connection_id": hospital.connection})
+
+    assert answer.status_code == 403
+    assert answer.json()["message"] == "An appointment cannot be given to another owner."
