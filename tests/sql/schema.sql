@@ -512,7 +512,7 @@ $$;
 CREATE FUNCTION private.answer_appointments() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
-    SET enable_seqscan TO 'off'
+    SET enable_nestloop TO 'off'
     AS $$
 declare
     v_faulty uuid[];
@@ -10172,6 +10172,7 @@ CREATE FUNCTION private.sync_reminders(p_appointments uuid[], p_is_edit boolean)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET enable_seqscan TO 'off'
+    SET work_mem TO '64MB'
     AS $$
 begin
     -- What there is, in the order in which everybody locks messages.
@@ -11711,6 +11712,7 @@ CREATE FUNCTION private.wanted_reminders(p_appointments uuid[]) RETURNS TABLE(ap
     LANGUAGE sql STABLE
     SET search_path TO ''
     SET enable_nestloop TO 'off'
+    SET work_mem TO '64MB'
     AS $$
     -- The connections of these appointments, as they are now.
     with place as materialized (
@@ -16289,8 +16291,6 @@ CREATE INDEX connection_state_payer_turn_idx ON private.connection_state USING b
 CREATE INDEX connection_state_probe_idx ON private.connection_state USING btree (probe_at) WHERE (probe_at IS NOT NULL);
 
 CREATE INDEX connection_state_ready_idx ON private.connection_state USING btree (ready_at, connection_id);
-
-CREATE INDEX numbers_asked_raw_idx ON private.numbers_asked USING btree (raw, country_code);
 
 CREATE INDEX recipient_state_free_at_idx ON private.recipient_state USING btree (free_at);
 
