@@ -133,12 +133,16 @@ const campaign = {
   audience: { labels: ['patients'] },
   timezone: ZONE,
 }
-await must(
-  supabase.from('campaigns').insert([
-    { ...campaign, scheduled_at: inSeconds(30), status: 'scheduled' },
-    { ...campaign, name: 'Next year', scheduled_at: atNine(365), status: 'draft' },
-  ]),
+const [, draft] = await must(
+  supabase
+    .from('campaigns')
+    .insert([
+      { ...campaign, scheduled_at: inSeconds(30), status: 'scheduled' },
+      { ...campaign, name: 'Next year', scheduled_at: atNine(365), status: 'draft' },
+    ])
+    .select(),
 )
+await must(supabase.from('campaign_rehearsals').upsert({ campaign_id: draft.id }))
 // A hospital that confirms, reminds and follows up by itself: its texts, its desk's day, and a number that is none.
 const [hospital] = await must(
   supabase.from('connections').insert({ name: 'City Hospital', phone_number: '+91 22 5550 0300' }).select(),
@@ -177,5 +181,7 @@ const appointments = await must(
     .select(),
 )
 await must(supabase.from('appointments').update({ status: 'visited' }).eq('id', appointments[1].id))
-console.log(JSON.stringify({ email, password, pharmacy: pharmacy.id, asha, hospital: hospital.id, day }))
+console.log(
+  JSON.stringify({ email, password, pharmacy: pharmacy.id, asha, draft: draft.id, hospital: hospital.id, day }),
+)
 process.exit(0)

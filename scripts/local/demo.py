@@ -76,8 +76,8 @@ def stay() -> int:
         print(
             f"Open {pages.url}/demo\n\n"
             "It signs you in as somebody with contacts, messages that go out within a minute, series, a failure with\n"
-            "advice, a connection at its daily limit, and a hospital whose appointments remind. The mock gateway\n"
-            "sends, so nobody gets anything.\n"
+            "advice, a campaign that begins in half a minute, a connection at its daily limit, and a hospital whose\n"
+            "appointments remind. The mock gateway sends, so nobody gets anything.\n"
             f"Elsewhere, sign in at {pages.url} as {who['email']} with the password: {who['password']}\n"
             f"What an operator sees of the daemon: {who['operators']}\n\n"
             "Ctrl-C ends it, and nothing is left.",

@@ -8,12 +8,14 @@ from local.browser import Browser, Remote, picture
 from local.demo import showcase
 
 WINDOW = {"width": 1280, "height": 860}
+# By the picture's name: the place, and what of it comes last.
 SHOWN = {
-    "pages-dialog.png": "contacts/{asha}/view",
-    "pages-messages.png": "messages",
+    "pages-dialog.png": ("contacts/{asha}/view", "li:nth-child(3) article"),
+    "pages-messages.png": ("messages", "li:nth-child(3) article"),
+    "pages-campaign.png": ("campaigns/{draft}", ".rows li"),
 }
 # Texts of pages that have nothing to show.
-EMPTY = ("No contacts yet", "Nothing is", "Loading …", "No WhatsApp connections", "Nobody of that name")
+EMPTY = ("No contacts yet", "Nothing is", "Loading …", "No WhatsApp connections", "Nobody of that name", "No campaigns")
 
 # Whatever is cut off although its style does not say so, and whether the page scrolls sideways.
 CUT = """() => {
@@ -36,11 +38,12 @@ def main() -> int:
         page.getByRole("button", name="Sign out").waitFor()
         page.goto(f"{pages.url}/#/messages/sent")
         page.locator(".status.sent").nth(5).waitFor(timeout=60_000)  # the daemon has been at work
-        for name, place in SHOWN.items():
+        for name, (place, last) in SHOWN.items():
             page.goto(f"{pages.url}/#/{place.format(**who)}")
-            page.locator("article").nth(2).waitFor()
+            page.locator(last).first().waitFor()
+            page.getByText("Loading …").first().waitFor(state="hidden")
             faults += [f"{name}: {fault}" for fault in unfit(page)]
-            (ROOT / "docs" / name).write_bytes(picture(page))
+            (ROOT / "docs" / name).write_bytes(picture(page, fullPage=name == "pages-campaign.png"))
         faults += [f"console: {line}" for line in context.said()]
     for fault in faults:
         print(f"pictures: {fault}", file=sys.stderr)

@@ -49,12 +49,14 @@ def test_a_newcomer_sees_messages_go_out_a_series_and_a_failure_with_advice(brow
         "messages/failed": ["too few or too many digits"],
         "messages": ["The whole series", "Waits: the daily limit of 2 messages is reached"],
         "connections": ["2 of 2 sent", "held up"],
+        "templates": ["it is time for your yearly check-up"],
         "contacts/1/view": ["See you tomorrow at nine"],
         f"appointments/any/{in_two_hours()}": ["Confirmation", "full phone number", "visited"],
+        "campaigns": ["Next year", "6 recipients · 5 sent · 1 skipped"],  # it begins after half a minute
     }.items():
         page.goto(demo.replace("/demo", f"/#/{place}"))
         for text in texts:
-            page.getByText(text).first().waitFor()
+            page.getByText(text).first().waitFor(timeout=60_000)
         assert unfit(page) == [], place
     assert context.said() == []
     context.close()

@@ -48,7 +48,7 @@ def test_a_rehearsal_shows_each_recipient_in_turn_and_the_faults_by_row(desk, db
     window.button("Previous").first().click()
     window.sees("At 2031-05-05 14:30 where the recipient is")
 
-    assert len(window.texts(".rows li")) == 5
+    until(lambda: len(window.texts(".rows li")) == 5)
     window.choose("Faults by row", "blocked")
     until(lambda: window.texts(".rows li") == ["#6 Person 05 This contact is blocked."])
     window.press("Show recipient 6")

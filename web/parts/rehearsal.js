@@ -77,8 +77,8 @@ function Head({ head }) {
 function Viewer({ head, campaign, language, position, onMove }) {
   const live = useLive(
     () => rows(() => supabase.rpc('rehearse_campaign', { id: campaign.id, after: position - 1, lines: 1 })),
-    [head.lines_id, position, head.finished_at],
-    { every: null },
+    [head.lines_id, position],
+    { every: 10 }, // the first lines are made before their numbers are judged
   )
   const [line] = live.data ?? []
   const last = head.total ?? head.progress
@@ -113,7 +113,7 @@ async function loadFaults(head, kind, page) {
 function Faults({ head, onShow }) {
   const [kind, setKind] = useState('')
   const [page, setPage] = useState(0)
-  const live = useLive(() => loadFaults(head, kind, page), [head.lines_id, kind, page, head.finished_at], { every: 10 })
+  const live = useLive(() => loadFaults(head, kind, page), [head.lines_id, kind, page], { every: 5 })
   const { shown, hasMore } = live.data ?? { shown: [] }
   const choose = (event) => {
     setPage(0)
