@@ -90,12 +90,13 @@ def test_another_tenants_template_is_refused_like_one_that_does_not_exist(hospit
     [rule] = other_hospital.user.http.get("/reminder_rules", params={"number": "eq.1"}).json()
     row = {"connection_id": hospital.connection, "owner_id": hospital.user.id, "name": "More", "anchor": "date"}
 
-    said = [
-        hospital.user.http.post("/reminder_rules", json=row | {"template_id": template}).json()["code"]
+    answers = [
+        hospital.user.http.post("/reminder_rules", json=row | {"template_id": template})
         for template in (rule["template_id"], "00000000-0000-4000-8000-000000000000")
     ]
 
-    assert said == ["23503", "23503"]
+    assert [answer.status_code for answer in answers] == [400, 400]
+    assert answers[0].json() == answers[1].json()
 
 
 def test_who_has_left_sees_nothing_more(hospital, member):
@@ -165,3 +166,13 @@ def test_an_appointment_is_not_moved_to_a_connection_of_another_owner(hospital, 
 
     assert answer.status_code == 403
     assert answer.json()["message"] == "An appointment cannot be given to another owner."
+
+
+def test_a_rule_stays_with_its_connection_and_keeps_its_number(hospital):
+    second = hospital.user.insert("connections", name="Second branch")["id"]
+    params = {"connection_id": f"eq.{hospital.connection}", "number": f"eq.{REMINDER}"}
+
+    answer = hospital.user.http.patch("/reminder_rules", params=params, json={"connection_id": second})
+    assert (answer.status_code, answer.json()["message"]) == (409, "A rule stays with its connection. Make a new one.")
+    hospital.user.http.patch("/reminder_rules", params=params, json={"number": 17}).raise_for_status()
+    assert len(hospital.user.http.get("/reminder_rules", params=params).json()) == 1
