@@ -171,6 +171,8 @@ def test_an_appointment_is_not_moved_to_a_connection_of_another_owner(hospital, 
 def test_a_rule_stays_with_its_connection_and_keeps_its_number(hospital):
     second = hospital.user.insert("connections", name="Second branch")["id"]
     params = {"connection_id": f"eq.{hospital.connection}", "number": f"eq.{REMINDER}"}
+    of_all = hospital.user.insert("message_templates", owner_id=hospital.user.id, name="For all", body="Hello")
+    hospital.set_rule(REMINDER, template_id=of_all["id"])
 
     answer = hospital.user.http.patch("/reminder_rules", params=params, json={"connection_id": second})
     assert (answer.status_code, answer.json()["message"]) == (409, "A rule stays with its connection. Make a new one.")
