@@ -248,10 +248,12 @@ create type private.recipient as (
     place bigint, contact_id text, name text, raw text, address text, is_judged boolean,
     variables jsonb, text text, fault text, fault_kind text, timezone text
 );
--- One with the key of the audience at which it stands, and whether its number came before it in
--- the same portion.
+-- One with the key of the audience at which it stands, whether its number came before it in the
+-- same portion, and, where the campaign goes by the recipients' clocks, when its time is.
 drop type if exists private.candidate cascade;
-create type private.candidate as (recipient private.recipient, key text, is_repeated boolean);
+create type private.candidate as (
+    recipient private.recipient, key text, is_repeated boolean, due_at timestamptz
+);
 
 -- These contacts and numbers as recipients of a campaign: the same for a run and for its rehearsal.
 -- Without rules a number counts as it was last judged, by whichever. `p_gateway`: the one of
@@ -413,14 +415,52 @@ revoke all on function private.as_recipients from public;
 grant execute on function private.as_recipients
 to service_role;
 
--- The audience's next after a key, at most so many, in its order.
+-- The zone whose wall clock a campaign's time is read on; null where nobody has said.
+create or replace function private.campaign_zone(p_campaign public.campaigns)
+returns text
+language sql
+stable
+set search_path = ''
+as $$
+    select coalesce(p_campaign.timezone, (
+        select settings.timezone
+        from public.connection_settings as settings
+        where settings.connection_id = p_campaign.connection_id
+    ))
+$$;
+revoke all on function private.campaign_zone from public;
+grant execute on function private.campaign_zone to service_role;
+
+-- The zones of recipients, as the IANA database spells them, and the time on the wall as an instant
+-- there. What is no zone, or is not known, is the campaign's.
+create or replace function private.wall_in_zones(p_wall timestamp, p_zones text[], p_else text)
+returns table (written text, timezone text, at timestamptz)
+language sql
+volatile
+set search_path = ''
+as $$
+    select
+        zone.written,
+        known.timezone,
+        private.wall_to_instant(p_wall, known.timezone)
+    from (select distinct given.zone as written from unnest(p_zones) as given (zone)) as zone
+    cross join lateral (
+        select coalesce(private.timezone_name(zone.written), p_else) as timezone
+    ) as known
+$$;
+revoke all on function private.wall_in_zones from public;
+grant execute on function private.wall_in_zones, private.timezone_name to service_role;
+
+-- The audience's next after a key, at most so many, in its order, for an occurrence: what a run is
+-- frozen with, and a rehearsal. Zones are as the IANA database spells them, null where nobody
+-- knows; for some whose clock counts the time has passed.
 create or replace function private.next_recipients(
-    p_campaign public.campaigns, p_version integer, p_key text, p_limit integer,
-    p_rules_version text, p_gateway text default null
+    p_campaign public.campaigns, p_version integer, p_occurrence_at timestamptz, p_key text,
+    p_limit integer, p_rules_version text, p_gateway text default null
 )
 returns setof private.candidate
 language sql
-stable
+volatile
 set search_path = ''
 as $$
     with next as materialized (
@@ -432,21 +472,72 @@ as $$
             array_agg(next.contact_id) as contacts,
             array_agg(next.raw) as numbers
         from next
+    ),
+    found as materialized (
+        select recipient.*
+        from asked
+        cross join lateral private.as_recipients(
+            p_campaign, p_version, asked.places, asked.contacts, asked.numbers, p_rules_version,
+            p_gateway
+        ) as recipient
+    ),
+    clock as materialized (
+        select
+            coalesce(private.campaign_zone(p_campaign), 'UTC') as timezone,
+            p_campaign.zone_of = 'recipient' as is_each_ones
+    ),
+    zone as materialized (
+        select wall.*
+        from clock
+        cross join lateral private.wall_in_zones(
+            p_occurrence_at at time zone clock.timezone,
+            array(
+                select coalesce(found.timezone, clock.timezone)
+                from found
+                where clock.is_each_ones or found.timezone is not null
+            ),
+            clock.timezone
+        ) as wall
+    ),
+    timed as materialized (
+        select
+            found.*,
+            zone.timezone as known_timezone,
+            case when clock.is_each_ones then zone.at end as due_at,
+            case
+                when clock.is_each_ones
+                    and zone.at < coalesce(p_campaign.activated_at, now()) - interval '1 minute'
+                    then format(
+                        '%s in %s had passed already when the campaign was activated.',
+                        to_char(
+                            p_occurrence_at at time zone clock.timezone, 'YYYY-MM-DD HH24:MI'
+                        ),
+                        zone.timezone
+                    )
+            end as passed
+        from found
+        cross join clock
+        left join zone
+            on zone.written = coalesce(
+                found.timezone, case when clock.is_each_ones then clock.timezone end
+            )
     )
     select
-        recipient,
+        (
+            timed.place, timed.contact_id, timed.name, timed.raw, timed.address, timed.is_judged,
+            timed.variables, timed.text, coalesce(timed.fault, timed.passed),
+            coalesce(timed.fault_kind, case when timed.passed is not null then 'passed' end),
+            timed.known_timezone
+        )::private.recipient,
         next.key,
-        recipient.address is not null and row_number() over (
-            partition by recipient.fault is null, recipient.address
-            order by recipient.place
-        ) > 1
-    from asked
-    cross join lateral private.as_recipients(
-        p_campaign, p_version, asked.places, asked.contacts, asked.numbers, p_rules_version,
-        p_gateway
-    ) as recipient
-    join next on next.place = recipient.place
-    order by recipient.place
+        timed.address is not null and row_number() over (
+            partition by timed.fault is null and timed.passed is null, timed.address
+            order by timed.place
+        ) > 1,
+        timed.due_at
+    from timed
+    join next on next.place = timed.place
+    order by timed.place
 $$;
 revoke all on function private.next_recipients from public;
 grant execute on function private.next_recipients to service_role;

@@ -56,22 +56,6 @@ $$;
 revoke all on function private.why_template_is_not_sent from public;
 grant execute on function private.why_template_is_not_sent to service_role;
 
--- The zone whose wall clock a campaign's time is read on; null where nobody has said.
-create or replace function private.campaign_zone(p_campaign public.campaigns)
-returns text
-language sql
-stable
-set search_path = ''
-as $$
-    select coalesce(p_campaign.timezone, (
-        select settings.timezone
-        from public.connection_settings as settings
-        where settings.connection_id = p_campaign.connection_id
-    ))
-$$;
-revoke all on function private.campaign_zone from public;
-grant execute on function private.campaign_zone to service_role;
-
 -- Whether nobody has to approve a campaign any more before it goes on.
 create or replace function private.is_let_go(p_campaign public.campaigns)
 returns boolean

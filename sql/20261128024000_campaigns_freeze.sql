@@ -37,26 +37,6 @@ $$;
 revoke all on function private.why_beyond_limit from public;
 grant execute on function private.why_beyond_limit to service_role;
 
--- The zones of recipients, as the IANA database spells them, and the time on the wall as an instant
--- there. What is no zone, or is not known, is the campaign's.
-create or replace function private.wall_in_zones(p_wall timestamp, p_zones text[], p_else text)
-returns table (written text, timezone text, at timestamptz)
-language sql
-volatile
-set search_path = ''
-as $$
-    select
-        zone.written,
-        known.timezone,
-        private.wall_to_instant(p_wall, known.timezone)
-    from (select distinct given.zone as written from unnest(p_zones) as given (zone)) as zone
-    cross join lateral (
-        select coalesce(private.timezone_name(zone.written), p_else) as timezone
-    ) as known
-$$;
-revoke all on function private.wall_in_zones from public;
-grant execute on function private.wall_in_zones, private.timezone_name to service_role;
-
 -- Freezes the next recipients of a run, once all their numbers are judged; before that it tells
 -- which are not. The first of a number counts, the others are skipped. Ends with the total. Where
 -- that is more than today's allowance of a connection, and the campaign is not to wait, it failed.
@@ -77,7 +57,6 @@ declare
     v_campaign public.campaigns;
     v_candidates private.candidate[];
     v_good integer;
-    v_zone text;
     v_refusal text;
 begin
     select run.* into v_run
@@ -103,7 +82,8 @@ begin
             filter (where not (candidate.recipient).is_judged)
     into v_candidates, to_judge
     from private.next_recipients(
-        v_campaign, v_run.template_version, v_run.frozen_key, p_limit, p_rules_version, p_gateway
+        v_campaign, v_run.template_version, v_run.occurrence_at, v_run.frozen_key, p_limit,
+        p_rules_version, p_gateway
     ) as candidate;
     if to_judge is not null then
         is_done := false;
@@ -112,22 +92,7 @@ begin
         return;
     end if;
 
-    if v_campaign.zone_of = 'recipient' then
-        v_zone := coalesce(private.campaign_zone(v_campaign), 'UTC');
-    end if;
-    with zone as materialized (
-        select wall.*
-        from private.wall_in_zones(
-            v_run.occurrence_at at time zone v_zone,
-            array(
-                select coalesce((given.recipient).timezone, v_zone)
-                from unnest(v_candidates) as given
-            ),
-            v_zone
-        ) as wall
-        where v_zone is not null
-    ),
-    frozen_now as (
+    with frozen_now as (
         insert into public.campaign_recipients as frozen_row (
             run_id, position, contact_id, address, raw, name, variables, timezone, due_at, fault
         )
@@ -139,20 +104,14 @@ begin
             left((given.recipient).raw, 256),
             (given.recipient).name,
             (given.recipient).variables,
-            -- Their own time, where the campaign goes by that; for some it has passed.
-            zone.timezone,
-            zone.at,
+            case when by_clock then (given.recipient).timezone end,
+            given.due_at,
             coalesce((given.recipient).fault, case
-                when zone.at < v_campaign.activated_at - interval '1 minute' then format(
-                    '%s in %s had passed already when the campaign was activated.',
-                    to_char(v_run.occurrence_at at time zone v_zone, 'YYYY-MM-DD HH24:MI'),
-                    zone.timezone
-                )
                 when given.is_repeated or earlier.is_there
                     then 'This number is in the audience already.'
             end)
-        from unnest(v_candidates) with ordinality as given (recipient, key, is_repeated, nth)
-        left join zone on zone.written = coalesce((given.recipient).timezone, v_zone)
+        from unnest(v_candidates) with ordinality
+            as given (recipient, key, is_repeated, due_at, nth)
         left join lateral (
             select true as is_there
             from public.campaign_recipients as before

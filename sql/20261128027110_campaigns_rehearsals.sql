@@ -26,11 +26,14 @@ create table if not exists public.campaign_rehearsals (
     requested_at timestamptz not null default now(),
     finished_at timestamptz,
     -- The database's: whose lines are its (the old ones go in portions), the cut text and the time
-    -- as they are shown, whether the daemon has begun, and how far it came in the audience.
+    -- as they are shown, the first and the last by the recipients' own clocks, whether the daemon
+    -- has begun, and how far it came in the audience.
     lines_id uuid not null default gen_random_uuid(),
     parts text[] not null default '{}',
     starts_at timestamptz,
     timezone text not null default 'UTC',
+    first_due_at timestamptz,
+    last_due_at timestamptz,
     is_whole boolean not null default false,
     frozen_key text,
     constraint campaign_rehearsals_total_is_all check (total is null or total = progress)
@@ -53,7 +56,10 @@ create table if not exists public.campaign_rehearsal_lines (
     name text,
     address text,
     variables jsonb not null default '{}',
+    -- Where the recipient is, if anybody knows; and when its time is, where everybody's own clock
+    -- counts.
     timezone text,
+    due_at timestamptz,
     fault text,
     fault_kind text,
     -- False where nobody has judged the number yet; then it stands there as it was written.
@@ -139,8 +145,8 @@ begin
             filter (where not (candidate.recipient).is_judged)
     into v_candidates, to_judge
     from private.next_recipients(
-        p_campaign, rehearsal.template_version, rehearsal.frozen_key, p_limit, p_rules_version,
-        p_gateway
+        p_campaign, rehearsal.template_version, rehearsal.starts_at, rehearsal.frozen_key, p_limit,
+        p_rules_version, p_gateway
     ) as candidate;
     if to_judge is not null and p_rules_version is not null then
         return;
@@ -149,6 +155,7 @@ begin
         select
             rehearsal.progress + given.nth as position,
             given.recipient as it,
+            given.due_at,
             case
                 when (given.recipient).fault is null and (given.is_repeated or earlier.is_there)
                     then 'duplicate'
@@ -156,7 +163,8 @@ begin
                     (given.recipient).fault_kind, case when p_fault is not null then 'content' end
                 )
             end as fault_kind
-        from unnest(v_candidates) with ordinality as given (recipient, key, is_repeated, nth)
+        from unnest(v_candidates) with ordinality
+            as given (recipient, key, is_repeated, due_at, nth)
         left join lateral (
             select true as is_there
             from public.campaign_rehearsal_lines as before
@@ -169,7 +177,8 @@ begin
     ),
     written as (
         insert into public.campaign_rehearsal_lines as kept (
-            lines_id, position, contact_id, name, address, variables, fault, fault_kind, is_checked
+            lines_id, position, contact_id, name, address, variables, timezone, due_at, fault,
+            fault_kind, is_checked
         )
         select
             rehearsal.lines_id,
@@ -178,6 +187,8 @@ begin
             (line.it).name,
             coalesce((line.it).address, (line.it).raw),
             (line.it).variables,
+            (line.it).timezone,
+            line.due_at,
             case line.fault_kind
                 when 'duplicate' then 'This number is in the audience already.'
                 when 'content' then p_fault
@@ -192,10 +203,12 @@ begin
             name = excluded.name,
             address = excluded.address,
             variables = excluded.variables,
+            timezone = excluded.timezone,
+            due_at = excluded.due_at,
             fault = excluded.fault,
             fault_kind = excluded.fault_kind,
             is_checked = excluded.is_checked
-        returning kept.fault_kind, kept.is_checked
+        returning kept.fault_kind, kept.is_checked, kept.due_at
     )
     select
         sum(counted.number),
@@ -211,13 +224,25 @@ begin
         jsonb_object_agg(
             counted.fault_kind,
             counted.number + coalesce((rehearsal.faults -> counted.fault_kind)::integer, 0)
-        ) filter (where counted.fault_kind not in ('duplicate', 'opted_out'))
-    into worked, rehearsal.will_be_sent, rehearsal.duplicates, rehearsal.opted_out, v_faults
+        ) filter (where counted.fault_kind not in ('duplicate', 'opted_out')),
+        least(
+            rehearsal.first_due_at,
+            min(counted.first_due_at) filter (where counted.fault_kind is null)
+        ),
+        greatest(
+            rehearsal.last_due_at,
+            max(counted.last_due_at) filter (where counted.fault_kind is null)
+        )
+    into
+        worked, rehearsal.will_be_sent, rehearsal.duplicates, rehearsal.opted_out, v_faults,
+        rehearsal.first_due_at, rehearsal.last_due_at
     from (
         select
             written.fault_kind,
             written.is_checked or written.fault_kind is not null as is_checked,
-            count(*)::integer as number
+            count(*)::integer as number,
+            min(written.due_at) as first_due_at,
+            max(written.due_at) as last_due_at
         from written
         group by 1, 2
     ) as counted;
@@ -260,11 +285,7 @@ begin
     from private.campaign_content(p_campaign) as content;
     v_begun.parts := coalesce(v_begun.parts, '{}');
     v_begun.starts_at := coalesce(p_campaign.next_run_at, p_campaign.scheduled_at);
-    v_begun.timezone := coalesce(p_campaign.timezone, (
-        select settings.timezone
-        from public.connection_settings as settings
-        where settings.connection_id = p_campaign.connection_id
-    ), 'UTC');
+    v_begun.timezone := coalesce(private.campaign_zone(p_campaign), 'UTC');
     return (
         private.rehearse_portion(v_begun, p_campaign, v_first_lines, null, null, null)
     ).rehearsal;
@@ -416,7 +437,8 @@ begin atomic
         line.name,
         line.address,
         case when line.fault is null
-            then rehearsal.starts_at at time zone coalesce(line.timezone, rehearsal.timezone)
+            then coalesce(line.due_at, rehearsal.starts_at)
+            at time zone coalesce(line.timezone, rehearsal.timezone)
         end as local_time,
         left(private.render(rehearsal.parts, line.variables), 8192) as text,
         line.fault,

@@ -114,31 +114,18 @@ stable
 set search_path = ''
 set enable_seqscan = off
 as $$
-    with mine as materialized (
-        select run.id
-        from public.campaign_runs as run
-        where run.campaign_id = p_campaign.id and run.finished_at is null
-    ),
     -- What has a job and waits for its turn.
-    queued as (
+    with queued as (
         select count(*) as number
         from (
-            select job.scheduled_message_id as id
+            select
             from public.broadcast_jobs as job
             where job.connection_id = p_campaign.connection_id
                 and job.status = 'queued'
                 and job.scheduled_message_id is not null
-            order by job.available_at, job.id
-            limit 5000
+                and job.priority = 0
+            limit 10000
         ) as job
-        cross join lateral (
-            select message.source_id
-            from public.scheduled_messages as message
-            where message.id = any(array[job.id])
-            limit 1
-        ) as message
-        where message.source_id is null
-            or message.source_id not in (select mine.id from mine)
     ),
     -- What has none yet, by the index of who pays.
     coming as (
@@ -151,14 +138,12 @@ as $$
             ])
                 and message.due_at <= p_until
                 and message.connection_id = p_campaign.connection_id
-                and (message.source_id is null
-                    or message.source_id not in (select mine.id from mine))
+                and message.priority = 0
             limit 100000
         ) as message
     ),
-    -- Of other campaigns, what there is no message for yet.
     beside as (
-        select sum(least(p_number, run.unmade)) as number
+        select sum(least(p_number, run.pending)) as number
         from public.campaign_runs as run
         where run.connection_id = p_campaign.connection_id
             and run.finished_at is null
@@ -200,6 +185,8 @@ declare
     v_from timestamptz;
     v_step double precision;
     v_over integer;
+    v_first timestamptz;
+    v_last timestamptz;
     v_ends record;
 begin
     select campaign.* into v_campaign
@@ -223,7 +210,10 @@ begin
         return;
     end if;
 
-    reason := private.why_connection_cannot_send(v_campaign.connection_id);
+    reason := coalesce(
+        private.why_template_is_not_sent(v_campaign),
+        private.why_connection_cannot_send(v_campaign.connection_id)
+    );
     v_step := private.step_of(v_campaign.connection_id);
     if v_run.id is null then
         v_from := greatest(now(), coalesce(v_campaign.next_run_at, v_campaign.scheduled_at));
@@ -236,8 +226,22 @@ begin
     v_step := greatest(0.0001, coalesce(v_step, v_unpaced));
     if v_run.total is not null then
         number := v_run.pending;
+        if v_campaign.zone_of = 'recipient' then
+            select
+                min(recipient.due_at),
+                max(recipient.due_at)
+            into v_first, v_last
+            from public.campaign_recipients as recipient
+            where recipient.run_id = v_run.id
+                and recipient.due_at is not null
+                and recipient.fault is null;
+        end if;
     else
-        select rehearsal.will_be_sent into number
+        select
+            rehearsal.will_be_sent,
+            rehearsal.first_due_at,
+            rehearsal.last_due_at
+        into number, v_first, v_last
         from public.campaign_rehearsals as rehearsal
         where rehearsal.campaign_id = p_campaign_id
             and rehearsal.revision = v_campaign.revision
@@ -246,6 +250,13 @@ begin
         number := coalesce(number, private.count_audience(v_campaign, v_most));
     end if;
 
+    -- By the recipients' own clocks it begins with the first of them and ends with the last.
+    v_from := greatest(now(), coalesce(v_first, v_from));
+    if v_campaign.at_daily_limit = 'fail' and v_run.id is null then
+        reason := coalesce(
+            reason, private.why_beyond_limit(v_campaign.connection_id, v_from, number)
+        );
+    end if;
     ahead := private.ahead_of(v_campaign, v_from, 1);
     begins_at := (
         select sent.reached_at
@@ -260,12 +271,14 @@ begin
         ) as sent;
         ahead := private.ahead_of(v_campaign, coalesce(v_ends.reached_at, v_from), number);
     end loop;
-    ends_at := v_ends.reached_at;
+    ends_at := greatest(v_ends.reached_at, v_last);
     select sent.* into v_ends
     from private.sent_until(
         v_campaign.connection_id, v_from, v_step, ahead + number,
-        greatest(v_run.started_at, v_run.occurrence_at, case when v_run.id is null then v_from end)
-            + v_campaign.give_up_after
+        greatest(
+            v_run.started_at, v_run.occurrence_at, v_last,
+            case when v_run.id is null then v_from end
+        ) + v_campaign.give_up_after
     ) as sent;
     too_late := least(number, ahead + number - v_ends.number);
     if too_late > 0 then

@@ -160,6 +160,8 @@ begin
             v_rehearsal.faults := '{}';
             v_rehearsal.duplicates := 0;
             v_rehearsal.opted_out := 0;
+            v_rehearsal.first_due_at := null;
+            v_rehearsal.last_due_at := null;
             v_rehearsal.frozen_key := null;
         end if;
         select
@@ -217,6 +219,8 @@ begin
         parts = v_rehearsal.parts,
         starts_at = v_rehearsal.starts_at,
         timezone = v_rehearsal.timezone,
+        first_due_at = v_rehearsal.first_due_at,
+        last_due_at = v_rehearsal.last_due_at,
         is_whole = v_rehearsal.is_whole,
         frozen_key = v_rehearsal.frozen_key
     where rehearsal.campaign_id = p_campaign_id;

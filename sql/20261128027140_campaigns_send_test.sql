@@ -41,40 +41,24 @@ begin atomic
     end;
 
     insert into public.scheduled_messages (
-        connection_id, contact_id, message, type, media_url, caption, media, scheduled_at, timezone
+        connection_id, contact_id, template_id, variables, message, type, media_url, caption, media,
+        scheduled_at, timezone
     )
     select
         campaign.connection_id,
         btrim(send_test.address),
-        case when content.type = 'text' then rendered.text else '' end,
-        content.type,
-        content.media_url,
-        case when content.type <> 'text' then nullif(rendered.text, '') end,
-        content.media,
+        campaign.template_id,
+        case when template.id is not null then given.variables end,
+        case when template.id is null and campaign.type = 'text' then rendered.text else '' end,
+        campaign.type,
+        campaign.media_url,
+        case when template.id is null and campaign.type <> 'text'
+            then nullif(rendered.text, '') end,
+        campaign.media,
         now(),
         campaign.timezone
     from public.campaigns as campaign
     left join public.message_templates as template on template.id = campaign.template_id
-    cross join lateral (
-        select
-            template.type,
-            template.media_url,
-            null::json as media,
-            template.parts,
-            template.defaults
-        where template.id is not null
-        union all
-        select
-            campaign.type,
-            campaign.media_url,
-            campaign.media,
-            private.cut(
-                case when campaign.type = 'text'
-                    then campaign.message else coalesce(campaign.caption, '') end
-            ),
-            '{}'
-        where campaign.template_id is null
-    ) as content
     left join lateral (
         select line.variables
         from public.campaign_rehearsals as rehearsal
@@ -84,17 +68,35 @@ begin atomic
         limit 1
     ) as first_line on true
     cross join lateral (
-        select jsonb_object_agg(place.name, '{' || place.name || '}') as names
-        from unnest(private.names_in(content.parts)) as place (name)
-    ) as unfilled
-    cross join lateral (
-        select private.render(
-            content.parts,
-            coalesce(unfilled.names, '{}')
-            || private.values_of(content.defaults)
+        select
+            coalesce(template.parts, private.cut(
+                case when campaign.type = 'text'
+                    then campaign.message else coalesce(campaign.caption, '') end
+            )) as parts,
+            private.values_of(template.defaults)
             || private.values_of(campaign.variables)
-            || coalesce(first_line.variables, '{}')
-        ) as text
+            || coalesce(first_line.variables, '{}') as known
+    ) as content
+    -- Also what an approved template of the Cloud API asks for.
+    cross join lateral (
+        select coalesce(
+            jsonb_object_agg(
+                place.name, coalesce(content.known ->> place.name, '{' || place.name || '}')
+            ), '{}'
+        ) as variables
+        from (
+            select unnest(private.names_in(content.parts)) as name
+            union
+            select private.placeholder(parameter.name)
+            from jsonb_array_elements_text(
+                coalesce(template.cloud -> 'parameters', '[]')
+                || case when jsonb_typeof(template.cloud -> 'header') = 'string'
+                    then template.cloud -> 'header' else '[]' end
+            ) as parameter (name)
+        ) as place
+    ) as given
+    cross join lateral (
+        select private.render(content.parts, given.variables) as text
     ) as rendered
     where campaign.id = send_test.campaign_id
     returning id;

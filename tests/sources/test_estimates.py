@@ -162,6 +162,23 @@ async def test_a_run_says_when_it_will_be_over_while_it_is_on(shop, forward):
     assert estimate(shop, campaign)["reason"] == "This campaign is over."
 
 
+def test_of_another_campaign_that_is_on_as_many_go_out_between_as_of_this_one(shop):
+    """They take turns."""
+    shop.contacts(100)
+    settings(shop, messages=1, period_seconds=60)
+    campaign = shop.campaign(scheduled_at=soon(0), status="draft", audience={"labels": ["silver"]})
+    shop.contacts(10, "silver", first=200)
+    assert estimate(shop, campaign)["ahead"] == 0
+    shop.db.execute(
+        """
+        insert into campaign_runs (campaign_id, owner_id, connection_id, occurrence_at, total, pending, unmade)
+        select id, owner_id, connection_id, now(), 100, 100, 50 from campaigns where id = %s
+        """,
+        (shop.campaign(scheduled_at=soon(3600))["id"],),
+    )
+    assert estimate(shop, campaign)["ahead"] == 10
+
+
 def test_why_nothing_goes_out_is_said(shop):
     shop.contacts(1)
     draft = shop.campaign(status="draft", scheduled_at=None, audience={})
@@ -196,6 +213,19 @@ async def test_a_test_is_one_plain_message_of_the_callers(shop, parts, rehearsed
     await daemon.scheduler.poll()
     await daemon.dispatcher.send_all()
     assert shop.user.row(row["id"])["status"] == "sent"
+
+
+def test_a_test_through_the_cloud_api_is_the_approved_template(shop):
+    settings(shop, gateway="cloud")
+    cloud = {"name": "offer", "language": "en", "parameters": ["name", "Ends-On"]}
+    template = shop.template("Dear {name}", cloud=cloud)
+    campaign = shop.campaign(
+        template_id=template, message="", variables={"ends on": "Friday"}, status="draft", scheduled_at=START
+    )
+    row = shop.user.row(send_a_try(shop, campaign).json())
+    assert row["message"] == "Dear {name}"
+    [body] = row["template"]["components"]
+    assert [parameter["text"] for parameter in body["parameters"]] == ["{name}", "Friday"]
 
 
 def test_a_test_of_a_file_has_its_caption(shop):

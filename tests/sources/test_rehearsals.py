@@ -1,7 +1,8 @@
 """What a campaign would send, asked before it sends: by its owner, through the API."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from unicodedata import category
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -133,6 +134,39 @@ async def test_what_a_rehearsal_says_is_what_goes_out(shop, parts, rehearsed, on
             assert shop.rehearsal(campaign)["will_be_sent"] == run["sent"]
 
 
+async def test_recipients_clocks_count_in_a_rehearsal_as_in_the_run(shop, rehearsed, forward):
+    """A time of day that is still to come in India and New York, and has passed in Tokyo."""
+    numbers = ["+12125550123", "+819012345678", "+919876512345", "+61412345678"]
+    at = datetime.now(ZoneInfo("Asia/Kolkata")) + timedelta(minutes=5)
+    campaign = shop.campaign(
+        **DRAFT | {"scheduled_at": at.isoformat()}, timezone="Asia/Kolkata", zone_of="recipient", message="Hi",
+        audience={"numbers": numbers},
+    )  # fmt: skip
+    shop.rehearse(campaign)
+    await rehearsed()
+    said, head = shop.lines(campaign), shop.rehearsal(campaign)
+    assert head["faults"] == {"passed": 1}
+    wall = at.replace(tzinfo=None)
+    for line in said:
+        shown = line["local_time"] and datetime.fromisoformat(line["local_time"])
+        assert (shown == wall) is (line["fault"] is None), line
+    first, last = (datetime.fromisoformat(head[f"{name}_departure_at"]) for name in ("first", "last"))
+    assert (first, last) == (at, at.replace(tzinfo=ZoneInfo("America/New_York")))
+
+    shop.set(campaign, status="scheduled")
+    await forward(send=False)
+
+    params = {"run_id": f"eq.{shop.run(campaign)['id']}", "order": "position"}
+    frozen = shop.user.http.get("/campaign_recipients", params=params).json()
+    assert [row["fault"] for row in frozen] == [line["fault"] for line in said]
+    assert "in Asia/Tokyo had passed already" in frozen[1]["fault"]
+    params = {"lines_id": f"eq.{head['lines_id']}", "order": "position"}
+    lines = shop.user.http.get("/campaign_rehearsal_lines", params=params).json()
+    assert [(row["timezone"], row["due_at"]) for row in frozen] == [(row["timezone"], row["due_at"]) for row in lines]
+    [estimate] = shop.user.http.post("/rpc/estimate_campaign", json={"id": campaign["id"]}).json()
+    assert datetime.fromisoformat(estimate["ends_at"]) == last
+
+
 async def test_an_id_that_only_the_cloud_api_writes_to_is_a_fault_elsewhere(shop, rehearsed):
     campaign = shop.campaign(**DRAFT, message="Hi", audience={"numbers": ["US.13491208655302741918", "+919876500000"]})
     shop.rehearse(campaign)
@@ -145,6 +179,14 @@ async def test_an_id_that_only_the_cloud_api_writes_to_is_a_fault_elsewhere(shop
     shop.rehearse(campaign)
     await rehearsed(gateway="waha", waha_url="http://127.0.0.1:9")
     assert [line["fault"] for line in shop.lines(campaign)] == [None, None]
+
+
+async def test_a_campaign_that_fails_at_the_daily_limit_says_so_before(shop, rehearsed):
+    shop.contacts(5)
+    shop.db.execute("insert into connection_settings (connection_id, daily_limit) values (%s, 3)", (shop.connection,))
+    campaign = shop.campaign(**DRAFT, at_daily_limit="fail")
+    [estimate] = shop.user.http.post("/rpc/estimate_campaign", json={"id": campaign["id"]}).json()
+    assert "these are 5 messages, and today's limit of the connection leaves 3" in estimate["reason"]
 
 
 @pytest.mark.parametrize("media_url", ["ftp://example.com/a.png", "https://example.com/a.flv", "a.png"])
