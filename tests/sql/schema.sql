@@ -25,7 +25,8 @@ CREATE TYPE private.recipient AS (
 CREATE TYPE private.candidate AS (
 	recipient private.recipient,
 	key text,
-	is_repeated boolean
+	is_repeated boolean,
+	due_at timestamp with time zone
 );
 
 CREATE TYPE private.claim_terms AS (
@@ -353,31 +354,18 @@ CREATE FUNCTION private.ahead_of(p_campaign public.campaigns, p_until timestamp 
     SET search_path TO ''
     SET enable_seqscan TO 'off'
     AS $$
-    with mine as materialized (
-        select run.id
-        from public.campaign_runs as run
-        where run.campaign_id = p_campaign.id and run.finished_at is null
-    ),
     -- What has a job and waits for its turn.
-    queued as (
+    with queued as (
         select count(*) as number
         from (
-            select job.scheduled_message_id as id
+            select
             from public.broadcast_jobs as job
             where job.connection_id = p_campaign.connection_id
                 and job.status = 'queued'
                 and job.scheduled_message_id is not null
-            order by job.available_at, job.id
-            limit 5000
+                and job.priority = 0
+            limit 10000
         ) as job
-        cross join lateral (
-            select message.source_id
-            from public.scheduled_messages as message
-            where message.id = any(array[job.id])
-            limit 1
-        ) as message
-        where message.source_id is null
-            or message.source_id not in (select mine.id from mine)
     ),
     -- What has none yet, by the index of who pays.
     coming as (
@@ -390,14 +378,12 @@ CREATE FUNCTION private.ahead_of(p_campaign public.campaigns, p_until timestamp 
             ])
                 and message.due_at <= p_until
                 and message.connection_id = p_campaign.connection_id
-                and (message.source_id is null
-                    or message.source_id not in (select mine.id from mine))
+                and message.priority = 0
             limit 100000
         ) as message
     ),
-    -- Of other campaigns, what there is no message for yet.
     beside as (
-        select sum(least(p_number, run.unmade)) as number
+        select sum(least(p_number, run.pending)) as number
         from public.campaign_runs as run
         where run.connection_id = p_campaign.connection_id
             and run.finished_at is null
@@ -1148,6 +1134,8 @@ CREATE TABLE public.campaign_rehearsals (
     parts text[] DEFAULT '{}'::text[] NOT NULL,
     starts_at timestamp with time zone,
     timezone text DEFAULT 'UTC'::text NOT NULL,
+    first_due_at timestamp with time zone,
+    last_due_at timestamp with time zone,
     is_whole boolean DEFAULT false NOT NULL,
     frozen_key text,
     CONSTRAINT campaign_rehearsals_total_is_all CHECK (((total IS NULL) OR (total = progress)))
@@ -1195,6 +1183,10 @@ COMMENT ON COLUMN public.campaign_rehearsals.starts_at IS 'scheduled messages: s
 
 COMMENT ON COLUMN public.campaign_rehearsals.timezone IS 'scheduled messages: timezone.';
 
+COMMENT ON COLUMN public.campaign_rehearsals.first_due_at IS 'scheduled messages: first due at.';
+
+COMMENT ON COLUMN public.campaign_rehearsals.last_due_at IS 'scheduled messages: last due at.';
+
 COMMENT ON COLUMN public.campaign_rehearsals.is_whole IS 'scheduled messages: is whole.';
 
 COMMENT ON COLUMN public.campaign_rehearsals.frozen_key IS 'scheduled messages: frozen key.';
@@ -1224,11 +1216,7 @@ begin
     from private.campaign_content(p_campaign) as content;
     v_begun.parts := coalesce(v_begun.parts, '{}');
     v_begun.starts_at := coalesce(p_campaign.next_run_at, p_campaign.scheduled_at);
-    v_begun.timezone := coalesce(p_campaign.timezone, (
-        select settings.timezone
-        from public.connection_settings as settings
-        where settings.connection_id = p_campaign.connection_id
-    ), 'UTC');
+    v_begun.timezone := coalesce(private.campaign_zone(p_campaign), 'UTC');
     return (
         private.rehearse_portion(v_begun, p_campaign, v_first_lines, null, null, null)
     ).rehearsal;
@@ -2794,6 +2782,8 @@ declare
     v_from timestamptz;
     v_step double precision;
     v_over integer;
+    v_first timestamptz;
+    v_last timestamptz;
     v_ends record;
 begin
     select campaign.* into v_campaign
@@ -2817,7 +2807,10 @@ begin
         return;
     end if;
 
-    reason := private.why_connection_cannot_send(v_campaign.connection_id);
+    reason := coalesce(
+        private.why_template_is_not_sent(v_campaign),
+        private.why_connection_cannot_send(v_campaign.connection_id)
+    );
     v_step := private.step_of(v_campaign.connection_id);
     if v_run.id is null then
         v_from := greatest(now(), coalesce(v_campaign.next_run_at, v_campaign.scheduled_at));
@@ -2830,8 +2823,22 @@ begin
     v_step := greatest(0.0001, coalesce(v_step, v_unpaced));
     if v_run.total is not null then
         number := v_run.pending;
+        if v_campaign.zone_of = 'recipient' then
+            select
+                min(recipient.due_at),
+                max(recipient.due_at)
+            into v_first, v_last
+            from public.campaign_recipients as recipient
+            where recipient.run_id = v_run.id
+                and recipient.due_at is not null
+                and recipient.fault is null;
+        end if;
     else
-        select rehearsal.will_be_sent into number
+        select
+            rehearsal.will_be_sent,
+            rehearsal.first_due_at,
+            rehearsal.last_due_at
+        into number, v_first, v_last
         from public.campaign_rehearsals as rehearsal
         where rehearsal.campaign_id = p_campaign_id
             and rehearsal.revision = v_campaign.revision
@@ -2840,6 +2847,13 @@ begin
         number := coalesce(number, private.count_audience(v_campaign, v_most));
     end if;
 
+    -- By the recipients' own clocks it begins with the first of them and ends with the last.
+    v_from := greatest(now(), coalesce(v_first, v_from));
+    if v_campaign.at_daily_limit = 'fail' and v_run.id is null then
+        reason := coalesce(
+            reason, private.why_beyond_limit(v_campaign.connection_id, v_from, number)
+        );
+    end if;
     ahead := private.ahead_of(v_campaign, v_from, 1);
     begins_at := (
         select sent.reached_at
@@ -2854,12 +2868,14 @@ begin
         ) as sent;
         ahead := private.ahead_of(v_campaign, coalesce(v_ends.reached_at, v_from), number);
     end loop;
-    ends_at := v_ends.reached_at;
+    ends_at := greatest(v_ends.reached_at, v_last);
     select sent.* into v_ends
     from private.sent_until(
         v_campaign.connection_id, v_from, v_step, ahead + number,
-        greatest(v_run.started_at, v_run.occurrence_at, case when v_run.id is null then v_from end)
-            + v_campaign.give_up_after
+        greatest(
+            v_run.started_at, v_run.occurrence_at, v_last,
+            case when v_run.id is null then v_from end
+        ) + v_campaign.give_up_after
     ) as sent;
     too_late := least(number, ahead + number - v_ends.number);
     if too_late > 0 then
@@ -6851,8 +6867,8 @@ CREATE FUNCTION private.next_probe(p_but text[] DEFAULT '{}'::text[]) RETURNS ti
     ) as first
 $$;
 
-CREATE FUNCTION private.next_recipients(p_campaign public.campaigns, p_version integer, p_key text, p_limit integer, p_rules_version text, p_gateway text DEFAULT NULL::text) RETURNS SETOF private.candidate
-    LANGUAGE sql STABLE
+CREATE FUNCTION private.next_recipients(p_campaign public.campaigns, p_version integer, p_occurrence_at timestamp with time zone, p_key text, p_limit integer, p_rules_version text, p_gateway text DEFAULT NULL::text) RETURNS SETOF private.candidate
+    LANGUAGE sql
     SET search_path TO ''
     AS $$
     with next as materialized (
@@ -6864,21 +6880,72 @@ CREATE FUNCTION private.next_recipients(p_campaign public.campaigns, p_version i
             array_agg(next.contact_id) as contacts,
             array_agg(next.raw) as numbers
         from next
+    ),
+    found as materialized (
+        select recipient.*
+        from asked
+        cross join lateral private.as_recipients(
+            p_campaign, p_version, asked.places, asked.contacts, asked.numbers, p_rules_version,
+            p_gateway
+        ) as recipient
+    ),
+    clock as materialized (
+        select
+            coalesce(private.campaign_zone(p_campaign), 'UTC') as timezone,
+            p_campaign.zone_of = 'recipient' as is_each_ones
+    ),
+    zone as materialized (
+        select wall.*
+        from clock
+        cross join lateral private.wall_in_zones(
+            p_occurrence_at at time zone clock.timezone,
+            array(
+                select coalesce(found.timezone, clock.timezone)
+                from found
+                where clock.is_each_ones or found.timezone is not null
+            ),
+            clock.timezone
+        ) as wall
+    ),
+    timed as materialized (
+        select
+            found.*,
+            zone.timezone as known_timezone,
+            case when clock.is_each_ones then zone.at end as due_at,
+            case
+                when clock.is_each_ones
+                    and zone.at < coalesce(p_campaign.activated_at, now()) - interval '1 minute'
+                    then format(
+                        '%s in %s had passed already when the campaign was activated.',
+                        to_char(
+                            p_occurrence_at at time zone clock.timezone, 'YYYY-MM-DD HH24:MI'
+                        ),
+                        zone.timezone
+                    )
+            end as passed
+        from found
+        cross join clock
+        left join zone
+            on zone.written = coalesce(
+                found.timezone, case when clock.is_each_ones then clock.timezone end
+            )
     )
     select
-        recipient,
+        (
+            timed.place, timed.contact_id, timed.name, timed.raw, timed.address, timed.is_judged,
+            timed.variables, timed.text, coalesce(timed.fault, timed.passed),
+            coalesce(timed.fault_kind, case when timed.passed is not null then 'passed' end),
+            timed.known_timezone
+        )::private.recipient,
         next.key,
-        recipient.address is not null and row_number() over (
-            partition by recipient.fault is null, recipient.address
-            order by recipient.place
-        ) > 1
-    from asked
-    cross join lateral private.as_recipients(
-        p_campaign, p_version, asked.places, asked.contacts, asked.numbers, p_rules_version,
-        p_gateway
-    ) as recipient
-    join next on next.place = recipient.place
-    order by recipient.place
+        timed.address is not null and row_number() over (
+            partition by timed.fault is null and timed.passed is null, timed.address
+            order by timed.place
+        ) > 1,
+        timed.due_at
+    from timed
+    join next on next.place = timed.place
+    order by timed.place
 $$;
 
 CREATE FUNCTION private.note_or_leave(p_done jsonb) RETURNS void
@@ -8188,8 +8255,8 @@ begin
             filter (where not (candidate.recipient).is_judged)
     into v_candidates, to_judge
     from private.next_recipients(
-        p_campaign, rehearsal.template_version, rehearsal.frozen_key, p_limit, p_rules_version,
-        p_gateway
+        p_campaign, rehearsal.template_version, rehearsal.starts_at, rehearsal.frozen_key, p_limit,
+        p_rules_version, p_gateway
     ) as candidate;
     if to_judge is not null and p_rules_version is not null then
         return;
@@ -8198,6 +8265,7 @@ begin
         select
             rehearsal.progress + given.nth as position,
             given.recipient as it,
+            given.due_at,
             case
                 when (given.recipient).fault is null and (given.is_repeated or earlier.is_there)
                     then 'duplicate'
@@ -8205,7 +8273,8 @@ begin
                     (given.recipient).fault_kind, case when p_fault is not null then 'content' end
                 )
             end as fault_kind
-        from unnest(v_candidates) with ordinality as given (recipient, key, is_repeated, nth)
+        from unnest(v_candidates) with ordinality
+            as given (recipient, key, is_repeated, due_at, nth)
         left join lateral (
             select true as is_there
             from public.campaign_rehearsal_lines as before
@@ -8218,7 +8287,8 @@ begin
     ),
     written as (
         insert into public.campaign_rehearsal_lines as kept (
-            lines_id, position, contact_id, name, address, variables, fault, fault_kind, is_checked
+            lines_id, position, contact_id, name, address, variables, timezone, due_at, fault,
+            fault_kind, is_checked
         )
         select
             rehearsal.lines_id,
@@ -8227,6 +8297,8 @@ begin
             (line.it).name,
             coalesce((line.it).address, (line.it).raw),
             (line.it).variables,
+            (line.it).timezone,
+            line.due_at,
             case line.fault_kind
                 when 'duplicate' then 'This number is in the audience already.'
                 when 'content' then p_fault
@@ -8241,10 +8313,12 @@ begin
             name = excluded.name,
             address = excluded.address,
             variables = excluded.variables,
+            timezone = excluded.timezone,
+            due_at = excluded.due_at,
             fault = excluded.fault,
             fault_kind = excluded.fault_kind,
             is_checked = excluded.is_checked
-        returning kept.fault_kind, kept.is_checked
+        returning kept.fault_kind, kept.is_checked, kept.due_at
     )
     select
         sum(counted.number),
@@ -8260,13 +8334,25 @@ begin
         jsonb_object_agg(
             counted.fault_kind,
             counted.number + coalesce((rehearsal.faults -> counted.fault_kind)::integer, 0)
-        ) filter (where counted.fault_kind not in ('duplicate', 'opted_out'))
-    into worked, rehearsal.will_be_sent, rehearsal.duplicates, rehearsal.opted_out, v_faults
+        ) filter (where counted.fault_kind not in ('duplicate', 'opted_out')),
+        least(
+            rehearsal.first_due_at,
+            min(counted.first_due_at) filter (where counted.fault_kind is null)
+        ),
+        greatest(
+            rehearsal.last_due_at,
+            max(counted.last_due_at) filter (where counted.fault_kind is null)
+        )
+    into
+        worked, rehearsal.will_be_sent, rehearsal.duplicates, rehearsal.opted_out, v_faults,
+        rehearsal.first_due_at, rehearsal.last_due_at
     from (
         select
             written.fault_kind,
             written.is_checked or written.fault_kind is not null as is_checked,
-            count(*)::integer as number
+            count(*)::integer as number,
+            min(written.due_at) as first_due_at,
+            max(written.due_at) as last_due_at
         from written
         group by 1, 2
     ) as counted;
@@ -13013,6 +13099,8 @@ begin
             v_rehearsal.faults := '{}';
             v_rehearsal.duplicates := 0;
             v_rehearsal.opted_out := 0;
+            v_rehearsal.first_due_at := null;
+            v_rehearsal.last_due_at := null;
             v_rehearsal.frozen_key := null;
         end if;
         select
@@ -13070,6 +13158,8 @@ begin
         parts = v_rehearsal.parts,
         starts_at = v_rehearsal.starts_at,
         timezone = v_rehearsal.timezone,
+        first_due_at = v_rehearsal.first_due_at,
+        last_due_at = v_rehearsal.last_due_at,
         is_whole = v_rehearsal.is_whole,
         frozen_key = v_rehearsal.frozen_key
     where rehearsal.campaign_id = p_campaign_id;
@@ -13742,7 +13832,6 @@ declare
     v_campaign public.campaigns;
     v_candidates private.candidate[];
     v_good integer;
-    v_zone text;
     v_refusal text;
 begin
     select run.* into v_run
@@ -13768,7 +13857,8 @@ begin
             filter (where not (candidate.recipient).is_judged)
     into v_candidates, to_judge
     from private.next_recipients(
-        v_campaign, v_run.template_version, v_run.frozen_key, p_limit, p_rules_version, p_gateway
+        v_campaign, v_run.template_version, v_run.occurrence_at, v_run.frozen_key, p_limit,
+        p_rules_version, p_gateway
     ) as candidate;
     if to_judge is not null then
         is_done := false;
@@ -13777,22 +13867,7 @@ begin
         return;
     end if;
 
-    if v_campaign.zone_of = 'recipient' then
-        v_zone := coalesce(private.campaign_zone(v_campaign), 'UTC');
-    end if;
-    with zone as materialized (
-        select wall.*
-        from private.wall_in_zones(
-            v_run.occurrence_at at time zone v_zone,
-            array(
-                select coalesce((given.recipient).timezone, v_zone)
-                from unnest(v_candidates) as given
-            ),
-            v_zone
-        ) as wall
-        where v_zone is not null
-    ),
-    frozen_now as (
+    with frozen_now as (
         insert into public.campaign_recipients as frozen_row (
             run_id, position, contact_id, address, raw, name, variables, timezone, due_at, fault
         )
@@ -13804,20 +13879,14 @@ begin
             left((given.recipient).raw, 256),
             (given.recipient).name,
             (given.recipient).variables,
-            -- Their own time, where the campaign goes by that; for some it has passed.
-            zone.timezone,
-            zone.at,
+            case when by_clock then (given.recipient).timezone end,
+            given.due_at,
             coalesce((given.recipient).fault, case
-                when zone.at < v_campaign.activated_at - interval '1 minute' then format(
-                    '%s in %s had passed already when the campaign was activated.',
-                    to_char(v_run.occurrence_at at time zone v_zone, 'YYYY-MM-DD HH24:MI'),
-                    zone.timezone
-                )
                 when given.is_repeated or earlier.is_there
                     then 'This number is in the audience already.'
             end)
-        from unnest(v_candidates) with ordinality as given (recipient, key, is_repeated, nth)
-        left join zone on zone.written = coalesce((given.recipient).timezone, v_zone)
+        from unnest(v_candidates) with ordinality
+            as given (recipient, key, is_repeated, due_at, nth)
         left join lateral (
             select true as is_there
             from public.campaign_recipients as before
@@ -14659,6 +14728,7 @@ CREATE TABLE public.campaign_rehearsal_lines (
     address text,
     variables jsonb DEFAULT '{}'::jsonb NOT NULL,
     timezone text,
+    due_at timestamp with time zone,
     fault text,
     fault_kind text,
     is_checked boolean DEFAULT true NOT NULL
@@ -14680,6 +14750,8 @@ COMMENT ON COLUMN public.campaign_rehearsal_lines.variables IS 'scheduled messag
 
 COMMENT ON COLUMN public.campaign_rehearsal_lines.timezone IS 'scheduled messages: timezone.';
 
+COMMENT ON COLUMN public.campaign_rehearsal_lines.due_at IS 'scheduled messages: due at.';
+
 COMMENT ON COLUMN public.campaign_rehearsal_lines.fault IS 'scheduled messages: fault.';
 
 COMMENT ON COLUMN public.campaign_rehearsal_lines.fault_kind IS 'scheduled messages: fault kind.';
@@ -14694,7 +14766,7 @@ CREATE FUNCTION public.rehearse_campaign(id uuid, after integer DEFAULT 0, lines
      line.name,
      line.address,
          CASE
-             WHEN (line.fault IS NULL) THEN (rehearsal.starts_at AT TIME ZONE COALESCE(line.timezone, rehearsal.timezone))
+             WHEN (line.fault IS NULL) THEN (COALESCE(line.due_at, rehearsal.starts_at) AT TIME ZONE COALESCE(line.timezone, rehearsal.timezone))
              ELSE NULL::timestamp without time zone
          END AS local_time,
      "left"(private.render(rehearsal.parts, line.variables), 8192) AS text,
@@ -14709,6 +14781,7 @@ CREATE FUNCTION public.rehearse_campaign(id uuid, after integer DEFAULT 0, lines
              given.address,
              given.variables,
              given.timezone,
+             given.due_at,
              given.fault,
              given.fault_kind,
              given.is_checked
@@ -14905,49 +14978,50 @@ CREATE FUNCTION public.send_test(campaign_id uuid, address text) RETURNS uuid
              WHEN (COALESCE(address, ''::text) !~ '^\s*\+\s*[0-9]|^\s*[^\s@]+@[^\s@]+\s*$'::text) THEN private.refuse('PT400'::text, 'Write the number with its country code, such as +91 98765 43210.'::text)
              ELSE NULL::boolean
          END AS "case";
- INSERT INTO public.scheduled_messages (connection_id, contact_id, message, type, media_url, caption, media, scheduled_at, timezone)  SELECT campaign.connection_id,
+ INSERT INTO public.scheduled_messages (connection_id, contact_id, template_id, variables, message, type, media_url, caption, media, scheduled_at, timezone)  SELECT campaign.connection_id,
              btrim(send_test.address) AS btrim,
+             campaign.template_id,
                  CASE
-                     WHEN (content.type = 'text'::text) THEN rendered.text
+                     WHEN (template.id IS NOT NULL) THEN given.variables
+                     ELSE NULL::jsonb
+                 END AS "case",
+                 CASE
+                     WHEN ((template.id IS NULL) AND (campaign.type = 'text'::text)) THEN rendered.text
                      ELSE ''::text
                  END AS "case",
-             content.type,
-             content.media_url,
+             campaign.type,
+             campaign.media_url,
                  CASE
-                     WHEN (content.type <> 'text'::text) THEN NULLIF(rendered.text, ''::text)
+                     WHEN ((template.id IS NULL) AND (campaign.type <> 'text'::text)) THEN NULLIF(rendered.text, ''::text)
                      ELSE NULL::text
                  END AS "case",
-             content.media,
+             campaign.media,
              now() AS now,
              campaign.timezone
             FROM (((((public.campaigns campaign
               LEFT JOIN public.message_templates template ON ((template.id = campaign.template_id)))
-              CROSS JOIN LATERAL ( SELECT template.type,
-                     template.media_url,
-                     NULL::json AS media,
-                     template.parts,
-                     template.defaults
-                   WHERE (template.id IS NOT NULL)
-                 UNION ALL
-                  SELECT campaign.type,
-                     campaign.media_url,
-                     campaign.media,
-                     private.cut(
-                         CASE
-                             WHEN (campaign.type = 'text'::text) THEN campaign.message
-                             ELSE COALESCE(campaign.caption, ''::text)
-                         END) AS cut,
-                     '{}'::jsonb
-                   WHERE (campaign.template_id IS NULL)) content)
               LEFT JOIN LATERAL ( SELECT line.variables
                     FROM (public.campaign_rehearsals rehearsal
                       JOIN public.campaign_rehearsal_lines line ON ((line.lines_id = rehearsal.lines_id)))
                    WHERE ((rehearsal.campaign_id = campaign.id) AND (line.fault IS NULL))
                    ORDER BY line."position"
                   LIMIT 1) first_line ON (true))
-              CROSS JOIN LATERAL ( SELECT jsonb_object_agg(place.name, (('{'::text || place.name) || '}'::text)) AS names
-                    FROM unnest(private.names_in(content.parts)) place(name)) unfilled)
-              CROSS JOIN LATERAL ( SELECT private.render(content.parts, (((COALESCE(unfilled.names, '{}'::jsonb) || private.values_of(content.defaults)) || private.values_of(campaign.variables)) || COALESCE(first_line.variables, '{}'::jsonb))) AS text) rendered)
+              CROSS JOIN LATERAL ( SELECT COALESCE(template.parts, private.cut(
+                         CASE
+                             WHEN (campaign.type = 'text'::text) THEN campaign.message
+                             ELSE COALESCE(campaign.caption, ''::text)
+                         END)) AS parts,
+                     ((private.values_of(template.defaults) || private.values_of(campaign.variables)) || COALESCE(first_line.variables, '{}'::jsonb)) AS known) content)
+              CROSS JOIN LATERAL ( SELECT COALESCE(jsonb_object_agg(place.name, COALESCE((content.known ->> place.name), (('{'::text || place.name) || '}'::text))), '{}'::jsonb) AS variables
+                    FROM ( SELECT unnest(private.names_in(content.parts)) AS name
+                         UNION
+                          SELECT private.placeholder(parameter.name) AS placeholder
+                            FROM jsonb_array_elements_text((COALESCE((template.cloud -> 'parameters'::text), '[]'::jsonb) ||
+                                 CASE
+                                     WHEN (jsonb_typeof((template.cloud -> 'header'::text)) = 'string'::text) THEN (template.cloud -> 'header'::text)
+                                     ELSE '[]'::jsonb
+                                 END)) parameter(name)) place) given)
+              CROSS JOIN LATERAL ( SELECT private.render(content.parts, given.variables) AS text) rendered)
            WHERE (campaign.id = send_test.campaign_id)
    RETURNING scheduled_messages.id;
 END;
@@ -17254,8 +17328,8 @@ GRANT ALL ON FUNCTION private.next_of_audience(p_campaign public.campaigns, p_ke
 REVOKE ALL ON FUNCTION private.next_probe(p_but text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.next_probe(p_but text[]) TO service_role;
 
-REVOKE ALL ON FUNCTION private.next_recipients(p_campaign public.campaigns, p_version integer, p_key text, p_limit integer, p_rules_version text, p_gateway text) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.next_recipients(p_campaign public.campaigns, p_version integer, p_key text, p_limit integer, p_rules_version text, p_gateway text) TO service_role;
+REVOKE ALL ON FUNCTION private.next_recipients(p_campaign public.campaigns, p_version integer, p_occurrence_at timestamp with time zone, p_key text, p_limit integer, p_rules_version text, p_gateway text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.next_recipients(p_campaign public.campaigns, p_version integer, p_occurrence_at timestamp with time zone, p_key text, p_limit integer, p_rules_version text, p_gateway text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.note_or_leave(p_done jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.note_or_leave(p_done jsonb) TO service_role;
