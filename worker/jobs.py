@@ -138,7 +138,8 @@ class HandOver(Order):
 class Job(Order):
     """A job that is ours to send, on its slot: from `send_at`, before `send_until` (None: nothing paces it).
 
-    priority: as in Due. scheduled_at: when its row fell due. claimed_at, lease_ends: monotonic seconds.
+    priority: as in Due. is_of_a_source: nobody wrote it by hand.
+    scheduled_at: when its row fell due. claimed_at, lease_ends: monotonic seconds.
     """
 
     token: str
@@ -148,6 +149,14 @@ class Job(Order):
     claimed_at: float
     lease_ends: float
     priority: int = 0
+    is_of_a_source: bool = False
+
+    @property
+    def source(self) -> str:
+        """What the metrics call it: one message to many, one that something caused, or one that somebody wrote."""
+        if not self.is_of_a_source:
+            return "single"
+        return "campaign" if self.priority else "reminder"
 
     @property
     def payer(self) -> str:

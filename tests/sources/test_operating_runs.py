@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 from datetime import datetime
+from uuid import uuid4
 
 import pytest
 import structlog
 
 from tests.helpers.process import environment
-from tests.helpers.rows import one
+from tests.helpers.rows import one, schedule
 from worker.errors import WorkerError
 from worker.operating import operate
 
@@ -223,3 +224,27 @@ async def test_a_run_that_pauses_itself_says_so_and_a_second_daemon_tells_nothin
             await first.sources.campaigns.advance()
     assert len([line for line in said if line["event"] == "a run is over"]) == 1
     assert one(shop.db, "select count(*) from campaign_runs where told_at is null") == 0
+
+
+async def test_the_metrics_tell_what_was_sent_by_hand_by_a_campaign_and_by_a_source_to_one(shop, parts):
+    daemon = await parts()
+    shop.contacts(3)
+    schedule(shop.db, connection_id=shop.connection, contact_id="+919876500001")
+    schedule(shop.db, connection_id=shop.connection, contact_id="+91")
+    for n in range(2):
+        schedule(
+            shop.db, connection_id=shop.connection, contact_id=f"+91987651000{n}", source_id=uuid4(),
+            source_position=1, source_try=0,
+        )  # fmt: skip
+    shop.campaign()
+    for _ in range(6):
+        await daemon.sources.campaigns.advance()
+        await daemon.scheduler.poll()
+        await daemon.dispatcher.send_all()
+    sent = {
+        source: daemon.metrics.registry.get_sample_value(
+            "scheduled_messages_settled_total", {"source": source, "outcome": "sent"}
+        )
+        for source in ("single", "reminder", "campaign")
+    }
+    assert sent == {"single": 1, "reminder": 2, "campaign": 3}

@@ -35,6 +35,13 @@ def test_a_counter_grows_by_a_whole_batch(metrics: Metrics, attribute: str, name
     assert value(metrics, f"{name}_total") == 500
 
 
+def test_what_became_of_messages_is_counted_by_what_they_come_from(metrics: Metrics) -> None:
+    metrics.by_source([("campaign", "sent"), ("campaign", "sent"), ("single", "failed"), ("single", "retry")])
+    assert value(metrics, "settled_total", source="campaign", outcome="sent") == 2
+    assert value(metrics, "settled_total", source="single", outcome="failed") == 1
+    assert value(metrics, "settled_total", source="single", outcome="retry") is None
+
+
 def test_stale_hand_overs_rise_and_fall(metrics: Metrics) -> None:
     metrics.stale_hand_overs.set(7)
     metrics.stale_hand_overs.set(2)

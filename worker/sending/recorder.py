@@ -62,6 +62,7 @@ class Recorder:
 
     def _say(self, batch: list[Settlement]) -> None:
         self.metrics.settled([settlement.verdict for settlement in batch])
+        self.metrics.by_source((settlement.job.source, settlement.verdict) for settlement in batch)
         self.metrics.lags(max(0.0, settlement.late) for settlement in batch if settlement.verdict == "sent")
         info_many([line(settlement) for settlement in batch if settlement.verdict != "released"])
 

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from worker.watch.recent import Recent
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
+FINAL = ("sent", "failed", "unconfirmed")
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 Metric = TypeVar("Metric", Counter, Histogram)
@@ -54,6 +55,7 @@ class Metrics:
         self._sizes = _ByLabel(self._histogram("batch_size", "Rows in a batch", _SIZES, "step"))
         self._rpc_seconds = _ByLabel(self._histogram("rpc_seconds", "Time of a call", _SECONDS, "rpc"))
         self._rpc_errors = _ByLabel(self._counter("rpc_errors", "Calls that raised", "rpc"))
+        self._sources = self._counter("settled", "What became of messages, by what they come from", "source", "outcome")
         self._wakes = _ByLabel(self._counter("wakes", "Why the scheduler woke", "reason"))
 
     def lags(self, seconds: Iterable[float]) -> None:
@@ -79,6 +81,12 @@ class Metrics:
         for outcome, number in TallyOf(outcomes).items():
             if outcome in counters:
                 counters[outcome].inc(number)
+
+    def by_source(self, settled: Iterable[tuple[str, str]]) -> None:
+        """Counts a batch by what each message comes from and what became of it, where that is final."""
+        for (source, outcome), number in TallyOf(settled).items():
+            if outcome in FINAL:
+                self._sources.labels(source, outcome).inc(number)
 
     def batch(self, step: str, size: int) -> None:
         """step: what was done with them: "claim"."""
