@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -89,6 +90,12 @@ def installed(stack: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
     new = Installed(directory, stack)
     new.install(Path(built.stdout.strip()))
     return new
+
+
+def test_what_builds_it_is_what_the_lock_has() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    locked = (ROOT / "requirements.lock").read_text().splitlines()
+    assert [one for one in project["build-system"]["requires"] if one not in locked] == []
 
 
 def test_it_migrates_a_database_with_the_files_of_the_checkout(installed: Installed, stack: dict[str, str]) -> None:

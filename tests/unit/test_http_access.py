@@ -124,6 +124,7 @@ async def test_a_user_sees_previews_and_nothing_else() -> None:
     async with serving(Access(guarded=True, users=Users(auth))) as client:
         assert (await client.get(PREVIEW, headers=bearer(USER))).status_code == 200
         assert (await client.get("/metrics", headers=bearer(USER))).status_code == 403
+        assert (await client.get("/status.json", headers=bearer(USER))).status_code == 403
         assert (await client.get("/healthz", headers=bearer(USER))).json() == {"ok": False}
         assert (await client.get(PREVIEW, headers=bearer("a.b.c"))).status_code == 401
         assert (await client.get(PREVIEW, headers=bearer("no-jwt"))).status_code == 403

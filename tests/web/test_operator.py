@@ -2,8 +2,10 @@
 
 import re
 import signal
+import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from local.api import ROOT
@@ -144,6 +146,20 @@ def test_what_was_sent_and_how_late_and_what_waits_why(look, db):
     assert "98765" not in page.content()
 
 
+def test_however_many_look_the_database_is_asked_once_in_five_seconds(office, db):
+    def asked() -> int:
+        said = http.get("/metrics").text
+        found = re.search(r'rpc_seconds_count{rpc="get_status_with_runs"} (\d+)', said)
+        return int(found[1]) if found else 0
+
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    with httpx.Client(base_url=office.url, headers=headers, trust_env=False) as http:
+        before, began = asked(), time.monotonic()
+        for _ in range(40):
+            assert http.get("/status.json").status_code == 200
+        assert asked() - before <= 1 + (time.monotonic() - began) // 5
+
+
 @pytest.mark.parametrize(("theme", "size"), [("light", LAPTOP), ("dark", PHONE)], ids=["laptop", "phone in the dark"])
 def test_axe_finds_nothing_and_nothing_is_cut_off(look, db, office, theme, size):
     add_connections(db, "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft")
@@ -176,8 +192,8 @@ def test_with_the_daemon_away_what_it_said_last_stays_and_it_comes_back(look, db
     page = look()
     page.getByText("Well", exact=True).waitFor()
     office.worker.stop(signal.SIGKILL)
-    page.getByText("The daemon does not answer").waitFor(timeout=30_000)
+    until(lambda: looks_again(page).getByText("The daemon does not answer").isVisible(), 30)
     page.getByText("No answer", exact=True).waitFor()
     assert page.locator("#messages").isVisible()
     office.come()
-    page.getByText("Well", exact=True).waitFor(timeout=30_000)
+    until(lambda: looks_again(page).getByText("Well", exact=True).isVisible(), 30)
