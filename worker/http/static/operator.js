@@ -1,6 +1,7 @@
 // The operator's page: asks for status.json every few seconds and shows it. Whoever has no token is asked for it.
 
 const EVERY = 5000 // milliseconds; the daemon asks the database no more often than that, whoever looks
+const SOON = 1000 // while the database's first answer is on its way
 const KEPT = 'operator-token' // in this tab alone: an address with a token in it would stand in logs
 const get = (id) => document.getElementById(id)
 const shown = {} // what each part was last made of, so that only what changed is made anew
@@ -322,7 +323,8 @@ async function ask() {
     away(error.name === 'TimeoutError' || error instanceof TypeError ? '' : error.message, true)
   }
   get('when').textContent = last ? `as of ${last.at.toLocaleTimeString('en-GB')}` : ''
-  if (!document.hidden) timer = setTimeout(ask, EVERY)
+  const isWhole = !last || last.report.database.figures || last.report.database.trouble
+  if (!document.hidden) timer = setTimeout(ask, isWhole ? EVERY : SOON)
 }
 
 function away(why, isAway = false) {
