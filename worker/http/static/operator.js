@@ -47,7 +47,8 @@ function list([, title, rows, columns, , hint], report) {
   const found = rows(report)
   if (!found.length) return null
   const heads = columns.map(([name]) => make('th', { scope: 'col' }, name))
-  const cells = (row) => columns.map(([name, of]) => make('td', { 'data-name': name }, String(of(row) ?? '')))
+  const cells = (row) =>
+    columns.map(([name, of, kind = '']) => make('td', { 'data-name': name, class: kind }, String(of(row) ?? '')))
   const lines = found.map((row) => make('tr', {}, cells(row)))
   const table = make('table', { class: 'list' }, make('thead', {}, make('tr', {}, heads)), make('tbody', {}, lines))
   return [make('h2', {}, title), table, hint ? make('p', { class: 'muted note' }, hint) : '']
@@ -145,32 +146,30 @@ const bar = (share) =>
     make('rect', { width: Math.max(share * 100, share ? 0.5 : 0), height: 1 }),
   )
 
+function chart(rates, most, about) {
+  const bars = rates.map((one, place) => {
+    const height = (one / most) * 100
+    return make('rect', { x: place + 0.1, y: 100 - height, width: 0.8, height })
+  })
+  const box = { class: 'rate note', viewBox: `0 0 ${rates.length} 100`, preserveAspectRatio: 'none' }
+  return [
+    make('svg', { ...box, role: 'img', 'aria-label': about }, bars),
+    make('p', { class: 'muted axis' }, make('span', {}, '15 minutes ago'), make('span', {}, 'now')),
+  ]
+}
+
 function rate({ last_quarter_hour: found, so_far: so }) {
   const rates = found.sent_per_second
   const most = Math.max(...rates)
   const mean = rates.reduce((sum, one) => sum + one, 0) / rates.length
   const about = `Sent a second in the last quarter of an hour: ${number(mean)} on average, ${number(most)} at most.`
-  const height = (one) => (most ? (one / most) * 100 : 0)
   return [
     make('h2', {}, 'Sent a second, in the last quarter of an hour'),
     figures([
       ['on average', number(Number(mean.toPrecision(2)))],
       ['at most', number(Number(most.toFixed(1)))],
     ]),
-    make(
-      'svg',
-      {
-        class: 'rate note',
-        viewBox: `0 0 ${rates.length} 100`,
-        preserveAspectRatio: 'none',
-        role: 'img',
-        'aria-label': about,
-      },
-      rates.map((one, place) =>
-        make('rect', { x: place + 0.1, y: 100 - height(one), width: 0.8, height: height(one) }),
-      ),
-    ),
-    make('p', { class: 'muted axis' }, make('span', {}, '15 minutes ago'), make('span', {}, 'now')),
+    ...(most ? chart(rates, most, about) : []),
     make(
       'p',
       { class: 'muted' },
@@ -202,8 +201,9 @@ function versions({ daemon }) {
 const of = (name) => (report) => report.database.figures?.[name] ?? []
 const id = ['id', (one) => one.id]
 const connection = ['connection', (one) => one.connection_id]
-const counted = (name, key = name) => [name, (one) => number(one[key])]
-const timed = (name, key) => [name, (one) => time(one[key])]
+const short = (name, of) => [name, of, 'short']
+const counted = (name, key = name) => short(name, (one) => number(one[key]))
+const timed = (name, key) => short(name, (one) => time(one[key]))
 const today = (one) =>
   one.daily_limit === null ? number(one.sent_today) : `${number(one.sent_today)} of ${number(one.daily_limit)}`
 
@@ -219,7 +219,7 @@ const lists = [
     'connections',
     'Connections that may not send',
     of('connections'),
-    [connection, ['why', (one) => one.state], timed('next look', 'until'), ['today', today]],
+    [connection, ['why', (one) => one.state], timed('next look', 'until'), short('today', today)],
     'Every connection may send.',
   ],
   [
@@ -236,9 +236,9 @@ const lists = [
     [
       ['run', (one) => one.id],
       connection,
-      ['state', (one) => one.status],
+      short('state', (one) => one.status),
       timed('since', 'started_at'),
-      ['of', (one) => (one.total === null ? 'being counted' : number(one.total))],
+      short('of', (one) => (one.total === null ? 'being counted' : number(one.total))),
       counted('sent'),
       counted('waiting', 'pending'),
       counted('failed'),
@@ -251,17 +251,23 @@ const lists = [
     'unconfirmed',
     'Unconfirmed: each may have been sent',
     of('unconfirmed'),
-    [id, connection, ['gateway', (one) => one.gateway], timed('begun', 'send_at')],
+    [id, connection, short('gateway', (one) => one.gateway), timed('begun', 'send_at')],
     'Nothing is unconfirmed.',
-    'Look at the phone, then: resolve ID sent|failed|resend. `status` shows what the gateway said.',
+    'Look at the phone, then: resolve ID sent|failed|resend. The command status shows what the gateway said.',
   ],
   [
     'refused',
     'Refused by the database',
     of('refused'),
-    [id, ['step', (one) => one.step], ['code', (one) => one.code], counted('tries'), timed('again', 'again_at')],
+    [
+      id,
+      short('step', (one) => one.step),
+      short('code', (one) => one.code),
+      counted('tries'),
+      timed('again', 'again_at'),
+    ],
     'The database refuses nothing.',
-    'A rule of the project’s own is against it; `status` has its words. It is tried again by itself.',
+    'A rule of the project’s own is against it; the command status has its words. It is tried again by itself.',
   ],
 ]
 
