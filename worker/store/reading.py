@@ -135,7 +135,7 @@ def job(row: Row, token: str, asked_at: float) -> Job:
         claimed_at=asked_at,
         lease_ends=asked_at + float(row["lease_left"]),
         priority=row["priority"] or 0,
-        is_of_a_source=bool(row["is_of_a_source"]),
+        is_of_a_source=bool(row.get("is_of_a_source")),
     )
 
 
