@@ -1670,6 +1670,13 @@ CREATE FUNCTION private.claimed_jobs(p_token uuid) RETURNS json
             job.asset_id,
             job.template,
             job.priority,
+            -- For the metrics.
+            (
+                select message.source_id is not null
+                from public.scheduled_messages as message
+                where message.id = any(array[job.scheduled_message_id])
+                limit 1
+            ) as is_of_a_source,
             job.user_id as owner_id,
             job.attempts,
             job.throttled,
