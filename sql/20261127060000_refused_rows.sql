@@ -70,6 +70,19 @@ begin
 end
 $$;
 
+-- The shorter of two lock_timeouts; 0 is none at all.
+create or replace function private.shorter(p_one text, p_other text)
+returns text
+language sql
+immutable
+set search_path = ''
+as $$
+    select case
+        when p_one = '0' or p_one::interval > p_other::interval then p_other
+        else p_one
+    end
+$$;
+
 -- Has private.<p_function>, which takes an array of rows and returns a json array, do its work for
 -- all of them: at once if it can, else for halves of halves. `done`: what the calls that succeeded
 -- returned, one after the other. `refused`: the others' places, with code and reason. Raises what
@@ -198,7 +211,7 @@ as $$
         ))
 $$;
 
-revoke all on function private.wait_less, private.stops_everybody, private.is_the_rows_fault,
-private.words_of, private.try_rows, private.put_aside from public;
-grant execute on function private.wait_less, private.stops_everybody, private.is_the_rows_fault,
-private.words_of, private.try_rows, private.put_aside to service_role;
+revoke all on function private.wait_less, private.shorter, private.stops_everybody,
+private.is_the_rows_fault, private.words_of, private.try_rows, private.put_aside from public;
+grant execute on function private.wait_less, private.shorter, private.stops_everybody,
+private.is_the_rows_fault, private.words_of, private.try_rows, private.put_aside to service_role;

@@ -120,6 +120,7 @@ as $$
 declare
     v_turn text[];
     v_payers text[];
+    v_patience constant text := current_setting('lock_timeout');
 begin
     select array_agg(turn.connection_id), array_agg(distinct turn.payer) into v_turn, v_payers
     from (
@@ -135,6 +136,8 @@ begin
         v_turn := private.share_turns(v_turn, v_payers, p_busy, p_until);
     end if;
     if v_turn is null then
+        -- Another daemon's turn takes milliseconds; the caller's seats are not for longer waits.
+        perform set_config('lock_timeout', '20ms', true);
         begin
             v_turn := array(
                 select state.connection_id from private.connection_state as state
@@ -148,6 +151,7 @@ begin
         exception when lock_not_available then
             null; -- who holds it holds it for longer than a turn takes
         end;
+        perform set_config('lock_timeout', v_patience, true);
     end if;
     return nullif(v_turn, '{}');
 end

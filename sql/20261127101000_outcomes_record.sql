@@ -317,7 +317,7 @@ returns table (fenced_out uuid[], refused jsonb)
 language plpgsql
 volatile
 set search_path = ''
-set lock_timeout = '250ms'
+set lock_timeout = '100ms'
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$

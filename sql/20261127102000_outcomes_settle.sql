@@ -149,6 +149,7 @@ exception when others then
     if private.stops_everybody(sqlstate) then
         raise;
     end if;
+    perform private.wait_less(sqlstate); -- what is still held has been waited for
     perform private.settle_or_put_aside(p_rows);
 end
 $$;
@@ -187,14 +188,17 @@ returns trigger
 language plpgsql
 security definer
 set search_path = ''
-set lock_timeout = '250ms'
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
 declare
+    v_patience constant text := current_setting('lock_timeout');
     v_heard uuid[];
     v_rows private.told_message[];
 begin
+    -- At most so long, whoever writes; some of our own callers are more impatient.
+    perform set_config('lock_timeout', private.shorter(v_patience, '100ms'), true);
+
     -- What a Node worker calls failed may have gone out, or may be tried again (hear_node_worker).
     select array_agg(entry.job_id) into v_heard
     from changed as entry
@@ -241,6 +245,7 @@ begin
     if v_rows is not null then
         perform private.settle(v_rows);
     end if;
+    perform set_config('lock_timeout', v_patience, true);
     return null;
 end
 $$;

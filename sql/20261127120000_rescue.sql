@@ -235,7 +235,8 @@ begin
 end
 $$;
 
--- Tries again what the database has refused to have written down.
+-- Tries again what the database has refused to have written down. What somebody still holds has
+-- been waited for before.
 create or replace function private.retry_refused()
 returns void
 language plpgsql
@@ -246,6 +247,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
 declare
+    v_patience constant text := current_setting('lock_timeout');
     v_due private.refused_rows[];
     v_told private.told_message[];
     v_tended uuid[];
@@ -261,6 +263,7 @@ begin
     if v_due = '{}' then
         return;
     end if;
+    perform set_config('lock_timeout', '5ms', true);
     perform private.record_or_put_aside(array(
         select jsonb_populate_record(null::private.told_row, due.outcome)
         from unnest(v_due) as due
@@ -305,6 +308,7 @@ begin
     where aside.id = any(array[due.id])
         and aside.step = due.step
         and aside.again_at = due.again_at;
+    perform set_config('lock_timeout', v_patience, true);
 end
 $$;
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import math
 import time
 from collections.abc import Sequence
 
@@ -21,7 +22,9 @@ log = structlog.get_logger()
 
 LINGER_SECONDS = 0.02  # how long freed seats wait for more of them, so that calls grow with batches
 GRACE_SECONDS = 5  # that calls to the database in flight are given at the end, whatever DRAIN_SECONDS says
-HELD_SECONDS = 0.02  # after a claim that found nothing though something is ready: another daemon holds it
+# After a claim that found nothing though something is ready: another daemon holds it, for a moment, or a transaction
+# that does not end. Twice as long after each.
+HELD_SECONDS, LONGEST_HELD_SECONDS = 0.02, 0.5
 MOST_IN_VAIN = 100  # claims of one pass that bring nothing, one after the other, though something is ready
 
 
@@ -43,6 +46,7 @@ class Dispatcher:
         self._held_back: list[str] = []  # connections and payers that were busy at the last claim
         self._enough = max(1, settings.concurrency // 4)  # seats that are worth a call
         self._reserved = 0
+        self._held_seconds = HELD_SECONDS
         self._patience = Patience("jobs cannot be claimed", settings.poll_interval_seconds)
 
     def wake(self) -> None:
@@ -127,10 +131,19 @@ class Dispatcher:
         finally:
             self._reserved -= seats
         self.call_seconds = max(time.monotonic() - claim.asked_at, self.call_seconds * 0.8)
-        if claim.next_ready_at:
-            self.claims.within(max(0 if claim.jobs else HELD_SECONDS, self.clock.until(claim.next_ready_at)))
+        self._expect(claim)
         self._launch(claim)
         return claim
+
+    def _expect(self, claim: Claim) -> None:
+        """Claims again when there may be more."""
+        until = self.clock.until(claim.next_ready_at) if claim.next_ready_at else math.inf
+        if claim.jobs or until > 0:
+            self._held_seconds = HELD_SECONDS
+        else:
+            until, self._held_seconds = self._held_seconds, min(LONGEST_HELD_SECONDS, 2 * self._held_seconds)
+        if until < math.inf:
+            self.claims.within(max(0, until))
 
     async def _claim_until(self, stop: asyncio.Event) -> None:
         while await self.claims.rings(stop):

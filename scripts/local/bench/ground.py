@@ -39,6 +39,9 @@ class Daemon:
     def __init__(self, environment: dict[str, str], log: Path, **settings: object) -> None:
         self.port, self.log = free_port(), log
         values = {"GATEWAY": "mock", "REALTIME": "off", "HTTP_PORT": self.port} | settings
+        self._page = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/metrics", headers={"authorization": f"Bearer {values.get('HTTP_TOKEN')}"}
+        )
         with open(log, "wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "worker", "run"], cwd=ROOT, stdout=out, stderr=out,
@@ -55,7 +58,7 @@ class Daemon:
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels; 0 while the daemon does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+            with urllib.request.urlopen(self._page, timeout=5) as answer:
                 lines = answer.read().decode().splitlines()
         except OSError:
             return 0.0

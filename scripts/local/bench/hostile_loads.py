@@ -30,7 +30,10 @@ FOREVER = 40  # seconds: longer than the victim's messages take
 DEAR = "/preview?start=2026-01-01T09:00&timezone=UTC&count=1000&pattern="
 PREVIEWS = (DEAR + "FREQ=YEARLY;INTERVAL=7;COUNT=2000", DEAR + "FREQ=MONTHLY;INTERVAL=84;BYDAY=1MO;COUNT=1001")
 WEBHOOK = ("POST", "/webhook", b"{" + b" " * 1_000_000)
-META: dict[str, object] = {"WHATSAPP_APP_SECRET": "secret", "WHATSAPP_VERIFY_TOKEN": "token"}
+# With a webhook's secret the page that the bench reads asks for a token, too.
+META: dict[str, object] = {
+    "WHATSAPP_APP_SECRET": "secret", "WHATSAPP_VERIFY_TOKEN": "token", "HTTP_TOKEN": "the bench's own token"
+}  # fmt: skip
 IDS_TO_COME = """
 insert into public.contacts (id, owner_id, phone_number)
 select id + i, auth.uid(), '919876500000'
