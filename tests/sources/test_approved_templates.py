@@ -234,3 +234,15 @@ def test_reminders_bear_the_approved_template(hospital):
     hospital.change(appointment, patient_name="Asha Rao")
     first = hospital.message(appointment, 1)["template"]["components"][0]["parameters"][0]
     assert first["text"] == "Asha Rao"
+
+
+async def test_a_test_to_oneself_goes_out_as_the_approved_template_too(shop, cloud, by_cloud):
+    daemon = await by_cloud()
+    campaign = shop.campaign(**templated(shop), status="draft")
+    given = {"campaign_id": campaign["id"], "address": "+919876500009"}
+    shop.user.http.post("/rpc/send_test", json=given).raise_for_status()
+    await daemon.scheduler.poll()
+    await daemon.dispatcher.send_all()
+    [(_, body)] = cloud.received
+    assert body["template"]["name"] == "visit"
+    assert [one["text"] for one in body["template"]["components"][0]["parameters"]] == ["{name}", "Monday"]
