@@ -6680,17 +6680,16 @@ $$;
 CREATE FUNCTION private.names_of_approved(p_cloud jsonb) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO ''
-    AS $$
-    select coalesce(array_agg(distinct private.placeholder(needed.name)), '{}')
-    from (
-        select jsonb_array_elements_text(p_cloud -> 'parameters')
-        where jsonb_typeof(p_cloud -> 'parameters') = 'array'
-        union all
-        select p_cloud ->> 'header' where jsonb_typeof(p_cloud -> 'header') = 'string'
-        union all
-        select unnest(private.names_in(private.cut(p_cloud -> 'header' ->> 'link')))
-    ) as needed (name)
-$$;
+    BEGIN ATOMIC
+ SELECT COALESCE(array_agg(DISTINCT private.placeholder(needed.name)), '{}'::text[]) AS "coalesce"
+    FROM ( SELECT jsonb_array_elements_text((names_of_approved.p_cloud -> 'parameters'::text)) AS jsonb_array_elements_text
+           WHERE (jsonb_typeof((names_of_approved.p_cloud -> 'parameters'::text)) = 'array'::text)
+         UNION ALL
+          SELECT (names_of_approved.p_cloud ->> 'header'::text)
+           WHERE (jsonb_typeof((names_of_approved.p_cloud -> 'header'::text)) = 'string'::text)
+         UNION ALL
+          SELECT unnest(private.names_in(private.cut(((names_of_approved.p_cloud -> 'header'::text) ->> 'link'::text)))) AS unnest) needed(name);
+END;
 
 CREATE FUNCTION private.nearest_timezones(p_name text) RETURNS text
     LANGUAGE sql STABLE
@@ -9028,6 +9027,7 @@ CREATE FUNCTION private.retry_refused() RETURNS void
     SET enable_bitmapscan TO 'off'
     AS $$
 declare
+    v_patience constant text := current_setting('lock_timeout');
     v_due private.refused_rows[];
     v_told private.told_message[];
     v_tended uuid[];
@@ -9043,6 +9043,7 @@ begin
     if v_due = '{}' then
         return;
     end if;
+    perform set_config('lock_timeout', '5ms', true);
     perform private.record_or_put_aside(array(
         select jsonb_populate_record(null::private.told_row, due.outcome)
         from unnest(v_due) as due
@@ -9087,6 +9088,7 @@ begin
     where aside.id = any(array[due.id])
         and aside.step = due.step
         and aside.again_at = due.again_at;
+    perform set_config('lock_timeout', v_patience, true);
 end
 $$;
 
@@ -9672,6 +9674,7 @@ exception when others then
     if private.stops_everybody(sqlstate) then
         raise;
     end if;
+    perform private.wait_less(sqlstate); -- what is still held has been waited for
     perform private.settle_or_put_aside(p_rows);
 end
 $$;
@@ -9921,14 +9924,17 @@ $$;
 CREATE FUNCTION private.settle_scheduled_messages() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
-    SET lock_timeout TO '250ms'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
 declare
+    v_patience constant text := current_setting('lock_timeout');
     v_heard uuid[];
     v_rows private.told_message[];
 begin
+    -- At most so long, whoever writes; some of our own callers are more impatient.
+    perform set_config('lock_timeout', private.shorter(v_patience, '100ms'), true);
+
     -- What a Node worker calls failed may have gone out, or may be tried again (hear_node_worker).
     select array_agg(entry.job_id) into v_heard
     from changed as entry
@@ -9975,6 +9981,7 @@ begin
     if v_rows is not null then
         perform private.settle(v_rows);
     end if;
+    perform set_config('lock_timeout', v_patience, true);
     return null;
 end
 $$;
@@ -10023,6 +10030,16 @@ CREATE FUNCTION private.share_turns(p_turn text[], p_payers text[], p_busy text[
         order by ranked.place, ranked.turn_at, ranked.ready_at, ranked.connection_id
         limit cardinality(p_turn)
     ) as chosen
+$$;
+
+CREATE FUNCTION private.shorter(p_one text, p_other text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select case
+        when p_one = '0' or p_one::interval > p_other::interval then p_other
+        else p_one
+    end
 $$;
 
 CREATE FUNCTION private.situation(p_connections text[], p_now timestamp with time zone, p_gateway text) RETURNS TABLE(connection_id text, gateway text, blocked_reason text, blocked_until timestamp with time zone, fails boolean, today date, used integer, daily_limit integer, closes_at timestamp with time zone, arrival_at timestamp with time zone, step double precision, slack double precision, jitter double precision, tolerance double precision, recipient_step double precision, turn_reason text, is_on_trial boolean, one_at_a_time boolean, hands_over boolean)
@@ -10776,6 +10793,7 @@ CREATE FUNCTION private.take_turn(p_seats integer, p_busy text[], p_until timest
 declare
     v_turn text[];
     v_payers text[];
+    v_patience constant text := current_setting('lock_timeout');
 begin
     select array_agg(turn.connection_id), array_agg(distinct turn.payer) into v_turn, v_payers
     from (
@@ -10791,6 +10809,8 @@ begin
         v_turn := private.share_turns(v_turn, v_payers, p_busy, p_until);
     end if;
     if v_turn is null then
+        -- Another daemon's turn takes milliseconds; the caller's seats are not for longer waits.
+        perform set_config('lock_timeout', '20ms', true);
         begin
             v_turn := array(
                 select state.connection_id from private.connection_state as state
@@ -10804,6 +10824,7 @@ begin
         exception when lock_not_available then
             null; -- who holds it holds it for longer than a turn takes
         end;
+        perform set_config('lock_timeout', v_patience, true);
     end if;
     return nullif(v_turn, '{}');
 end
@@ -14667,7 +14688,7 @@ $$;
 CREATE FUNCTION public.record_outcomes(p_rows text) RETURNS TABLE(fenced_out uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
-    SET lock_timeout TO '250ms'
+    SET lock_timeout TO '100ms'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
@@ -17322,6 +17343,7 @@ GRANT ALL ON FUNCTION private.names_in(p_parts text[], p_values jsonb) TO authen
 GRANT ALL ON FUNCTION private.names_in(p_parts text[], p_values jsonb) TO service_role;
 
 REVOKE ALL ON FUNCTION private.names_of_approved(p_cloud jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.names_of_approved(p_cloud jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.names_of_approved(p_cloud jsonb) TO service_role;
 
 REVOKE ALL ON FUNCTION private.nearest_timezones(p_name text) FROM PUBLIC;
@@ -17512,6 +17534,9 @@ REVOKE ALL ON FUNCTION private.settle_scheduled_messages() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.share_turns(p_turn text[], p_payers text[], p_busy text[], p_until timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.share_turns(p_turn text[], p_payers text[], p_busy text[], p_until timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION private.shorter(p_one text, p_other text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.shorter(p_one text, p_other text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.situation(p_connections text[], p_now timestamp with time zone, p_gateway text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.situation(p_connections text[], p_now timestamp with time zone, p_gateway text) TO service_role;
