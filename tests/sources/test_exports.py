@@ -83,7 +83,7 @@ async def test_csv_files_are_append_only(hospital, export_once, tmp_path):
 
 async def test_a_contact_has_the_number_that_it_had(hospital, export_once, tmp_path):
     contact = hospital.user.insert("contacts", owner_id=hospital.user.id, contact_name="R", phone_number="9876500000")
-    hospital.book(contact_id=str(contact["id"]), mobile=None)
+    hospital.book(contact_id=str(contact["id"]), mobile="9876511111")
 
     await export_once()
 

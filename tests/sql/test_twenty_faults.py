@@ -359,3 +359,13 @@ def test_20_nothing_tells_when_a_row_changed_or_tells_a_front_end(world):
         with world.acting("authenticated", world.a) as db:
             sql = "update scheduled_messages set message = 'Changed' where id = %s returning updated_at = now() as told"
             assert db.execute(sql, (row,)).fetchone() == {"told": True}
+
+
+def test_what_is_kept_for_good_nobody_writes_where_everything_is_given_away(databases):
+    sql = """
+        select grantee, privilege_type from information_schema.role_table_grants
+        where table_name = 'audit_log' and grantee in ('anon', 'authenticated', 'service_role')
+    """
+    with opened(databases["ours"]) as here:
+        given = {tuple(row.values()) for row in here.db.execute(sql)}
+    assert given == {("authenticated", "SELECT"), ("service_role", "SELECT")}
