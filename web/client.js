@@ -165,7 +165,7 @@ export function useLive(load, keys, { every = SECONDS.poll } = {}) {
     let [turn, faults, timer, isOver] = [0, 0, 0, false]
     const later = () => {
       if (every === null && !faults) return
-      const usual = heard ? SECONDS.withRealtime : every
+      const usual = heard ? SECONDS.withRealtime : (every ?? SECONDS.poll)
       timer = setTimeout(look, 1000 * Math.min(SECONDS.longest, usual * 2 ** faults))
     }
     async function look() {

@@ -177,8 +177,8 @@ def test_recipients_are_chosen_one_by_one_or_given_as_numbers(desk, db, person, 
     begin(window, "Some", "Hello")
     if by == "contacts":
         window.page.getByLabel("Chosen contacts").check()
-        window.page.getByLabel("Person 02").check()
-        window.page.getByLabel("Person 00").check()
+        window.page.getByRole("checkbox", name="Person 02").check()
+        window.page.getByRole("checkbox", name="Person 00").check()
         expected = {"contacts": [ids[2], ids[0]]}
         words = "2 contacts"
     else:

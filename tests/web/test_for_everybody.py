@@ -17,7 +17,7 @@ AXE = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text()
 PLACES = [
     "contacts", "contacts/{contact}/view", "contacts/{contact}/new", "contacts/{contact}/edit",
     "messages", "messages/failed", "messages/calendar", "connections", "connections/{connection}/members",
-    "connections/join/token", "templates", "templates/new", "templates/{template}/edit",
+    "connections/join/token", "bulk", "bulk/list", "templates", "templates/new", "templates/{template}/edit",
     "templates/{template}/preview", "campaigns", "campaigns/new", "campaigns/{draft}", "campaigns/{draft}/edit",
     "appointments/{hospital}/2030-02-10", "appointments/{hospital}/faults", "appointments/{hospital}/hospital",
     "campaigns/{campaign}", "campaigns/of/run/{run}", "campaigns/of/run/{run}/skipped",

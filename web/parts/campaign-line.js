@@ -38,7 +38,7 @@ export function CampaignLine({ campaign, via, text = false }) {
     </div>
     <div class="message-body">
       <p class="who-line"><a href=${`#/campaigns/${campaign.id}`}><b><bdi>${campaign.name}</bdi></b></a> <span class="muted">by <bdi>${via}</bdi></span></p>
-      ${text && campaign.message && html`<p class="text" dir="auto">${campaign.message}</p>`}
+      ${text && campaign.message !== campaign.name && html`<p class="text" dir="auto">${campaign.message}</p>`}
       ${isUnderWay(run) && html`<${Progress} run=${run} />`}
       ${run && html`<${CountsInWords} run=${run} />`}
       ${reason && html`<p class="waits" dir="auto">${reason}</p>`}
