@@ -111,6 +111,21 @@ def test_what_else_the_connection_has_to_send_puts_it_off(shop, other_shop):
     write(shop, start + 20 * minute, 5)  # between
     write(shop, start + timedelta(days=3), 7)  # long after
     write(other_shop, start, 50)
+    with shop.unguarded():  # two that wait for their turn, and three of this campaign's own
+        shop.db.execute(
+            """
+            insert into broadcast_jobs (
+                id, scheduled_message_id, connection_id, recipient, available_at, schedule, send_at, gateway, status,
+                priority
+            )
+            select gen_random_uuid(), gen_random_uuid(), %s, '+919876500000', now(), now(), now(), 'mock', 'queued',
+                case when n <= 2 then 0 else 1 end
+            from generate_series(1, 5) as n
+            """,
+            (shop.connection,),
+        )
+    assert estimate(shop, campaign)["ahead"] == 17
+    shop.db.execute("delete from broadcast_jobs")
     row = estimate(shop, campaign)
     assert row["ahead"] == 15
     assert abs(ends(row) - alone - 15 * minute) < NEAR

@@ -28,6 +28,8 @@ async def test_the_first_lines_are_there_at_once_and_the_head_when_the_daemon_ha
         "text": "Hello Name 0", "fault": None, "fault_kind": None, "is_checked": False,
     }  # fmt: skip
     assert len(shop.lines(campaign, after=490)) == 10
+    # Numbers that nobody has judged yet are nobody's double.
+    assert {line["fault"] for line in shop.lines(campaign, lines=1000)} == {None}
 
     await rehearsed()
 
@@ -46,7 +48,8 @@ async def test_faults_are_counted_by_kind_and_duplicates_apart(shop, rehearsed):
         (%(me)s, '98765 00001', 'Twice', '{gold}', false), (%(me)s, null, 'None', '{gold}', false),
         (%(me)s, '', 'Empty', '{gold}', false), (%(me)s, '+919876511111', 'Blocked', '{gold}', true),
         (%(me)s, '12', 'Short', '{gold}', false), (%(me)s, '+919876522222', ' ', '{gold}', false),
-        (%(me)s, '+919876533333', 'Staff', '{gold,staff}', false)
+        (%(me)s, '+919876533333', 'Staff', '{gold,staff}', false),
+        (%(me)s, '+919876511111', 'With a blocked one''s number', '{gold}', false)
         """,
         {"me": shop.user.id},
     )
@@ -59,7 +62,7 @@ async def test_faults_are_counted_by_kind_and_duplicates_apart(shop, rehearsed):
     await rehearsed()
 
     head = shop.rehearsal(campaign)
-    assert (head["total"], head["will_be_sent"], head["duplicates"], head["opted_out"]) == (10, 3, 1, 0)
+    assert (head["total"], head["will_be_sent"], head["duplicates"], head["opted_out"]) == (11, 4, 1, 0)
     assert head["faults"] == {"no_number": 2, "blocked": 1, "bad_number": 1, "missing_value": 1, "excepted": 1}
     faulty = [line for line in shop.lines(campaign) if line["fault"]]
     assert {line["local_time"] for line in faulty} == {None}
@@ -269,6 +272,17 @@ async def test_a_campaign_that_changes_meanwhile_is_rehearsed_as_it_is_then(shop
     assert [line["text"] for line in shop.lines(campaign)] == [f"Good day Name {n}" for n in range(3)]
 
 
+async def test_who_leaves_the_audience_meanwhile_is_in_no_line(shop, rehearsed):
+    shop.contacts(5)
+    campaign = shop.campaign(**DRAFT)
+    shop.rehearse(campaign)
+    shop.db.execute("delete from contacts where contact_name in ('Name 3', 'Name 4')")
+
+    await rehearsed()
+
+    assert len(shop.lines(campaign)) == shop.rehearsal(campaign)["total"] == 3
+
+
 async def test_owners_take_turns_a_portion_each(shop, other_shop, parts, db):
     for one in (shop, other_shop):
         one.contacts(2500)
@@ -364,6 +378,16 @@ async def test_another_tenants_rehearsal_is_like_none(shop, other_shop, rehearse
     http.patch("/campaign_rehearsals", params={"campaign_id": f"eq.{campaign['id']}"}, json={"total": 7})
     http.delete("/campaign_rehearsals", params={"campaign_id": f"eq.{campaign['id']}"})
     assert shop.rehearsal(campaign) == before
+
+
+def test_whoever_is_given_a_connection_rehearses_nothing_older(shop, other_shop):
+    shop.contacts(1)
+    campaign = shop.campaign(**DRAFT)
+    shop.db.execute("update connections set user_id = %s where id = %s", (other_shop.user.id, shop.connection))
+
+    for one in (shop, other_shop):
+        answer = one.user.http.post("/campaign_rehearsals", json={"campaign_id": campaign["id"]})
+        assert (answer.status_code, answer.json()["message"]) == (403, "There is no such connection of yours.")
 
 
 async def test_what_a_user_writes_into_a_rehearsal_is_left_out(shop, rehearsed):
