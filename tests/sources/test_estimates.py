@@ -156,6 +156,9 @@ async def test_a_rehearsal_makes_it_exact_and_tells_its_departures(shop, rehears
     assert (row["number"], row["is_exact"]) == (8, True)
     assert (head["first_departure_at"], head["last_departure_at"]) == (row["begins_at"], row["ends_at"])
 
+    shop.set(campaign, audience={"labels": ["gold", "silver"]})
+    assert (estimate(shop, campaign)["number"], estimate(shop, campaign)["is_exact"]) == (10, False)
+
 
 async def test_a_run_says_when_it_will_be_over_while_it_is_on(shop, forward):
     shop.contacts(120)
