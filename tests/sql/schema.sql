@@ -9576,7 +9576,7 @@ begin
             return next;
             return;
         end if;
-        reached_at := case when v_goes = v_allowed then v_calendar.reopens_at else v_closes end;
+        reached_at := v_closes;
         if reached_at >= p_until then
             reached_at := p_until;
             return next;
