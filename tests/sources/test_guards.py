@@ -197,11 +197,14 @@ def test_a_member_of_two_owners_connections_gives_nothing_of_the_one_to_the_othe
         ),
         "reminder_rules": rule,
     }
+    join(other_hospital, hospital.user, "admin")
     for table, row in theirs.items():
-        to = {"connection_id": other_hospital.connection}
-        answer = member.http.patch(f"/{table}", params=the(row), json=to, headers=SHOWN)
-        assert code(answer) in (400, 403, 409), f"{table}: {answer.text}"
-        assert only(hospital.user.http.get(f"/{table}", params=the(row)))["owner_id"] == hospital.user.id
+        for writer in (member, hospital.user):
+            to = {"connection_id": other_hospital.connection}
+            answer = writer.http.patch(f"/{table}", params=the(row), json=to, headers=SHOWN)
+            assert code(answer) in (400, 403, 409), f"{table}: {answer.text}"
+        kept = only(hospital.user.http.get(f"/{table}", params=the(row)))
+        assert (kept["owner_id"], kept["connection_id"]) == (hospital.user.id, hospital.connection)
 
 
 def test_who_is_not_signed_in_reaches_none_of_it(stack):

@@ -37,7 +37,9 @@ def copy(directory: Path) -> Path:
 # Everything of ours that a migration makes, as one number.
 MADE = """
 select md5(string_agg(made.line, ';' order by made.line)) from (
-    select concat_ws(' ', p.oid::regprocedure, pg_get_functiondef(p.oid), p.proacl) as line
+    select concat_ws(
+        ' ', p.oid::regprocedure, pg_get_functiondef(p.oid), array(select g::text from unnest(p.proacl) as g order by 1)
+    ) as line
     from pg_proc as p where p.pronamespace::regnamespace::text in ('public', 'private') and p.prokind in ('f', 'p')
     union all select p::text from pg_policies as p
     union all select concat_ws(' ', pg_get_triggerdef(t.oid), t.tgenabled) from pg_trigger as t where not t.tgisinternal
@@ -45,7 +47,8 @@ select md5(string_agg(made.line, ';' order by made.line)) from (
     from pg_constraint as k
     union all select concat_ws(' ', n.nspname, n.nspacl) from pg_namespace as n
     union all select concat_ws(
-        ' ', c.oid::regclass, c.relrowsecurity, c.relacl, c.reloptions, pg_get_indexdef(i.indexrelid)
+        ' ', c.oid::regclass, c.relrowsecurity, array(select g::text from unnest(c.relacl) as g order by 1),
+        c.reloptions, pg_get_indexdef(i.indexrelid)
     )
     from pg_class as c left join pg_index as i on i.indexrelid = c.oid
     where c.relnamespace::regnamespace::text in ('public', 'private')
