@@ -175,6 +175,10 @@ def test_a_membership_that_a_former_owner_gave_shows_and_allows_nothing(hospital
     assert member.http.post("/appointments", json=row).status_code == 403
     row = {"connection_id": hospital.connection, "owner_id": hospital.user.id, "name": "x", "body": "y"}
     assert member.http.post("/message_templates", json=row).status_code == 403
+    params = {"connection_id": f"eq.{hospital.connection}"}
+    answer = member.http.patch("/connection_settings", params=params, json={"active": False}, headers=SHOWN)
+    assert code(answer) == 403
+    assert code(member.http.post("/rpc/invite_member", json={"connection_id": hospital.connection})) == 403
 
 
 def test_recipients_are_those_of_runs_that_one_sees(shop, other_shop):
