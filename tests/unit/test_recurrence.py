@@ -179,6 +179,17 @@ def test_a_friday_that_apia_never_had_comes_on_saturday():
     assert step("weekly", "2011-12-23 09:00", "Pacific/Apia", "2011-12-31 05:00") == "2011-12-31 09:00"
 
 
+def test_a_series_that_begins_on_a_day_that_was_never_there_begins_on_the_next_and_has_it_once():
+    """Kiritimati had no 31 December 1994: the year's first day is the lost day's as well."""
+    found = walls("daily", "1994-12-31 09:00", "Pacific/Kiritimati", 3)
+    assert found == ["1995-01-01 09:00", "1995-01-02 09:00", "1995-01-03 09:00"]
+
+
+def test_every_other_day_goes_on_counting_over_a_day_that_was_never_there():
+    found = walls("FREQ=DAILY;INTERVAL=2", "2011-12-28 09:00", "Pacific/Apia", 4)
+    assert found == ["2011-12-28 09:00", "2011-12-31 09:00", "2012-01-01 09:00", "2012-01-03 09:00"]
+
+
 def test_a_start_on_the_day_that_apia_never_had_is_one_with_the_next_day():
     found = walls("FREQ=DAILY;COUNT=2", "2011-12-30 09:00", "Pacific/Apia", 9)
     assert found == ["2011-12-31 09:00", "2012-01-01 09:00"]

@@ -19,7 +19,11 @@ PURE = {
     "worker/recurrence/patterns.py": ["unit/test_patterns.py", "unit/test_recurrence.py"],
     "worker/planning/plan.py": ["unit/test_plan.py"],
     "worker/planning/recipient.py": ["unit/test_recipient.py"],
-    "worker/recurrence/series.py": ["unit/test_recurrence.py", "unit/test_recurrence_laws.py"],
+    "worker/recurrence/series.py": [
+        "unit/test_recurrence.py",
+        "unit/test_recurrence_laws.py",
+        "unit/test_recurrence_cost.py",
+    ],
     "worker/sending/result.py": ["unit/test_result.py"],
     "worker/recurrence/rules.py": ["unit/test_recurrence.py", "unit/test_recurrence_agreement.py"],
     "worker/recurrence/times.py": ["unit/test_times.py"],
