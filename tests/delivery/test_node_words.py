@@ -260,6 +260,21 @@ async def test_a_late_word_settles_what_was_in_doubt_and_nothing_else_does(
     assert message(db, row)["status"] == "failed"  # its owner may have sent it anew meanwhile
 
 
+async def test_what_may_have_been_sent_is_not_sent_again_though_its_row_could_not_be_told_yet(
+    db: Database, shop: str, hand_over: Pass
+) -> None:
+    """Somebody held the row while its job became unconfirmed: it still says that it is under way."""
+    row = schedule(db)
+    await hand_over()
+    db.execute("update broadcast_jobs set status = 'active'")
+    db.execute("update broadcast_jobs set status = 'failed'")
+    db.execute("set session_replication_role = replica")
+    db.execute("update scheduled_messages set status = 'processing' where id = %s", (row,))
+    db.execute("set session_replication_role = origin")
+    db.execute("update broadcast_messages set status = 'failed', error = 'CONNECTION_NOT_READY'")
+    assert one(db, "select count(*) from broadcast_jobs") == 1
+
+
 # A job of which the outcome is known does not run again.
 
 
