@@ -11,6 +11,7 @@ from redis import Redis
 
 from tests.delivery.cloud_stub import CloudStub
 from tests.delivery.jobs import end_leases, job
+from tests.helpers.calls import record
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.http_server import Reply
 from tests.helpers.polling import auntil
@@ -117,6 +118,18 @@ async def test_an_answer_after_the_operators_word_changes_nothing(
         await other.rescue.rescue()
         await other.store.resolve(row, "failed")
     assert message(db, row)["status"] == "failed"
+
+
+@pytest.mark.parametrize(("outcome", "status"), [("sent", "sent"), ("failed", "failed"), ("resend", "pending")])
+def test_whoever_still_has_the_job_is_told_that_it_is_not_theirs_any_more(
+    outcome: str, status: str, db: Database, shop: str
+) -> None:
+    row = row_in(db, "unconfirmed", shop, None)
+    held = job(db, row)
+    db.execute("select resolve_scheduled_message(%s, %s)", (row, outcome))
+    late = {"job_id": held["id"], "token": held["lease_token"], "verdict": "sent", "message_id": "late"}
+    assert [str(fenced) for fenced in record(db, late)["fenced_out"]] == [str(held["id"])]
+    assert (message(db, row)["status"], message(db, row)["message_id"] == "late") == (status, False)
 
 
 @pytest.mark.parametrize("outcome", ["sent", "failed", "resend"])
