@@ -5,8 +5,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.helpers.http_server import Reply
 from tests.helpers.polling import until
-from tests.helpers.proxy import forgetful
+from tests.helpers.proxy import answering, forgetful, only
 from tests.helpers.rows import one
 from tests.web.people import add_people
 
@@ -216,3 +217,17 @@ def test_two_people_side_by_side_see_their_own_campaigns(desk, db, user):
     [row] = db.execute("select id from campaigns where name = 'Two'").fetchall()
     windows[0].open(f"campaigns/{row['id']}")
     windows[0].sees("There is no such campaign.")
+
+
+def test_what_is_loaded_once_is_asked_for_again_after_a_fault_but_not_without_a_pause(desk, db, api, person):
+    add_people(db, person, 2)
+    api.fault = only("rpc/contact_labels", answering(Reply(503, {"message": "no"})))
+    window = desk(person, troubled=True)
+    window.open("campaigns/new")
+    window.sees("The server does not answer.")
+    before = api.calls["/rest/v1/rpc/contact_labels"]
+    for _ in range(20):
+        window.fill("Campaign name", "Meanwhile")
+    assert api.calls["/rest/v1/rpc/contact_labels"] <= before + 2
+    api.fault = None
+    window.page.getByLabel("gold 2").check()

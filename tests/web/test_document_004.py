@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.helpers.polling import until
 from tests.web.people import DOWNLOADS, add_people
 
 ZONE = ZoneInfo("Asia/Kolkata")  # the browser's
@@ -68,3 +69,32 @@ def test_create_test_campaign(desk, db, segment):
     assert lines[0] == "position,name,number,status,reason,sent_at,delivery,text"
     assert lines[25].startswith("25,Person 24,")
     assert len(lines) == 27
+
+
+def test_failures_alone_are_retried(desk, db, segment):
+    """A recipient who has no WhatsApp, until there is one."""
+    segment.insert(
+        "campaigns", name="To some", connection_id=segment.connection_id, message="Hello {name}",
+        audience={"labels": ["gold_loan"]}, scheduled_at=datetime.now(ZONE).isoformat(), status="scheduled",
+        owner_id=segment.id,
+    )  # fmt: skip
+    [campaign] = db.execute("select id from campaigns").fetchall()
+    window = desk(segment, troubled=True).open(f"campaigns/{campaign['id']}")
+    window.page.locator(".run .status.completed").waitFor()
+    db.execute(
+        """
+        update scheduled_messages set status = 'failed', sent_at = null, message_id = null, error =
+            case source_position when 1 then 'The gateway was away.' else 'This person has opted out.' end
+        where source_position <= 3
+        """
+    )
+    window.page.locator(".run .status.partial").waitFor()
+    window.press("Retry 3 failures")
+    window.sees("1 is tried again.")
+    window.sees("2 left out: They have opted out.")
+    until(lambda: window.texts(".counts .failed") == ["Failed 2"])
+    until(lambda: window.texts(".counts .sent") == ["Sent 23"])
+    window.follow("Recipients")
+    window.follow("Failed 2")
+    window.sees("This person has opted out.")
+    assert len(window.texts("article")) == 2

@@ -43,6 +43,9 @@ def test_somebody_is_invited_joins_by_the_link_writes_a_campaign_and_is_removed(
     other.press("Join")
     other.sees("This invitation is not valid any more.")
 
+    window.field("Campaigns wait until another admin approves them").check()
+    window.sees("Changed.")
+    assert one(db, "select approval from connection_settings") == "campaigns"
     window.sees("Ravi मिश्रा")
     window.choose("Role of Ravi मिश्रा", "admin")
     theirs.sees("You are admin here.")

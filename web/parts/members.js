@@ -1,6 +1,7 @@
 // Who else may use a connection: members, invitations that nobody has taken yet, and how one is taken.
 import { persist, rows, supabase, useDeed, useLive } from '../client.js'
 import { html, useState } from '../html.js'
+import { Approval } from './approval.js'
 import { Dialog } from './dialog.js'
 import { Confirm, Field, Note } from './form.js'
 import { Table, Waiting } from './table.js'
@@ -47,7 +48,9 @@ export function Members({ connection, user, onClose }) {
         role !== 'staff' &&
         html`<h3>Invitations</h3>
         ${live.data.invited.length > 0 && html`<${Table} label="Invitations" columns=${invitationColumns({ role, deed, run })} rows=${live.data.invited} />`}
-        <${Invite} connection=${connection} mayAdmin=${role === 'owner'} onDone=${live.look} />`
+        <${Invite} connection=${connection} mayAdmin=${role === 'owner'} onDone=${live.look} />
+        <h3>Approval</h3>
+        <${Approval} connection=${connection} />`
       }
       <${Note} of=${deed} />`
     }
