@@ -92,7 +92,7 @@ to authenticated, service_role;
 create or replace function private.write_to_contacts(
     p_contacts bigint[], p_message text, p_at timestamptz, p_connection_id text
 )
-returns table (id uuid, recipient_count integer)
+returns table (id uuid, recipient_count integer, estimated_finish_at timestamptz)
 language plpgsql
 set search_path = ''
 as $$
@@ -192,34 +192,14 @@ begin
         )
         returning campaign.id into write_to_contacts.id;
     end if;
+    estimated_finish_at := coalesce((
+        select estimate.ends_at from public.estimate_campaign(write_to_contacts.id) as estimate
+    ), p_at);
     return next;
 end
 $$;
 revoke all on function private.write_to_contacts from public;
 grant execute on function private.write_to_contacts to authenticated, service_role;
-
--- When the last of so many goes out, by the pace of the connection alone.
--- noqa: disable=RF01,RF03,ST05,LT02
-create or replace function private.last_departure(
-    p_connection_id text, p_at timestamptz, p_count integer
-)
-returns timestamptz
-language sql
-stable
-set search_path = ''
-begin atomic
-    select greatest(p_at, now()) + coalesce((
-        select
-            (p_count - 1) * make_interval(
-                secs => settings.period_seconds / (settings.messages - settings.burst + 1)
-            )
-        from public.connection_settings as settings
-        where settings.connection_id = p_connection_id and settings.messages is not null
-    ), interval '0');
-end;
--- noqa: enable=RF01,RF03,ST05,LT02
-revoke all on function private.last_departure from public;
-grant execute on function private.last_departure to authenticated, service_role;
 
 -- Without a connection it is the only one that the caller may use; a time without an offset is the
 -- connection's. Raises 400 with words for whoever pressed the button.
@@ -235,7 +215,7 @@ begin atomic
     select
         made.id,
         made.recipient_count,
-        private.last_departure(chosen.id, moment.at, made.recipient_count) as estimated_finish_at
+        made.estimated_finish_at
     from private.choose_connection(
         schedule_to_contacts.connection_id, array(select private.usable_connections())
     ) as chosen
