@@ -3,7 +3,17 @@ import { rows, supabase, useDeed, useLive } from '../client.js'
 import { html } from '../html.js'
 import { audienceWords } from './audience.js'
 import { CountsInWords, Time } from './campaign-line.js'
-import { campaigns, isOver, isUnderWay, State, setStatus, stateOf, withRuns } from './campaigns.js'
+import {
+  approve,
+  campaigns,
+  isOver,
+  isUnderWay,
+  State,
+  setStatus,
+  stateOf,
+  waitsForApproval,
+  withRuns,
+} from './campaigns.js'
 import { Estimate } from './estimate.js'
 import { Confirm, Note } from './form.js'
 import { removeRow } from './records.js'
@@ -65,6 +75,12 @@ function Deeds({ campaign, isUnderWay, onChange }) {
       .then((went) => {
         if (went) onChange()
       })
+  const letGo = () =>
+    deed
+      .run(() => approve(campaign), 'Approved.')
+      .then((went) => {
+        if (went) onChange()
+      })
   const remove = () =>
     deed
       .run(() => removeRow('campaigns', campaign))
@@ -76,6 +92,7 @@ function Deeds({ campaign, isUnderWay, onChange }) {
   return html`<div class="deeds"><div class="actions">
       ${status === 'draft' && button('scheduled', 'Activate', 'primary')}
       ${status === 'paused' && button('scheduled', 'Resume', 'primary')}
+      ${waitsForApproval(campaign) && html`<button type="button" class="primary" disabled=${deed.isBusy} onClick=${letGo}>Approve</button>`}
       ${status === 'scheduled' && button('paused', 'Pause')}
       ${!isOver(campaign) && !isUnderWay && html`<a class="button" href=${`#/campaigns/${campaign.id}/edit`}>Edit</a>`}
       ${['scheduled', 'paused'].includes(status) && html`<${Confirm} label="Cancel" question="Cancel this campaign for good?" yes="Yes, cancel" isBusy=${deed.isBusy} onYes=${() => set('cancelled')} />`}
