@@ -45,7 +45,8 @@ as $$
                         )
                         else campaign.next_run_at
                     end <= now() + interval '1 minute'
-                    and private.is_let_go(campaign.*)
+                    and (campaign.approved_at is not null or settings.approval is distinct
+                        from 'campaigns')
                     -- A run that is still going when the next falls due: the next one waits for it.
                     and not exists (
                         select from public.campaign_runs as run
