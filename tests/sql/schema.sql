@@ -5982,15 +5982,6 @@ CREATE FUNCTION private.kind_of(p_kind text) RETURNS text
     end
 $$;
 
-CREATE FUNCTION private.last_departure(p_connection_id text, p_at timestamp with time zone, p_count integer) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    BEGIN ATOMIC
- SELECT (GREATEST(p_at, now()) + COALESCE(( SELECT (((last_departure.p_count - 1))::double precision * make_interval(secs => (settings.period_seconds / (((settings.messages - settings.burst) + 1))::double precision)))
-            FROM public.connection_settings settings
-           WHERE ((settings.connection_id = last_departure.p_connection_id) AND (settings.messages IS NOT NULL))), '00:00:00'::interval));
-END;
-
 CREATE FUNCTION private.latest_until(p_pattern text) RETURNS timestamp with time zone
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO ''
@@ -12823,7 +12814,7 @@ $$
 end
 $_$;
 
-CREATE FUNCTION private.write_to_contacts(p_contacts bigint[], p_message text, p_at timestamp with time zone, p_connection_id text) RETURNS TABLE(id uuid, recipient_count integer)
+CREATE FUNCTION private.write_to_contacts(p_contacts bigint[], p_message text, p_at timestamp with time zone, p_connection_id text) RETURNS TABLE(id uuid, recipient_count integer, estimated_finish_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $_$
@@ -12923,6 +12914,9 @@ begin
         )
         returning campaign.id into write_to_contacts.id;
     end if;
+    estimated_finish_at := coalesce((
+        select estimate.ends_at from public.estimate_campaign(write_to_contacts.id) as estimate
+    ), p_at);
     return next;
 end
 $_$;
@@ -14105,7 +14099,8 @@ CREATE FUNCTION public.get_campaign_agenda(p_limit integer DEFAULT 100) RETURNS 
                         )
                         else campaign.next_run_at
                     end <= now() + interval '1 minute'
-                    and private.is_let_go(campaign.*)
+                    and (campaign.approved_at is not null or settings.approval is distinct
+                        from 'campaigns')
                     -- A run that is still going when the next falls due: the next one waits for it.
                     and not exists (
                         select from public.campaign_runs as run
@@ -14985,11 +14980,11 @@ CREATE FUNCTION public.schedule_to_contacts(contact_ids bigint[], message text, 
     BEGIN ATOMIC
  SELECT made.id,
      made.recipient_count,
-     private.last_departure(chosen.id, moment.at, made.recipient_count) AS estimated_finish_at
+     made.estimated_finish_at
     FROM (((private.choose_connection(schedule_to_contacts.connection_id, ARRAY( SELECT private.usable_connections() AS usable_connections)) chosen(id, timezone)
       CROSS JOIN LATERAL private.read_time(schedule_to_contacts.scheduled_at) "time"(instant, wall))
       CROSS JOIN LATERAL ( SELECT COALESCE("time".instant, private.wall_to_instant("time".wall, chosen.timezone)) AS at) moment)
-      CROSS JOIN LATERAL private.write_to_contacts(schedule_to_contacts.contact_ids, schedule_to_contacts.message, moment.at, chosen.id) made(id, recipient_count));
+      CROSS JOIN LATERAL private.write_to_contacts(schedule_to_contacts.contact_ids, schedule_to_contacts.message, moment.at, chosen.id) made(id, recipient_count, estimated_finish_at));
 END;
 
 COMMENT ON FUNCTION public.schedule_to_contacts(contact_ids bigint[], message text, scheduled_at text, connection_id text) IS 'Makes and activates a campaign of one text to at most fifty contacts.';
@@ -17293,10 +17288,6 @@ REVOKE ALL ON FUNCTION private.keep_template_version() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.kind_of(p_kind text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.kind_of(p_kind text) TO service_role;
-
-REVOKE ALL ON FUNCTION private.last_departure(p_connection_id text, p_at timestamp with time zone, p_count integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.last_departure(p_connection_id text, p_at timestamp with time zone, p_count integer) TO authenticated;
-GRANT ALL ON FUNCTION private.last_departure(p_connection_id text, p_at timestamp with time zone, p_count integer) TO service_role;
 
 REVOKE ALL ON FUNCTION private.latest_until(p_pattern text) FROM PUBLIC;
 
