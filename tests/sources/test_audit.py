@@ -88,7 +88,7 @@ async def test_of_two_daemons_one_writes(hospital, parts, tmp_path):
     daemon = await parts(export_dir=tmp_path)
     hospital.book()
     with (tmp_path / ".lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        fcntl.flock(held, fcntl.LOCK_SH)  # however little the other one asks for
         assert not await daemon.exports.advance()
         assert list(tmp_path.glob("hospital_*")) == []
 
