@@ -38,6 +38,7 @@ CLEAR = """
 truncate public.scheduled_messages, public.broadcast_jobs, public.broadcast_messages, public.campaigns,
     public.campaign_runs, public.campaign_recipients, private.run_tallies, private.connection_state,
     private.recipient_state
+cascade
 """
 PACED = """
 insert into public.connection_settings (connection_id, messages, period_seconds) values ('mall', 15, 60)
@@ -90,7 +91,8 @@ def clear(place: Ground) -> None:
 
 
 def daemon(place: Ground, **settings: object) -> AbstractContextManager[list[Daemon]]:
-    return place.daemons(1, CONCURRENCY=CONCURRENCY, BATCH_SIZE=BATCH_SIZE, **settings)
+    # Here nothing tells of new rows: the singles would else wait for a poll by the minute.
+    return place.daemons(1, CONCURRENCY=CONCURRENCY, BATCH_SIZE=BATCH_SIZE, POLL_INTERVAL_SECONDS=1, **settings)
 
 
 def singles(place: Ground, rows: int) -> float:
