@@ -245,6 +245,15 @@ def test_words_of_jobs_that_were_sent_before_are_understood(db: Database) -> Non
     assert (row["status"], row["delivery_status"], row["message_id"]) == ("sent", "delivered", "wamid.9")
 
 
+@pytest.mark.parametrize("part", [0, 3, 4])
+@pytest.mark.parametrize("told", ["failed", "read"])
+def test_a_word_of_a_part_that_there_is_not_changes_nothing(db: Database, part: int, told: str) -> None:
+    story = Story(2, (Answer(2), Word(1, "delivered"), Word(2, "delivered")))
+    play(db, [story])
+    tell(db, [(story, Word(part, told))])
+    check(db, [story], 3)
+
+
 @pytest.fixture
 def album(db: Database, shop: str) -> str:
     """A row with two pictures."""

@@ -129,13 +129,18 @@ class Town:
         self.db.execute(ILL)
         self.db.execute(ROWS, {"name": name, "number": f"+9198{self.rounds:07}"})
 
-    def keeps_coming(self, enough: Callable[[], bool]) -> Callable[[], bool]:
-        """Asks `enough`, and now and then schedules some more, for calls that need one that is not due yet, or many."""
+    def keeps_coming(self, enough: Callable[[], bool], is_late: bool = False) -> Callable[[], bool]:
+        """Asks `enough`, and now and then schedules some more, for calls that need one that is not due yet, or many.
+
+        is_late: gives the rescue something to look at, too, where an answer such as "nothing" does not bring it back.
+        """
         asked = itertools.count(1)
 
         def ask() -> bool:
             if (number := next(asked)) % 40 == 0:
                 self.db.execute(MORE, {"number": f"+9197{self.rounds:04}{number:03}"})
+                if is_late:
+                    self.db.execute(LATE)
             return enough()
 
         return ask
@@ -196,11 +201,11 @@ def drawn(number: int) -> list[tuple[str, str]]:
 def meet(town: Town, fault: Met, call: str, enough: Callable[[], bool], name: str) -> None:
     town.proxy.fault = fault
     town.begin(name)
-    if call in ("rescue_broadcast_jobs", "take_withdrawn_jobs"):
+    if is_late := call in ("rescue_broadcast_jobs", "take_withdrawn_jobs"):
         town.db.execute(LATE)
     if call == "record_deliveries":
         until(lambda: town.receipt() or fault.count, 30, f"{name}: a receipt")
-    until(town.keeps_coming(enough), 60, f"{name} being met:\n{town.last_words}")
+    until(town.keeps_coming(enough, is_late), 60, f"{name} being met:\n{town.last_words}")
     town.proxy.fault = None
     if call == "record_deliveries":
         until(town.receipt, 30, f"{name}: the receipt")

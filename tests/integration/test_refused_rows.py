@@ -166,6 +166,10 @@ async def test_an_outcome_that_cannot_be_written_is_kept_until_it_can_and_the_me
         await go(daemon)
         assert statuses(db) == {"sent": 10, "processing": 1}
         assert [(r.step, r.id) for r in (await daemon.store.get_status(600)).refused] == [("record", poison)]
+        db.execute("update private.refused_rows set again_at = now()")
+        await go(daemon)
+        again = (await daemon.store.get_status(600)).refused
+        assert [(r.step, r.id, r.tries) for r in again] == [("record", poison, 2)], "it is tried, and kept"
 
     db.execute("update private.refused_rows set again_at = now()")
     await go(daemon)

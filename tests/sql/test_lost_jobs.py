@@ -155,7 +155,10 @@ def test_the_answer_to_what_was_marked_while_it_was_being_sent_still_counts(db: 
     assert status(db, row) == "sent"
 
 
-@pytest.mark.parametrize(("marked", "becomes"), [("failed", "failed"), ("sent", "sent"), ("cancelled", "cancelled")])
+@pytest.mark.parametrize(
+    ("marked", "becomes"),
+    [("failed", "failed"), ("sent", "sent"), ("cancelled", "cancelled"), ("skipped", "failed")],
+)
 def test_a_message_that_is_marked_by_hand_while_its_job_waits_is_not_sent(
     marked: str, becomes: str, db: Database
 ) -> None:
