@@ -20,6 +20,15 @@ add constraint scheduled_messages_variables_object check (
 ) not valid;
 comment on constraint scheduled_messages_variables_object on public.scheduled_messages is
 'The variables are an object of names and values, at most 16 kB of it.';
+-- Without rows there is nothing to wait for.
+do $$
+begin
+    if not exists (select 1 from public.scheduled_messages) then
+        alter table public.scheduled_messages
+        validate constraint scheduled_messages_variables_object;
+    end if;
+end
+$$;
 select private.write_refusals();
 
 -- The template that a message may use: the connection's owner's, for this connection or for all.

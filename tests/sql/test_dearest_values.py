@@ -67,6 +67,9 @@ VALUES: dict[str, dict[str, list[Any]]] = {
         "category": ["x" * 100_000, BIDI, LONE, NUL, 1],
         "not_after": INSTANTS,
         "template": ["[" * 90 + "]" * 90, {"name": "x" * 1_000_000}, "1e400", LONE, {"a": NUL}, 1],
+        "template_id": [THEIRS, "0", LONE, NUL, 1],
+        "variables": ["x", 1, [1], {"a": "x" * 16_000}, {"a": "x" * 1_000_000}, {"name": "{name}"}, {"a": NUL},
+                      {"a": LONE}, {"x" * 16_000: 1}, dict.fromkeys(map(str, range(1_500)), "1")],
     },
     "connections": {
         "id": [THEIRS, "x" * 2_000, FOX * 256, BIDI, "", " ", "../..", "default", LONE, NUL],
@@ -175,6 +178,11 @@ async def test_the_victims_message_goes_out_and_every_other_one_says_what_became
         "connection_id": victim.connection_id,
         "contact_id": str(contact),
         "asset_id": str(uuid4()),
+        "template_id": one(
+            db,
+            "insert into message_templates (owner_id, name, body) values (%s, 'Theirs', 'Hi') returning id::text",
+            victim.id,
+        ),
     }
     attacker = Attacker(mine, theirs)
     before = message(db, good)

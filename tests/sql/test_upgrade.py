@@ -303,7 +303,7 @@ def test_7_the_checks_are_validated_as_the_documentation_says(older):
     names = older.db.execute(
         "select conname from pg_constraint where conrelid = 'scheduled_messages'::regclass and not convalidated"
     ).fetchall()
-    assert len(names) == 10
+    assert len(names) == 11
 
     for name in names:
         older.db.execute(f"alter table scheduled_messages validate constraint {name['conname']}")
