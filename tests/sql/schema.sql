@@ -4381,7 +4381,8 @@ CREATE TABLE public.scheduled_messages (
     CONSTRAINT scheduled_messages_sent_is_complete CHECK (((status <> 'sent'::text) OR ((sent_at IS NOT NULL) AND (message_id IS NOT NULL)))),
     CONSTRAINT scheduled_messages_series_complete CHECK ((((series_anchor IS NULL) = (occurrence_at IS NULL)) AND ((series_anchor IS NULL) OR (series_id IS NOT NULL)))),
     CONSTRAINT scheduled_messages_status_known CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'sent'::text, 'failed'::text, 'unconfirmed'::text, 'cancelled'::text, 'in_queue'::text]))),
-    CONSTRAINT scheduled_messages_type_known CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (lower(btrim(type)) = ANY (ARRAY[''::text, 'text'::text, 'chat'::text, 'media'::text, 'file'::text, 'image'::text, 'photo'::text, 'picture'::text, 'video'::text, 'gif'::text, 'audio'::text, 'voice'::text, 'ptt'::text, 'document'::text, 'pdf'::text, 'template'::text]))))
+    CONSTRAINT scheduled_messages_type_known CHECK (((status <> ALL (ARRAY['pending'::text, 'processing'::text, 'in_queue'::text])) OR (lower(btrim(type)) = ANY (ARRAY[''::text, 'text'::text, 'chat'::text, 'media'::text, 'file'::text, 'image'::text, 'photo'::text, 'picture'::text, 'video'::text, 'gif'::text, 'audio'::text, 'voice'::text, 'ptt'::text, 'document'::text, 'pdf'::text, 'template'::text])))),
+    CONSTRAINT scheduled_messages_variables_object CHECK (((variables IS NULL) OR ((jsonb_typeof(variables) = 'object'::text) AND (length((variables)::text) <= 16384))))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
 
@@ -4456,6 +4457,8 @@ COMMENT ON CONSTRAINT scheduled_messages_series_complete ON public.scheduled_mes
 COMMENT ON CONSTRAINT scheduled_messages_status_known ON public.scheduled_messages IS 'There is no such status.';
 
 COMMENT ON CONSTRAINT scheduled_messages_type_known ON public.scheduled_messages IS 'The type must be text, media, image, video, audio, voice, document, file or template.';
+
+COMMENT ON CONSTRAINT scheduled_messages_variables_object ON public.scheduled_messages IS 'The variables are an object of names and values, at most 16 kB of it.';
 
 CREATE FUNCTION private.foreign_changes(p_old public.scheduled_messages, p_new public.scheduled_messages) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -16373,11 +16376,6 @@ ALTER TABLE ONLY public.reminder_rules
 
 ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_pkey PRIMARY KEY (id);
-
-ALTER TABLE public.scheduled_messages
-    ADD CONSTRAINT scheduled_messages_variables_object CHECK (((variables IS NULL) OR ((jsonb_typeof(variables) = 'object'::text) AND (length((variables)::text) <= 16384)))) NOT VALID;
-
-COMMENT ON CONSTRAINT scheduled_messages_variables_object ON public.scheduled_messages IS 'The variables are an object of names and values, at most 16 kB of it.';
 
 CREATE INDEX approved_templates_name_idx ON private.approved_templates USING btree (name, language);
 
