@@ -5,6 +5,9 @@ from typing import Any
 
 from tests.helpers.rows import Database
 
+# What the daemon asks for others than messages: each ten seconds in trouble, and each five for those who write to many.
+BESIDE = ("get_holders", "get_campaign_agenda", "take_rehearsal", "get_numbers_asked")
+
 
 def p_rows(*rows: dict[str, Any]) -> str:
     return json.dumps(rows, default=str)

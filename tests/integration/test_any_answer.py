@@ -20,6 +20,7 @@ import pytest
 from local.postgres import free_port
 from tests.conftest import is_long
 from tests.delivery.test_webhook import SECRET, Meta
+from tests.helpers.calls import BESIDE
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.http_server import Reply, Request
 from tests.helpers.polling import until
@@ -76,7 +77,6 @@ CALLS = (
     "rescue_broadcast_jobs", "take_withdrawn_jobs", "take_probes", "finish_probes", "record_deliveries",
     "get_due_of_others",
 )  # fmt: skip
-BESIDE = ("get_holders", "get_campaign_agenda", "take_rehearsal")  # each ten seconds in trouble; each five seconds
 PAIRS = list(itertools.product(CALLS, ANSWERS))
 ROWS = """
 insert into scheduled_messages (connection_id, contact_id, message, scheduled_at, is_recurring, recurrence_pattern)
