@@ -129,6 +129,7 @@ def test_two_clinics_side_by_side(desk, db, user, clinic):
     assert windows[1].page.getByText("Person 01").count() == 0
     windows[1].press("Select all")
     windows[1].fill("Message", "Mine")
+    windows[1].fill("Date and time", wall(60))
     windows[1].press("Schedule")
     windows[1].sees("to 1 recipient;")
     windows[0].open("bulk/list")

@@ -1,13 +1,15 @@
 // What forms are made of.
-import { cloneElement, html, useState } from '../html.js'
+import { cloneElement, html, useRef, useState } from '../html.js'
 
 // The values of a form: `bind(name)` are the properties of a control, `set` changes several. `onChange` hears of each change.
 export function useForm(initial, onChange) {
   const [values, setValues] = useState(initial)
+  // The values of now, not of when `set` was handed out: an answer that comes late takes back nothing typed meanwhile.
+  const latest = useRef(initial)
   const set = (changes) => {
-    const next = { ...values, ...changes }
-    setValues(next)
-    onChange?.(next)
+    latest.current = { ...latest.current, ...changes }
+    setValues(latest.current)
+    onChange?.(latest.current)
   }
   const bind = (name) => ({ name, value: values[name], onInput: (event) => set({ [name]: event.target.value }) })
   return { values, set, bind }

@@ -1,6 +1,6 @@
 // Choosing contacts: search, one, all that were found. `chosen`: [{ id, name }], in the order of choice; `most`: how many fit.
 import { rows, supabase, useDeed, useLive } from '../client.js'
-import { html, useState } from '../html.js'
+import { html, useRef, useState } from '../html.js'
 import { Note } from './form.js'
 import { patternOf, Search } from './search.js'
 import { Waiting } from './table.js'
@@ -30,6 +30,8 @@ export function People({ chosen, most, onChange }) {
   const [page, setPage] = useState(0)
   const live = useLive(() => load(search, page), [search, page], { every: 30 })
   const deed = useDeed()
+  const now = useRef(chosen)
+  now.current = chosen // also for an answer that was asked for before somebody else was chosen
   const ids = new Set(chosen.map((one) => one.id))
   const room = most - chosen.length
   const toggle = (contact) => (event) =>
@@ -39,8 +41,9 @@ export function People({ chosen, most, onChange }) {
       // One more than fits, to say so; the chosen and those who cannot be written to are not among them.
       const columns = 'id,contact_name,phone_number,is_blocked'
       const found = await rows(() => contactsLike(search, columns).not('phone_number', 'is', null).limit(1000))
-      const more = found.filter((one) => !ids.has(one.id) && !whyNot(one)).map(person)
-      onChange([...chosen, ...more.slice(0, room)])
+      const known = new Set(now.current.map((one) => one.id))
+      const more = found.filter((one) => !known.has(one.id) && !whyNot(one)).map(person)
+      onChange([...now.current, ...more.slice(0, most - now.current.length)])
     })
   return html`<div class="bar">
       <${Search} label="Search contacts" hint="Name or number" onSearch=${(words) => {
