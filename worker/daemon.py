@@ -186,11 +186,11 @@ def _loops(parts: Parts, settings: Settings, stop: asyncio.Event) -> Iterator[Co
 
 
 async def _hear(parts: Parts, updates: list[Update]) -> None:
-    """What webhooks tell."""
-    if told := [one for one in updates if isinstance(one, TemplateStatus)]:
-        await parts.approvals.hear(told)
+    """What webhooks tell. Receipts first: they must not wait for what is nobody's message."""
     if deliveries := [one for one in updates if isinstance(one, StatusUpdate)]:
         await parts.store.record_deliveries(deliveries)
+    if told := [one for one in updates if isinstance(one, TemplateStatus)]:
+        await parts.approvals.hear(told)
 
 
 def _listen(parts: Parts, settings: Settings, inbox: Inbox) -> "HttpServer":

@@ -8,7 +8,7 @@ from tests.gateways.given import Serve
 from tests.gateways.server import answer
 from worker.config import load
 from worker.errors import WorkerError
-from worker.gateway.approved import ApprovedTemplates, read_by, template
+from worker.gateway.approved import PAGE, ApprovedTemplates, read_by, template
 from worker.gateway.client import Http
 from worker.models import ApprovedTemplate
 
@@ -72,6 +72,21 @@ async def test_it_goes_from_page_to_page(serve: Serve) -> None:
     assert [one.status for one in found] == ["APPROVED", "REJECTED"]
     assert paths[0].startswith("/10%2F66/message_templates?fields=name,language,status,")
     assert paths[1].endswith("&after=a%3Db")
+
+
+async def test_a_page_of_templates_with_carousels_is_read_whole(serve: Serve) -> None:
+    """Up to ten cards each, with the examples of their files (Meta, "Media card carousel templates")."""
+    card = {"components": [{"type": "HEADER", "example": {"header_handle": ["https://e.com/" + "x" * 1000]}}] * 2}
+    carousels = [{**NAMED, "components": [{"type": "CAROUSEL", "cards": [card] * 10}]}] * PAGE
+    server = await serve(answer(200, {"data": carousels}))
+    given = {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SERVICE_ROLE_KEY": "k", "GATEWAY": "mock"}
+    account = {"WHATSAPP_BUSINESS_ACCOUNT_ID": "1", "WHATSAPP_ACCESS_TOKEN": "t", "WHATSAPP_API_BASE": server.url}
+    listed = read_by(load({**given, **account}, dotenv=None))
+    assert listed
+    try:
+        assert len(await listed.read()) == PAGE
+    finally:
+        await listed.aclose()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ whats-app-business-account/message_templates. The token needs the permission wha
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -15,7 +15,8 @@ from worker.gateway.client import Answer, Http, clean, dig, first_text
 from worker.models import ApprovedTemplate
 
 FIELDS = "name,language,status,category,parameter_format,components,rejected_reason"
-PAGE = 50  # templates; with their components and examples they are a few kilobytes each
+PAGE = 50  # templates; with their components and examples they are a few kilobytes each, those with carousels more
+LONGEST_PAGE = 4 * 1024 * 1024  # bytes
 MOST_PAGES = 200  # an account has at most 6,000 (Meta, "Template limits")
 TIMEOUT = 30.0  # seconds for a page
 PLACE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
@@ -27,11 +28,15 @@ class ApprovedTemplates:
     def __init__(self, http: Http, account_id: str) -> None:
         self._http, self.account_id = http, account_id
 
-    async def read(self) -> list[ApprovedTemplate]:
-        """All of them, whatever their status. Raises WorkerError with what Meta says."""
+    async def read(self, on_page: Callable[[], object] = lambda: None) -> list[ApprovedTemplate]:
+        """All of them, whatever their status. Raises WorkerError with what Meta says.
+
+        on_page: is told of each, since a list of many may take longer than a loop may be silent.
+        """
         found, after = list[ApprovedTemplate](), ""
         for _ in range(MOST_PAGES):
             body = await self._page(after)
+            on_page()
             listed = dig(body, "data")
             if not isinstance(listed, list):  # to take it for an empty one would stop every campaign
                 raise WorkerError("WhatsApp was asked for its templates and answered with something that is no list")
@@ -94,5 +99,5 @@ def read_by(settings: Settings) -> ApprovedTemplates | None:
     if not (settings.whatsapp_business_account_id and settings.whatsapp_access_token):
         return None
     headers = {"authorization": f"Bearer {settings.whatsapp_access_token}"}
-    http = Http(settings.whatsapp_api_base, headers, timeout=TIMEOUT, connections=1)
+    http = Http(settings.whatsapp_api_base, headers, timeout=TIMEOUT, connections=1, longest=LONGEST_PAGE)
     return ApprovedTemplates(http, settings.whatsapp_business_account_id)

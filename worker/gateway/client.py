@@ -76,10 +76,19 @@ class Http:
 
     timeout: seconds for a whole send. Waiting for a connection, connecting and TLS get a sixth of it each, so
     that when it runs out the request has been written: the outcome is then unconfirmed, and rightly so.
+    longest: bytes of an answer that are read.
     """
 
-    def __init__(self, base_url: str, headers: dict[str, str], *, timeout: float, connections: int) -> None:
-        self.timeout = timeout
+    def __init__(
+        self,
+        base_url: str,
+        headers: dict[str, str],
+        *,
+        timeout: float,
+        connections: int,
+        longest: int = RESPONSE_LIMIT,
+    ) -> None:
+        self.timeout, self._longest = timeout, longest
         pools = -(-connections // POOL_SIZE)
         phase = min(5.0, timeout / 6)
         options: dict[str, Any] = {
@@ -117,7 +126,7 @@ class Http:
             with self.least_busy() as client:
                 stream = client.stream(method, path, content=content, headers={**JSON, **(headers or {})})
                 async with until(deadline), stream as response:
-                    answer = Answer(response.status_code, response.headers, *await content_of(response))
+                    answer = Answer(response.status_code, response.headers, *await content_of(response, self._longest))
         except NOTHING_WRITTEN as fault:
             if is_shortage(fault):
                 raise Shortage(f"this machine lacks descriptors or memory: {fault.__cause__ or fault}") from fault
@@ -149,12 +158,12 @@ def trusted() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-async def content_of(response: httpx.Response) -> tuple[Any, str]:
+async def content_of(response: httpx.Response, longest: int = RESPONSE_LIMIT) -> tuple[Any, str]:
     """Its JSON, or how it begins."""
     held = bytearray()
     async for chunk in response.aiter_raw():
         held += chunk
-        if len(held) > RESPONSE_LIMIT:
+        if len(held) > longest:
             return None, ""
     if "json" not in response.headers.get("content-type", ""):
         return None, held[:TEXT_LIMIT].decode(errors="replace")

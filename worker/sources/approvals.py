@@ -1,13 +1,12 @@
 """Keeps what WhatsApp says of its approved templates, so that a campaign with one that it does not send is held."""
 
 import asyncio
-import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import structlog
 
 from worker.config import Settings
-from worker.errors import StoreMisconfigured
+from worker.errors import StoreMisconfigured, StoreRefused
 from worker.gateway import ApprovedTemplates
 from worker.models import TemplateStatus
 from worker.store.approvals import Approvals
@@ -35,25 +34,27 @@ class ApprovalSource:
         if self._listed is None:
             return
         while await self.alarm.rings(stop):
-            wait = await self._patience.attempt(self.read())
-            self.alarm.within(min(wait, READ_SECONDS) if wait < math.inf else READ_SECONDS)
+            self.alarm.within(await self._patience.attempt(self.read()))
 
     async def read(self) -> None:
         """The whole list, once. Raises WorkerError."""
         if self._listed is None:
             return
-        found = await self._listed.read()
-        self._say(await self._approvals.record(self._listed.account_id, found, self._is_default))
+        found = await self._listed.read(self.alarm.beat)
+        await self._keep(self._approvals.record(self._listed.account_id, found, self._is_default))
 
     async def hear(self, told: Sequence[TemplateStatus]) -> None:
-        """What a webhook says. A database that has the core alone has no use for it."""
+        """What a webhook says."""
         for one in told:
             log.info("a template has changed", template=one.name, language=one.language, status=one.status)
-        try:
-            self._say(await self._approvals.record_statuses(told, self._is_default))
-        except StoreMisconfigured as e:
-            log.info("what became of a template is left alone", reason=str(e))
+        await self._keep(self._approvals.record_statuses(told, self._is_default))
 
-    def _say(self, held: int) -> None:
+    async def _keep(self, recording: Awaitable[int]) -> None:
+        """A database that has the core alone has no use for it; what is refused would be so the next time, too."""
+        try:
+            held = await recording
+        except (StoreMisconfigured, StoreRefused) as e:
+            log.warning("what became of templates is not kept", reason=str(e))
+            return
         if held:
             log.warning("campaigns are held, because WhatsApp does not send their template", campaigns=held)

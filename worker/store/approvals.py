@@ -15,7 +15,8 @@ STATUS = tuple(field.name for field in fields(TemplateStatus))
 class Approvals:
     """Its methods raise StoreRefused, StoreMisconfigured, and wait while Supabase is away, as long as the Api does.
 
-    They return how many campaigns were held by what was told. is_default: whether connections that name no gateway go
+    They raise StoreAbsent where the database has the core alone, and return how many campaigns were held by what was
+    told. is_default: whether connections that name no gateway go
     through the Cloud API.
     """
 
@@ -29,12 +30,12 @@ class Approvals:
             "p_is_default": is_default,
             **p_rows(objects(listed, TEMPLATE)),
         }
-        return await self._api.row("record_approved_templates", arguments, _held)
+        return await self._api.row("record_approved_templates", arguments, _held, optional=True)
 
     async def record_statuses(self, told: Sequence[TemplateStatus], is_default: bool) -> int:
         """What a webhook says of some."""
         arguments: Row = {"p_is_default": is_default, **p_rows(objects(told, STATUS))}
-        return await self._api.row("record_template_statuses", arguments, _held)
+        return await self._api.row("record_template_statuses", arguments, _held, optional=True)
 
 
 def _held(row: Row) -> int:
