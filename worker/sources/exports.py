@@ -10,10 +10,11 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import structlog
+from pydantic import TypeAdapter, ValidationError
 
 from worker.errors import WorkerError
 from worker.sources import lines
@@ -36,6 +37,18 @@ class Noted:
 
     place: Place = field(default_factory=Place)
     sizes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The same as it stands in its file."""
+
+    transaction: str
+    id: int
+    sizes: dict[str, int]
+
+
+WRITTEN = TypeAdapter(Written)
 
 
 class Exports:
@@ -122,26 +135,32 @@ def _held(directory: Path) -> Iterator[bool]:
     """Whether this process may write here; the lock goes with the process, however that ends."""
     descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
+        is_ours = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            is_ours = False
+        yield is_ours
     finally:
         os.close(descriptor)
 
 
 def _read_position(directory: Path) -> Noted:
     try:
-        read = json.loads((directory / POSITION).read_text())
+        read = WRITTEN.validate_json((directory / POSITION).read_bytes())
     except FileNotFoundError:
         return Noted()
-    return Noted(Place(read["transaction"], read["id"]), read["sizes"])
+    except ValidationError as e:
+        raise WorkerError(
+            f"{POSITION} cannot be read. Delete it: then the files are compared with the audit log from its beginning"
+        ) from e
+    return Noted(Place(read.transaction, read.id), read.sizes)
 
 
 def _write_position(directory: Path, noted: Noted) -> None:
     """In one step: the old position or the new one."""
     new = directory / f"{POSITION}.new"
-    text = json.dumps({"transaction": noted.place.transaction, "id": noted.place.id, "sizes": noted.sizes})
+    text = json.dumps(asdict(Written(noted.place.transaction, noted.place.id, noted.sizes)))
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, OWNER_ONLY)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
