@@ -45,5 +45,9 @@ class StoreRefused(WorkerError):
     """The database says of what was asked, and of nothing else, that it cannot be: see `worker.store.faults`."""
 
 
+# What Python raises where this machine lacks something, such as descriptors, memory or a file of a library.
+LACKING = (OSError, MemoryError, ImportError)
+
+
 class Shortage(WorkerError):
     """This machine lacks descriptors or memory: nothing was done, and it is tried again. Never a message's fault."""

@@ -8,6 +8,7 @@ from datetime import datetime
 import structlog
 
 from worker.config import Settings
+from worker.errors import LACKING
 from worker.jobs import Decision, Due, Known
 from worker.planning import plan
 from worker.store.store import Store
@@ -46,7 +47,7 @@ class Planner:
         """
         try:
             return plan.decide(row, known, self.settings, now)
-        except (OSError, MemoryError, ImportError) as fault:
+        except LACKING as fault:
             log.error("a row waits for what this machine lacks", message=row.id, reason=str(fault))
             self.polls.within(AGAIN_SECONDS)
             return None

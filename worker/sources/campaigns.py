@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from worker.config import Settings
-from worker.errors import BadMessage, StoreRefused
+from worker.errors import LACKING, BadMessage, StoreRefused
 from worker.planning import plan
 from worker.sources.numbers import Numbers
 from worker.sources.tallies import Tallies
@@ -141,14 +141,16 @@ def came_out(run: EndedRun) -> dict[str, object]:
 def begins(start: Start, settings: Settings, now: datetime) -> Begin:
     """Of what was missed only the latest run begins, as for a series of messages; one that is too late fails."""
     begin = Begin(start.run_at)
+    if start.fault:
+        return replace(begin, refusal=start.fault)
     never = why_never(start.attachment, settings)
     try:
         if start.series:
             zones = (start.series.timezone, settings.default_timezone)
             step = plan.step_of(start.series, start.scheduled_at, zones, max(now, start.run_at))
             begin = Begin(step.occurrence or start.run_at, step.next_at, step.anchor)
-    except BadMessage as e:
-        return Begin(start.run_at, refusal=str(e))
+    except Exception as e:
+        return replace(begin, refusal=refusal_for(e))
     if never:
         return replace(begin, refusal=never)
     late = now - begin.occurrence
@@ -163,6 +165,18 @@ def why_never(attachment: Attachment | None, settings: Settings) -> str | None:
         return None
     try:
         plan.read(attachment.written, attachment.gateway or settings.gateway, settings)
-    except BadMessage as e:
-        return str(e)
+    except Exception as e:
+        return refusal_for(e)
     return None
+
+
+def refusal_for(fault: Exception) -> str:
+    """In words for the author. As of a single message (sending/planner.py): what we cannot even think about fails, and
+    the daemon does not; what this machine lacks is nobody's fault and raised again.
+    """
+    if isinstance(fault, BadMessage):
+        return str(fault)
+    if isinstance(fault, LACKING):
+        raise fault
+    log.error("a campaign cannot be understood", exc_info=fault)
+    return "This campaign could not be understood. The operator's log says why."

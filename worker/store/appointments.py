@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from worker.store.api import Api
-from worker.store.reading import listed
+from worker.store.reading import listed, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,9 @@ class Asked:
     raw: list[str]
 
 
+asked = reading(Asked)
+
+
 class Appointments:
     """Its methods raise StoreRefused, StoreMisconfigured, and wait while Supabase is away, as long as the Api does."""
 
@@ -21,9 +24,10 @@ class Appointments:
         self._api = api
 
     async def numbers_asked(self, limit: int) -> list[Asked]:
-        """What appointments write to and nobody has judged yet."""
+        """What appointments write to and nobody has judged yet. Raises StoreAbsent where there is the core alone."""
         return await self._api.row(
             "get_numbers_asked",
             {"p_limit": limit},
-            lambda row: [Asked(one["country_code"], one["raw"]) for one in listed(row["numbers"])],
+            lambda row: [asked(one) for one in listed(row["numbers"])],
+            optional=True,
         )

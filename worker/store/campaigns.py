@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from worker.errors import BadMessage
 from worker.jobs import Series, Written
 from worker.recurrence.times import parse_time
 from worker.store import reading
@@ -24,7 +25,7 @@ class Attachment:
 class Start:
     """A campaign whose next run begins within a minute, at `run_at`. `series`: None where it does not recur.
 
-    attachment: None where it sends a text.
+    attachment: None where it sends a text. fault: why its times cannot be read, such as an end in the year 12026.
     """
 
     campaign_id: str
@@ -33,6 +34,7 @@ class Start:
     run_at: datetime
     series: Series | None
     attachment: Attachment | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,21 +215,30 @@ def _freezing(row: Row) -> Freezing:
 
 
 def _start(row: Row) -> Start:
-    run_at, anchor, end = parse_time(row["next_run_at"]), row["series_anchor"], row["recurrence_end_at"]
-    series = Series(
-        recurrence_pattern=row["recurrence_pattern"],
-        recurrence_end_at=parse_time(end) if end else None,
-        timezone=row["timezone"],
-        series_anchor=datetime.fromisoformat(anchor) if anchor else None,
-        occurrence_at=run_at,
-    )
+    run_at, series, fault = parse_time(row["next_run_at"]), None, None
+    try:
+        series = _series(row, run_at) if row["is_recurring"] else None  # else it does not matter what stands there
+    except BadMessage as e:  # one campaign's, and no reason to read nobody's
+        fault = str(e)
     return Start(
         campaign_id=row["id"],
         revision=row["revision"],
         scheduled_at=parse_time(row["scheduled_at"]),
         run_at=run_at,
-        series=series if row["is_recurring"] else None,
+        series=series,
         attachment=attachment(row["attachment"]),
+        fault=fault,
+    )
+
+
+def _series(row: Row, run_at: datetime) -> Series:
+    anchor, end = row["series_anchor"], row["recurrence_end_at"]
+    return Series(
+        recurrence_pattern=row["recurrence_pattern"],
+        recurrence_end_at=parse_time(end) if end else None,
+        timezone=row["timezone"],
+        series_anchor=datetime.fromisoformat(anchor) if anchor else None,
+        occurrence_at=run_at,
     )
 
 

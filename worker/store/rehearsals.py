@@ -36,7 +36,8 @@ class Rehearsals:
         self._api = api
 
     async def take(self) -> Turn:
-        return await self._api.row("take_rehearsal", {}, _turn)
+        """Raises StoreAbsent where the database has the core alone."""
+        return await self._api.row("take_rehearsal", {}, _turn, optional=True)
 
     async def advance(
         self, campaign_id: str, rules_version: str, gateway: str | None, fault: str | None, limit: int
