@@ -17,6 +17,7 @@ import psycopg
 from local.api import NODE, ROOT
 from local.pages import Pages
 from local.postgres import free_port
+from local.stack import tidy_up_when_ended
 from local.supervised import Supervised
 
 # The daemon hears of new rows through Realtime, which the local stack does not have: so it looks often.
@@ -40,7 +41,7 @@ select
 
 def main() -> int:
     if sys.argv[1:] == ["--stay"]:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        tidy_up_when_ended()
         # A shell that starts it in the background has it ignore Ctrl-C.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         return stay()

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from local.postgres import Postgres
-from local.stack import fresh
+from local.stack import fresh, tidy_up_when_ended
 from worker.operating.migrate import SQL
 
 SCHEMA = SQL.parent / "tests" / "sql" / "schema.sql"
@@ -33,6 +33,7 @@ def dump(postgres: Postgres) -> str:
 
 
 def main() -> int:
+    tidy_up_when_ended()
     with fresh() as stack:
         SCHEMA.write_text(dump(stack.postgres))
     print("dump-schema: wrote tests/sql/schema.sql")

