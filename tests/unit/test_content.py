@@ -375,6 +375,12 @@ def test_what_whatsapp_does_not_take_in_a_value_is_smoothed(given: str, sent: st
     assert found["components"] == [body(sent)]
 
 
+def test_zero_is_a_value() -> None:
+    found = templated({"type": "body", "parameters": [{"type": "text", "text": 0}]}).template
+    assert found
+    assert found["components"] == [body("0")]
+
+
 @pytest.mark.parametrize(
     ("component", "which"),
     [(body("Asha", " \n"), r"\{\{2\}\}"), (body("", parameter_name="patient_name"), r"\{patient_name\}")],

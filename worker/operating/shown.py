@@ -51,7 +51,7 @@ def _lists(status: Status) -> Iterator[tuple[str, tuple[str, ...], Sequence[obje
     yield "Waiting", ("connection_id", "reason", "number", "until"), status.found.waiting
     yield "Connections that may not send", ("connection_id", "state", "until"), status.found.connections
     yield (
-        "Campaigns under way (settle what is unconfirmed with `resolve --run ID sent|failed`)",
+        "Campaigns under way (settle what is unconfirmed with `resolve --run ID sent|failed|resend`)",
         ("id", "name", "connection_id", "status", "started_at", "total", "sent", "pending", "failed", "unconfirmed"),
         status.runs,
     )

@@ -183,7 +183,7 @@ def parameters(name: str, given: list[Any]) -> Iterator[object]:
         if not isinstance(one, Mapping) or one.get("type") != "text":
             yield one
             continue
-        text = LONG_BLANKS.sub("    ", LINE_ENDS.sub(" ", str(one.get("text") or "")))
+        text = LONG_BLANKS.sub("    ", LINE_ENDS.sub(" ", "" if one.get("text") is None else str(one["text"])))
         if is_blank(text):
             which = f"{{{one['parameter_name']}}}" if one.get("parameter_name") else f"{{{{{place}}}}}"
             raise BadMessage(

@@ -37,7 +37,10 @@ class Audit:
     async def read(
         self, after: Place, limit: int, connection_id: str | None = None, since: str | None = None
     ) -> list[Entry]:
-        """The next entries that are lines of an appointment's file, in the order that never changes."""
+        """The next entries that are lines of an appointment's file, in the order that never changes.
+
+        Raises StoreAbsent where the database has the core alone.
+        """
         arguments: Row = {
             "p_after_transaction": after.transaction,
             "p_after_id": after.id,
@@ -47,7 +50,7 @@ class Audit:
             "p_since": since,
         }
         return await self._api.row(
-            "read_audit_log", arguments, lambda row: [_entry(entry) for entry in listed(row["entries"])]
+            "read_audit_log", arguments, lambda row: [_entry(entry) for entry in listed(row["entries"])], optional=True
         )
 
     async def messages(

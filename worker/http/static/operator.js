@@ -245,7 +245,7 @@ const lists = [
       counted('unconfirmed'),
     ],
     'No campaign is under way.',
-    'What is unconfirmed of a run is settled at once: resolve --run ID sent|failed.',
+    'What is unconfirmed of a run is settled at once: resolve --run ID sent|failed|resend.',
   ],
   [
     'unconfirmed',
