@@ -274,9 +274,10 @@ $$;
 revoke all on function public.stop_campaign_run from public, anon, authenticated;
 grant execute on function public.stop_campaign_run to service_role;
 
--- Makes the next messages of a frozen run, as many as its window has room for. Rows and cursor move
--- in one transaction, so a second daemon or a repetition makes nobody's twice. They stand a
--- microsecond apart, which keeps their order.
+-- Makes the next messages of a frozen run, as many as its window has room for, once half of it is
+-- free: what is made by tens is also polled, enqueued and claimed by tens. Rows and cursor move in
+-- one transaction, so a second daemon or a repetition makes nobody's twice. They stand a microsecond
+-- apart, which keeps their order.
 create or replace function public.advance_campaign_run(p_run_id uuid, p_limit integer default 1000)
 returns table (made integer, stopped text)
 language plpgsql
@@ -287,6 +288,7 @@ as $$
 declare
     v_run public.campaign_runs;
     v_campaign public.campaigns;
+    v_window integer;
     v_room integer;
     v_retried integer;
     v_from timestamptz;
@@ -313,11 +315,9 @@ begin
     if v_run.status_reason is not null then
         v_obstacle := private.why_connection_cannot_send(v_run.connection_id);
     end if;
-    v_room := least(
-        p_limit, v_run.unmade,
-        private.run_window(v_run.connection_id, 2 * p_limit) - (v_run.pending - v_run.unmade)
-    );
-    if v_room <= 0 then
+    v_window := private.run_window(v_run.connection_id, 2 * p_limit);
+    v_room := least(v_run.unmade, v_window - (v_run.pending - v_run.unmade));
+    if v_room < least(greatest(v_run.unmade, 1), v_window / 2) then
         update public.campaign_runs as run
         set
             advanced_at = now(),
@@ -326,6 +326,7 @@ begin
         return next;
         return;
     end if;
+    v_room := least(v_room, p_limit);
     v_from := greatest(v_run.occurrence_at, v_run.started_at, v_run.retried_at);
     v_retried := private.make_tries(v_run, v_from + v_campaign.give_up_after, v_room);
     v_room := v_room - v_retried;

@@ -86,6 +86,26 @@ async def test_paused_nothing_more_goes_out_and_resumed_the_rest_does_in_order(s
     assert len({m["contact_id"] for m in shop.messages(campaign)}) == 120
 
 
+async def test_a_window_is_filled_up_once_half_of_it_is_free_and_its_last_ones_at_once(shop, forward):
+    """Few at a time would each cost a call, a poll and a claim."""
+    shop.contacts(90)
+    campaign = shop.campaign()
+    slow = "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 1, 60)"
+    shop.db.execute(slow, (shop.connection,))
+    sent = """
+        update scheduled_messages set status = 'sent', sent_at = now(), message_id = id::text
+        where id in (select id from scheduled_messages where status = 'pending' order by scheduled_at limit %s)
+    """
+    made = []
+    for count in (0, 24, 1, 35, 24, 1, 5):
+        shop.db.execute(sent, (count,))
+        await forward(send=False)
+        made.append(len(shop.messages(campaign)))
+
+    assert made == [50, 50, 75, 90, 90, 90, 90]
+    assert shop.run(campaign)["status"] == "completed"
+
+
 async def test_cancelled_what_waits_is_cancelled_and_what_went_out_stays(shop, forward):
     shop.contacts(120)
     campaign = shop.campaign()

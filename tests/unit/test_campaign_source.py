@@ -26,8 +26,9 @@ class ToldCampaigns:
         pass
 
 
-def source(campaigns: ToldCampaigns, told: list[str]) -> CampaignSource:
-    parts = cast(Any, campaigns), cast(Any, SimpleNamespace(rules="1")), settings(gateway="mock"), cast(Any, None)
+def source(campaigns: ToldCampaigns, told: list[str], **given: float) -> CampaignSource:
+    chosen = settings(gateway="mock", **given)
+    parts = cast(Any, campaigns), cast(Any, SimpleNamespace(rules="1")), chosen, cast(Any, None)
     return CampaignSource(*parts, lambda: told.append("made"))
 
 
@@ -49,7 +50,17 @@ async def test_a_window_that_stays_full_is_looked_at_ever_more_seldom_and_soon_a
     assert await campaigns.advance() == waits[0]
 
 
-async def test_without_a_run_somebodys_start_is_waited_for() -> None:
+async def test_without_a_run_somebodys_start_is_waited_for_as_long_as_a_message_at_most() -> None:
     told = ToldCampaigns()
     told.runs = []
     assert await source(told, []).advance() == LOOK_SECONDS
+    assert await source(told, [], poll_interval_seconds=1).advance() == 1
+
+
+async def test_a_window_is_looked_at_again_before_as_long_has_passed_as_since_it_was_full() -> None:
+    """Else it could be half empty just after one look, and empty long before the next."""
+    campaigns = source(ToldCampaigns(), [])
+    passed = await campaigns.advance()
+    for _ in range(6):
+        passed += (wait := await campaigns.advance())
+        assert wait < passed - wait + 0.1

@@ -17,9 +17,10 @@ from worker.store.campaigns import Attachment, Campaigns, EndedRun, Run, Start
 log = structlog.get_logger()
 
 FROZEN_AT_ONCE = 5000  # recipients in one transaction
-LOOK_SECONDS = 5.0  # until a campaign that somebody starts is seen
-# Until a window that has room again is filled up: at first, and at most, since a slow connection's lasts for minutes.
-UNDER_WAY_SECONDS = 0.1
+LOOK_SECONDS = 5.0  # until a campaign that somebody starts is seen, where messages are not looked for more often
+# Until a window that is half empty is filled up: at first, and by how much longer each time that it was not yet, up to
+# LOOK_SECONDS, since a slow connection's lasts for minutes. By less than twice: the other half lasts until then.
+UNDER_WAY_SECONDS, LONGER = 0.1, 1.5
 ESTIMATE_SECONDS = 10.0  # until the runs under way are told anew when they will be over
 
 
@@ -62,7 +63,8 @@ class CampaignSource:
         if any(moved):
             self._wait = UNDER_WAY_SECONDS
             return 0.0
-        self._wait = min(2 * self._wait, LOOK_SECONDS) if agenda.runs else LOOK_SECONDS
+        longest = min(LOOK_SECONDS, self.settings.poll_interval_seconds)
+        self._wait = min(LONGER * self._wait, longest) if agenda.runs else longest
         return self._wait
 
     async def _start(self, start: Start) -> bool:
@@ -104,7 +106,7 @@ class CampaignSource:
         """Fills its window up. Whether there was room."""
         if not run.unmade:
             return False
-        advanced = await self.campaigns.advance(run.id, self.settings.batch_size)
+        advanced = await self.campaigns.advance(run.id, 2 * self.settings.batch_size)
         if advanced.stopped:
             log.warning("a run has paused itself", run=run.id, reason=advanced.stopped)
         if advanced.made:
