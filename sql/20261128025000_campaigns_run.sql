@@ -276,8 +276,8 @@ grant execute on function public.stop_campaign_run to service_role;
 
 -- Makes the next messages of a frozen run, as many as its window has room for, once half of it is
 -- free: what is made by tens is also polled, enqueued and claimed by tens. Rows and cursor move in
--- one transaction, so a second daemon or a repetition makes nobody's twice. They stand a microsecond
--- apart, which keeps their order.
+-- one transaction, so a second daemon or a repetition makes nobody's twice. They stand a
+-- microsecond apart, which keeps their order.
 create or replace function public.advance_campaign_run(p_run_id uuid, p_limit integer default 1000)
 returns table (made integer, stopped text)
 language plpgsql

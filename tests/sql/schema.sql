@@ -12932,6 +12932,7 @@ CREATE FUNCTION public.advance_campaign_run(p_run_id uuid, p_limit integer DEFAU
 declare
     v_run public.campaign_runs;
     v_campaign public.campaigns;
+    v_window integer;
     v_room integer;
     v_retried integer;
     v_from timestamptz;
@@ -12958,11 +12959,9 @@ begin
     if v_run.status_reason is not null then
         v_obstacle := private.why_connection_cannot_send(v_run.connection_id);
     end if;
-    v_room := least(
-        p_limit, v_run.unmade,
-        private.run_window(v_run.connection_id, 2 * p_limit) - (v_run.pending - v_run.unmade)
-    );
-    if v_room <= 0 then
+    v_window := private.run_window(v_run.connection_id, 2 * p_limit);
+    v_room := least(v_run.unmade, v_window - (v_run.pending - v_run.unmade));
+    if v_room < least(greatest(v_run.unmade, 1), v_window / 2) then
         update public.campaign_runs as run
         set
             advanced_at = now(),
@@ -12971,6 +12970,7 @@ begin
         return next;
         return;
     end if;
+    v_room := least(v_room, p_limit);
     v_from := greatest(v_run.occurrence_at, v_run.started_at, v_run.retried_at);
     v_retried := private.make_tries(v_run, v_from + v_campaign.give_up_after, v_room);
     v_room := v_room - v_retried;
