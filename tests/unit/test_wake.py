@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 import pytest
+from realtime import ChannelStates
 from structlog.testing import capture_logs
 
 from tests.realtime_double import RealtimeDouble
-from worker.sending.wake import Timing, Wake
+from worker.sending.wake import Subscription, Timing, Wake
 
 KEY = "sb_secret_do_not_print_me"
 ROW = {"id": "1", "scheduled_at": "2026-11-22 01:20:17.899+00", "status": "pending", "message": "hello"}
@@ -219,6 +220,21 @@ async def test_answered_heartbeats_keep_one_connection(server: RealtimeDouble) -
     async with listening(server.url) as heard:
         await until(lambda: server.heartbeats >= 6)
         assert (len(server.handshakes), heard.readies) == (1, 1)
+
+
+async def test_a_channel_that_the_library_has_closed_without_a_word_is_lost_though_heartbeats_are_answered(
+    server: RealtimeDouble,
+) -> None:
+    subscription = Subscription(server.url, KEY, lambda *_: None, lambda: None)
+    try:
+        await subscription.open(QUICK)
+        holding = asyncio.create_task(subscription.hold(QUICK.beat))
+        await until(lambda: server.heartbeats >= 2)
+        assert not holding.done()
+        subscription._channel.state = ChannelStates.CLOSED
+        assert await asyncio.wait_for(holding, 5)
+    finally:
+        await subscription.close(QUICK.close)
 
 
 async def test_a_long_deafness_is_said_once_and_its_end_once(server: RealtimeDouble) -> None:
