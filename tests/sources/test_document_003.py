@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.helpers.rows import one
 from tests.sources.hospital import CONFIRMATION, FOLLOW_UP, REMINDER, at, day
 from worker.errors import WorkerError
 from worker.operating import operate
@@ -130,6 +131,8 @@ async def test_an_operator_sets_a_hospital_up_by_one_command(hospital, settings,
     await operate.connection(settings(), second, ["reminders=hospital", "messages=15", "period_seconds=60"], False)
 
     assert "Confirmation, Reminder, Follow-up" in capsys.readouterr().err
+    paced = "select format('%%s in %%s s', messages, period_seconds) from connection_settings where connection_id = %s"
+    assert one(hospital.db, paced, second) == "15 in 60 s"
     rules = hospital.user.http.get("/reminder_rules", params={"connection_id": f"eq.{second}"}).json()
     assert [(rule["owner_id"], rule["number"]) for rule in rules] == [(hospital.user.id, n) for n in (1, 2, 3)]
     with pytest.raises(WorkerError, match=r"reminders=clinic: .*The only one is hospital"):

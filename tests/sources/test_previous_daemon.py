@@ -5,6 +5,7 @@ The daemon of the commit before the last one that changed `sql/` works on the da
 
 import io
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,9 @@ def former_daemon(former: Path, stack: dict[str, str], tmp_path: Path) -> Callab
     def start(**overrides: str) -> Worker:
         values = {"REALTIME": "off", "POLL_INTERVAL_SECONDS": "1", **overrides}
         env = environment(stack, values) | {"PYTHONPATH": str(former)}
+        of = [sys.executable, "-c", "import worker; print(worker.__file__)"]
+        loaded = subprocess.run(of, env=env, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        assert Path(loaded.strip()).is_relative_to(former), "this would be the daemon as it is now"
         return Worker("run", env, tmp_path)
 
     return start
