@@ -10,7 +10,8 @@ import pytest
 
 from tests.helpers.accounts import User, only, sign_up
 from tests.helpers.rows import Database
-from tests.sources.hospital import doctors, hospital, other_hospital  # noqa: F401  fixtures
+from tests.sources.hospital import Hospital, doctors, hospital, other_hospital  # noqa: F401  fixtures
+from worker.daemon import Parts
 
 SHOWN = {"prefer": "return=representation"}
 
@@ -73,8 +74,26 @@ class Shop:
     def unguarded(self) -> Iterator[None]:
         """What is written here no trigger sees."""
         self.db.execute("set session_replication_role = replica")
-        yield
-        self.db.execute("set session_replication_role = origin")
+        try:
+            yield
+        finally:
+            self.db.execute("set session_replication_role = origin")
+
+    def settings(self, **columns: Any) -> None:
+        """What the operator sets for its connection; what is not named stays."""
+        names, places = ", ".join(columns), ", %s" * len(columns)
+        again = ", ".join(f"{name} = excluded.{name}" for name in columns)
+        self.db.execute(
+            f"insert into connection_settings (connection_id, {names}) values (%s{places}) "
+            f"on conflict (connection_id) do update set {again}",
+            (self.connection, *columns.values()),
+        )
+
+    def time_comes(self, ago: str = "0 seconds") -> None:
+        """The time of all campaigns has come, so long ago."""
+        with self.unguarded():
+            self.db.execute("update campaigns set scheduled_at = now() - %s::interval", (ago,))
+            self.db.execute("update campaigns set next_run_at = scheduled_at")
 
     def a_day_passes(self) -> None:
         """For campaigns and their runs: they are as old as if it were tomorrow."""
@@ -144,9 +163,14 @@ def staff_and_admin(stack: dict[str, str]) -> Iterator[tuple[User, User]]:
         one.http.close()
 
 
-def join(shop: Shop, person: User, role: str) -> None:
-    token = shop.user.http.post("/rpc/invite_member", json={"connection_id": shop.connection, "role": role}).json()
-    person.insert("connection_members", invitation=token)
+def invite(of: Shop | Hospital, role: str = "staff") -> str:
+    """The token that makes somebody a member."""
+    invited = {"connection_id": of.connection, "role": role}
+    return str(of.user.http.post("/rpc/invite_member", json=invited).raise_for_status().json())
+
+
+def join(of: Shop | Hospital, person: User, role: str = "staff") -> None:
+    person.insert("connection_members", invitation=invite(of, role))
 
 
 def opened(db: Database, user: User) -> Shop:
@@ -154,27 +178,29 @@ def opened(db: Database, user: User) -> Shop:
     return Shop(user, db)
 
 
+async def take_forward(daemon: Parts, send: bool = True) -> None:
+    """What the daemon does for campaigns, and sends meanwhile, until there is nothing to do for now."""
+    idle = 0
+    for _ in range(200):
+        wait = await daemon.sources.campaigns.advance()
+        dealt_with = await daemon.scheduler.poll() if send else 0
+        if send:
+            await daemon.dispatcher.send_all()
+        idle = 0 if wait == 0 or dealt_with else idle + 1
+        if idle == 1 + send:
+            return
+    raise AssertionError("it goes on for ever")
+
+
 @pytest.fixture
 async def forward(parts: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[None]]:
-    """await forward(): what the daemon does for campaigns, and sends meanwhile, until there is nothing to do for now.
-
-    Settings, such as batch_size=10, are heeded the first time.
-    """
-    built: list[Any] = []
+    """await forward(): `take_forward` of one daemon. Settings, such as batch_size=10, are heeded the first time."""
+    built: list[Parts] = []
 
     async def until_nothing_moves(send: bool = True, **settings: Any) -> None:
         if not built:
             built.append(await parts(**settings))
-        daemon, idle = built[0], 0
-        for _ in range(200):
-            wait = await daemon.sources.campaigns.advance()
-            dealt_with = await daemon.scheduler.poll() if send else 0
-            if send:
-                await daemon.dispatcher.send_all()
-            idle = 0 if wait == 0 or dealt_with else idle + 1
-            if idle == 1 + send:
-                return
-        raise AssertionError("it goes on for ever")
+        await take_forward(built[0], send)
 
     return until_nothing_moves
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.sources.conftest import SHOWN, Shop, join, soon
+from tests.sources.conftest import SHOWN, Shop, invite, join, soon
 
 TABLES = ("campaigns", "campaign_runs", "campaign_recipients", "message_templates", "connection_members")
 
@@ -56,10 +56,10 @@ def test_admins_write_templates_settings_and_staff_but_make_no_admins(shop, staf
 
 def test_an_invitation_is_good_once_and_not_after_a_change_of_the_owner(shop, other_shop, staff_and_admin):
     first, second = staff_and_admin
-    token = shop.user.http.post("/rpc/invite_member", json={"connection_id": shop.connection}).json()
+    token = invite(shop)
     first.insert("connection_members", invitation=token)
     assert second.http.post("/connection_members", json={"invitation": token}).status_code == 400
-    late = shop.user.http.post("/rpc/invite_member", json={"connection_id": shop.connection}).json()
+    late = invite(shop)
 
     shop.db.execute("update connections set user_id = %s where id = %s", (other_shop.user.id, shop.connection))
 

@@ -5,6 +5,7 @@ import psycopg
 import pytest
 
 from tests.helpers.accounts import User, sign_up
+from tests.sources.conftest import invite
 from tests.sources.hospital import REMINDER, Hospital, day
 
 
@@ -18,10 +19,10 @@ def member(hospital, colleagues):
     """member("staff"): somebody who has taken the hospital's invitation, as a hospital of its own to call."""
 
     def joined(role: str) -> Hospital:
-        invited = {"connection_id": hospital.connection, "role": role}
-        token = hospital.user.http.post("/rpc/invite_member", json=invited).json()
         user = colleagues[role]
-        row = {"connection_id": "any", "user_id": user.id, "owner_id": user.id, "invitation": token}
+        row = {
+            "connection_id": "any", "user_id": user.id, "owner_id": user.id, "invitation": invite(hospital, role),
+        }  # fmt: skip
         user.http.post("/connection_members", json=row).raise_for_status()
         return Hospital(User(user.id, user.token, user.http, hospital.connection), hospital.db)
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.delivery.cloud_stub import CloudStub
 from tests.helpers.rows import one
-from tests.sources.conftest import Shop, soon
+from tests.sources.conftest import Shop, soon, take_forward
 from tests.unit.test_http import told_of_template
 from worker.daemon import Parts, _hear
 from worker.errors import WorkerError
@@ -42,16 +42,6 @@ def by_cloud(parts: Daemon, cloud: CloudStub) -> Daemon:
         return daemon
 
     return build
-
-
-async def take_forward(daemon: Parts, send: bool = True) -> None:
-    for _ in range(20):
-        wait = await daemon.sources.campaigns.advance()
-        if send:
-            await daemon.scheduler.poll()
-            await daemon.dispatcher.send_all()
-        if wait > 1 or (wait and not send):
-            return
 
 
 def templated(shop: Shop, **columns: Any) -> dict[str, Any]:
@@ -144,9 +134,7 @@ async def test_where_it_does_not_matter_nothing_is_refused(shop, cloud, by_cloud
     columns = templated(shop)
     if why == "another gateway":
         await by_cloud()
-        shop.db.execute(
-            "insert into connection_settings (connection_id, gateway) values (%s, 'waha')", (shop.connection,)
-        )
+        shop.settings(gateway="waha")
     elif why == "no approved template":
         await by_cloud()
         columns = {"template_id": shop.template("Dear {name}"), "message": ""}
@@ -172,10 +160,7 @@ async def test_a_template_that_is_paused_holds_the_run_and_says_so_and_it_goes_o
     shop, cloud, by_cloud
 ):
     shop.contacts(120)
-    shop.db.execute(
-        "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 1, 60)",
-        (shop.connection,),
-    )
+    shop.settings(messages=1, period_seconds=60)
     daemon = await by_cloud()
     campaign = shop.campaign(**templated(shop))
     await take_forward(daemon, send=False)

@@ -7,13 +7,7 @@ from tests.sources.test_retries import counts, retry
 
 
 def limit(shop, daily_limit, used=0, **columns):
-    names = "".join(f", {name}" for name in columns)
-    places = ", %s" * len(columns)
-    shop.db.execute(
-        f"insert into connection_settings (connection_id, daily_limit{names}) values (%s, %s{places}) "
-        "on conflict (connection_id) do update set daily_limit = excluded.daily_limit",
-        (shop.connection, daily_limit, *columns.values()),
-    )
+    shop.settings(daily_limit=daily_limit, **columns)
     shop.db.execute(
         """
         insert into private.connection_state (connection_id, day, sent_today)

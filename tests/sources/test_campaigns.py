@@ -64,10 +64,7 @@ async def test_a_value_that_looks_like_a_place_is_text(shop, forward):
 async def test_paused_nothing_more_goes_out_and_resumed_the_rest_does_in_order(shop, forward):
     shop.contacts(120)
     campaign = shop.campaign()
-    shop.db.execute(
-        "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 1, 60)",
-        (shop.connection,),
-    )
+    shop.settings(messages=1, period_seconds=60)
     await forward(send=False)
 
     assert shop.set(campaign, status="paused")["status"] == "paused"
@@ -109,10 +106,7 @@ async def test_a_window_is_filled_up_once_half_of_it_is_free_and_its_last_ones_a
 async def test_cancelled_what_waits_is_cancelled_and_what_went_out_stays(shop, forward):
     shop.contacts(120)
     campaign = shop.campaign()
-    shop.db.execute(
-        "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 1, 60)",
-        (shop.connection,),
-    )
+    shop.settings(messages=1, period_seconds=60)
     await forward(send=False)
     first = shop.messages(campaign)[0]["id"]
     shop.db.execute(
@@ -230,9 +224,7 @@ def test_a_connection_that_cannot_send_starts_no_campaign(shop):
     shop.db.execute("update connections set connected = true where id = %s", (shop.connection,))
     for switch in ("enabled", "active"):
         shop.db.execute("delete from connection_settings")
-        shop.db.execute(
-            f"insert into connection_settings (connection_id, {switch}) values (%s, false)", (shop.connection,)
-        )
+        shop.settings(**{switch: False})
         assert "switched off" in shop.refusal(), switch
 
 
@@ -255,10 +247,7 @@ async def test_another_tenants_contacts_labels_and_templates_are_like_none(shop,
 
 async def test_a_run_of_which_too_many_fail_pauses_itself_and_goes_on_when_it_is_resumed(shop, forward):
     shop.contacts(300)
-    shop.db.execute(
-        "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 1, 2)",
-        (shop.connection,),
-    )
+    shop.settings(messages=1, period_seconds=2)
     campaign = shop.campaign()
     failing = """
         update scheduled_messages set status = 'failed', error = 'No such number.'
@@ -306,10 +295,7 @@ async def test_counts_that_are_off_are_put_right_when_the_run_ends(shop, forward
 async def test_with_a_campaign_at_15_a_minute_a_reminder_leaves_at_the_connections_next_slot(shop, parts):
     """All that is under way of the campaign has its jobs before the reminder is written; it fell due earlier, too."""
     shop.contacts(200)
-    shop.db.execute(
-        "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 15, 60)",
-        (shop.connection,),
-    )
+    shop.settings(messages=15, period_seconds=60)
     campaign = shop.campaign()
     daemon, queue = await parts(), Queue(shop.db)
     for _ in range(4):

@@ -1,6 +1,7 @@
 """Document 000, sentence by sentence: what a clinic sees through the API as its signed-in user."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -14,12 +15,12 @@ def clinic(shop: Shop) -> Shop:
     """With fifty patients, and twelve seconds between two messages."""
     shop.contacts(50, "patient")
     shop.user.insert("connection_settings", connection_id=shop.connection, timezone="Asia/Kolkata")
-    shop.db.execute("update connection_settings set messages = 1, period_seconds = 12")
+    shop.settings(messages=1, period_seconds=12)
     return shop
 
 
 def unpaced(clinic: Shop) -> None:
-    clinic.db.execute("update connection_settings set messages = null, period_seconds = null")
+    clinic.settings(messages=None, period_seconds=None)
 
 
 def patients(clinic: Shop, **params: str) -> list[int]:
@@ -87,8 +88,7 @@ async def test_before_its_time_nothing_is_sent_and_when_it_has_come_all_is(clini
     await forward()
     assert [one["campaign_runs"] for one in history(clinic)] == [[]]
 
-    with clinic.unguarded():
-        clinic.db.execute("update campaigns set scheduled_at = now(), next_run_at = now()")
+    clinic.time_comes()
     await forward()
 
     [row] = history(clinic)
@@ -103,8 +103,7 @@ async def test_phone_numbers_are_those_of_the_moment_of_sending(clinic, forward)
     ids = patients(clinic)[:2]
     made = schedule(clinic, ids, soon(3600))
     clinic.db.execute("update contacts set phone_number = '+919999900000' where id = %s", (ids[0],))
-    with clinic.unguarded():
-        clinic.db.execute("update campaigns set scheduled_at = now(), next_run_at = now()")
+    clinic.time_comes()
 
     await forward()
 
@@ -173,12 +172,14 @@ async def test_future_enhancement_recurring_with_time_zone(clinic, forward, patt
     unpaced(clinic)
     made = schedule(clinic, patients(clinic)[:1], soon(600))
     clinic.set(made, is_recurring=True, recurrence_pattern=pattern, timezone="Asia/Kolkata", max_recipients=50)
-    with clinic.unguarded():
-        clinic.db.execute("update campaigns set scheduled_at = now(), next_run_at = now()")
+    clinic.time_comes()
     await forward()
     assert clinic.run(made)["sent"] == 1
-    ahead = datetime.fromisoformat(clinic.seen(made)["next_run_at"]) - datetime.now(UTC)
+    seen = clinic.seen(made)
+    ahead = datetime.fromisoformat(seen["next_run_at"]) - datetime.now(UTC)
     assert ahead > timedelta(hours=23) * {"daily": 1, "weekly": 7, "monthly": 28}[pattern]
+    wall = datetime.fromisoformat(seen["scheduled_at"]).astimezone(ZoneInfo("Asia/Kolkata")).replace(tzinfo=None)
+    assert datetime.fromisoformat(seen["series_anchor"]) == wall
 
 
 def test_run_once_for_cron(clinic, daemon):

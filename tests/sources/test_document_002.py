@@ -17,22 +17,6 @@ def history(shop: Shop, **params: str) -> list[dict]:
     return list(shop.user.http.get("/campaigns", params={"select": select, "order": "name", **params}).json())
 
 
-def settings(shop: Shop, **columns) -> None:
-    """What the operator sets."""
-    names, places = ", ".join(columns), ", ".join(["%s"] * len(columns))
-    shop.db.execute(
-        f"insert into connection_settings (connection_id, {names}) values (%s, {places})",
-        (shop.connection, *columns.values()),
-    )
-
-
-def comes(shop: Shop, ago: str = "0 seconds") -> None:
-    """The time of all campaigns has come, so long ago."""
-    with shop.unguarded():
-        shop.db.execute("update campaigns set scheduled_at = now() - %s::interval", (ago,))
-        shop.db.execute("update campaigns set next_run_at = scheduled_at")
-
-
 async def test_lifecycle_scheduled_then_processing_then_completed(shop, forward):
     shop.contacts(3)
     template = shop.template("Hello {name}, your {offer} is here")
@@ -40,7 +24,7 @@ async def test_lifecycle_scheduled_then_processing_then_completed(shop, forward)
     await forward()
     assert [(row["status"], row["campaign_runs"]) for row in history(shop)] == [("scheduled", [])]
 
-    comes(shop)
+    shop.time_comes()
     await forward(send=False)
     assert [run["status"] for run in history(shop)[0]["campaign_runs"]] == ["processing"]
     await forward()
@@ -67,7 +51,7 @@ async def test_it_sends_without_manual_action_and_within_a_minute_of_its_time(sh
 
 async def test_messages_go_out_at_29_a_second_at_most(shop, forward):
     shop.contacts(40)
-    settings(shop, messages=29, period_seconds=1)
+    shop.settings(messages=29, period_seconds=1)
     campaign = shop.campaign()
 
     await forward(send=False)
@@ -83,7 +67,7 @@ async def test_messages_go_out_at_29_a_second_at_most(shop, forward):
 
 async def test_the_daily_usage_counter_is_updated(shop, forward):
     shop.contacts(7)
-    settings(shop, daily_limit=100)
+    shop.settings(daily_limit=100)
     shop.campaign()
     await forward()
     usage = only(shop.user.http.post("/rpc/connection_usage", json={"connection_id": shop.connection}))
@@ -101,7 +85,7 @@ async def test_the_daily_usage_counter_is_updated(shop, forward):
     ],
 )
 def test_examples_all_times_are_stored_in_utc(shop, written, zone, instant):
-    settings(shop, timezone=zone)
+    shop.settings(timezone=zone)
     [contact] = shop.contacts(1)
     arguments = {"contact_ids": [contact], "message": "Hello", "scheduled_at": written}
     made = only(shop.user.http.post("/rpc/schedule_to_contacts", json=arguments))
@@ -111,7 +95,7 @@ def test_examples_all_times_are_stored_in_utc(shop, written, zone, instant):
 async def test_multiple_campaigns_run_simultaneously_and_none_waits_for_another(shop, other_shop, forward):
     for one in (shop, other_shop):
         one.contacts(120)
-    settings(shop, messages=1, period_seconds=60)
+    shop.settings(messages=1, period_seconds=60)
     for n in range(3):
         shop.campaign(name=f"{n}")
     other_shop.campaign(name="of somebody else")
@@ -129,7 +113,7 @@ async def test_multiple_campaigns_run_simultaneously_and_none_waits_for_another(
 
 async def test_progress_shows_sent_failed_and_pending_counts(shop, forward):
     shop.contacts(5)
-    settings(shop, messages=1, period_seconds=60)
+    shop.settings(messages=1, period_seconds=60)
     shop.campaign()
     await forward(send=False)
     shop.db.execute("update contacts set is_blocked = true where contact_name = 'Name 0'")
@@ -141,7 +125,7 @@ async def test_progress_shows_sent_failed_and_pending_counts(shop, forward):
 async def test_after_a_restart_overdue_campaigns_are_processed_immediately(shop, forward):
     shop.contacts(2)
     shop.campaign(scheduled_at=soon(120))
-    comes(shop, ago="3 hours")
+    shop.time_comes(ago="3 hours")
     await forward()
     assert [run["sent"] for run in history(shop)[0]["campaign_runs"]] == [2]
 
@@ -149,7 +133,7 @@ async def test_after_a_restart_overdue_campaigns_are_processed_immediately(shop,
 async def test_but_not_what_is_later_than_the_operator_allows(shop, forward):
     shop.contacts(2)
     shop.campaign(scheduled_at=soon(120))
-    comes(shop, ago="3 hours")
+    shop.time_comes(ago="3 hours")
     await forward(max_lateness_seconds=3600)
     [row] = history(shop)
     assert (row["status"], row["campaign_runs"][0]["total"]) == ("failed", 0)
@@ -158,7 +142,7 @@ async def test_but_not_what_is_later_than_the_operator_allows(shop, forward):
 
 async def test_if_the_daily_limit_is_exceeded_at_its_time_the_campaign_fails(shop, forward):
     shop.contacts(5)
-    settings(shop, daily_limit=4)
+    shop.settings(daily_limit=4)
     shop.campaign(at_daily_limit="fail")
     await forward()
     [row] = history(shop)
@@ -177,7 +161,7 @@ async def test_a_session_lost_by_then_is_told_and_what_waits_goes_when_it_is_bac
     shop.contacts(2)
     campaign = shop.campaign(scheduled_at=soon(120))
     shop.db.execute("update connections set connected = false where id = %s", (shop.connection,))
-    comes(shop)
+    shop.time_comes()
     await forward()
     [run] = history(shop)[0]["campaign_runs"]
     assert (run["status"], run["pending"]) == ("processing", 2)
@@ -191,7 +175,7 @@ async def test_a_session_lost_by_then_is_told_and_what_waits_goes_when_it_is_bac
 async def test_a_connection_that_is_gone_by_then_fails_the_campaign_with_the_reason(shop, forward):
     shop.contacts(2)
     campaign = shop.campaign(scheduled_at=soon(120))
-    comes(shop)
+    shop.time_comes()
     shop.user.http.delete("/connections", params={"id": f"eq.{shop.connection}"})
     await forward()
     seen = shop.seen(campaign)
@@ -214,12 +198,12 @@ async def test_logs_all_activities(shop, forward):
 async def test_the_state_is_in_the_database_and_a_restart_goes_on(shop, parts, forward):
     """Another daemon goes on with a run that one has begun."""
     shop.contacts(60)
-    settings(shop, messages=1, period_seconds=60)
+    shop.settings(messages=1, period_seconds=60)
     campaign = shop.campaign()
     first = await parts()
     for _ in range(4):
         await first.sources.move()
-    shop.db.execute("update connection_settings set messages = null, period_seconds = null")
+    shop.settings(messages=None, period_seconds=None)
 
     await forward()
 

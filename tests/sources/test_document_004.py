@@ -99,8 +99,7 @@ async def test_a_one_time_campaign_executes_once_at_its_time_and_never_repeats(j
     await forward()
     assert jeweller.user.http.get("/campaign_runs").json() == []
 
-    with jeweller.unguarded():
-        jeweller.db.execute("update campaigns set scheduled_at = now(), next_run_at = now()")
+    jeweller.time_comes()
     for _ in range(2):
         await forward()
         jeweller.a_day_passes()
@@ -218,9 +217,7 @@ async def test_messages_that_are_stuck_in_pending_say_why(jeweller, forward):
     jeweller.set(campaign, status="paused")
     assert {m["waiting_reason"] for m in jeweller.messages(campaign)} == {"The campaign is paused."}
 
-    jeweller.db.execute(
-        "insert into connection_settings (connection_id, daily_limit) values (%s, 5)", (jeweller.connection,)
-    )
+    jeweller.settings(daily_limit=5)
     jeweller.set(campaign, status="scheduled")
     await forward()
     reasons = Counter(m["waiting_reason"] for m in jeweller.messages(campaign))
@@ -247,10 +244,7 @@ def test_what_does_not_trigger_says_why_when_it_is_activated(jeweller):
 def test_a_campaign_that_was_due_while_nothing_ran_is_sent_when_it_runs_again(jeweller, daemon):
     """Retry and restart: what Celery's queues are for here is in the rows."""
     campaign = utility(jeweller, status="scheduled", scheduled_at=soon(0))
-    with jeweller.unguarded():
-        jeweller.db.execute(
-            "update campaigns set scheduled_at = now() - interval '2 hours', next_run_at = now() - interval '2 hours'"
-        )
+    jeweller.time_comes("2 hours")
 
     daemon()
 

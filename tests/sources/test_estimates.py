@@ -15,14 +15,6 @@ def estimate(shop: Shop, campaign: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def settings(shop: Shop, **columns: Any) -> None:
-    names, places = ", ".join(columns), ", ".join(["%s"] * len(columns))
-    shop.db.execute(
-        f"insert into connection_settings (connection_id, {names}) values (%s, {places})",
-        (shop.connection, *columns.values()),
-    )
-
-
 def ends(row: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(row["ends_at"])
 
@@ -64,7 +56,7 @@ NEAR = timedelta(seconds=30)  # the pace is stretched by 3 %
 def test_it_goes_by_pace_limits_hours_and_warm_up(shop, columns, begins, last):
     shop.contacts(300)
     if columns:
-        settings(shop, **columns)
+        shop.settings(**columns)
     row = estimate(shop, shop.campaign(scheduled_at=START, give_up_after="7 days"))
 
     assert (row["number"], row["is_exact"], row["too_late"], row["reason"]) == (300, False, 0, None)
@@ -74,7 +66,7 @@ def test_it_goes_by_pace_limits_hours_and_warm_up(shop, columns, begins, last):
 
 def test_what_the_connection_has_sent_today_counts(shop):
     shop.contacts(100)
-    settings(shop, daily_limit=100)
+    shop.settings(daily_limit=100)
     campaign = shop.campaign(scheduled_at=soon(0), give_up_after="7 days")
     shop.db.execute(
         """
@@ -93,7 +85,7 @@ def test_what_the_connection_has_sent_today_counts(shop):
 def test_what_else_the_connection_has_to_send_puts_it_off(shop, other_shop):
     """Single messages before and between, another campaign's in turns; another connection's not at all."""
     shop.contacts(100)
-    settings(shop, messages=1, period_seconds=60)
+    shop.settings(messages=1, period_seconds=60)
     start, minute = datetime.fromisoformat(START), timedelta(minutes=1.03)
     campaign = shop.campaign(scheduled_at=START, give_up_after="7 days")
     alone = ends(estimate(shop, campaign))
@@ -134,7 +126,7 @@ def test_what_else_the_connection_has_to_send_puts_it_off(shop, other_shop):
 
 def test_what_would_come_too_late_is_said(shop):
     shop.contacts(300)
-    settings(shop, messages=60, period_seconds=3600)
+    shop.settings(messages=60, period_seconds=3600)
     row = estimate(shop, shop.campaign(scheduled_at=START, give_up_after="2 hours"))
 
     assert row["number"] == 300
@@ -145,7 +137,7 @@ def test_what_would_come_too_late_is_said(shop):
 async def test_a_rehearsal_makes_it_exact_and_tells_its_departures(shop, rehearsed):
     shop.contacts(10)
     shop.db.execute("update contacts set phone_number = null where contact_name in ('Name 3', 'Name 4')")
-    settings(shop, messages=1, period_seconds=60)
+    shop.settings(messages=1, period_seconds=60)
     campaign = shop.campaign(scheduled_at=START)
     assert (estimate(shop, campaign)["number"], estimate(shop, campaign)["is_exact"]) == (10, False)
 
@@ -162,7 +154,7 @@ async def test_a_rehearsal_makes_it_exact_and_tells_its_departures(shop, rehears
 
 async def test_a_run_says_when_it_will_be_over_while_it_is_on(shop, forward):
     shop.contacts(120)
-    settings(shop, messages=1, period_seconds=60)
+    shop.settings(messages=1, period_seconds=60)
     campaign = shop.campaign()
     await forward(send=False)
 
@@ -183,7 +175,7 @@ async def test_a_run_says_when_it_will_be_over_while_it_is_on(shop, forward):
 def test_of_another_campaign_that_is_on_as_many_go_out_between_as_of_this_one(shop):
     """They take turns."""
     shop.contacts(100)
-    settings(shop, messages=1, period_seconds=60)
+    shop.settings(messages=1, period_seconds=60)
     campaign = shop.campaign(scheduled_at=soon(0), status="draft", audience={"labels": ["silver"]})
     shop.contacts(10, "silver", first=200)
     assert estimate(shop, campaign)["ahead"] == 0
@@ -204,7 +196,7 @@ def test_why_nothing_goes_out_is_said(shop):
     campaign = shop.campaign(scheduled_at=START)
     shop.db.execute("update connections set connected = false where id = %s", (shop.connection,))
     assert "not connected" in estimate(shop, campaign)["reason"]
-    settings(shop, daily_limit=0)
+    shop.settings(daily_limit=0)
     assert estimate(shop, campaign)["too_late"] == 1
 
 
@@ -234,7 +226,7 @@ async def test_a_test_is_one_plain_message_of_the_callers(shop, parts, rehearsed
 
 
 def test_a_test_through_the_cloud_api_is_the_approved_template(shop):
-    settings(shop, gateway="cloud")
+    shop.settings(gateway="cloud")
     cloud = {"name": "offer", "language": "en", "parameters": ["name", "Ends-On"]}
     template = shop.template("Dear {name}", cloud=cloud)
     campaign = shop.campaign(

@@ -135,14 +135,18 @@ async def test_what_somebody_else_wrote_into_a_file_stays(hospital, export_once,
     assert [line.split(",")[0] for line in held] == ["name", "Rahul Sharma", "a note", "Next"]
 
 
+def book_in(transaction, hospital, name: str) -> None:
+    sql = """
+        insert into appointments (owner_id, connection_id, patient_name, mobile, date, time)
+        values (%s, %s, %s, '9876543210', '2030-01-01', '10:00')
+    """
+    transaction.execute(sql, (hospital.user.id, hospital.connection, name))
+
+
 async def test_an_entry_of_a_transaction_that_ends_late_is_not_passed_over(hospital, export_once, tmp_path, stack):
     with psycopg.connect(stack["DATABASE_URL"]) as slow:
         slow.execute("select set_config('request.jwt.claim.sub', %s, true)", (hospital.user.id,))
-        sql = """
-            insert into appointments (owner_id, connection_id, patient_name, mobile, date, time)
-            values (%s, %s, 'Slow', '9876543210', '2030-01-01', '10:00')
-        """
-        slow.execute(sql, (hospital.user.id, hospital.connection))
+        book_in(slow, hospital, "Slow")
         hospital.book(patient_name="Quick")
         await export_once()
         slow.commit()
@@ -151,6 +155,25 @@ async def test_an_entry_of_a_transaction_that_ends_late_is_not_passed_over(hospi
 
     names = [line.split(",")[0] for line in written(tmp_path, hospital.connection)]
     assert sorted(names) == ["Quick", "Slow", "name"]
+
+
+async def test_of_two_transactions_that_overlap_the_earlier_ones_entry_comes_first_though_its_id_is_higher(
+    hospital, export_once, tmp_path, stack, monkeypatch
+):
+    """Whoever goes by ids, and has the later one's entry already, never comes back for it."""
+    with psycopg.connect(stack["DATABASE_URL"]) as earlier:
+        earlier.execute(
+            "select pg_current_xact_id(), set_config('request.jwt.claim.sub', %s, true)", (hospital.user.id,)
+        )
+        hospital.book(patient_name="Later")
+        book_in(earlier, hospital, "Earlier")
+    entries = hospital.db.execute("select record ->> 'patient_name' as name from audit_log order by id").fetchall()
+    assert [entry["name"] for entry in entries] == ["Later", "Earlier"]
+    monkeypatch.setattr(exports, "ENTRIES_AT_ONCE", 1)
+
+    await export_once()
+
+    assert [line.split(",")[0] for line in written(tmp_path, hospital.connection)] == ["name", "Earlier", "Later"]
 
 
 def test_a_day_of_bookings_with_kills_is_what_the_table_says(hospital, daemon, size, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.accounts import User, only, sign_up
 from tests.helpers.rows import Database, one
-from tests.sources.conftest import SHOWN, Shop, soon
+from tests.sources.conftest import SHOWN, Shop, invite, join, soon
 from tests.sources.hospital import Hospital, day
 
 # What members of a connection see beside its own row, its settings and its contacts.
@@ -25,15 +25,6 @@ def people(stack: dict[str, str]) -> Iterator[tuple[User, User, User]]:
     yield signed_up
     for person in signed_up:
         person.http.close()
-
-
-def invite(of: Shop | Hospital, role: str = "staff") -> str:
-    invited = {"connection_id": of.connection, "role": role}
-    return str(of.user.http.post("/rpc/invite_member", json=invited).raise_for_status().json())
-
-
-def join(of: Shop | Hospital, person: User, role: str = "staff") -> None:
-    person.insert("connection_members", invitation=invite(of, role))
 
 
 def campaign_of(of: Shop | Hospital, **columns: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import structlog
 
 from tests.helpers.process import environment
 from tests.helpers.rows import one, schedule
+from tests.sources.conftest import take_forward
 from worker.errors import WorkerError
 from worker.operating import operate
 
@@ -180,10 +181,7 @@ async def test_the_log_and_the_metrics_tell_of_each_run_once_whoever_ended_it(sh
         cancelled = other_shop.campaign()
         await daemon.sources.campaigns.advance()
         other_shop.set(cancelled, status="cancelled")
-        for _ in range(10):
-            await daemon.sources.campaigns.advance()
-            await daemon.scheduler.poll()
-            await daemon.dispatcher.send_all()
+        await take_forward(daemon)
     began = [line for line in said if line["event"] == "a campaign begins"]
     ended = {line["campaign"]: line for line in said if line["event"] == "a run is over"}
     assert {line["campaign"] for line in began} == {went_out["id"], cancelled["id"]}
@@ -204,10 +202,7 @@ async def test_the_log_and_the_metrics_tell_of_each_run_once_whoever_ended_it(sh
 async def test_a_run_that_pauses_itself_says_so_and_a_second_daemon_tells_nothing_twice(shop, parts):
     first, second = await parts(), await parts()
     shop.contacts(200)
-    shop.db.execute(
-        "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 100, 100)",
-        (shop.connection,),
-    )
+    shop.settings(messages=100, period_seconds=100)
     campaign = shop.campaign()
     with structlog.testing.capture_logs() as said:
         for _ in range(6):
@@ -237,10 +232,7 @@ async def test_the_metrics_tell_what_was_sent_by_hand_by_a_campaign_and_by_a_sou
             source_position=1, source_try=0,
         )  # fmt: skip
     shop.campaign()
-    for _ in range(6):
-        await daemon.sources.campaigns.advance()
-        await daemon.scheduler.poll()
-        await daemon.dispatcher.send_all()
+    await take_forward(daemon)
     sent = {
         source: daemon.metrics.registry.get_sample_value(
             "scheduled_messages_settled_total", {"source": source, "outcome": "sent"}

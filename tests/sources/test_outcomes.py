@@ -40,10 +40,7 @@ async def test_delivered_and_read_are_counted_by_run_as_receipts_come_in_any_ord
 async def test_what_came_back_undelivered_counts_towards_stopping(shop, forward):
     shop.contacts(200)
     campaign = shop.campaign()
-    shop.db.execute(
-        "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 1, 1)",
-        (shop.connection,),
-    )
+    shop.settings(messages=1, period_seconds=1)
     await forward(send=False)
     shop.db.execute(
         "update scheduled_messages set status = 'sent', sent_at = now(), message_id = 'x', delivery_status = 'failed', "

@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.polling import until
-from tests.sources.conftest import soon
+from tests.sources.conftest import soon, take_forward
 from worker.text.characters import is_blank
 
 DRAFT = {"status": "draft", "scheduled_at": "2030-12-01T04:30:00Z"}
@@ -53,9 +53,7 @@ async def test_faults_are_counted_by_kind_and_duplicates_apart(shop, rehearsed):
         """,
         {"me": shop.user.id},
     )
-    shop.db.execute(
-        "insert into connection_settings (connection_id, country_code) values (%s, 'IN')", (shop.connection,)
-    )
+    shop.settings(country_code="IN")
     campaign = shop.campaign(**DRAFT, audience={"labels": ["gold"], "except": {"labels": ["staff"]}})
     shop.rehearse(campaign)
 
@@ -118,10 +116,7 @@ async def test_what_a_rehearsal_says_is_what_goes_out(shop, parts, rehearsed, on
             before = len(gateway.received)
 
             shop.set(campaign, scheduled_at=soon(0), status="scheduled")
-            for _ in range(8):
-                await daemon.sources.campaigns.advance()
-                await daemon.scheduler.poll()
-                await daemon.dispatcher.send_all()
+            await take_forward(daemon)
 
             run = shop.run(campaign)
             assert run["finished_at"], run
@@ -177,7 +172,7 @@ async def test_an_id_that_only_the_cloud_api_writes_to_is_a_fault_elsewhere(shop
     faults = [line["fault"] for line in shop.lines(campaign)]
     assert ("only the WhatsApp Cloud API" in faults[0], faults[1]) == (True, None)
 
-    shop.db.execute("insert into connection_settings (connection_id, gateway) values (%s, 'cloud')", (shop.connection,))
+    shop.settings(gateway="cloud")
     shop.set(campaign, message="Hello")
     shop.rehearse(campaign)
     await rehearsed(gateway="waha", waha_url="http://127.0.0.1:9")
@@ -186,7 +181,7 @@ async def test_an_id_that_only_the_cloud_api_writes_to_is_a_fault_elsewhere(shop
 
 async def test_a_campaign_that_fails_at_the_daily_limit_says_so_before(shop, rehearsed):
     shop.contacts(5)
-    shop.db.execute("insert into connection_settings (connection_id, daily_limit) values (%s, 3)", (shop.connection,))
+    shop.settings(daily_limit=3)
     campaign = shop.campaign(**DRAFT, at_daily_limit="fail")
     [estimate] = shop.user.http.post("/rpc/estimate_campaign", json={"id": campaign["id"]}).json()
     assert "these are 5 messages, and today's limit of the connection leaves 3" in estimate["reason"]

@@ -200,10 +200,7 @@ async def test_many_are_tried_again_a_window_at_a_time_and_old_failures_do_not_s
     await forward(send=False)
     assert shop.run(campaign)["status"] == "failed"
     assert shop.seen(campaign)["status"] == "failed"
-    shop.db.execute(
-        "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 1, 60)",
-        (shop.connection,),
-    )
+    shop.settings(messages=1, period_seconds=60)
     shop.set(campaign, name="Renamed")
     shop.db.execute("update campaigns set stop_at_failures = 0.3")
 
@@ -226,10 +223,7 @@ async def test_new_tries_of_which_too_many_fail_stop_it_too(shop, forward):
     outcome(shop, "failed", everybody, PASSING)
     await forward(send=False)
     shop.db.execute("update campaigns set stop_at_failures = 0.3")
-    shop.db.execute(
-        "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 1, 1)",
-        (shop.connection,),
-    )
+    shop.settings(messages=1, period_seconds=1)
     retry(shop, shop.run(campaign)["id"])
     await forward(send=False)
     outcome(shop, "failed", everybody, PASSING)

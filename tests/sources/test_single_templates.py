@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.accounts import User, only
 from tests.helpers.rows import message, one, schedule
-from tests.sources.conftest import SHOWN, Shop, soon
+from tests.sources.conftest import SHOWN, Shop, join, soon
 
 CLOUD = {"name": "visit", "language": "en_US", "parameters": ["name", "doctor"], "format": "named"}
 
@@ -177,10 +177,7 @@ def test_while_it_waits_it_follows_its_contact(shop, column, value, text):
 
 
 async def test_what_waits_for_its_turn_is_taken_back_and_what_went_out_stays_as_it_was(shop, parts):
-    shop.db.execute(
-        "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 1, 3600)",
-        (shop.connection,),
-    )
+    shop.settings(messages=1, period_seconds=3600)
     template = shop.template("Hi {name}")
     rows = [written(shop, template, variables={"name": name}, scheduled_at=soon(-60)) for name in "ab"]
     daemon = await parts()
@@ -257,7 +254,6 @@ async def test_a_campaigns_messages_take_no_template_of_their_own(shop, forward)
 
 def test_staff_use_the_templates_of_the_connections_owner(shop, user):
     staff: User = user()
-    token = shop.user.http.post("/rpc/invite_member", json={"connection_id": shop.connection, "role": "staff"}).json()
     template = shop.template("Hi {name}", connection_id=shop.connection)
     row = {
         "connection_id": shop.connection, "contact_id": "+919876500002", "scheduled_at": soon(3600), "message": "",
@@ -265,7 +261,7 @@ def test_staff_use_the_templates_of_the_connections_owner(shop, user):
     }  # fmt: skip
     before = staff.http.post("/scheduled_messages", json=row)
     assert before.status_code in (400, 403)
-    staff.insert("connection_members", invitation=token)
+    join(shop, staff)
     assert staff.insert(**row)["message"] == "Hi a"
 
 

@@ -53,9 +53,7 @@ async def test_it_makes_a_campaign_that_goes_out_to_them(shop, forward):
     ],
 )
 def test_a_time_without_an_offset_is_the_connections(shop, written, zone, instant):
-    shop.db.execute(
-        "insert into connection_settings (connection_id, timezone) values (%s, %s)", (shop.connection, zone)
-    )
+    shop.settings(timezone=zone)
     seen = shop.seen(made(shop, shop.contacts(1), written))
     assert datetime.fromisoformat(seen["scheduled_at"]) == datetime.fromisoformat(instant)
 
@@ -68,10 +66,7 @@ def test_what_is_no_time_is_refused(shop, written):
 
 
 def test_it_says_when_the_last_goes_out(shop):
-    shop.db.execute(
-        "insert into connection_settings (connection_id, messages, period_seconds) values (%s, 1, 12)",
-        (shop.connection,),
-    )
+    shop.settings(messages=1, period_seconds=12)
     bulk = made(shop, shop.contacts(50), "2030-01-15T14:30:00Z")
     takes = datetime.fromisoformat(bulk["estimated_finish_at"]) - datetime.fromisoformat("2030-01-15T14:30:00Z")
     assert timedelta(minutes=9) < takes < timedelta(minutes=11)
