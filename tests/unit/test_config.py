@@ -193,3 +193,7 @@ def test_a_file_that_is_named_holds_rather_than_what_stands_beside_it(tmp_path):
     (tmp_path / "key").write_text("from the file")
     settings = load(WAHA_API_KEY="old", WAHA_API_KEY_FILE=str(tmp_path / "key"))
     assert settings.waha_api_key == "from the file"
+
+
+def test_a_message_has_three_tries_a_minute_apart_where_nobody_says_otherwise():
+    assert (load().retry_attempts, load().retry_delay_seconds) == (3, 60)
