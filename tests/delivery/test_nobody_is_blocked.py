@@ -83,7 +83,7 @@ def test_a_hundred_others_go_out_and_the_one_that_is_refused_fails_with_both_rea
     def all_settled() -> bool:
         return not one(db, "select exists (select from scheduled_messages where status in ('pending', 'processing'))")
 
-    until(all_settled, 150, workers[0].text)
+    until(all_settled, 150, lambda: workers[0].text)
     for connection, kind, gateway in kinds:
         told = statuses(db, connection)
         assert {who for who, status in told.items() if status == "failed"} == set(bad[kind]), connection
@@ -132,7 +132,7 @@ def test_no_connection_rests_with_work_while_its_probe_is_well_whatever_is_answe
         sql = "select count(*) from scheduled_messages where contact_id like '+9199%%' and status = 'sent'"
         return one(db, sql) == len(good) * len(GATEWAYS)
 
-    until(all_good_sent, 400 if is_long() else 120, worker.text)
+    until(all_good_sent, 400 if is_long() else 120, lambda: worker.text)
     # Whatever is left has been refused in a way that costs no try, and says so.
     silent = "select count(*) from scheduled_messages where status = 'processing' and waiting_reason is null"
     silent += " and error is null"

@@ -125,7 +125,7 @@ def test_a_row_that_disappears_while_it_is_being_sent_does_no_harm(db, daemon):
         until(lambda: gateway.received, 15, "the gateway being asked")
         db.execute("delete from scheduled_messages where id = %s", (gone,))
         following = schedule(db)
-        until(lambda: message(db, following)["status"] == "sent", 20, worker.text)
+        until(lambda: message(db, following)["status"] == "sent", 20, lambda: worker.text)
 
     assert len(gateway.received) == 2
     assert not [line for line in worker.lines if line["level"] == "error"]

@@ -87,7 +87,7 @@ def test_a_daemon_whose_clock_is_wrong_by_hours_sends_on_time_and_says_so_once(d
     line = worker.until_said(WRONG, 30)
     row = due_in(db, 5)
 
-    until(lambda: message(db, row)["status"] == "sent", 20, worker.text)
+    until(lambda: message(db, row)["status"] == "sent", 20, lambda: worker.text)
     assert 0 <= lateness(db, row) < 1
     assert abs(line["ahead_seconds"] - ahead) < 5
     assert len(worker.said(WRONG)) == 1
@@ -107,7 +107,7 @@ def test_jumps_of_the_clock_neither_stop_the_polls_nor_hurry_a_message(db, machi
         machine.set(ahead)
         until(lambda count=jumps: len(worker.said(WRONG)) == count, 20, "the jump being noticed")
         row = due_in(db, 0)
-        until(lambda found=row: message(db, found)["status"] == "sent", 10, worker.text)
+        until(lambda found=row: message(db, found)["status"] == "sent", 10, lambda: worker.text)
         machine.set(0)
         until(lambda count=jumps: len(worker.said(RIGHT)) == count, 20, "the clock being right again")
 

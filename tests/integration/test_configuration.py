@@ -66,7 +66,7 @@ def test_the_log_is_json_lines_without_keys_texts_or_whole_numbers(db, daemon, s
 
     with CountingGateway(behaviour=refuse) as gateway:
         worker = daemon(GATEWAY="waha", WAHA_URL=gateway.url, WAHA_API_KEY="waha-secret-key", RETRY_ATTEMPTS=1)
-        until(lambda: settled(db), 30, worker.text)
+        until(lambda: settled(db), 30, lambda: worker.text)
         assert worker.stop() == 0
 
     assert message(db, refused)["status"] == "failed"

@@ -23,7 +23,9 @@ def test_rows_of_supabase_js_with_the_documents_and_with_the_dialogs_columns_are
 
     worker = daemon()
 
-    until(lambda: message(db, documented)["status"] == message(db, dialogs)["status"] == "sent", 20, worker.text)
+    until(
+        lambda: message(db, documented)["status"] == message(db, dialogs)["status"] == "sent", 20, lambda: worker.text
+    )
     for row in (message(db, documented), message(db, dialogs)):
         assert row["message_id"].startswith("mock-")
         assert row["sent_at"] >= row["scheduled_at"]
@@ -37,7 +39,7 @@ def test_a_row_is_sent_at_its_instant_and_not_at_the_next_poll(db, daemon):
 
     worker = daemon(POLL_INTERVAL_SECONDS=60)
 
-    until(lambda: message(db, row)["status"] == "sent", 20, worker.text)
+    until(lambda: message(db, row)["status"] == "sent", 20, lambda: worker.text)
     late = one(db, "select extract(epoch from sent_at - scheduled_at)::float as late from scheduled_messages")
     assert 0 <= late < 30  # the next poll would be a minute away; how exact it is, ./scripts/bench measures
 
@@ -49,7 +51,7 @@ def test_a_row_that_is_written_while_the_daemon_sleeps_is_found_by_the_poll(db, 
 
     row = schedule(db)
 
-    until(lambda: message(db, row)["status"] == "sent", 10, worker.text)
+    until(lambda: message(db, row)["status"] == "sent", 10, lambda: worker.text)
 
 
 def test_the_gateway_gets_each_text_verbatim_and_its_id_lands_on_the_row(db, daemon):
@@ -58,7 +60,7 @@ def test_the_gateway_gets_each_text_verbatim_and_its_id_lands_on_the_row(db, dae
     row = schedule(db, message=text, contact_id="+49 151 23456789")
     with CountingGateway() as gateway:
         worker = daemon(GATEWAY="waha", WAHA_URL=gateway.url)
-        until(lambda: message(db, row)["status"] == "sent", 15, worker.text)
+        until(lambda: message(db, row)["status"] == "sent", 15, lambda: worker.text)
 
     [received] = gateway.received
     assert (received.text, received.chat_id, received.session) == (text, "4915123456789@c.us", "shop")
@@ -70,7 +72,7 @@ def test_more_rows_than_one_answer_holds_are_all_sent(db, daemon):
 
     worker = daemon(CONCURRENCY=200, BATCH_SIZE=1000)
 
-    until(lambda: settled(db), 60, worker.text)
+    until(lambda: settled(db), 60, lambda: worker.text)
     assert statuses(db) == {"sent": 1500}
     assert one(db, "select count(distinct message_id) from scheduled_messages") == 1500
 

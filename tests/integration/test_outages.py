@@ -31,7 +31,7 @@ def test_unreachable_at_the_start_it_waits_says_so_once_and_then_works(db, daemo
     worker.until_said(DOWN)
     proxy.restore()
 
-    until(lambda: message(db, row)["status"] == "sent", 45, worker.text)
+    until(lambda: message(db, row)["status"] == "sent", 45, lambda: worker.text)
     assert len(worker.said(DOWN)) == len(worker.said(UP)) == 1
     assert worker.said(UP)[0]["after_seconds"] >= 0
 
@@ -44,7 +44,7 @@ def test_cut_off_in_the_middle_it_loses_nothing_and_sends_nothing_twice(db, daem
         proxy.cut()
         worker.until_said(DOWN)
         proxy.restore()
-        until(lambda: settled(db), 60, worker.text)
+        until(lambda: settled(db), 60, lambda: worker.text)
 
     assert statuses(db) == {"sent": 100}
     assert gateway.repeated == {}
@@ -72,7 +72,7 @@ def test_a_reply_that_is_lost_after_the_commit_does_no_harm(db, daemon, proxy, c
     proxy.fault = faults.only(f"rpc/{call}", faults.forgetful, times=2)
     with CountingGateway() as gateway:
         worker = daemon(SUPABASE_URL=proxy.url, GATEWAY="waha", WAHA_URL=gateway.url)
-        until(lambda: settled(db), 60, worker.text)
+        until(lambda: settled(db), 60, lambda: worker.text)
 
     assert statuses(db) == {"sent": 20}
     assert gateway.repeated == {}
@@ -85,6 +85,6 @@ def test_a_slow_supabase_only_slows_it_down(db, daemon, proxy):
 
     worker = daemon(SUPABASE_URL=proxy.url)
 
-    until(lambda: settled(db), 60, worker.text)
+    until(lambda: settled(db), 60, lambda: worker.text)
     assert statuses(db) == {"sent": 20}
     assert not worker.said(DOWN)

@@ -25,7 +25,7 @@ def test_a_paced_connection_gets_on_though_every_claim_takes_long(queue, db, dae
         schedule(db, contact_id=f"+91987650{number:04}")
     with CountingGateway() as gateway:
         worker = daemon(SUPABASE_URL=far.url, GATEWAY="waha", WAHA_URL=gateway.url)
-        until(lambda: settled(db), 5 * count / messages * period, worker.text)
+        until(lambda: settled(db), 5 * count / messages * period, lambda: worker.text)
 
     at = [one.at for one in gateway.received]
     assert statuses(db) == {"sent": count}

@@ -62,7 +62,7 @@ def test_a_session_lost_in_the_middle_pauses_it_and_the_rest_goes_out_when_it_is
         assert asked(proxy) - calls < DAEMONS * (2 * PAUSED_SECONDS / 2 + 6)
 
         phone.is_lost = False
-        until(lambda: settled(db), 60, workers[0].text)
+        until(lambda: settled(db), 60, lambda: workers[0].text)
 
     assert statuses(db) == {"sent": MESSAGES}
     assert phone.repeated == {}

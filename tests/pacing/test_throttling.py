@@ -41,13 +41,13 @@ def test_a_connection_slows_down_until_its_gateway_takes_it_and_speeds_up_again(
     schedule_many(db, 400, connections=1)
     with Strict() as gateway:
         worker = daemon(GATEWAY="waha", WAHA_URL=gateway.url, CONCURRENCY=8)
-        until(lambda: len(gateway.accepted) >= 120, 60, worker.text)
+        until(lambda: len(gateway.accepted) >= 120, 60, lambda: worker.text)
         assert throttle(db) > 0
         assert 0 < gateway.refused < len(gateway.accepted) / 4
         slow = gateway.accepted[-1].at - gateway.accepted[-81].at
 
         gateway.limit = 10_000
-        until(lambda: settled(db), 60, worker.text)
+        until(lambda: settled(db), 60, lambda: worker.text)
 
     assert statuses(db) == {"sent": 400}
     assert len({one.chat_id for one in gateway.accepted}) == len(gateway.accepted) == 400

@@ -65,10 +65,14 @@ def test_the_daemon_of_the_state_before_does_all_of_its_work(db: Database, shop:
         try:
             worker.until_said("started")
             campaign = shop.campaign()
-            until(lambda: message(db, series)["status"] == message(db, photo)["status"] == "sent", 30, worker.text)
-            until(lambda: message(db, nobody)["status"] == "failed", 30, worker.text)
             until(
-                lambda: [row["status"] for row in db.execute(run, (campaign["id"],))] == ["completed"], 60, worker.text
+                lambda: message(db, series)["status"] == message(db, photo)["status"] == "sent", 30, lambda: worker.text
+            )
+            until(lambda: message(db, nobody)["status"] == "failed", 30, lambda: worker.text)
+            until(
+                lambda: [row["status"] for row in db.execute(run, (campaign["id"],))] == ["completed"],
+                60,
+                lambda: worker.text,
             )
         finally:
             code = worker.stop()
