@@ -1,6 +1,7 @@
 """What became of messages, by run and by day."""
 
 from tests.helpers import calls
+from tests.helpers.plans import nodes, read
 from tests.sources.conftest import Shop, join
 from tests.sources.test_retries import counts
 
@@ -102,12 +103,7 @@ def test_asked_for_one_connection_it_reads_that_ones_messages_alone(shop):
         shop.db.execute("set local role authenticated")
         sql = "explain (analyze, format json) select * from daily_outcomes where connection_id = %s"
         [plan] = shop.db.execute(sql, (shop.connection,)).fetchall()
-    assert read(plan["QUERY PLAN"][0]["Plan"]) == 30
-
-
-def read(node: dict) -> float:
-    """Rows of scheduled_messages that a plan has looked at."""
-    own = 0
-    if node.get("Relation Name") == "scheduled_messages":
-        own = node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0)
-    return own + sum(read(below) for below in node.get("Plans", []))
+    of_messages = [
+        node for node in nodes(plan["QUERY PLAN"][0]["Plan"]) if node.get("Relation Name") == "scheduled_messages"
+    ]
+    assert sum(read(node) for node in of_messages) == 30

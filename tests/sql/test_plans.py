@@ -13,6 +13,7 @@ import pytest
 
 from tests.helpers.calls import record
 from tests.helpers.nouns import settlement
+from tests.helpers.plans import nodes, read
 from tests.helpers.rows import Database, add_connections, one
 from tests.sql.states import row_in
 from worker.jobs import Decision
@@ -176,18 +177,6 @@ class Plans:
             self.db.execute(f"select * from {name}({given})", arguments)
         found = [node for tree in self.trees for node in nodes(tree)]
         return [n for n in found if n.get("Relation Name") in RELATIONS or n["Node Type"] == "Bitmap Index Scan"]
-
-
-def nodes(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield tree
-    for child in tree.get("Plans", []):
-        yield from nodes(child)
-
-
-def read(node: dict[str, Any]) -> float:
-    """How many rows a scan looked at."""
-    thrown_away = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
-    return float((node["Actual Rows"] + thrown_away) * node["Actual Loops"])
 
 
 @pytest.fixture(params=STATISTICS, ids=lambda state: state.__name__.replace("_", " "))
