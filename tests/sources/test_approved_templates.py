@@ -7,8 +7,8 @@ import pytest
 
 from tests.delivery.cloud_stub import CloudStub
 from tests.helpers.rows import one
+from tests.helpers.webhooks import told_of_template
 from tests.sources.conftest import Shop, soon, take_forward
-from tests.unit.test_http import told_of_template
 from worker.daemon import Parts, _hear
 from worker.errors import WorkerError
 from worker.http.webhook import parse_updates

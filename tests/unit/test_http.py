@@ -1,32 +1,26 @@
 """The HTTP side, over real sockets."""
 
 import asyncio
-import hashlib
-import hmac
 import http.client
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from tests.helpers.polling import auntil
+from tests.helpers.webhooks import JOB, SECRET, TOKEN, envelope, sign, status
 from worker.errors import ConfigError, StoreError
 from worker.http.pages import MAX_BODY, Pages, Webhook
 from worker.http.server import HttpServer
-from worker.http.webhook import Inbox, StatusUpdate, is_signed, parse_updates
-from worker.models import Health, TemplateStatus
+from worker.http.webhook import Inbox, StatusUpdate
+from worker.models import Health
 from worker.watch.metrics import Metrics
 from worker.watch.vitals import Vitals
-
-SECRET, TOKEN = "app-secret", "verify-me"
-JOB = "0b7f9b3e-8f0e-5d0e-9d52-3f6d3a1b2c4d"
 
 
 class Site:
@@ -57,21 +51,6 @@ class Site:
     async def post(self, body: bytes, signature: str | None = None) -> httpx.Response:
         headers = {"x-hub-signature-256": sign(body) if signature is None else signature}
         return await self.client.post("/webhook", content=body, headers=headers)
-
-
-def sign(body: bytes, secret: str = SECRET) -> str:
-    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-
-
-def envelope(*statuses: Any) -> bytes:
-    value = {"messaging_product": "whatsapp", "statuses": list(statuses)}
-    entry = {"id": "1", "changes": [{"field": "messages", "value": value}]}
-    return json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
-
-
-def status(kind: str = "delivered", **more: Any) -> dict[str, Any]:
-    known = {"id": "wamid.1", "status": kind, "timestamp": "1750030073", "recipient_id": "919876543210"}
-    return known | {"biz_opaque_callback_data": JOB} | more
 
 
 @pytest.fixture
@@ -200,9 +179,9 @@ async def test_a_status_is_stored_before_it_is_answered(site: Site) -> None:
 async def one_stored_and_three_waiting(site: Site) -> list[asyncio.Task[httpx.Response]]:
     """The store is held up with the first post while three more arrive."""
     posts = [asyncio.create_task(site.post(envelope(status(id="wamid.0"))))]
-    await until(lambda: site.store_calls == 1)
+    await auntil(lambda: site.store_calls == 1)
     posts += [asyncio.create_task(site.post(envelope(status(id=f"wamid.{n}")))) for n in (1, 2, 3)]
-    await until(lambda: site.inbox._posts.qsize() == 3)
+    await auntil(lambda: site.inbox._posts.qsize() == 3)
     return posts
 
 
@@ -219,7 +198,7 @@ async def test_a_full_inbox_asks_meta_to_come_again(site: Site) -> None:
     posts = await one_stored_and_three_waiting(site)
     site.inbox._patience = 60.0  # it is not for want of time
     fifth = asyncio.create_task(site.post(envelope(status(id="wamid.5"))))
-    await until(lambda: fifth.done() or site.inbox._posts.qsize() > 3)
+    await auntil(lambda: fifth.done() or site.inbox._posts.qsize() > 3)
     site.store_waits.set()
     assert (await fifth).status_code == 503
     await asyncio.gather(*posts)
@@ -235,7 +214,7 @@ async def test_a_post_that_nobody_waits_for_any_more_comes_again_and_ends_nothin
     inbox, stop = Inbox(store), asyncio.Event()
     left, kept = ([StatusUpdate(JOB, f"wamid.{n}", "delivered", datetime.now(UTC))] for n in (1, 2))
     gone = asyncio.create_task(inbox.deliver(left))
-    await until(lambda: inbox._posts.qsize() == 1)
+    await auntil(lambda: inbox._posts.qsize() == 1)
     gone.cancel()
     await asyncio.wait([gone])
     pump = asyncio.create_task(inbox.run(stop))
@@ -354,100 +333,3 @@ async def test_it_stops_while_a_client_keeps_its_connection(site: Site) -> None:
     await asyncio.to_thread(server.stop)
     assert time.monotonic() - began < 2
     idle.close()
-
-
-def test_the_signature_is_that_of_rfc_4231_for_a_known_body() -> None:
-    known = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-    assert is_signed(b"what do ya want for nothing?", known, "Jefe")
-
-
-@pytest.mark.parametrize("kind", ["sent", "delivered", "read", "failed"])
-def test_each_status_keeps_its_name(kind: str) -> None:
-    assert [update.status for update in parse_updates(envelope(status(kind)))] == [kind]
-
-
-def test_a_voice_message_that_was_played_was_read() -> None:
-    assert parse_updates(envelope(status("played")))[0].status == "read"
-
-
-def test_a_failed_status_says_why() -> None:
-    errors = [{"code": 131026, "title": "Undeliverable", "error_data": {"details": "not on WhatsApp"}}]
-    assert parse_updates(envelope(status("failed", errors=errors)))[0].error == "131026: not on WhatsApp"
-    assert parse_updates(envelope(status("failed", errors=errors[:0])))[0].error == "WhatsApp gave no reason"
-    assert parse_updates(envelope(status("failed", errors=[{"title": "No"}])))[0].error == "No"
-
-
-def test_what_postgresql_cannot_hold_is_taken_out() -> None:
-    errors = [{"code": 1, "title": "a\0b\ud800c"}]
-    assert parse_updates(envelope(status("failed", errors=errors)))[0].error == "1: ab?c"
-
-
-def test_a_message_of_somebody_else_has_no_job() -> None:
-    updates = parse_updates(envelope(status(biz_opaque_callback_data="campaign 7"), status()))
-    assert [update.job_id for update in updates] == [None, JOB]
-
-
-@pytest.mark.parametrize("bad", [{"id": ""}, {"status": "warning"}, {"status": []}, {"timestamp": "1e9"}])
-def test_one_unreadable_status_does_not_hide_the_next(bad: dict[str, Any]) -> None:
-    assert len(parse_updates(envelope(status() | bad, status()))) == 1
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["id", "code", "details", "x"]), inner),
-    max_leaves=8,
-)
-
-
-@given(st.dictionaries(st.sampled_from([*status(), "errors"]), json_values), json_values)
-def test_no_json_makes_the_parser_raise(strange: dict[str, Any], value: Any) -> None:
-    for update in parse_updates(envelope(status() | strange, value)):
-        assert update.timestamp.tzinfo is UTC
-        assert update.message_id.encode()
-
-
-async def until(condition: Callable[[], bool], seconds: float = 3) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
-def told_of_template(**value: Any) -> bytes:
-    """As Meta's page "message_template_status_update" has it."""
-    known = {
-        "event": "PAUSED", "message_template_id": 1689556908129832, "message_template_name": "visit",
-        "message_template_language": "en-US", "reason": "NONE", "message_template_category": "UTILITY",
-    }  # fmt: skip
-    change = {"field": "message_template_status_update", "value": {**known, **value}}
-    return json.dumps({"object": "whatsapp_business_account", "entry": [{"id": "1022", "changes": [change]}]}).encode()
-
-
-@pytest.mark.parametrize(
-    ("value", "status", "reason"),
-    [
-        ({}, "PAUSED", None),
-        ({"event": "REJECTED", "reason": "INVALID_FORMAT"}, "REJECTED", "INVALID_FORMAT"),
-        ({"event": "DISABLED", "disable_info": {"disable_date": 1}}, "DISABLED", None),
-        ({"event": "PENDING_DELETION", "reason": None}, "PENDING_DELETION", None),
-        ({"event": "ARCHIVED"}, "ARCHIVED", None),
-        ({"event": "APPROVED"}, "APPROVED", None),
-        ({"event": "REINSTATED"}, "APPROVED", None),
-        ({"event": "UNARCHIVED"}, "APPROVED", None),
-        ({"event": "FLAGGED"}, "APPROVED", None),
-        ({"event": "LOCKED", "other_info": {"title": "SECOND_PAUSE", "description": "x"}}, "PAUSED", None),
-        ({"event": "LOCKED", "other_info": {"title": "UNPAUSE", "description": "x"}}, "APPROVED", None),
-    ],
-)
-def test_what_becomes_of_a_template_is_read(value: dict[str, Any], status: str, reason: str | None) -> None:
-    assert parse_updates(told_of_template(**value)) == [TemplateStatus("1022", "visit", "en-US", status, reason)]
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        {"event": "LOCKED"}, {"event": "LOCKED", "other_info": []}, {"event": "LIMIT_EXCEEDED"}, {"event": None},
-        {"message_template_name": ""}, {"message_template_language": {}},
-    ],
-)  # fmt: skip
-def test_what_says_nothing_of_a_template_is_passed_over(value: dict[str, Any]) -> None:
-    assert parse_updates(told_of_template(**value)) == []

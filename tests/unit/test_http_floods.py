@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from tests.unit.test_http import JOB, SECRET, TOKEN, envelope, sign, status
+from tests.helpers.webhooks import JOB, SECRET, TOKEN, envelope, sign, status
 from worker.http import pages as pages_module
 from worker.http import server as server_module
 from worker.http.access import Access

@@ -12,6 +12,7 @@ import pytest
 from realtime import ChannelStates
 from structlog.testing import capture_logs
 
+from tests.helpers.polling import auntil
 from tests.realtime_double import RealtimeDouble
 from worker.sending.wake import Subscription, Timing, Wake
 
@@ -37,12 +38,6 @@ class Heard:
         if self.raise_next:
             self.raise_next = False
             raise KeyError("a fault of ours")
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 def strays() -> list[asyncio.Task[object]]:
@@ -77,7 +72,7 @@ async def listening(url: str, timing: Timing = QUICK) -> AsyncIterator[Heard]:
 async def hears(server: RealtimeDouble, heard: Heard) -> bool:
     before = len(heard.changes)
     await server.publish("INSERT", ROW)
-    await until(lambda: len(heard.changes) > before)
+    await auntil(lambda: len(heard.changes) > before)
     return heard.changes[-1] == (ROW["scheduled_at"], "pending")
 
 
@@ -98,7 +93,7 @@ def the_key_is_never_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 async def test_it_subscribes_to_pending_rows_and_asks_for_a_poll(server: RealtimeDouble) -> None:
     async with listening(server.url) as heard:
-        await until(lambda: heard.readies == 1)
+        await auntil(lambda: heard.readies == 1)
         assert heard.wake.state == "listening"
         assert await hears(server, heard)
         [channel] = server.channels.values()
@@ -110,28 +105,28 @@ async def test_it_subscribes_to_pending_rows_and_asks_for_a_poll(server: Realtim
 
 async def test_an_update_wakes_and_what_the_daemon_writes_does_not(server: RealtimeDouble) -> None:
     async with listening(server.url) as heard:
-        await until(lambda: heard.readies == 1)
+        await auntil(lambda: heard.readies == 1)
         await server.publish("UPDATE", ROW | {"status": "sent"})
         await server.publish("UPDATE", ROW | {"scheduled_at": "later"})
-        await until(lambda: bool(heard.changes))
+        await auntil(lambda: bool(heard.changes))
         assert heard.changes == [("later", "pending")]
 
 
 async def test_it_is_not_listening_before_the_database_streams(server: RealtimeDouble) -> None:
     server.joins.append("no_changes")
     async with listening(server.url, replace(QUICK, subscribe=5)) as heard:
-        await until(lambda: bool(server.channels))
+        await auntil(lambda: bool(server.channels))
         assert (heard.wake.state, heard.readies) == ("deaf", 0)
         await server.system("postgres_changes", "ok", "Subscribed to PostgreSQL")
-        await until(lambda: heard.wake.state == "listening")
+        await auntil(lambda: heard.wake.state == "listening")
         assert heard.readies == 1
 
 
 async def test_a_stream_that_began_anew_asks_for_another_poll(server: RealtimeDouble) -> None:
     async with listening(server.url) as heard:
-        await until(lambda: heard.readies == 1)
+        await auntil(lambda: heard.readies == 1)
         await server.system("postgres_changes", "ok", "Subscribed to PostgreSQL")
-        await until(lambda: heard.readies == 2)
+        await auntil(lambda: heard.readies == 2)
         assert len(server.handshakes) == 1
 
 
@@ -152,9 +147,9 @@ FAULTS: dict[str, Fault] = {
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 async def test_it_hears_again_after(fault: Fault, server: RealtimeDouble) -> None:
     async with listening(server.url) as heard:
-        await until(lambda: heard.readies == 1)
+        await auntil(lambda: heard.readies == 1)
         await fault(server)
-        await until(lambda: heard.readies == 2)
+        await auntil(lambda: heard.readies == 2)
         assert await hears(server, heard)
 
 
@@ -163,7 +158,7 @@ async def test_it_joins_again_when_the_join_meets(fault: str, server: RealtimeDo
     server.late = QUICK.subscribe + 0.1
     server.joins.append(fault)
     async with listening(server.url) as heard:
-        await until(lambda: heard.readies == 1)
+        await auntil(lambda: heard.readies == 1)
         assert len(server.handshakes) == 2
         assert await hears(server, heard)
 
@@ -171,17 +166,17 @@ async def test_it_joins_again_when_the_join_meets(fault: str, server: RealtimeDo
 async def test_a_close_that_follows_the_join_as_for_a_duplicate_is_survived(server: RealtimeDouble) -> None:
     server.joins.append("duplicate")
     async with listening(server.url) as heard:
-        await until(lambda: len(server.handshakes) == 2 and heard.wake.state == "listening")
+        await auntil(lambda: len(server.handshakes) == 2 and heard.wake.state == "listening")
         assert await hears(server, heard)
 
 
 async def test_a_callback_that_raises_does_not_end_it(server: RealtimeDouble) -> None:
     async with listening(server.url) as heard:
-        await until(lambda: heard.readies == 1)
+        await auntil(lambda: heard.readies == 1)
         heard.raise_next = True
         with capture_logs() as lines:
             await server.publish("INSERT", ROW)
-            await until(lambda: heard.readies == 2)
+            await auntil(lambda: heard.readies == 2)
         assert lines[0]["reason"] == "a callback raised KeyError"
         assert await hears(server, heard)
 
@@ -190,27 +185,27 @@ async def test_a_callback_that_raises_does_not_end_it(server: RealtimeDouble) ->
 async def test_it_keeps_trying_while_the_server_refuses_with(status: int, server: RealtimeDouble) -> None:
     server.refuse = HTTPStatus(status)
     async with listening(server.url) as heard:
-        await until(lambda: len(server.handshakes) >= 3)
+        await auntil(lambda: len(server.handshakes) >= 3)
         assert heard.wake.state == "deaf"
         server.refuse = None
-        await until(lambda: heard.readies == 1)
+        await auntil(lambda: heard.readies == 1)
         assert await hears(server, heard)
 
 
 async def test_it_outlives_a_restart_of_the_server(server: RealtimeDouble) -> None:
     async with listening(server.url) as heard:
-        await until(lambda: heard.readies == 1)
+        await auntil(lambda: heard.readies == 1)
         await server.stop()
-        await until(lambda: heard.wake.state == "deaf")
+        await auntil(lambda: heard.wake.state == "deaf")
         await server.start()
-        await until(lambda: heard.readies == 2)
+        await auntil(lambda: heard.readies == 2)
         assert await hears(server, heard)
 
 
 @pytest.mark.parametrize("noise", ["unknown_event", "garbage"])
 async def test_what_it_cannot_read_is_passed_over(noise: str, server: RealtimeDouble) -> None:
     async with listening(server.url) as heard:
-        await until(lambda: heard.readies == 1)
+        await auntil(lambda: heard.readies == 1)
         await getattr(server, noise)()
         assert await hears(server, heard)
         assert len(server.handshakes) == 1
@@ -218,7 +213,7 @@ async def test_what_it_cannot_read_is_passed_over(noise: str, server: RealtimeDo
 
 async def test_answered_heartbeats_keep_one_connection(server: RealtimeDouble) -> None:
     async with listening(server.url) as heard:
-        await until(lambda: server.heartbeats >= 6)
+        await auntil(lambda: server.heartbeats >= 6)
         assert (len(server.handshakes), heard.readies) == (1, 1)
 
 
@@ -229,7 +224,7 @@ async def test_a_channel_that_the_library_has_closed_without_a_word_is_lost_thou
     try:
         await subscription.open(QUICK)
         holding = asyncio.create_task(subscription.hold(QUICK.beat))
-        await until(lambda: server.heartbeats >= 2)
+        await auntil(lambda: server.heartbeats >= 2)
         assert not holding.done()
         subscription._channel.state = ChannelStates.CLOSED
         assert await asyncio.wait_for(holding, 5)
@@ -241,9 +236,9 @@ async def test_a_long_deafness_is_said_once_and_its_end_once(server: RealtimeDou
     server.refuse = HTTPStatus.UNAUTHORIZED
     with capture_logs() as lines:
         async with listening(server.url) as heard:
-            await until(lambda: len(server.handshakes) >= 5)
+            await auntil(lambda: len(server.handshakes) >= 5)
             server.refuse = None
-            await until(lambda: heard.readies == 1)
+            await auntil(lambda: heard.readies == 1)
     assert [line["event"] for line in lines] == [
         "Realtime is deaf; polling carries on",
         "Realtime is listening",
@@ -257,7 +252,7 @@ async def test_a_server_without_realtime_is_said_once_and_asked_rarely(status: i
     with capture_logs() as lines:
         async with listening(server.url, replace(QUICK, absent=(0.2, 0.2))):
             began = asyncio.get_running_loop().time()
-            await until(lambda: len(server.handshakes) == 3)
+            await auntil(lambda: len(server.handshakes) == 3)
             assert asyncio.get_running_loop().time() - began > 0.3
     assert [line["event"] for line in lines] == ["this server has no Realtime; polling carries on"]
 
@@ -266,12 +261,12 @@ async def test_a_404_from_a_server_that_had_realtime_is_an_outage_like_any_other
     server: RealtimeDouble,
 ) -> None:
     async with listening(server.url, replace(QUICK, absent=(600, 600))) as heard:
-        await until(lambda: heard.readies == 1)
+        await auntil(lambda: heard.readies == 1)
         server.refuse = HTTPStatus.NOT_FOUND
         await server.abort()
-        await until(lambda: len(server.handshakes) >= 3)
+        await auntil(lambda: len(server.handshakes) >= 3)
         server.refuse = None
-        await until(lambda: heard.readies == 2)
+        await auntil(lambda: heard.readies == 2)
 
 
 async def test_it_stops_at_once_while_a_server_keeps_it_waiting() -> None:
@@ -295,18 +290,18 @@ async def test_it_stops_at_once_while_a_server_keeps_it_waiting() -> None:
 
 async def test_it_stops_at_once_on_a_half_open_socket(server: RealtimeDouble) -> None:
     async with listening(server.url, Timing()) as heard:
-        await until(lambda: heard.readies == 1)
+        await auntil(lambda: heard.readies == 1)
         await server.fall_silent()
 
 
 async def test_a_cancelled_run_leaves_no_task(server: RealtimeDouble) -> None:
     wake = Wake(server.url, KEY, on_change=lambda *_: None, on_ready=lambda: None, timing=QUICK)
     run = asyncio.create_task(wake.run(asyncio.Event()))
-    await until(lambda: wake.state == "listening")
+    await auntil(lambda: wake.state == "listening")
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(run, 1)
-    await until(lambda: not server.channels)
+    await auntil(lambda: not server.channels)
     assert not strays()
     assert wake.state == "off"
 
@@ -328,14 +323,14 @@ async def test_only_a_connection_that_held_makes_the_next_pause_a_short_one(
 
     def pause(_: Timing, failures: int, *, absent: bool) -> float:
         noted.append(failures)
+        if len(noted) == 3:
+            server.refuse = None
         return 0.01
 
     monkeypatch.setattr(Timing, "pause", pause)
     server.refuse = HTTPStatus.SERVICE_UNAVAILABLE
     async with listening(server.url, replace(QUICK, retry=(0.01, longest))) as heard:
-        await until(lambda: len(noted) == 3)
-        server.refuse = None
-        await until(lambda: server.heartbeats >= 3)  # a tenth of a second each
+        await auntil(lambda: server.heartbeats >= 3)  # a tenth of a second each
         await server.abort()
-        await until(lambda: len(noted) >= 4 and heard.readies == 2)
+        await auntil(lambda: len(noted) >= 4 and heard.readies == 2)
     assert noted[:4] == pauses
