@@ -14,6 +14,8 @@ from tests.sources.hospital import Hospital, doctors, hospital, other_hospital  
 from worker.daemon import Parts
 
 SHOWN = {"prefer": "return=representation"}
+# A campaign that is not activated yet, and has its time.
+DRAFT = {"status": "draft", "scheduled_at": "2030-12-01T04:30:00Z"}
 
 
 def soon(seconds: float = 30) -> str:
