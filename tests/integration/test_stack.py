@@ -1,9 +1,11 @@
 """./scripts/stack exec: an environment for a command, and nothing left of it afterwards."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +15,7 @@ import psycopg
 import pytest
 
 from local.api import ROOT
+from local.postgres import Postgres
 from tests.helpers.polling import until
 from tests.helpers.rows import one
 
@@ -53,6 +56,20 @@ def test_two_at_a_time_have_their_own_ports_pass_the_exit_code_on_and_leave_noth
     assert len(set(used)) == 4
     assert not [port for port in used if answers(port)]
     assert not list(open_tmp.glob("stack-*"))
+
+
+def test_of_two_that_need_a_copy_of_the_servers_programs_the_slower_takes_the_others(tmp_path, monkeypatch):
+    """As root, from a checkout that is closed to others."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    slower, *quicker = (Postgres(tmp_path, 0, "") for _ in range(2))
+
+    def copytree(source, to):
+        while quicker:
+            quicker.pop()._copied_wheel()
+        to.mkdir(parents=True)
+
+    monkeypatch.setattr(shutil, "copytree", copytree)
+    assert [slower._copied_wheel()] == list(tmp_path.iterdir())
 
 
 def test_a_command_that_is_interrupted_leaves_nothing(open_tmp):
