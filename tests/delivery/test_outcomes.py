@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from local.postgres import free_port
 from tests.delivery.cloud_stub import CloudStub, refusal
 from tests.delivery.jobs import end_leases, end_waits, job
-from tests.gateways.server import unused_port
 from tests.helpers.counting_gateway import CountingGateway
 from tests.helpers.http_server import Reply
 from tests.helpers.nouns import settlement
@@ -81,7 +81,7 @@ async def test_the_last_try_that_fails_fails_the_row(
 
 async def test_a_gateway_that_is_not_there_is_tried_again(db: Database, shop: str, one_pass: Pass) -> None:
     row = schedule(db)
-    await one_pass(gateway="waha", waha_url=f"http://127.0.0.1:{unused_port()}")
+    await one_pass(gateway="waha", waha_url=f"http://127.0.0.1:{free_port()}")
     assert message(db, row)["status"] == "processing"
     assert "The gateway cannot be reached" in message(db, row)["error"]
 

@@ -163,9 +163,3 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 def truncated(status: int) -> Behaviour:
     return raw(status, b'{"messages":[{"id":"wamid', "application/json")
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

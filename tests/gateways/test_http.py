@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from types import SimpleNamespace
 
-import httpx
 import pytest
 from httpcore._async import http11
 
+from local.postgres import free_port
 from tests.gateways import server as wire
-from tests.gateways.given import ACCEPTED, AUDIO, IMAGE, SHORT, Make, Serve
+from tests.gateways.given import ACCEPTED, AUDIO, IMAGE, SHORT, Make, Serve, connects_in_its_own_time
 from worker.gateway.client import clean, dig, first_text, retry_after
 from worker.gateway.posting import DOUBT
 from worker.models import Media, Message, Rejected, Retry, Sent, Stopped, Throttled, Unconfirmed
@@ -47,8 +47,8 @@ async def test_what_may_have_gone_out_is_unconfirmed_and_in_time(
     """Also while the server goes on holding the connection: it does so for a minute."""
     server = await serve(behaviour)
     gateways = [make(name, server.url, timeout=SHORT) for name in GATEWAYS]
-    for client in (client for gateway in gateways for client in gateway.http.busy):
-        client.timeout = httpx.Timeout(None)  # on a busy machine connecting may take longer than its share
+    for gateway in gateways:
+        connects_in_its_own_time(gateway.http)
     async with asyncio.timeout(30):
         outcomes = await asyncio.gather(*(gateway.send(message) for gateway in gateways))
     assert {type(outcome) for outcome in outcomes} == {Unconfirmed}
@@ -80,7 +80,7 @@ async def test_an_address_without_its_s_stops_the_connection_and_says_so(
 
 @every_gateway
 async def test_a_refused_connection_is_tried_again(name: str, make: Make, message: Message) -> None:
-    outcome = await make(name, f"http://127.0.0.1:{wire.unused_port()}").send(message)
+    outcome = await make(name, f"http://127.0.0.1:{free_port()}").send(message)
     assert isinstance(outcome, Retry)
     assert outcome.reason == "The gateway cannot be reached (All connection attempts failed)"
 
@@ -124,6 +124,7 @@ async def test_a_connection_that_nobody_accepts_is_tried_again(deaf_port: int, m
 async def test_waiting_for_a_free_connection_is_tried_again(make: Make, serve: Serve, message: Message) -> None:
     server = await serve(wire.slow_headers)
     gateway = make("waha", server.url, timeout=SHORT, connections=1)
+    connects_in_its_own_time(gateway.http)
     first, second = await asyncio.gather(gateway.send(message), gateway.send(message))
     assert isinstance(first, Unconfirmed)
     assert second == Retry("The gateway cannot be reached (PoolTimeout)")
@@ -361,7 +362,7 @@ async def test_an_attachment_without_an_address_is_not_sent(
 
 @every_gateway
 async def test_a_gateway_that_cannot_be_asked_is_not_healthy(name: str, make: Make, serve: Serve) -> None:
-    health = await make(name, f"http://127.0.0.1:{wire.unused_port()}").check("shop")
+    health = await make(name, f"http://127.0.0.1:{free_port()}").check("shop")
     assert not health.ok
     assert health.detail == "The gateway cannot be reached (All connection attempts failed)"
     server = await serve(wire.answer(401, {}), wire.html(200), wire.reset_after_reading)

@@ -12,15 +12,16 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import pytest
+from pytest_mock import MockerFixture
 
 from tests.gateways import server as wire
-from tests.gateways.given import ACCEPTED, SHORT, Serve
+from tests.gateways.given import ACCEPTED, SHORT, TIMEOUT, Serve, connects_in_its_own_time
 from worker import config
 from worker.errors import ConfigError
 from worker.gateway.client import Http
-from worker.gateway.session_tokens import SessionTokens
+from worker.gateway.session_tokens import NO_TOKENS, SessionTokens
 from worker.gateway.wppconnect import Wppconnect
-from worker.models import Health, Message, Rejected, Retry, Sent, Stopped, Unconfirmed
+from worker.models import Health, Message, Outcome, Rejected, Retry, Sent, Stopped, Unconfirmed
 from worker.operating.doctor import session
 
 SECRET = "THISIS/MYSECURE+TOKEN"
@@ -79,7 +80,7 @@ async def gateway(url: str) -> AsyncIterator[Gateway]:
     async with AsyncExitStack() as stack:
 
         def build(**secrets: str) -> Wppconnect:
-            http = Http(url, {}, timeout=SHORT, connections=2)
+            http = Http(url, {}, timeout=TIMEOUT, connections=2)
             made = Wppconnect(http, tokens=SessionTokens(http, **secrets))
             stack.push_async_callback(made.aclose)
             return made
@@ -135,18 +136,20 @@ async def test_a_wrong_secret_stops_the_connection_and_is_not_told(
 @pytest.mark.parametrize(
     ("said", "outcome"),
     [
-        ((500, {"message": "no route for /api/shop/k3y/generate-token"}), Retry),
-        ((404, {"message": "Cannot POST /api/shop/k3y/generate-token"}), Stopped),
-        ((201, {"status": "success", "session": "k3y"}), Stopped),
+        (
+            (500, {"message": "no route for /api/shop/k3y/generate-token"}),
+            Retry("wppconnect made no token (status 500)"),
+        ),
+        ((404, {"message": "Cannot POST /api/shop/k3y/generate-token"}), NO_TOKENS),
+        ((201, {"status": "success", "session": "k3y"}), NO_TOKENS),
     ],
 )
 async def test_without_a_token_nothing_is_posted_and_the_key_is_not_repeated(
-    said: tuple[int, Any], outcome: type, double: Double, gateway: Gateway, message: Message
+    said: tuple[int, Any], outcome: Outcome, double: Double, gateway: Gateway, message: Message
 ) -> None:
     double.said["generate-token"] = said
-    told = await gateway(secret_key="k3y").send(message)
-    assert isinstance(told, outcome)
-    assert "k3y" not in str(told)
+    assert await gateway(secret_key="k3y").send(message) == outcome
+    assert "k3y" not in str(outcome)
     assert double.asked == ["generate-token"]
 
 
@@ -232,14 +235,19 @@ async def test_a_number_is_asked_for_once_more_whatever_the_language_of_the_refu
     assert "check-number-status" in str(double.asked)
 
 
-async def test_asking_again_takes_no_longer_than_a_send_may(double: Double, serve: Serve, message: Message) -> None:
+async def test_asking_again_takes_no_longer_than_a_send_may(
+    serve: Serve, message: Message, mocker: MockerFixture
+) -> None:
     async def answer_the_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: wire.Server) -> None:
         behave = wire.answer(400, DENIED) if not server.received else wire.slow_headers
         await behave(reader, writer, server)
 
     server = await serve(answer_the_first)
-    gateway = Wppconnect(Http(server.url, {}, timeout=SHORT, connections=2))
-    async with asyncio.timeout(2 * SHORT):
+    gateway = Wppconnect(connects_in_its_own_time(Http(server.url, {}, timeout=SHORT, connections=2)))
+    called = mocker.spy(gateway.http, "call")
+    async with asyncio.timeout(30):
         assert isinstance(await gateway.send(message), Unconfirmed)
+    deadlines = {deadline for _, _, deadline, *_ in (call.args for call in called.call_args_list)}
+    assert len(deadlines) == 1
     assert [received.method for received in server.received] == ["POST", "GET"]
     await gateway.aclose()
