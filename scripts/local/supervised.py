@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from local.api import ROOT
+from local.at import AT
 from local.postgres import dies_with_parent
 
 NEEDED = (".venv", "worker")  # what supervisord.conf expects beside itself
@@ -79,7 +80,7 @@ class Supervised:
             (self.directory / name).symlink_to(ROOT / name)
 
     def _environment(self) -> dict[str, str]:
-        return {"PATH": os.environ["PATH"], "TMPDIR": str(self._temporary), **self.environment}
+        return {"PATH": os.environ["PATH"], "TMPDIR": str(self._temporary), **AT, **self.environment}
 
     def _script(self, name: str) -> str:
         return str(self.directory / "scripts" / name)

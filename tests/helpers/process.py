@@ -8,17 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from local.at import AT
 from local.postgres import dies_with_parent
 from tests.helpers.polling import until
 
 ROOT = Path(__file__).resolve().parents[2]
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "NO_PROXY")
-AT = ("TZ", "LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC")  # what ./scripts/test --at and --zone set
 
 
 def environment(*layers: dict[str, str]) -> dict[str, str]:
-    """What a worker's process is given: nothing of the developer's own settings."""
-    merged = {name: os.environ[name] for name in (*INHERITED, *AT) if name in os.environ}
+    """What a process is given: nothing of the developer's own settings."""
+    merged = {name: os.environ[name] for name in INHERITED if name in os.environ} | AT
     for layer in layers:
         merged |= layer
     return merged | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}

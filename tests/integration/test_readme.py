@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from local.at import AT
 from tests.helpers.rows import add_connections
 from worker.__main__ import app
 
@@ -59,7 +60,7 @@ def checkout(tmp_path):
 
 def test_production_works_as_printed(stack, db, checkout):
     add_connections(db, "sales")
-    environment = {"PATH": os.environ["PATH"], "HOME": str(checkout), "TMPDIR": str(checkout)}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(checkout), "TMPDIR": str(checkout), **AT}
     ran = []
     for command in commands("Production") + commands("One row of settings for each connection"):
         if command.startswith("export DATABASE_URL="):

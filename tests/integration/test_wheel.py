@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from typer.main import get_command
 
 from local.api import ROOT
+from local.at import AT
 from local.postgres import dies_with_parent, free_port
 from tests.helpers.polling import until
 from tests.helpers.rows import due_in, message
@@ -38,6 +39,7 @@ class Installed:
             "GATEWAY": "mock",
             "REALTIME": "off",
             **stack,
+            **AT,
         }
 
     def install(self, wheel: Path) -> None:

@@ -4,6 +4,7 @@ import re
 import subprocess
 
 from local.api import NODE, ROOT
+from tests.helpers.process import environment
 from tests.sources.hospital import at, opened
 
 HEAD = """
@@ -17,10 +18,10 @@ const supabase = createClient(SUPABASE_URL, SUPABASE_ANON_KEY, { global: { heade
 def test_the_blocks_of_the_page_do_what_it_says(db, doctors, stack):
     hospital = opened(db, doctors[0])
     blocks = re.findall(r"```js\n(.*?)```", (ROOT / "docs" / "appointments.md").read_text(), re.DOTALL)
-    env = stack | {"TOKEN": hospital.user.token, "userId": hospital.user.id, "connection": hospital.connection}
+    caller = {"TOKEN": hospital.user.token, "userId": hospital.user.id, "connection": hospital.connection}
 
     done = subprocess.run(
-        [NODE, "--input-type=module", "-"], input=HEAD + "\n".join(blocks), cwd=ROOT, env=env,
+        [NODE, "--input-type=module", "-"], input=HEAD + "\n".join(blocks), cwd=ROOT, env=environment(stack, caller),
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 
 from local.api import NODE, ROOT
+from tests.helpers.process import environment
 from tests.sources.conftest import opened
 
 HEAD = """
@@ -28,14 +29,14 @@ def test_the_blocks_of_the_page_do_what_it_says(db, shopkeepers, staff_and_admin
     db.execute("update contacts set phone_number = '+919876500000' where contact_name = 'Name 2'")
     daemon(DEFAULT_COUNTRY_CODE="IN")
     blocks = re.findall(r"```js\n(.*?)```", (ROOT / "docs" / "campaigns.md").read_text(), re.DOTALL)
-    env = stack | {
+    caller = {
         "TOKEN": shop.user.token, "userId": shop.user.id, "connection": shop.connection,
         "TOKEN_OF_COLLEAGUE": colleague.token, "colleagueId": colleague.id,
     }  # fmt: skip
 
     done = subprocess.run(
-        [NODE, "--input-type=module", "-"], input="\n".join((HEAD, *blocks, TAIL)), cwd=ROOT, env=env,
-        capture_output=True, text=True, timeout=60,
+        [NODE, "--input-type=module", "-"], input="\n".join((HEAD, *blocks, TAIL)), cwd=ROOT,
+        env=environment(stack, caller), capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
