@@ -11,7 +11,7 @@ import pytest
 
 from tests.gateways import server as wire
 from tests.helpers.loops import settings
-from tests.unit.test_http import told_of_template
+from tests.helpers.webhooks import told_of_template
 from worker.daemon import Parts, _hear
 from worker.errors import StoreError
 from worker.gateway.approved import ApprovedTemplates
