@@ -184,6 +184,24 @@ def test_a_reminder_is_added_changed_switched_off_and_deleted(db, hospital, wind
     assert one(db, "select count(*) from reminder_rules") == 3
 
 
+def test_a_text_that_is_written_again_after_its_rule_was_refused_is_no_one_elses(db, hospital, window):
+    window.follow("Hospital and reminders")
+    window.page.locator("article", hasText="the day before").getByRole("button", name="Edit").click()
+    window.fill("Name", " ")
+    window.fill("Text", "First")
+    window.press("Save")
+    window.sees("A rule needs a name")
+    window.fill("Text", "Second")
+    window.page.reload()
+    window.page.locator("article", hasText="the day before").getByRole("button", name="Edit").click()
+    assert window.field("Text").inputValue() == "Second"
+    window.fill("Name", "The day before")
+    window.press("Save")
+    window.page.getByRole("dialog").waitFor(state="detached")
+    texts = [row["body"] for row in db.execute("select body from message_templates")]
+    assert "Second" in texts
+
+
 def test_a_contact_is_named_and_its_number_shown(db, hospital, window):
     contact = hospital.insert("contacts", contact_name="Asha Rao", phone_number="+919876500001")
     booked(hospital, contact_id=str(contact["id"]), mobile=None, patient_name=None)

@@ -122,6 +122,34 @@ def test_a_contact_whose_answer_is_lost_is_added_once(desk, db, api, person):
     assert one(db, "select count(*) from contacts") == 1
 
 
+def test_a_question_leaves_the_focus_where_a_person_has_put_it(desk, api, person, contact):
+    """Else the space that somebody types, or the "No" that they press, would be "Yes, delete"."""
+    window = desk(person).open(f"contacts/{contact['id']}/edit")
+    window.press("Delete")
+    focused = "document.activeElement.name || document.activeElement.textContent"
+    assert window.page.evaluate(focused) == "Yes, delete"
+    window.field("Name").focus()
+    looks = api.calls["/rest/v1/contacts"]
+    until(lambda: api.calls["/rest/v1/contacts"] >= looks + 5)  # the list and the contact, twice at least
+    assert window.page.evaluate(focused) == "name"
+
+
+def test_what_is_too_much_for_the_tab_to_keep_may_be_sent_off_all_the_same(desk, db, person, contact):
+    window = desk(person)
+    begin(window, contact)
+    window.page.evaluate("""() => {
+        for (const size of [1 << 20, 1 << 10, 1]) {
+            try {
+                for (let n = 0; ; n++) sessionStorage.setItem(`${size} ${n}`, 'x'.repeat(size))
+            } catch {} // it is full
+        }
+    }""")
+    window.fill("Message", "Hello, more than fits in")
+    window.press("Schedule Message")
+    window.sees("Scheduled for")
+    assert texts(db) == ["Hello, more than fits in"]
+
+
 @pytest.mark.parametrize("deed", ["Cancel", "Delete"])
 def test_a_cancellation_or_deletion_whose_answer_is_lost_is_taken_as_done(desk, db, api, person, contact, deed):
     person.insert(

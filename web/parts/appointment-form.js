@@ -47,7 +47,7 @@ export const contentOf = ({ zone, variables, ...values }) => ({
 
 // `onSave(values)` writes them; `onChange(values)` hears of every change. `asked`: further names that the texts need.
 export function AppointmentForm({ initial, zone, asked, label, hasFollowUp, onSave, onChange }) {
-  const { values, set, bind } = useForm(initial, onChange)
+  const { values, setIn, bind } = useForm(initial, onChange)
   const deed = useDeed()
   const submit = (event) => {
     event.preventDefault()
@@ -55,7 +55,7 @@ export function AppointmentForm({ initial, zone, asked, label, hasFollowUp, onSa
   }
   const variable = (name) => ({
     value: values.variables[name] ?? '',
-    onInput: (event) => set({ variables: { ...values.variables, [name]: event.target.value } }),
+    onInput: (event) => setIn('variables')({ [name]: event.target.value }),
   })
   const names = [...new Set([...asked, ...Object.keys(values.variables)])]
   return html`<form class="stack" onSubmit=${submit}>

@@ -109,7 +109,7 @@ function Form({ data, onDone }) {
     const { key, ...kept } = Object.assign(draft, changes)
     drafts.save(key, kept)
   }
-  const { values, set, bind } = useForm(draft.values, (changed) => keep({ values: changed }))
+  const { values, set, setIn, bind } = useForm(draft.values, (changed) => keep({ values: changed }))
   const deed = useDeed()
   const isPast = isOver(values) && !isUntouched(values, row)
   const save = async (status) => {
@@ -146,9 +146,9 @@ function Form({ data, onDone }) {
       <//>
     </fieldset>
     ${template ? html`<${Bubble} text=${template.body} type=${template.type} media_url=${template.media_url} language=${template.language} />` : html`<${OwnText} values=${values} bind=${bind} />`}
-    <${Fields} values=${values} set=${set} template=${template} own=${data.own} />
+    <${Fields} values=${values} fill=${setIn('variables')} template=${template} own=${data.own} />
     <h3>To whom</h3>
-    <${Audience} values=${values.audience} set=${(changes) => set({ audience: { ...values.audience, ...changes } })} />
+    <${Audience} values=${values.audience} set=${setIn('audience')} />
     <${Field} label="At most so many recipients (optional)"><input ...${bind('max_recipients')} type="number" min="1" step="1" inputmode="numeric" /><//>
     <h3>When</h3>
     <${Times} bind=${bind} values=${values} isPast=${isPast} />
@@ -182,7 +182,7 @@ const Choices = ({ bind }) =>
   </fieldset>`
 
 // The values that all recipients share, for each place of the text. A recipient's own come first.
-function Fields({ values, set, template, own }) {
+function Fields({ values, fill, template, own }) {
   const text = template ? template.body : values.type === 'text' ? values.message : values.caption
   const names = placesIn(text)
   if (!names.length) return null
@@ -192,9 +192,8 @@ function Fields({ values, set, template, own }) {
     if (name in defaults) return `Without one: ${defaults[name]}`
     return template?.on_missing === 'blank' ? 'Without one it is left blank.' : 'The same for everybody.'
   }
-  const fill = (name) => (event) => set({ variables: { ...values.variables, [name]: event.target.value } })
   return html`<fieldset class="pair">
     <legend>Fields</legend>
-    ${names.map((name) => html`<${Field} key=${name} label=${`{${name}}`} hint=${hintOf(name)}><input name=${`field ${name}`} dir="auto" value=${values.variables[name] ?? ''} onInput=${fill(name)} autocomplete="off" /><//>`)}
+    ${names.map((name) => html`<${Field} key=${name} label=${`{${name}}`} hint=${hintOf(name)}><input name=${`field ${name}`} dir="auto" value=${values.variables[name] ?? ''} onInput=${(event) => fill({ [name]: event.target.value })} autocomplete="off" /><//>`)}
   </fieldset>`
 }

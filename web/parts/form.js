@@ -1,7 +1,8 @@
 // What forms are made of.
 import { cloneElement, html, useRef, useState } from '../html.js'
 
-// The values of a form: `bind(name)` are the properties of a control, `set` changes several. `onChange` hears of each change.
+// The values of a form: `bind(name)` are the properties of a control, `set` changes several, `setIn(name)` several of a value
+// that is itself an object. `onChange` hears of each change.
 export function useForm(initial, onChange) {
   const [values, setValues] = useState(initial)
   // The values of now, not of when `set` was handed out: an answer that comes late takes back nothing typed meanwhile.
@@ -11,8 +12,9 @@ export function useForm(initial, onChange) {
     setValues(latest.current)
     onChange?.(latest.current)
   }
+  const setIn = (name) => (changes) => set({ [name]: { ...latest.current[name], ...changes } })
   const bind = (name) => ({ name, value: values[name], onInput: (event) => set({ [name]: event.target.value }) })
-  return { values, set, bind }
+  return { values, set, setIn, bind }
 }
 
 // A control with its label above and, where given, a hint below. The label names it, the hint is read after it.
@@ -33,6 +35,10 @@ export const Note = ({ of }) =>
     <div role="status">${of.done && html`<p class="done">${of.done}</p>`}</div>
   </div>`
 
+// The same function each time, so that a button is focused when it appears and not at each look that its page takes again:
+// by then somebody may be typing, or stand on the other button.
+const focus = (button) => button?.focus()
+
 // A button for what cannot be undone: asks once more in its own place.
 export function Confirm({ label, question, yes, onYes, isBusy }) {
   const [isAsking, ask] = useState(false)
@@ -44,7 +50,7 @@ export function Confirm({ label, question, yes, onYes, isBusy }) {
   }
   return html`<span class="confirm" role="group" aria-label=${question}>
     <span>${question}</span>
-    <button type="button" class="danger" ref=${(button) => button?.focus()} onClick=${answer(onYes)}>${yes}</button>
+    <button type="button" class="danger" ref=${focus} onClick=${answer(onYes)}>${yes}</button>
     <button type="button" class="plain" onClick=${answer()}>No</button>
   </span>`
 }

@@ -6,8 +6,8 @@ import { drafts } from './drafts.js'
 import { Field, Note, useForm } from './form.js'
 import { change, create } from './records.js'
 import { ANCHOR_WORDS, columnsOf, LANGUAGES, ruleWords, timingOf, UNITS } from './rules.js'
+import { languageWords } from './template-form.js'
 
-const languageNames = new Intl.DisplayNames('en', { type: 'language' })
 const NEW = { name: '', when_past: 'skip', anchor: 'date', day_offset: -1, at: '10:00', shift: null }
 
 // Under the id of a draft, which remembers what it has sent.
@@ -17,12 +17,16 @@ async function createFrom(draft, table, content) {
   return await create(table, ['updated_at'], earlier, content)
 }
 
-// The text first, then the rule that names it: either may be written again when its answer was lost.
+const seen = ({ id, version }) => ({ id, version })
+
+// The text first, then the rule that names it: either may be written again when its answer was lost. Where the rule is refused,
+// the text that was written before it is the author's own, and no longer the one that the dialog was opened with.
 async function save({ rule, hospital, draft, text, columns }) {
   const own = { connection_id: hospital.id, name: columns.name }
-  const template = rule.template
-    ? await change('message_templates', ['version'], rule.template, text)
+  const template = draft.template
+    ? await change('message_templates', ['version'], draft.template, text)
     : await createFrom(draft.text, 'message_templates', { ...text, ...own })
+  if (draft.template) draft.template = seen(template)
   if (rule.id) return await change('reminder_rules', ['updated_at'], rule, columns)
   const added = { ...columns, connection_id: hospital.id, template_id: template.id }
   return await createFrom(draft.rule, 'reminder_rules', added)
@@ -34,7 +38,7 @@ function begin(rule) {
   return {
     text: { id: crypto.randomUUID() },
     rule: { id: crypto.randomUUID() },
-    version: template?.version,
+    template: template && seen(template),
     values: {
       ...timingOf(timing),
       name,
@@ -54,7 +58,7 @@ function movedTo(values, rule) {
 // What was being written counts as long as the text is the one that it was written over.
 function load(key, rule) {
   const kept = drafts.load(key)
-  return kept && kept.version === rule.template?.version ? kept : begin(rule)
+  return kept && kept.template?.version === rule.template?.version ? kept : begin(rule)
 }
 
 export function RuleDialog({ rule, hospital, onClose, onChange }) {
@@ -84,7 +88,7 @@ export function RuleDialog({ rule, hospital, onClose, onChange }) {
         <textarea ...${bind('body')} rows="5" dir="auto" required></textarea>
       <//>
       <${Field} label="Language" hint="Dates and times are written as its people do">
-        <select ...${bind('language')}>${languages.map((one) => html`<option value=${one}>${languageNames.of(one.replace('_', '-'))}</option>`)}</select>
+        <select ...${bind('language')}>${languages.map((one) => html`<option value=${one}>${languageWords(one)}</option>`)}</select>
       <//>
       <${Note} of=${deed} />
       <div class="actions"><button class="primary" disabled=${deed.isBusy}>Save</button></div>

@@ -72,7 +72,7 @@ export function TemplateForm({ template, connections, onDone }) {
     const { key, ...kept } = Object.assign(draft, changes)
     drafts.save(key, kept)
   }
-  const { values, set, bind } = useForm(draft.values, (changed) => keep({ values: changed }))
+  const { values, setIn, bind } = useForm(draft.values, (changed) => keep({ values: changed }))
   const deed = useDeed()
   const save = async () => {
     const content = contentOf(values)
@@ -115,20 +115,19 @@ export function TemplateForm({ template, connections, onDone }) {
         <textarea ...${bind('body')} rows="5" dir="auto" required></textarea>
       <//>`
     }
-    <${Defaults} values=${values} set=${set} bind=${bind} />
+    <${Defaults} values=${values} fill=${setIn('defaults')} bind=${bind} />
     <${Note} of=${deed} />
     <div class="actions"><button class="primary" disabled=${deed.isBusy}>${deed.isBusy ? 'Saving …' : 'Save'}</button></div>
   </form>`
 }
 
-function Defaults({ values, set, bind }) {
+function Defaults({ values, fill, bind }) {
   const names = placesIn(values.body)
   if (!names.length) return null
-  const fill = (name) => (event) => set({ defaults: { ...values.defaults, [name]: event.target.value } })
   return html`<fieldset class="stack">
     <legend>What its fields are without a value of the recipient</legend>
     <div class="pair">
-      ${names.map((name) => html`<${Field} key=${name} label=${`{${name}}`}><input name=${`default ${name}`} dir="auto" value=${values.defaults[name] ?? ''} onInput=${fill(name)} autocomplete="off" /><//>`)}
+      ${names.map((name) => html`<${Field} key=${name} label=${`{${name}}`}><input name=${`default ${name}`} dir="auto" value=${values.defaults[name] ?? ''} onInput=${(event) => fill({ [name]: event.target.value })} autocomplete="off" /><//>`)}
     </div>
     <${Field} label="A field that has no value at all">
       <select ...${bind('on_missing')}>
