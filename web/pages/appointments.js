@@ -112,9 +112,7 @@ function Desk({ hospital, hospitals, what, onChange }) {
   const [changes, setChanges] = useState(0) // so that the list looks again
   const changed = () => {
     setChanges((before) => before + 1)
-    rules.look()
-    faults.look()
-    onChange()
+    return Promise.all([rules.look(), faults.look(), onChange()])
   }
   const view = (path, title, isHere, number) =>
     html`<a href=${`#/appointments/${encodeURIComponent(hospital.id)}/${path}`} aria-current=${isHere ? 'page' : undefined}>${title}${number > 0 && html` <b>${number.toLocaleString('en')}</b>`}</a>`

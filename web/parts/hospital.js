@@ -26,10 +26,7 @@ function Presence({ hospital, onChange }) {
         const row = { connection_id: hospital.id, ...columns }
         return persist(() => rows(() => supabase.from('connection_settings').upsert(row).select()))
       }, done)
-      .then((went) => {
-        if (went) onChange()
-        return went
-      })
+      .then((went) => went && onChange())
   const submit = (event) => {
     event.preventDefault()
     const given = new FormData(event.target)
@@ -46,7 +43,7 @@ function Presence({ hospital, onChange }) {
     ${settings?.enabled === false && html`<p class="waits">The operator has switched this connection off.</p>`}
     <div class="pair">
       <${Field} label="Name in messages" hint="{hospital_name}; empty: ${hospital.connection_name}"><input name="display_name" defaultValue=${settings?.display_name ?? ''} dir="auto" maxlength="200" autocomplete="off" /><//>
-      <${Field} label="Time zone"><select name="timezone" defaultValue=${hospital.zone}>${zones(hospital.zone).map((zone) => html`<option value=${zone} selected=${zone === hospital.zone}>${zone}</option>`)}</select><//>
+      <${Field} label="Time zone"><select name="timezone">${zones(hospital.zone).map((zone) => html`<option value=${zone} selected=${zone === hospital.zone}>${zone}</option>`)}</select><//>
       <${Field} label="Country code" hint="Of numbers that name none: IN, BR, GB"><input name="country_code" defaultValue=${settings?.country_code ?? ''} pattern="[A-Za-z]{2}" maxlength="2" autocomplete="off" /><//>
     </div>
     <${Note} of=${deed} />

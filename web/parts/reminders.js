@@ -20,8 +20,7 @@ export async function loadRules(connection) {
 }
 
 // Document 003's three, in one call; a second one makes nothing twice.
-export const setUp = (connection) =>
-  persist(() => rows(() => supabase.rpc('set_up_reminders', { connection_id: connection })))
+const setUp = (connection) => persist(() => rows(() => supabase.rpc('set_up_reminders', { connection_id: connection })))
 
 // An appointment's day and time, and its follow-up's, as the text's language writes them.
 function exampleTimes(language) {
@@ -82,11 +81,7 @@ export function SetUp({ hospital, onChange }) {
 
 function Rule({ rule, example, onEdit, onChange }) {
   const deed = useDeed()
-  const run = async (what) => {
-    const went = await deed.run(what)
-    if (went) onChange()
-    return went
-  }
+  const run = (what) => deed.run(what).then((went) => went && onChange())
   const { template } = rule
   return html`<article class="message" aria-label=${rule.name}>
     <div class="message-head">

@@ -1,14 +1,13 @@
-// A switch that stands at once where somebody put it, and goes back where that is refused.
-import { html, useEffect, useState } from '../html.js'
+// A switch that stands at once where somebody put it, and afterwards where it is stored.
+import { html, useState } from '../html.js'
 
-// `onTurn(isOn)` returns whether it went well.
+// `onTurn(isOn)`: until it has come to its end, and what is stored has been looked at again, the switch stands as it was put.
 export function Switch({ label, isOn, isBusy, onTurn }) {
-  const [shown, show] = useState(isOn)
-  useEffect(() => show(isOn), [isOn])
+  const [wanted, want] = useState(null)
   const turn = async (event) => {
-    const next = event.target.checked
-    show(next)
-    if (!(await onTurn(next))) show(isOn)
+    want(event.target.checked)
+    await onTurn(event.target.checked)
+    want(null)
   }
-  return html`<label class="check"><input type="checkbox" checked=${shown} disabled=${isBusy} onChange=${turn} />${label}</label>`
+  return html`<label class="check"><input type="checkbox" checked=${wanted ?? isOn} disabled=${isBusy} onChange=${turn} />${label}</label>`
 }
