@@ -35,8 +35,9 @@ export class Refusal extends Error {
 }
 
 const UNANSWERED = 'The server does not answer. Check your connection; nothing that you wrote is lost.'
+export const NOT_YOURS = 'This is not yours to change, or it is no longer there.'
 const WORDS = {
-  42501: 'This is not yours to change, or it is no longer there.',
+  42501: NOT_YOURS,
   PGRST116: 'It is no longer there.',
 }
 
@@ -79,13 +80,14 @@ export async function persist(call) {
   }
 }
 
-// Inserts a row whose id the page has made, so that one which is there already was written by an earlier try.
+// Inserts a row whose id the page has made, so that one which is there already was written by an earlier try: whatever a second
+// one is refused for. A trigger speaks before the primary key does, of what the first has changed.
 export async function insertOnce(table, row) {
   return await persist(async () => {
     try {
       return { row: (await rows(() => supabase.from(table).insert(row).select()))[0] }
     } catch (fault) {
-      if (fault.code !== '23505') throw fault
+      if (fault.isUnanswered) throw fault
       const [found] = await rows(() => supabase.from(table).select().eq('id', row.id))
       if (!found) throw fault
       return { row: found, wasThere: true }
@@ -155,7 +157,8 @@ export function listen() {
   return () => supabase.removeChannel(channel)
 }
 
-// What `load` brings, kept fresh while it can be seen: { data, fault, look }. After a failure the last data stay.
+// What `load` brings, kept fresh while it can be seen: { data, fault, look }. After a failure the last data stay. `look()` looks
+// now, and comes to its end when that is shown.
 // `keys`: whenever one of them changes, everything is loaded anew. `every`: seconds between two looks without Realtime; null:
 // what does not change by itself, loaded once.
 export function useLive(load, keys, { every = SECONDS.poll } = {}) {

@@ -2,15 +2,12 @@
 
 from tests.helpers.rows import one
 from tests.sources.conftest import soon
-from tests.web.people import add_people
+from tests.web.people import add_member, add_people
 
 
 def test_an_admin_approves_what_the_owner_has_activated_and_the_owner_cannot(desk, db, user, person):
     admin = user()
-    db.execute(
-        "insert into connection_members (connection_id, user_id, role, owner_id) values (%s, %s, 'admin', %s)",
-        (person.connection_id, admin.id, person.id),
-    )
+    add_member(db, person, admin, "admin")
     add_people(db, person, 2, "gold_loan")
     person.insert("connection_settings", connection_id=person.connection_id, approval="campaigns")
     campaign = person.insert(

@@ -6,9 +6,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.helpers.polling import until
-from tests.helpers.proxy import forgetful
+from tests.helpers.proxy import forgetful, only
 from tests.helpers.rows import one
-from tests.web.people import add_people
+from tests.web.people import HELD, add_people
 
 ZONE = ZoneInfo("Asia/Kolkata")  # the browser's
 
@@ -107,6 +107,35 @@ def test_a_lost_answer_is_one_scheduled_message(desk, db, api, clinic):
     window.sees("to 1 recipient;")
     assert lost == [200]
     assert one(db, "select count(*) from campaigns") == 1
+
+
+def test_what_is_changed_after_a_lost_answer_is_what_is_scheduled(desk, db, api, clinic):
+    window = desk(clinic, troubled=True).open("bulk")
+    window.page.getByRole("checkbox", name="Person 00").check()
+    window.fill("Message", "Once")
+    window.fill("Date and time", wall(60))
+    # It is carried out, and nobody hears of it.
+    api.fault = only("schedule_to_contacts", forgetful)
+    window.press("Schedule")
+    window.sees("The server does not answer.")
+    assert one(db, "select message from campaigns") == "Once"
+    api.fault = None
+    window.fill("Message", "Better")
+    window.press("Schedule")
+    window.sees("to 1 recipient;")
+    assert one(db, "select string_agg(message, ', ') from campaigns") == "Better"
+
+
+def test_what_is_typed_while_all_are_being_selected_stays(desk, db, clinic):
+    window = desk(clinic).open("bulk")
+    window.sees("Person 47")
+    window.page.carry(HELD, "hold", "limit=1000")
+    window.press("Select all")
+    until(lambda: window.page.carry(HELD, "number") == 1)
+    window.fill("Message", "Typed meanwhile")
+    window.page.carry(HELD, "letGo")
+    window.sees("50 of at most 50 chosen")
+    assert window.field("Message").inputValue() == "Typed meanwhile"
 
 
 def test_refusals_name_those_who_cannot_be_written_to(desk, db, clinic):

@@ -9,7 +9,7 @@ from tests.helpers.http_server import Reply
 from tests.helpers.polling import until
 from tests.helpers.proxy import answering, forgetful, only
 from tests.helpers.rows import one
-from tests.web.people import add_people
+from tests.web.people import HELD, add_people
 
 ZONE = ZoneInfo("Asia/Kolkata")  # the browser's
 
@@ -169,6 +169,37 @@ def test_a_campaign_is_made_once_and_what_was_written_outlives_a_reload(desk, db
     window.press("Save")
     window.sees("Somebody has changed this meanwhile.")
     assert the_campaign(db)["message"] == "Theirs"
+
+
+def test_the_other_button_after_a_lost_answer_is_what_counts(desk, db, api, person):
+    add_people(db, person, 2)
+    window = desk(person, troubled=True)
+    begin(window, "To be sent", "Hello {name}")
+    window.page.getByLabel("gold 2").check()
+    api.fault = only("/campaigns", lambda request, got: forgetful(request, got) if request.method == "POST" else None)
+    window.press("Save as draft")
+    window.sees("The server does not answer.")
+    assert the_campaign(db)["status"] == "draft"
+    api.fault = None
+    window.press("Schedule Campaign")
+    window.page.locator(".card-head .status").waitFor()
+    assert the_campaign(db)["status"] == "scheduled"
+
+
+def test_whoever_is_selected_late_takes_back_nothing_that_was_typed_meanwhile(desk, db, person):
+    add_people(db, person, 3)
+    window = desk(person)
+    begin(window, "Some", "Hello")
+    window.page.getByLabel("Chosen contacts").check()
+    window.sees("Person 02")
+    window.page.carry(HELD, "hold", "limit=1000")
+    window.press("Select all")
+    until(lambda: window.page.carry(HELD, "number") == 1)
+    window.page.getByLabel("Phone numbers").check()
+    window.fill("Numbers", "+91 98765 00001")
+    window.page.carry(HELD, "letGo")
+    until(lambda: len(window.stored("campaign new")["values"]["audience"]["contacts"]) == 3)
+    assert window.field("Numbers").inputValue() == "+91 98765 00001"
 
 
 @pytest.mark.parametrize("by", ["contacts", "numbers"])

@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.helpers.polling import until
+from tests.helpers.proxy import forgetful, only
+from tests.helpers.rows import one
 from tests.web.people import DOWNLOADS, add_people
 
 ZONE = ZoneInfo("Asia/Kolkata")  # the browser's
@@ -71,7 +73,7 @@ def test_create_test_campaign(desk, db, segment):
     assert len(lines) == 27
 
 
-def test_failures_alone_are_retried(desk, db, segment):
+def test_failures_alone_are_retried_and_once_also_when_the_answer_is_lost(desk, db, api, segment):
     """A recipient who has no WhatsApp, until there is one."""
     segment.insert(
         "campaigns", name="To some", connection_id=segment.connection_id, message="Hello {name}",
@@ -89,9 +91,11 @@ def test_failures_alone_are_retried(desk, db, segment):
         """
     )
     window.page.locator(".run .status.partial").waitFor()
+    api.fault = only("retr", forgetful, times=1)
     window.press("Retry 3 failures")
     window.sees("1 is tried again.")
     window.sees("2 left out: They have opted out.")
+    assert one(db, "select count(*) from campaign_retries") == 1
     until(lambda: window.texts(".counts .failed") == ["Failed 2"])
     until(lambda: window.texts(".counts .sent") == ["Sent 23"])
     window.follow("Recipients")

@@ -2,8 +2,13 @@
 
 import re
 
-from tests.helpers.proxy import forgetful
+import pytest
+
+from tests.helpers.http_server import Reply
+from tests.helpers.polling import until
+from tests.helpers.proxy import answering, forgetful, only
 from tests.helpers.rows import one
+from tests.web.people import add_member
 
 
 def invite(window, role="staff"):
@@ -46,6 +51,10 @@ def test_somebody_is_invited_joins_by_the_link_writes_a_campaign_and_is_removed(
     window.field("Campaigns wait until another admin approves them").check()
     window.sees("Changed.")
     assert one(db, "select approval from connection_settings") == "campaigns"
+    # The switch stands where somebody else has put it since.
+    db.execute("update connection_settings set approval = 'none'")
+    window.page.evaluate("window.dispatchEvent(new Event('online'))")  # which is when a page looks again
+    until(lambda: not window.field("Campaigns wait until another admin approves them").isChecked())
     window.sees("Ravi मिश्रा")
     window.choose("Role of Ravi मिश्रा", "admin")
     theirs.sees("You are admin here.")
@@ -57,12 +66,24 @@ def test_somebody_is_invited_joins_by_the_link_writes_a_campaign_and_is_removed(
     assert one(db, "select count(*) from connection_members") == 0
 
 
+@pytest.mark.parametrize("deed", ["Save", "Yes, delete"])
+def test_staff_who_may_read_a_contact_and_not_change_it_are_told_so(desk, db, user, person, deed):
+    contact = person.insert("contacts", contact_name="Asha", phone_number="+919876500001")
+    staff = user()
+    add_member(db, person, staff)
+    window = desk(staff).open(f"contacts/{contact['id']}/edit")
+    window.fill("Name", "Mine")
+    if deed != "Save":
+        window.press("Delete")
+    window.press(deed)
+    window.sees("This is not yours to change")
+    assert window.field("Name").inputValue() == "Mine"
+    assert one(db, "select contact_name from contacts") == "Asha"
+
+
 def test_an_invitation_is_withdrawn_and_an_admin_invites_staff_alone(desk, db, user, person):
     admin = user()
-    db.execute(
-        "insert into connection_members (connection_id, user_id, role, owner_id) values (%s, %s, 'admin', %s)",
-        (person.connection_id, admin.id, person.id),
-    )
+    add_member(db, person, admin, "admin")
     window = desk(admin).open(f"connections/{person.connection_id}/members")
     window.sees("You are admin here.")
     assert window.texts("select[name=role] option") == ["Staff"]
@@ -74,6 +95,21 @@ def test_an_invitation_is_withdrawn_and_an_admin_invites_staff_alone(desk, db, u
     window.press("Yes, leave")
     window.page.getByRole("dialog").waitFor(state="detached")
     assert one(db, "select count(*) from connection_members") == 0
+
+
+def test_an_invitation_that_was_taken_meanwhile_is_not_called_withdrawn(desk, db, api, person):
+    person.http.post("/rpc/invite_member", json={"connection_id": person.connection_id}).raise_for_status()
+    window = desk(person, troubled=True).open(f"connections/{person.connection_id}/members")
+    window.button("Withdraw").waitFor()
+    # The list is as it was when it was looked at last.
+    unread = answering(Reply(503, {"message": "no"}))
+    api.fault = only(
+        "connection_invitations", lambda request, got: unread(request, got) if request.method == "GET" else None
+    )
+    db.execute("delete from connection_invitations")
+    window.press("Withdraw")
+    window.sees("It was taken or withdrawn already.")
+    api.fault = None
 
 
 def test_joining_is_done_also_when_its_answer_was_lost(desk, db, api, user, person):

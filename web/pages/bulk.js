@@ -2,11 +2,12 @@
 import { persist, Refusal, rows, supabase, useDeed, useLive } from '../client.js'
 import { html, useState } from '../html.js'
 import { CampaignLine } from '../parts/campaign-line.js'
-import { withRuns } from '../parts/campaigns.js'
+import { campaigns, withRuns } from '../parts/campaigns.js'
 import { drafts } from '../parts/drafts.js'
 import { Field, Note, useForm } from '../parts/form.js'
 import { ConnectionField } from '../parts/message-form.js'
 import { People } from '../parts/people.js'
+import { removeRow } from '../parts/records.js'
 import { loadConnections } from '../parts/scheduled.js'
 import { Waiting } from '../parts/table.js'
 import { When } from '../parts/time.js'
@@ -47,29 +48,46 @@ function Schedule({ onDone }) {
   return html`<${Form} connections=${live.data} onDone=${onDone} />`
 }
 
-// The very same call again makes no second campaign, so an answer that was lost is asked for again.
-async function schedule(values) {
-  const call = () =>
-    supabase.rpc('schedule_to_contacts', {
-      contact_ids: values.chosen.map((one) => one.id),
-      message: values.message,
-      scheduled_at: instantOf(values.wall, values.zone).toISOString(),
-      connection_id: values.connection_id,
-    })
-  const [answer] = await persist(() => rows(call))
-  return { ...answer, at: instantOf(values.wall, values.zone), zone: values.zone }
+const callOf = (values) => ({
+  contact_ids: values.chosen.map((one) => one.id),
+  message: values.message,
+  scheduled_at: instantOf(values.wall, values.zone).toISOString(),
+  connection_id: values.connection_id,
+})
+
+// What an earlier press sent may have arrived, though its answer did not: it goes before something else is sent in its place.
+async function takeBack(tried) {
+  const found = await rows(() =>
+    campaigns()
+      .select('id,message,audience')
+      .eq('connection_id', tried.connection_id)
+      .eq('scheduled_at', tried.scheduled_at)
+      .eq('max_recipients', MOST),
+  )
+  const idsOf = (ids) => [...(ids ?? [])].sort().join()
+  for (const one of found) {
+    if (one.message === tried.message && idsOf(one.audience.contacts) === idsOf(tried.contact_ids))
+      await removeRow('campaigns', one)
+  }
 }
 
+// The very same call again makes no second campaign, so an answer that was lost is asked for again.
+const schedule = async (call) => (await persist(() => rows(() => supabase.rpc('schedule_to_contacts', call))))[0]
+
 function Form({ connections, onDone }) {
-  const [initial] = useState(() => drafts.load(DRAFT) ?? newValues(connections))
-  const { values, set, bind } = useForm(initial, (changed) => drafts.save(DRAFT, changed))
+  const [draft] = useState(() => drafts.load(DRAFT) ?? { values: newValues(connections) })
+  const keep = (changes) => drafts.save(DRAFT, Object.assign(draft, changes))
+  const { values, set, bind } = useForm(draft.values, (changed) => keep({ values: changed }))
   const deed = useDeed()
   const isPast = isOver(values)
   const save = async () => {
     if (!values.chosen.length) throw new Refusal('Choose somebody to write to.')
-    const answer = await schedule(values)
+    const call = callOf(values)
+    if (draft.tried && JSON.stringify(draft.tried) !== JSON.stringify(call)) await takeBack(draft.tried)
+    keep({ tried: call })
+    const answer = await schedule(call)
     drafts.clear(DRAFT)
-    onDone(answer)
+    onDone({ ...answer, at: call.scheduled_at, zone: values.zone })
   }
   const submit = (event) => {
     event.preventDefault()

@@ -4,6 +4,7 @@ import { html, useState } from '../html.js'
 import { Dialog } from '../parts/dialog.js'
 import { Confirm, Field, Note } from '../parts/form.js'
 import { contactsLike } from '../parts/people.js'
+import { change, removeRow } from '../parts/records.js'
 import { Scheduled } from '../parts/scheduled.js'
 import { Search } from '../parts/search.js'
 import { WAITING } from '../parts/status.js'
@@ -107,7 +108,7 @@ function Opened({ id, tab, onClose, onChange }) {
 
 // The database numbers contacts itself, so a lost answer is looked for by what was written.
 async function saveContact(contact, values, since) {
-  if (contact.id) return await persist(() => rows(() => contacts().update(values).eq('id', contact.id).select()))
+  if (contact.id) return await change('contacts', [], contact, values)
   return await persist(async () => {
     if (since.at) {
       const found = await rows(() =>
@@ -154,7 +155,7 @@ function ContactDialog({ title, contact, onClose, onChange }) {
       return deed.run(() => Promise.reject(new Refusal('The number is too long: at most 20 characters.')))
     deed.run(() => saveContact(contact, values, since)).then(finish)
   }
-  const remove = () => deed.run(() => persist(() => rows(() => contacts().delete().eq('id', contact.id)))).then(finish)
+  const remove = () => deed.run(() => removeRow('contacts', contact)).then(finish)
   return html`<${Dialog} title=${title} onClose=${onClose}>
     <form class="stack" onSubmit=${submit}>
       <${Field} label="Name"><input name="name" defaultValue=${contact.contact_name ?? ''} dir="auto" required autocomplete="off" /><//>

@@ -113,13 +113,12 @@ function Form({ data, onDone }) {
   const deed = useDeed()
   const isPast = isOver(values) && !isUntouched(values, row)
   const save = async (status) => {
-    const content = contentOf(values, row)
+    const content = { ...contentOf(values, row), ...(status && { status }) }
     const earlier = { id: draft.id, tried: draft.tried }
     keep({ tried: content })
-    const written = status ? { ...content, status } : content
     const saved = row
-      ? await change('campaigns', MARKS, row, written)
-      : await create('campaigns', MARKS, earlier, written)
+      ? await change('campaigns', MARKS, row, content)
+      : await create('campaigns', MARKS, earlier, content)
     drafts.clear(draft.key)
     onDone(saved)
   }
@@ -127,7 +126,7 @@ function Form({ data, onDone }) {
     event.preventDefault()
     const isScheduling = event.submitter?.value === 'scheduled'
     if (isPast && isScheduling) return
-    deed.run(() => save(isScheduling ? 'scheduled' : undefined))
+    deed.run(() => save(isScheduling ? 'scheduled' : row ? undefined : 'draft'))
   }
   const usable = templates.filter((one) => !one.connection_id || one.connection_id === values.connection_id)
   const template = templates.find((one) => one.id === values.template_id)

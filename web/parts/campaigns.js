@@ -2,7 +2,7 @@
 import { persist, Refusal, rows, supabase } from '../client.js'
 import { html } from '../html.js'
 
-export const COLUMNS =
+const COLUMNS =
   'id,owner_id,connection_id,name,template_id,message,type,media_url,caption,variables,scheduled_at,timezone,zone_of,' +
   'is_recurring,recurrence_pattern,recurrence_end_at,max_recipients,at_daily_limit,status,status_reason,next_run_at,' +
   'revision,created_at,updated_at'
@@ -29,14 +29,16 @@ export const stateOf = (campaign, run) =>
 
 export const State = ({ status }) => html`<span class=${`status ${status}`}>${status}</span>`
 
-// Writing the same status again changes nothing, so a lost answer does no harm.
-export async function setStatus(campaign, status) {
+// Writing the same again changes nothing, so a lost answer does no harm.
+async function write(campaign, columns) {
   return await persist(async () => {
-    const [changed] = await rows(() => campaigns().update({ status }).eq('id', campaign.id).select(COLUMNS))
+    const [changed] = await rows(() => campaigns().update(columns).eq('id', campaign.id).select(COLUMNS))
     if (!changed) throw new Refusal('This campaign is no longer there.', { status: 409 })
     return changed
   })
 }
+
+export const setStatus = (campaign, status) => write(campaign, { status })
 
 // In the database's words; where approval is not asked for, nothing waits for it.
 export const waitsForApproval = ({ status, status_reason }) =>
@@ -45,12 +47,7 @@ export const waitsForApproval = ({ status, status_reason }) =>
 // In one's own name. Who may is the database's to say.
 export async function approve(campaign) {
   const { data } = await supabase.auth.getSession()
-  return await persist(async () => {
-    const approval = { approved_by: data.session?.user.id }
-    const [changed] = await rows(() => campaigns().update(approval).eq('id', campaign.id).select(COLUMNS))
-    if (!changed) throw new Refusal('This campaign is no longer there.', { status: 409 })
-    return changed
-  })
+  return await write(campaign, { approved_by: data.session?.user.id })
 }
 
 const NUMBERS = {

@@ -1,5 +1,6 @@
 // What an author does to messages: write, edit, cancel, send again, delete. Each may be repeated when its answer was lost.
 import { insertOnce, persist, Refusal, rows, supabase } from '../client.js'
+import { removeRow } from './records.js'
 
 const messages = () => supabase.from('scheduled_messages')
 
@@ -63,4 +64,4 @@ async function setStatus(row, status) {
 export const cancel = (row) => setStatus(row, 'cancelled')
 export const sendAgain = (row) => setStatus(row, 'pending')
 
-export const remove = (row) => persist(() => rows(() => messages().delete().eq('id', row.id)))
+export const remove = (row) => removeRow('scheduled_messages', row)

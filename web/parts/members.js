@@ -1,5 +1,5 @@
 // Who else may use a connection: members, invitations that nobody has taken yet, and how one is taken.
-import { persist, rows, supabase, useDeed, useLive } from '../client.js'
+import { persist, Refusal, rows, supabase, useDeed, useLive } from '../client.js'
 import { html, useState } from '../html.js'
 import { Approval } from './approval.js'
 import { Dialog } from './dialog.js'
@@ -34,7 +34,7 @@ async function load(connection) {
 export function Members({ connection, user, onClose }) {
   const live = useLive(() => load(connection), [connection.id])
   const deed = useDeed()
-  const run = (what, done) => deed.run(what, done).then((went) => went && live.look())
+  const run = (what, done) => deed.run(what, done).then(() => live.look())
   const mine = live.data?.joined.find((one) => one.user_id === user.id)
   const role = mine?.role ?? 'owner'
   return html`<${Dialog} title=${html`Members of <bdi>${connection.name ?? connection.id}</bdi>`} onClose=${onClose}>
@@ -96,7 +96,11 @@ function memberColumns({ role, user, deed, run }) {
 }
 
 function invitationColumns({ role, deed, run }) {
-  const withdraw = (one) => run(() => persist(() => rows(() => invitations().delete().eq('id', one.id))), 'Withdrawn.')
+  // Whoever took it in the meantime is a member now: that is not to be called withdrawn.
+  const withdraw = async (one) => {
+    const gone = await rows(() => invitations().delete().eq('id', one.id).select('id'))
+    if (!gone.length) throw new Refusal('It was taken or withdrawn already. Look who has joined.', { status: 409 })
+  }
   return [
     { title: 'As', cell: (one) => ROLES[one.role] },
     { title: 'Until', cell: (one) => html`<${When} at=${one.expires_at} />` },
@@ -105,7 +109,7 @@ function invitationColumns({ role, deed, run }) {
       className: 'end',
       cell: (one) =>
         (role === 'owner' || one.role === 'staff') &&
-        html`<button type="button" class="plain" disabled=${deed.isBusy} onClick=${() => withdraw(one)}>Withdraw</button>`,
+        html`<button type="button" class="plain" disabled=${deed.isBusy} onClick=${() => run(() => persist(() => withdraw(one)), 'Withdrawn.')}>Withdraw</button>`,
     },
   ]
 }

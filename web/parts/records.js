@@ -1,5 +1,5 @@
 // Rows that an author writes in a form: made once under an id of the page's own, and changed as their author saw them.
-import { insertOnce, persist, Refusal, rows, supabase } from '../client.js'
+import { insertOnce, NOT_YOURS, persist, Refusal, rows, supabase } from '../client.js'
 
 const isTime = (name) => name.endsWith('_at')
 
@@ -22,17 +22,20 @@ const holds = (row, content) =>
       name === 'status' || JSON.stringify(plain(row[name], name)) === JSON.stringify(plain(content[name], name)),
   )
 
-// The row of a draft { id, tried }. `tried` is what an earlier press of the button sent under this id, which may have arrived:
-// then that row is brought up to date, and no second one written. `marks`: the columns that tell one state of
-// a row from the next.
+// The row of a draft { id, tried }. `tried` is what an earlier press of a button sent under this id, which may have arrived:
+// then that row is brought up to date, and no second one written. A status goes on by itself, so whether another is wanted
+// than then (a draft, and now it is to be scheduled) is told by what was pressed and not by how the row stands.
+// `marks`: the columns that tell one state of a row from the next.
 export async function create(table, marks, draft, content) {
   const { row, wasThere } = await insertOnce(table, { ...content, id: draft.id })
-  if (!wasThere || holds(row, content)) return row
+  const isSameStatus = !draft.tried || draft.tried.status === content.status
+  if (!wasThere || (isSameStatus && holds(row, content))) return row
   if (draft.tried && holds(row, draft.tried)) return await change(table, marks, row, content)
   return await create(table, marks, { id: crypto.randomUUID() }, content) // the id of another: a duplicated tab
 }
 
-// Refused where somebody has changed the row since.
+// Refused where somebody has changed the row since, and where it may be read and not written: what row level security keeps
+// from a write is no error to the database, only nothing.
 export async function change(table, marks, row, content) {
   return await persist(async () => {
     const [changed] = await rows(() => {
@@ -41,14 +44,21 @@ export async function change(table, marks, row, content) {
     })
     if (changed) return changed
     const [found] = await rows(() => supabase.from(table).select().eq('id', row.id))
-    if (found && holds(found, content)) return found // an earlier try arrived
-    throw new Refusal(
-      found
-        ? 'Somebody has changed this meanwhile. Close it and look again.'
-        : 'This is no longer there, or not yours to change.',
-      { status: 409 },
-    )
+    const isMoved = [undefined, row.status].includes(content.status) || found?.status !== row.status
+    if (found && isMoved && holds(found, content)) return found // an earlier try arrived
+    const isOthers = found && marks.some((mark) => found[mark] !== row[mark])
+    throw new Refusal(isOthers ? 'Somebody has changed this meanwhile. Close it and look again.' : NOT_YOURS, {
+      status: 409,
+    })
   })
 }
 
-export const removeRow = (table, row) => persist(() => rows(() => supabase.from(table).delete().eq('id', row.id)))
+// What is gone already was deleted by an earlier try; what is there still is not the caller's to delete.
+export async function removeRow(table, row) {
+  await persist(async () => {
+    const gone = await rows(() => supabase.from(table).delete().eq('id', row.id).select('id'))
+    if (gone.length) return
+    const left = await rows(() => supabase.from(table).select('id').eq('id', row.id))
+    if (left.length) throw new Refusal(NOT_YOURS, { status: 409 })
+  })
+}

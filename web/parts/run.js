@@ -1,5 +1,5 @@
 // One run of a campaign: how far it is, what became of it, and what its author may do with it.
-import { persist, rows, supabase, useDeed } from '../client.js'
+import { insertOnce, useDeed } from '../client.js'
 import { html, useState } from '../html.js'
 import { Counts, isUnderWay, Progress, State } from './campaigns.js'
 import { Note } from './form.js'
@@ -13,13 +13,16 @@ export function Run({ run, campaign, isAlone, onChange }) {
   const zone = campaign.timezone ?? undefined
   const deed = useDeed()
   const [answer, setAnswer] = useState(null)
+  const [ids] = useState({}) // of what is asked for and not yet answered, by status: asked again, it is the same
   const isOpen = !['paused', 'cancelled'].includes(campaign.status) && run.total !== null
   // Only what came to nothing, and of that only what may come to something else: the database says whom it leaves out.
   const retry = (status) =>
     deed
       .run(async () => {
-        const ask = () => supabase.rpc('retry_campaign_run', { run_id: run.id, statuses: [status] })
-        setAnswer((await persist(() => rows(ask)))[0])
+        setAnswer(null)
+        ids[status] ??= crypto.randomUUID()
+        setAnswer((await insertOnce('campaign_retries', { id: ids[status], run_id: run.id, statuses: [status] })).row)
+        delete ids[status]
       })
       .then((went) => went && onChange())
   return html`<section class="card run" aria-label="A run">
