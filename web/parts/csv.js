@@ -4,7 +4,7 @@ const NUMBER = /^\+[\d\s().-]+$/
 
 // What a spreadsheet would take for a formula (OWASP, "CSV Injection") gets an apostrophe; a phone number is none.
 // The exports of appointments do the same (worker/sources/lines.py).
-export function harmless(value) {
+function harmless(value) {
   const text = String(value ?? '')
     .replaceAll('\0', '')
     .replace(/\r\n?/g, '\n')

@@ -34,7 +34,7 @@ const faultsOf = ({ faults, duplicates, opted_out: optedOut }) =>
     .filter(([, number]) => number > 0)
     .sort(([, one], [, other]) => other - one)
 
-export function Rehearsal({ campaign, language }) {
+export function Rehearsal({ campaign }) {
   const live = useLive(() => rows(() => rehearsals().select(HEAD).eq('campaign_id', campaign.id)), [campaign.id])
   const deed = useDeed()
   const [position, setPosition] = useState(1)
@@ -56,7 +56,7 @@ export function Rehearsal({ campaign, language }) {
     ${head && html`<${Head} head=${head} />`}
     <${Note} of=${deed} />
     <div class="actions"><button type="button" class=${head && !isStale ? '' : 'primary'} disabled=${deed.isBusy} onClick=${ask}>${head ? 'Rehearse again' : 'Rehearse'}</button></div>
-    ${head?.progress > 0 && html`<${Viewer} key=${head.lines_id} head=${head} campaign=${campaign} language=${language} position=${position} onMove=${setPosition} />`}
+    ${head?.progress > 0 && html`<${Viewer} key=${head.lines_id} head=${head} campaign=${campaign} position=${position} onMove=${setPosition} />`}
     ${faultsOf(head ?? {}).length > 0 && html`<${Faults} key=${head.lines_id} head=${head} onShow=${setPosition} />`}
   </section>`
 }
@@ -74,7 +74,7 @@ function Head({ head }) {
 }
 
 // One recipient after the other, as each would see it.
-function Viewer({ head, campaign, language, position, onMove }) {
+function Viewer({ head, campaign, position, onMove }) {
   const live = useLive(
     () => rows(() => supabase.rpc('rehearse_campaign', { id: campaign.id, after: position - 1, lines: 1 })),
     [head.lines_id, position],
@@ -92,7 +92,7 @@ function Viewer({ head, campaign, language, position, onMove }) {
       </span>
     </div>
     <${Waiting} live=${live} />
-    ${line?.fault ? html`<p class="fault" dir="auto">${line.fault}</p>` : line && html`<${Bubble} text=${line.text} type="text" language=${language} />`}
+    ${line?.fault ? html`<p class="fault" dir="auto">${line.fault}</p>` : line && html`<${Bubble} text=${line.text} type="text" />`}
     ${line?.local_time && html`<p class="muted small">At ${line.local_time.slice(0, 16).replace('T', ' ')} where the recipient is</p>`}
     ${line && !line.is_checked && html`<p class="muted small">Its number is still to be checked.</p>`}
   </div>`

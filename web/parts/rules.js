@@ -9,7 +9,7 @@ const MINUTES = { days: 1440, hours: 60, minutes: 1 }
 const many = (number, unit) => `${number} ${number === 1 ? unit.slice(0, -1) : unit}`
 
 // The minutes of an interval as PostgreSQL writes it: '-02:00:00', '1 day 00:30:00'.
-export function minutesOf(interval) {
+function minutesOf(interval) {
   const days = Number(interval?.match(/(-?\d+) days?/)?.[1] ?? 0)
   const [, sign, hours, minutes] = interval?.match(/(-?)(\d+):(\d\d):\d\d/) ?? ['', '', '0', '0']
   return 1440 * days + (sign ? -1 : 1) * (60 * Number(hours) + Number(minutes))

@@ -9,7 +9,7 @@ import { When } from './time.js'
 
 const SIZE = 50
 const CHUNK = 200 // messages in one question
-export const VIEWS = {
+const VIEWS = {
   all: { title: 'All' },
   skipped: { title: 'Skipped', empty: 'Nobody was skipped.' },
   failed: { title: 'Failed', statuses: ['failed'], empty: 'Nothing has failed.' },
