@@ -1,10 +1,12 @@
 // Document 003's desk: a hospital's day, and beneath each appointment the messages that it causes, and when.
 import { ask, count, rows, supabase, useLive } from '../client.js'
 import { html, useEffect, useState } from '../html.js'
+import { go, hrefOf } from '../parts/address.js'
 import { Opened } from '../parts/appointment-dialogs.js'
 import { AppointmentLine } from '../parts/appointment-line.js'
 import { addDays, dayWords } from '../parts/calendar.js'
 import { Hospital } from '../parts/hospital.js'
+import { Pager } from '../parts/pager.js'
 import { loadRules, SetUp } from '../parts/reminders.js'
 import { loadConnections } from '../parts/scheduled.js'
 import { patternOf, Search } from '../parts/search.js'
@@ -13,9 +15,6 @@ import { isZone, wallOf } from '../parts/zones.js'
 
 const SIZE = 50 // appointments on a page
 const appointments = (...select) => supabase.from('appointments').select(...select)
-const go = (...path) => {
-  location.hash = ['#', 'appointments', ...path.map(encodeURIComponent)].join('/')
-}
 const isDay = (text) => /^\d{4}-\d\d-\d\d$/.test(text ?? '')
 
 // Connections as hospitals: with their own settings, the name in messages and the zone that days and times are meant in.
@@ -115,10 +114,10 @@ function Desk({ hospital, hospitals, what, onChange }) {
     return Promise.all([rules.look(), faults.look(), onChange()])
   }
   const view = (path, title, isHere, number) =>
-    html`<a href=${`#/appointments/${encodeURIComponent(hospital.id)}/${path}`} aria-current=${isHere ? 'page' : undefined}>${title}${number > 0 && html` <b>${number.toLocaleString('en')}</b>`}</a>`
+    html`<a href=${hrefOf('appointments', hospital.id, path)} aria-current=${isHere ? 'page' : undefined}>${title}${number > 0 && html` <b>${number.toLocaleString('en')}</b>`}</a>`
   return html`<div class="bar">
       <label class="inline">Hospital
-        <select aria-label="Hospital" value=${hospital.id} onChange=${(event) => go(event.target.value, ...(isDay(what) ? [] : [what].filter(Boolean)))}>
+        <select aria-label="Hospital" value=${hospital.id} onChange=${(event) => go('appointments', event.target.value, ...(isDay(what) ? [] : [what].filter(Boolean)))}>
           ${hospitals.map((one) => html`<option value=${one.id}>${one.name}</option>`)}
         </select>
       </label>
@@ -147,7 +146,6 @@ function List({ hospital, what, today, rules, changes, onOpen, onChange }) {
     <div class="bar"><${Search} label="Search all appointments" hint="Patient or number, on any day" onSearch=${(
       next,
     ) => {
-      if (next === words) return
       turn(0)
       search(next)
     }} /></div>
@@ -155,22 +153,15 @@ function List({ hospital, what, today, rules, changes, onOpen, onChange }) {
     ${hospital.settings?.active === false && html`<p class="waits">This hospital's messages are switched off.</p>`}
     <${Waiting} live=${live} />
     ${live.data && html`<${Found} data=${live.data} hospital=${hospital} what=${what} isSearch=${Boolean(words.trim())} rules=${rules} onOpen=${onOpen} onChange=${onChange} />`}
-    ${
-      pages > 1 &&
-      html`<nav class="pager" aria-label="More appointments">
-      <button type="button" class="plain" disabled=${page === 0} onClick=${() => turn(page - 1)}>Previous</button>
-      <span class="muted">Page ${page + 1} of ${pages}</span>
-      <button type="button" class="plain" disabled=${page + 1 >= pages} onClick=${() => turn(page + 1)}>Next</button>
-    </nav>`
-    }`
+    <${Pager} label="More appointments" page=${page} of=${pages} hasMore=${page + 1 < pages} onTurn=${turn} />`
 }
 
 function DayBar({ hospital, day, today }) {
   return html`<div class="bar">
-    <a class="button" href=${`#/appointments/${hospital.id}/${addDays(day, -1)}`} aria-label="The day before">‹</a>
-    <label class="inline"><span class="sr">Day</span><input type="date" value=${day} onChange=${(event) => isDay(event.target.value) && go(hospital.id, event.target.value)} /></label>
-    <a class="button" href=${`#/appointments/${hospital.id}/${addDays(day, 1)}`} aria-label="The day after">›</a>
-    ${day !== today && html`<a href=${`#/appointments/${hospital.id}/${today}`}>Today</a>`}
+    <a class="button" href=${hrefOf('appointments', hospital.id, addDays(day, -1))} aria-label="The day before">‹</a>
+    <label class="inline"><span class="sr">Day</span><input type="date" value=${day} onChange=${(event) => isDay(event.target.value) && go('appointments', hospital.id, event.target.value)} /></label>
+    <a class="button" href=${hrefOf('appointments', hospital.id, addDays(day, 1))} aria-label="The day after">›</a>
+    ${day !== today && html`<a href=${hrefOf('appointments', hospital.id, today)}>Today</a>`}
     <span class="muted">Days and times as in ${hospital.zone}</span>
   </div>`
 }

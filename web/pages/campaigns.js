@@ -1,10 +1,12 @@
 // One message to many, as a history: made, rehearsed, sent, followed, and looked up later.
 import { rows, useLive } from '../client.js'
 import { html, useState } from '../html.js'
+import { go } from '../parts/address.js'
 import { CampaignForm } from '../parts/campaign-form.js'
 import { CampaignLine } from '../parts/campaign-line.js'
 import { CampaignView, RunView } from '../parts/campaign-view.js'
 import { withRuns } from '../parts/campaigns.js'
+import { Pager, turned } from '../parts/pager.js'
 import { loadConnections } from '../parts/scheduled.js'
 import { patternOf, Search } from '../parts/search.js'
 import { Waiting } from '../parts/table.js'
@@ -15,10 +17,6 @@ const VIEWS = {
   drafts: { title: 'Drafts', statuses: ['draft'], empty: 'There are no drafts.' },
   scheduled: { title: 'Scheduled', statuses: ['scheduled', 'paused'], empty: 'Nothing is scheduled or being sent.' },
   over: { title: 'Over', statuses: ['completed', 'failed', 'cancelled'], empty: 'No campaign is over yet.' },
-}
-
-const go = (...path) => {
-  location.hash = ['#', 'campaigns', ...path].join('/')
 }
 
 // One page of them, the newest first: those before `cursor`, the last row of the page before.
@@ -47,7 +45,7 @@ function Campaigns({ rest }) {
   if (first === 'new' || second === 'edit') {
     const id = first === 'new' ? undefined : first
     return html`${back}<h2>${id ? 'Edit the campaign' : 'A new campaign'}</h2>
-      <${CampaignForm} key=${first} id=${id} onDone=${(row) => go(row.id)} />`
+      <${CampaignForm} key=${first} id=${id} onDone=${(row) => go('campaigns', row.id)} />`
   }
   if (second === 'run') return html`<${RunView} key=${run} run=${run} view=${view} />`
   if (first && !VIEWS[first]) return html`${back}<${CampaignView} key=${first} id=${first} />`
@@ -63,7 +61,6 @@ function List({ view }) {
   const names = new Map(connections?.map((one) => [one.id, one.name ?? one.id]))
   return html`<div class="bar">
       <${Search} label="Search campaigns" hint="Name" onSearch=${(words) => {
-        if (words === search) return
         setCursors([])
         setSearch(words)
       }} />
@@ -75,14 +72,7 @@ function List({ view }) {
     <${Waiting} live=${live} />
     ${live.data && !shown.length && html`<div class="card empty">${search ? 'No campaign has such a name.' : VIEWS[view].empty}</div>`}
     ${shown.length > 0 && html`<ul class="messages">${shown.map((one) => html`<li key=${one.id}><${CampaignLine} campaign=${one} via=${names.get(one.connection_id) ?? one.connection_id} /></li>`)}</ul>`}
-    ${
-      (cursor || hasMore) &&
-      html`<nav class="pager" aria-label="More campaigns">
-      <button type="button" class="plain" disabled=${!cursor} onClick=${() => setCursors(cursors.slice(0, -1))}>Previous</button>
-      <span class="muted">Page ${cursors.length + 1}</span>
-      <button type="button" class="plain" disabled=${!hasMore} onClick=${() => setCursors([...cursors, shown.at(-1)])}>Next</button>
-    </nav>`
-    }`
+    <${Pager} label="More campaigns" page=${cursors.length} hasMore=${hasMore} onTurn=${(to) => setCursors(turned(cursors, to, shown.at(-1)))} />`
 }
 
 export default { path: 'campaigns', title: 'Campaigns', Page: Campaigns }

@@ -1,6 +1,7 @@
 // How each WhatsApp connection stands: its pace, limits and hours as the operator has set them, today's use, what waits and why.
 import { insertOnce, rows, supabase, useDeed, useLive } from '../client.js'
 import { html, useState } from '../html.js'
+import { go, hrefOf } from '../parts/address.js'
 import { Dialog } from '../parts/dialog.js'
 import { Field, Note } from '../parts/form.js'
 import { Join, Members } from '../parts/members.js'
@@ -19,10 +20,6 @@ async function load() {
   )
 }
 
-const go = (...path) => {
-  location.hash = ['#', 'connections', ...path].join('/')
-}
-
 // #/connections/<id>/members, #/connections/join/<token>
 function Connections({ rest, user }) {
   const live = useLive(load, [], { every: 2 })
@@ -33,8 +30,8 @@ function Connections({ rest, user }) {
     <${Waiting} live=${live} />
     ${live.data?.length === 0 && html`<div class="card empty">No WhatsApp connections yet. Messages are sent through one: add it, and let your operator set it up.</div>`}
     <div class="cards">${live.data?.map((one) => html`<${Connection} key=${one.id} connection=${one} />`)}</div>
-    ${word === 'join' && argument && html`<${Join} token=${argument} user=${user} onClose=${() => go()} onChange=${live.look} />`}
-    ${opened && html`<${Members} connection=${opened} user=${user} onClose=${() => go()} />`}
+    ${word === 'join' && argument && html`<${Join} token=${argument} user=${user} onClose=${() => go('connections')} onChange=${live.look} />`}
+    ${opened && html`<${Members} connection=${opened} user=${user} onClose=${() => go('connections')} />`}
     ${isAdding && html`<${Add} onClose=${() => add(false)} onChange=${live.look} />`}`
 }
 
@@ -49,7 +46,7 @@ function Connection({ connection, usage = connection.usage }) {
     ${connection.phone_number && html`<p class="muted"><bdi>${connection.phone_number}</bdi></p>`}
     ${usage?.state && html`<p class="waits" dir="auto">${sentence(usage.state)}${usage.state_until && html`, until about <${When} at=${usage.state_until} zone=${usage.timezone} />`}.</p>`}
     ${usage && html`<${Usage} usage=${usage} />`}
-    <div class="actions apart"><a class="button plain" href=${`#/connections/${encodeURIComponent(connection.id)}/members`} aria-label=${`Members of ${connection.name ?? connection.id}`}>Members</a></div>
+    <div class="actions apart"><a class="button plain" href=${hrefOf('connections', connection.id, 'members')} aria-label=${`Members of ${connection.name ?? connection.id}`}>Members</a></div>
   </section>`
 }
 

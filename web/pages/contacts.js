@@ -1,8 +1,10 @@
 // Document 001's page: everybody whom one may write to, with the clock that opens what is scheduled for them.
 import { persist, Refusal, rows, supabase, useDeed, useLive } from '../client.js'
 import { html, useState } from '../html.js'
+import { go } from '../parts/address.js'
 import { Dialog } from '../parts/dialog.js'
 import { Confirm, Field, Note } from '../parts/form.js'
+import { Pager } from '../parts/pager.js'
 import { contactsLike } from '../parts/people.js'
 import { change, removeRow } from '../parts/records.js'
 import { Scheduled } from '../parts/scheduled.js'
@@ -29,20 +31,15 @@ async function load(search, page) {
   return { shown, hasMore: found.length > SIZE, counts, isCut: waiting.length === COUNTED }
 }
 
-const go = (...path) => {
-  location.hash = ['#', 'contacts', ...path].join('/')
-}
-
 function Contacts({ rest }) {
   const [search, setSearch] = useState('')
   const [page, setPage] = useState(0)
   const live = useLive(() => load(search, page), [search, page])
   const [isAdding, add] = useState(false)
   const [id, tab] = rest
-  const close = () => go()
+  const close = () => go('contacts')
   return html`<div class="bar">
       <${Search} label="Search contacts" hint="Name or number" onSearch=${(words) => {
-        if (words === search) return // what nobody has changed leaves the page where it is
         setPage(0)
         setSearch(words)
       }} />
@@ -50,14 +47,7 @@ function Contacts({ rest }) {
     </div>
     <${Waiting} live=${live} />
     ${live.data && html`<${Table} label="Contacts" columns=${columns(live.data)} rows=${live.data.shown} empty=${search ? 'Nobody of that name or number.' : 'No contacts yet. Add the first one.'} />`}
-    ${
-      (page > 0 || live.data?.hasMore) &&
-      html`<nav class="pager" aria-label="More contacts">
-      <button type="button" class="plain" disabled=${page === 0} onClick=${() => setPage(page - 1)}>Previous</button>
-      <span class="muted">Page ${page + 1}</span>
-      <button type="button" class="plain" disabled=${!live.data?.hasMore} onClick=${() => setPage(page + 1)}>Next</button>
-    </nav>`
-    }
+    <${Pager} label="More contacts" page=${page} hasMore=${live.data?.hasMore} onTurn=${setPage} />
     ${isAdding && html`<${ContactDialog} title="Add a contact" contact=${{}} onClose=${() => add(false)} onChange=${live.look} />`}
     ${id && html`<${Opened} key=${id} id=${id} tab=${tab} onClose=${close} onChange=${live.look} />`}`
 }
@@ -68,7 +58,7 @@ function columns({ counts, isCut }) {
       title: 'Contact',
       cell: (
         contact,
-      ) => html`<button type="button" class="link" onClick=${() => go(contact.id, 'edit')}><bdi>${contact.contact_name || 'No name'}</bdi></button>
+      ) => html`<button type="button" class="link" onClick=${() => go('contacts', contact.id, 'edit')}><bdi>${contact.contact_name || 'No name'}</bdi></button>
         <span class="muted number">${contact.phone_number}</span>
         ${contact.is_blocked && html`<span class="status failed">blocked</span>`}`,
     },
@@ -78,7 +68,7 @@ function columns({ counts, isCut }) {
       cell: (contact) => {
         const number = `${counts[contact.id] ?? 0}${isCut && counts[contact.id] ? '+' : ''}`
         const label = `Scheduled messages for ${contact.contact_name || contact.phone_number}: ${number}`
-        return html`<button type="button" class="clock" aria-label=${label} title=${label} onClick=${() => go(contact.id, 'view')}><${Clock} />${number !== '0' && html`<b>${number}</b>`}</button>`
+        return html`<button type="button" class="clock" aria-label=${label} title=${label} onClick=${() => go('contacts', contact.id, 'view')}><${Clock} />${number !== '0' && html`<b>${number}</b>`}</button>`
       },
     },
   ]
@@ -100,7 +90,7 @@ function Opened({ id, tab, onClose, onChange }) {
   }
   if (tab === 'edit')
     return html`<${ContactDialog} title="Edit the contact" contact=${contact} onClose=${onClose} onChange=${onChange} />`
-  return html`<${Scheduled} contact=${contact} tab=${tab === 'new' ? 'new' : 'view'} onTab=${(key) => go(id, key)} onClose=${() => {
+  return html`<${Scheduled} contact=${contact} tab=${tab === 'new' ? 'new' : 'view'} onTab=${(key) => go('contacts', id, key)} onClose=${() => {
     onChange()
     onClose()
   }} />`

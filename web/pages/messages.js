@@ -1,9 +1,11 @@
 // Everything of mine, by status and time; a calendar of what is to come; a series as one line that opens.
 import { count, preview, rows, supabase, useLive } from '../client.js'
 import { html, useEffect, useState } from '../html.js'
+import { go } from '../parts/address.js'
 import { addDays, addMonths, dayWords, Month, monthWords, weeksOf } from '../parts/calendar.js'
 import { Dialog } from '../parts/dialog.js'
 import { MessageLine, zoneOf } from '../parts/message-line.js'
+import { Pager, turned } from '../parts/pager.js'
 import { Edit, loadConnections } from '../parts/scheduled.js'
 import { WAITING } from '../parts/status.js'
 import { Waiting } from '../parts/table.js'
@@ -22,10 +24,6 @@ const VIEWS = {
 const COUNTED = ['upcoming', 'failed', 'unconfirmed']
 
 const messages = (...select) => supabase.from('scheduled_messages').select(...select)
-const go = (...path) => {
-  location.hash = ['#', 'messages', ...path].join('/')
-}
-
 // One page of a view: after `cursor`, the last row of the page before.
 async function loadPage({ statuses, ascending = false }, day, cursor) {
   const found = await rows(() => {
@@ -91,20 +89,13 @@ function List({ view, day, onChange }) {
     changed()
   }
   return html`<div class="bar">
-      <label class="inline">Day <input type="date" value=${day ?? ''} onChange=${(event) => go(view, ...[event.target.value].filter(Boolean))} /></label>
+      <label class="inline">Day <input type="date" value=${day ?? ''} onChange=${(event) => go('messages', view, ...[event.target.value].filter(Boolean))} /></label>
       ${day && html`<a href=${`#/messages/${view}`}>All days</a>`}
       <span class="muted">Days as in ${hereZone}</span>
     </div>
     <${Waiting} live=${live} />
     ${live.data && html`<${Days} data=${live.data} view=${VIEWS[view]} onEdit=${setEditing} onChange=${changed} />`}
-    ${
-      (cursor || live.data?.hasMore) &&
-      html`<nav class="pager" aria-label="More messages">
-      <button type="button" class="plain" disabled=${!cursor} onClick=${() => setCursors(cursors.slice(0, -1))}>Previous</button>
-      <span class="muted">Page ${cursors.length + 1}</span>
-      <button type="button" class="plain" disabled=${!live.data?.hasMore} onClick=${() => setCursors([...cursors, live.data.shown.at(-1)])}>Next</button>
-    </nav>`
-    }
+    <${Pager} label="More messages" page=${cursors.length} hasMore=${live.data?.hasMore} onTurn=${(to) => setCursors(turned(cursors, to, live.data?.shown.at(-1)))} />
     ${
       editing &&
       html`<${Dialog} title="A scheduled message" onClose=${() => setEditing(null)}>

@@ -1,6 +1,7 @@
 // Texts with places for names, for campaigns, reminders and single messages: listed, written, and shown with example values.
 import { rows, supabase, useDeed, useLive } from '../client.js'
 import { html, useState } from '../html.js'
+import { go } from '../parts/address.js'
 import { Dialog, Tabs } from '../parts/dialog.js'
 import { Confirm, Note } from '../parts/form.js'
 import { KINDS } from '../parts/message-form.js'
@@ -17,10 +18,6 @@ const TABS = [
   { key: 'edit', label: 'Edit' },
   { key: 'preview', label: 'Preview' },
 ]
-
-const go = (...path) => {
-  location.hash = ['#', 'templates', ...path].join('/')
-}
 
 async function load(search) {
   const words = patternOf(search)
@@ -42,7 +39,7 @@ function Templates({ rest }) {
   const [id, tab] = rest
   return html`<div class="bar">
       <${Search} label="Search templates" hint="Name or text" onSearch=${setSearch} />
-      <button type="button" class="primary" onClick=${() => go('new')}>Make a template</button>
+      <button type="button" class="primary" onClick=${() => go('templates', 'new')}>Make a template</button>
     </div>
     <${Waiting} live=${live} />
     ${live.data && html`<${List} data=${live.data} search=${search} />`}
@@ -72,8 +69,8 @@ function Card({ template, via }) {
     ${template.body && html`<p class="text" dir="auto" lang=${template.language.replace('_', '-')}>${template.body}</p>`}
     <p class="muted small">${template.variables.length > 0 && html`Fields: ${template.variables.join(', ')}. `}Changed ${distance(template.updated_at)}.</p>
     <div class="actions">
-      <button type="button" class="plain" aria-label=${`Edit ${template.name}`} onClick=${() => go(template.id, 'edit')}>Edit</button>
-      <button type="button" class="plain" aria-label=${`Preview ${template.name}`} onClick=${() => go(template.id, 'preview')}>Preview</button>
+      <button type="button" class="plain" aria-label=${`Edit ${template.name}`} onClick=${() => go('templates', template.id, 'edit')}>Edit</button>
+      <button type="button" class="plain" aria-label=${`Preview ${template.name}`} onClick=${() => go('templates', template.id, 'preview')}>Preview</button>
     </div>
   </section>`
 }
@@ -89,21 +86,21 @@ function Opened({ id, tab, connections, isSaved, onSaved, onChange }) {
   if (!live.data && !live.fault) return null
   if (!isNew && !template) {
     const words = live.fault?.message ?? 'There is no such template.'
-    return html`<${Dialog} title="Template" onClose=${() => go()}><p class="fault" role="alert">${words}</p><//>`
+    return html`<${Dialog} title="Template" onClose=${() => go('templates')}><p class="fault" role="alert">${words}</p><//>`
   }
   const at = !isNew && tab === 'preview' ? 'preview' : 'edit'
   const finish = (row) => {
     live.look()
     onSaved(row.id)
-    go(row.id, 'preview')
+    go('templates', row.id, 'preview')
   }
   const close = () => {
     onChange()
-    go()
+    go('templates')
   }
   const choose = (key) => {
     onSaved(null)
-    go(id, key)
+    go('templates', id, key)
   }
   return html`<${Dialog} title=${isNew ? 'A new template' : html`<bdi>${template.name}</bdi>`} onClose=${close}>
     ${!isNew && html`<${Tabs} label="Template" tabs=${TABS} at=${at} onChoose=${choose} />`}

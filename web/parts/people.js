@@ -2,6 +2,7 @@
 import { rows, supabase, useDeed, useLive } from '../client.js'
 import { html, useRef, useState } from '../html.js'
 import { Note } from './form.js'
+import { Pager } from './pager.js'
 import { patternOf, Search } from './search.js'
 import { Waiting } from './table.js'
 
@@ -47,7 +48,6 @@ export function People({ chosen, most, onChange }) {
     })
   return html`<div class="bar">
       <${Search} label="Search contacts" hint="Name or number" onSearch=${(words) => {
-        if (words === search) return
         setPage(0)
         setSearch(words)
       }} />
@@ -68,14 +68,7 @@ export function People({ chosen, most, onChange }) {
         </label></li>`
       })}
     </ul>
-    ${
-      (page > 0 || live.data?.hasMore) &&
-      html`<nav class="pager" aria-label="More contacts">
-      <button type="button" class="plain" disabled=${page === 0} onClick=${() => setPage(page - 1)}>Previous</button>
-      <span class="muted">Page ${page + 1}</span>
-      <button type="button" class="plain" disabled=${!live.data?.hasMore} onClick=${() => setPage(page + 1)}>Next</button>
-    </nav>`
-    }`
+    <${Pager} label="More contacts" page=${page} hasMore=${live.data?.hasMore} onTurn=${setPage} />`
 }
 
 const Chosen = ({ chosen, onChange }) =>

@@ -2,6 +2,7 @@
 import { persist, rows, supabase, useDeed, useLive } from '../client.js'
 import { html, useState } from '../html.js'
 import { Field, Note } from './form.js'
+import { Pager } from './pager.js'
 import { Waiting } from './table.js'
 import { Bubble } from './template-preview.js'
 
@@ -130,13 +131,6 @@ function Faults({ head, onShow }) {
     <ul class="rows" aria-label="Rows at fault">
       ${shown.map((line) => html`<li key=${line.position}><button type="button" class="link" aria-label=${`Show recipient ${line.position}`} onClick=${() => onShow(line.position)}>#${line.position}</button> <b><bdi>${line.name || line.address || 'No name'}</bdi></b> <span class="fault" dir="auto">${line.fault}</span></li>`)}
     </ul>
-    ${
-      (page > 0 || hasMore) &&
-      html`<nav class="pager" aria-label="More faults">
-      <button type="button" class="plain" disabled=${page === 0} onClick=${() => setPage(page - 1)}>Previous</button>
-      <span class="muted">Page ${page + 1}</span>
-      <button type="button" class="plain" disabled=${!hasMore} onClick=${() => setPage(page + 1)}>Next</button>
-    </nav>`
-    }
+    <${Pager} label="More faults" page=${page} hasMore=${hasMore} onTurn=${setPage} />
   </div>`
 }

@@ -3,6 +3,7 @@ import { rows, supabase, useDeed, useLive } from '../client.js'
 import { html, useState } from '../html.js'
 import { cancel, sendAgain } from './deeds.js'
 import { Note } from './form.js'
+import { Pager, turned } from './pager.js'
 import { Reason, Status, WAITING } from './status.js'
 import { Waiting } from './table.js'
 import { When } from './time.js'
@@ -122,14 +123,7 @@ function List({ run, view, onChange }) {
   return html`<${Waiting} live=${live} />
     ${live.data && !shown.length && html`<div class="card empty">${VIEWS[view].empty ?? 'The recipients are being gathered.'}</div>`}
     ${shown.length > 0 && html`<ul class="messages">${shown.map((one) => html`<li key=${one.position}><${Recipient} person=${one} message=${messages.get(one.position)} run=${run} onChange=${changed} /></li>`)}</ul>`}
-    ${
-      (ends.length > 0 || hasMore) &&
-      html`<nav class="pager" aria-label="More recipients">
-      <button type="button" class="plain" disabled=${!ends.length} onClick=${() => setEnds(ends.slice(0, -1))}>Previous</button>
-      <span class="muted">Page ${ends.length + 1}</span>
-      <button type="button" class="plain" disabled=${!hasMore} onClick=${() => setEnds([...ends, shown.at(-1).position])}>Next</button>
-    </nav>`
-    }`
+    <${Pager} label="More recipients" page=${ends.length} hasMore=${hasMore} onTurn=${(to) => setEnds(turned(ends, to, shown.at(-1)?.position))} />`
 }
 
 // What a recipient stands at who has no message: skipped, still to be made, or deleted since.

@@ -1,10 +1,15 @@
 // A field to search in; it looks a moment after the last letter.
-import { html, useEffect, useState } from '../html.js'
+import { html, useEffect, useRef, useState } from '../html.js'
 
 export function Search({ label, hint, onSearch }) {
   const [words, set] = useState('')
+  const told = useRef('')
   useEffect(() => {
-    const timer = setTimeout(() => onSearch(words), 250)
+    if (words === told.current) return
+    const timer = setTimeout(() => {
+      told.current = words
+      onSearch(words)
+    }, 250)
     return () => clearTimeout(timer)
   }, [words])
   return html`<input type="search" aria-label=${label} placeholder=${hint} dir="auto" value=${words} onInput=${(event) => set(event.target.value)} />`
