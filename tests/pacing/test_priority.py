@@ -54,7 +54,12 @@ def test_at_the_connections_next_slot_the_single_message_goes_first(queue, size,
     assert then[1] != ASHA  # and the many go on
 
 
-def test_a_claim_of_many_seats_gives_the_single_ones_first_and_the_many_the_rest(queue):
+@pytest.mark.parametrize(
+    "settings", [{}, {"messages": 6_000, "period_seconds": 60}], ids=lambda settings: " ".join(settings) or "unpaced"
+)
+def test_a_claim_of_many_seats_gives_the_single_ones_first_and_the_many_the_rest(queue, settings):
+    if settings:
+        queue.settings(**settings)
     queue.add(40, priority=1)
     queue.add(3, recipient=ASHA, at=NOON + SECOND)
     claimed = queue.claim(NOON + 2 * SECOND, seats=10)
