@@ -288,6 +288,39 @@ def test_what_stops_everybody_is_no_rows_fault_and_nothing_is_put_aside(db, code
     assert one(db, "select count(*) from private.refused_rows") == 0
 
 
+@pytest.mark.parametrize("code", CIRCUMSTANCES)
+def test_what_all_of_them_meet_and_is_none_of_theirs_is_said_of_the_call(db, code):
+    """A privilege that is missing, say: the operator hears of it, and no row is put aside for it."""
+    add_connections(db, "shop")
+    due, sent = ([row_in(db, state, "shop", None) for _ in range(3)] for state in ("pending", "sent"))
+    read = [{"job_id": str(job_of(db, row)["id"]), "status": "read"} for row in sent]
+    made = {
+        "enqueue": lambda: enqueue(db, *due),
+        "deliver": lambda: db.execute("select record_deliveries(%s)", (p_rows(*read),)),
+    }
+    with refusing(db, "scheduled_messages", "true", code, on="update"):
+        for call in made.values():
+            with pytest.raises(psycopg.Error) as raised:
+                call()
+            assert raised.value.sqlstate == code
+    assert (statuses(db), one(db, "select count(*) from private.refused_rows")) == ({"pending": 3, "sent": 3}, 0)
+    made["enqueue"]()
+    assert statuses(db) == {"processing": 3, "sent": 3}
+
+
+def test_a_rescue_comes_when_what_is_put_aside_is_to_be_tried_again(db):
+    """Of every step that it tries again itself."""
+    for step in ("record", "settle", "rescue", "announce", "note", "tend"):
+        again_at = one(
+            db,
+            "insert into private.refused_rows (step, id, code, reason, again_at)"
+            " values (%s, gen_random_uuid(), '55P03', 'held', now() + interval '1 minute') returning again_at",
+            step,
+        )
+        assert one(db, "select next_expiry_at from rescue_broadcast_jobs()") == again_at, step
+        db.execute("delete from private.refused_rows")
+
+
 async def test_a_row_that_fails_for_a_reason_of_its_own_says_that_one_though_its_next_one_is_refused(db, parts):
     add_connections(db, "shop")
     row = schedule(db, contact_id="nobody", **DAILY)

@@ -253,6 +253,16 @@ async def test_of_others_with_big_rows_a_few_each_are_listed(db, parts):
     assert numbers == {MANY: 7, FEW: 7}  # of 32,000 bytes each
 
 
+async def test_what_somebody_else_writes_to_many_is_found_beside_what_they_write_to_one(db, parts):
+    """Behind whoever has more due than a batch holds, both are somebody else's."""
+    rows(db, 200, MANY, seconds=-60)
+    rows(db, 3, FEW, seconds=-2)
+    single = schedule(db, connection_id="few-0", owner_id=FEW)
+    db.execute("update scheduled_messages set priority = 1 where owner_id = %s and id <> %s", (FEW, single))
+    listed = await (await parts()).store.get_due_of_others([])
+    assert ids(db, FEW) <= {row.id for row in listed}
+
+
 async def test_many_due_rows_of_a_campaign_do_not_fill_the_batch_before_a_message_to_one(db, parts, enqueued, size):
     """Of the same owner, through the same connection, and written before it."""
     rows(db, size(50_000), MANY, seconds=-60)
