@@ -204,7 +204,8 @@ for each row when (
 ) execute function private.render_message();
 
 -- Renders these messages anew: those that wait, and those that could not be rendered and are still
--- to come. A text that is emptied is what b_render_changed looks for.
+-- to come. A text that is emptied is what b_render_changed looks for, so what is being sent, or may
+-- have gone out, is not touched: it would stay empty.
 create or replace function private.render_again(p_messages uuid[])
 returns void
 language sql
@@ -212,7 +213,9 @@ set search_path = ''
 set enable_seqscan = off
 as $$
     with waiting as materialized (
-        select message.id
+        select
+            message.id,
+            message.broadcast_job_id
         from public.scheduled_messages as message
         where message.id = any(p_messages)
             and message.source_id is null
@@ -237,6 +240,8 @@ as $$
         media_url = null
     from waiting
     where message.id = waiting.id
+        and private.withdraw_job(waiting.broadcast_job_id)
+        and not private.may_have_gone_out(waiting.broadcast_job_id)
 $$;
 revoke all on function private.render_again from public;
 

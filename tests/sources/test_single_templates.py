@@ -1,12 +1,14 @@
 """A single message that uses a template: document 001's wish, as its author sees it through the API."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from tests.helpers.accounts import User, only
 from tests.helpers.rows import message, one, schedule
 from tests.sources.conftest import SHOWN, Shop, join, soon
+from tests.sql.states import add_job
 
 CLOUD = {"name": "visit", "language": "en_US", "parameters": ["name", "doctor"], "format": "named"}
 
@@ -191,6 +193,24 @@ async def test_what_waits_for_its_turn_is_taken_back_and_what_went_out_stays_as_
     await daemon.scheduler.poll()
     job = one(shop.db, "select message from broadcast_jobs where status = 'queued'")
     assert job == found["pending"]["message"]
+
+
+@pytest.mark.parametrize("job", ["sending", "handed_over", "active", "completed"])
+def test_what_is_being_sent_keeps_its_text_when_its_template_or_its_contact_changes(shop, job):
+    contact = person(shop)
+    template = shop.template("Hi {name}")
+    row = written(shop, template, contact_id=contact)["id"]
+    sent = str(uuid4())
+    sql = "update scheduled_messages set status = 'processing', broadcast_job_id = %s where id = %s"
+    shop.db.execute(sql, (sent, row))
+    add_job(shop.db, sent, row, job)
+
+    edit_template(shop, template, body="Hello {name}")
+    params = {"id": f"eq.{contact}"}
+    shop.user.http.patch("/contacts", params=params, json={"contact_name": "Mrs Rao"}).raise_for_status()
+
+    left = shop.user.row(row)
+    assert (left["status"], left["message"]) == ("processing", "Hi Asha")
 
 
 async def test_its_successor_is_rendered_anew(shop, parts):
