@@ -54,16 +54,20 @@ as $$
     overdue as materialized (
         select m.due_at
         from public.scheduled_messages as m
-        where md5(coalesce(m.owner_id::text, m.connection_id) || repeat('*', m.priority)) in (
-            select md5(payer.name || level.mark)
-            from (
-                select p_connection_id
-                union all
-                select o.owner_id from ours as o
-            ) as payer (name)
-            cross join (values (''), ('*')) as level (mark)
+        where md5(coalesce(m.owner_id::text, m.connection_id) || repeat('*', m.priority)) = any(
+            array(
+                select md5(payer.name || level.mark)
+                from (
+                    select p_connection_id
+                    union all
+                    select o.owner_id from ours as o
+                ) as payer (name)
+                cross join (values (''), ('*')) as level (mark)
+            )
         )
-        and m.due_at <= now() - interval '10 seconds' and m.connection_id = p_connection_id
+        and m.due_at > '-infinity'
+        and m.due_at <= now() - interval '10 seconds'
+        and m.connection_id = p_connection_id
         limit 5000
     ),
     reasons as (

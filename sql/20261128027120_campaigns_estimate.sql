@@ -133,9 +133,11 @@ as $$
         from (
             select
             from public.scheduled_messages as message
-            where md5(coalesce(message.owner_id::text, message.connection_id)) = any(array[
-                md5(p_campaign.owner_id::text), md5(p_campaign.connection_id)
-            ])
+            where md5(
+                coalesce(message.owner_id::text, message.connection_id)
+                || repeat('*', message.priority)
+            ) = any(array[md5(p_campaign.owner_id::text), md5(p_campaign.connection_id)])
+                and message.due_at > '-infinity'
                 and message.due_at <= p_until
                 and message.connection_id = p_campaign.connection_id
                 and message.priority = 0

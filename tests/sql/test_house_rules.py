@@ -91,6 +91,16 @@ def test_a_function_that_ours_would_take_the_place_of_is_looked_for(db: Database
     assert {each["signature"].replace(" ", "") for each in db.execute(sql)} <= looked_for
 
 
+def test_who_pays_is_spelled_as_the_index_has_it():
+    """Another spelling is not found by scheduled_messages_payer_idx, and reads everybody's rows instead."""
+    spelled = r"md5\(coalesce\((?:\w+\.)?owner_id::text, (?:\w+\.)?connection_id\)"
+    as_the_index = spelled + r" \|\| repeat\('\*', (?:\w+\.)?priority\)\)"
+    for path in migrations():
+        text = re.sub(r"\(\s+", "(", re.sub(r"\s+", " ", re.sub(r"--.*", "", path.read_text())))
+        text = re.sub(r"\s+\)", ")", text)
+        assert len(re.findall(spelled, text)) == len(re.findall(as_the_index, text)), path.name
+
+
 def test_no_text_names_a_file_by_its_number():
     """Files are numbered anew until the first release, and their numbers mean nothing to anybody."""
     numbers = {path.name[:14] for path in migrations()}

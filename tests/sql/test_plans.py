@@ -235,6 +235,24 @@ def test_no_call_reads_more_than_it_needs_and_poll_and_claim_go_by_their_own_ind
     assert "broadcast_jobs_lease_idx" in chosen["rescue_broadcast_jobs"]
 
 
+@pytest.mark.parametrize("name", ["private.usage_of", "private.estimate_of"])
+def test_what_waits_at_a_connection_is_found_by_whose_it_is_and_nobody_elses_is_read(db: Database, size, name: str):
+    """A page asks for the one, and the daemon every ten seconds of each run for the other."""
+    campaign = """
+        insert into campaigns (owner_id, connection_id, name, message, audience, scheduled_at)
+        values (gen_random_uuid(), 'shop-1', 'x', 'x', '{"numbers": ["+919800000000"]}', now() + interval '10 days')
+        returning id
+    """
+    with db.transaction(force_rollback=True):
+        db.execute("set local session_replication_role = replica")
+        fresh(db, FILL.format(rows=size(200_000), token=TOKEN))
+        given = {"p_campaign_id": one(db, campaign)} if "estimate" in name else {"p_connection_id": "shop-1"}
+        db.execute("set local session_replication_role = origin")
+        chosen = {scan.get("Index Name") for scan in Plans(db).of(name, given)}
+    assert "scheduled_messages_payer_idx" in chosen
+    assert not chosen & {"scheduled_messages_due_idx", "idx_scheduled_messages_connection_id"}
+
+
 def test_an_outcome_touches_no_index_of_the_scheduled_messages(db: Database):
     """What follows the enqueuing are HOT updates."""
     add_connections(db, "shop")
