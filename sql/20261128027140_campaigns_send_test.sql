@@ -87,12 +87,7 @@ begin atomic
         from (
             select unnest(private.names_in(content.parts)) as name
             union
-            select private.placeholder(parameter.name)
-            from jsonb_array_elements_text(
-                coalesce(template.cloud -> 'parameters', '[]')
-                || case when jsonb_typeof(template.cloud -> 'header') = 'string'
-                    then template.cloud -> 'header' else '[]' end
-            ) as parameter (name)
+            select unnest(private.names_of_approved(template.cloud))
         ) as place
     ) as given
     cross join lateral (

@@ -238,6 +238,18 @@ def test_a_test_through_the_cloud_api_is_the_approved_template(shop):
     assert [parameter["text"] for parameter in body["parameters"]] == ["{name}", "Friday"]
 
 
+def test_a_test_has_the_file_that_the_approved_templates_header_names(shop):
+    shop.settings(gateway="cloud")
+    header = {"type": "document", "link": "https://e.com/{plan}.pdf"}
+    template = shop.template("Hello", cloud={"name": "offer", "language": "en", "header": header})
+    campaign = shop.campaign(
+        template_id=template, message="", variables={"plan": "gold"}, status="draft", scheduled_at=START
+    )
+    row = shop.user.row(send_a_try(shop, campaign).json())
+    [component] = row["template"]["components"]
+    assert component["parameters"][0]["document"]["link"] == "https://e.com/gold.pdf"
+
+
 def test_a_test_of_a_file_has_its_caption(shop):
     shop.contacts(1)
     campaign = shop.campaign(
