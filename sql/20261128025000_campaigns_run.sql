@@ -10,6 +10,7 @@ returns table (starts jsonb, runs jsonb, has_ended boolean)
 language sql
 stable
 set search_path = ''
+set lock_timeout = '2s'
 as $$
     select
         (

@@ -151,7 +151,8 @@ def test_the_database_knows_every_field_that_it_is_told(db, type_name, told, the
 
 
 def test_nothing_that_the_daemon_calls_waits_for_a_lock_for_longer_than_it_says(db):
-    called = set(re.findall(r'"([a-z_]+)"', (ROOT / "worker" / "store" / "store.py").read_text()))
+    calls = [path.read_text() for path in (ROOT / "worker" / "store").glob("*.py")]
+    called = set(re.findall(r'"([a-z_]+)"', "".join(calls)))
     sql = """
         select proname,
             (select split_part(c, '=', 2) from unnest(proconfig) as c where c like 'lock_timeout=%') as waits
@@ -160,6 +161,7 @@ def test_nothing_that_the_daemon_calls_waits_for_a_lock_for_longer_than_it_says(
     waits = {row["proname"]: row["waits"] for row in db.execute(sql) if row["proname"] in called}
 
     assert {"record_outcomes", "get_agenda", "finish_probes", "take_withdrawn_jobs", "diagnose"} <= set(waits)
+    assert {"advance_campaign_run", "take_rehearsal", "record_template_statuses", "get_numbers_asked"} <= set(waits)
     assert {name: wait for name, wait in waits.items() if wait not in ("100ms", "250ms", "2s")} == {}
 
 
