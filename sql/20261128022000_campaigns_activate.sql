@@ -629,7 +629,8 @@ for each row when (
 )
 execute function private.guard_campaign_deletion();
 
--- What is approved is what it said then: a template that is changed is to be approved anew.
+-- What is approved is what it said then: a template that is changed is to be approved anew, and by
+-- somebody else than whoever has changed it.
 create or replace function private.withdraw_approval()
 returns trigger
 language plpgsql
@@ -638,10 +639,12 @@ set search_path = ''
 as $$
 begin
     update public.campaigns as campaign
-    set approved_by = null
+    set
+        approved_by = null,
+        activated_by = coalesce(auth.uid(), campaign.activated_by)
     where campaign.template_id = new.id
-        and campaign.approved_by is not null
-        and campaign.status in ('scheduled', 'paused');
+        and campaign.status in ('scheduled', 'paused')
+        and (campaign.approved_by is not null or not private.is_let_go(campaign.*));
     return null;
 end
 $$;

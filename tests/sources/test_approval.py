@@ -97,6 +97,23 @@ def test_what_is_changed_afterwards_has_to_be_approved_anew(strict, change):
     assert only(approve(admin, campaign))["status_reason"] is None
 
 
+@pytest.mark.parametrize("is_approved", [True, False])
+def test_who_changes_the_template_does_not_approve_what_it_says(strict, is_approved):
+    shop, _, admin = strict
+    template = shop.template("Hello {name}", connection_id=shop.connection)
+    campaign = shop.campaign(template_id=template, message="", scheduled_at=soon(600))
+    if is_approved:
+        approve(admin, campaign).raise_for_status()
+
+    params = {"id": f"eq.{template}"}
+    only(admin.http.patch("/message_templates", params=params, json={"body": "Buy now"}, headers=SHOWN))
+
+    assert refusal(approve(admin, campaign)) == (
+        409, "Somebody else has to approve what you have activated or changed.",
+    )  # fmt: skip
+    assert only(approve(shop.user, campaign))["status_reason"] is None
+
+
 def test_what_is_no_change_and_a_pause_leave_the_approval(strict):
     shop, staff, admin = strict
     campaign = shop.campaign(scheduled_at=soon(600))
