@@ -132,6 +132,24 @@ end
 $$;
 revoke all on function private.owner_to_write_for from public;
 
+-- The same of a row that is there already. Whoever gave a connection away, and is a member of it
+-- now, has nothing of that time to send through it.
+create or replace function private.refuse_former_owner(
+    p_connection_id text, p_owner_id uuid, p_roles text[]
+)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    if private.owner_to_write_for(p_connection_id, p_roles) <> p_owner_id then
+        raise exception 'There is no such connection of yours.' using errcode = '42501';
+    end if;
+end
+$$;
+revoke all on function private.refuse_former_owner from public;
+
 alter table public.connection_members enable row level security;
 revoke all on public.connection_members from public, anon, authenticated;
 grant select, insert, update, delete on public.connection_members to authenticated, service_role;
@@ -322,10 +340,12 @@ begin
     where a.attrelid = 'public.connections'::regclass
         and a.attname in ('user_id', 'owner_id')
         and not a.attisdropped;
-    create or replace trigger end_memberships_of_deleted after delete on public.connections
+    -- Before the core's, by the name: what staff wrote is the owner's alone by then, and is
+    -- cancelled with what the owner wrote.
+    create or replace trigger b_end_memberships_of_deleted after delete on public.connections
     for each row execute function private.end_memberships();
     execute format(
-        'create or replace trigger end_memberships after update on public.connections '
+        'create or replace trigger b_end_memberships after update on public.connections '
         'for each row when (old.id is distinct from new.id %s) '
         'execute function private.end_memberships()',
         v_owners

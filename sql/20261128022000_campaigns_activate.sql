@@ -377,7 +377,7 @@ begin
         p_new.approved_at := null;
         return p_new;
     end if;
-    perform private.owner_to_write_for(p_old.connection_id, v_writers);
+    perform private.refuse_former_owner(p_old.connection_id, p_old.owner_id, v_writers);
     if (
         p_new.id, p_new.owner_id, p_new.created_by, p_new.next_run_at, p_new.series_anchor,
         p_new.revision, p_new.activated_by
@@ -570,9 +570,13 @@ begin
             perform private.release_runs(new.id);
             new.status_reason := null;
         when new.status = 'cancelled' then
-            perform private.cancel_runs(new.id, 'The campaign was cancelled.');
+            v_why := case
+                when not v_by_user and new.status_reason is distinct from old.status_reason
+                    then new.status_reason
+            end;
+            perform private.cancel_runs(new.id, coalesce(v_why, 'The campaign was cancelled.'));
             new.next_run_at := null;
-            new.status_reason := null;
+            new.status_reason := v_why;
         else null;
     end case;
     if new.status = 'scheduled' and not private.is_let_go(new) then

@@ -95,7 +95,7 @@ as $$
 declare
     v_campaign public.campaigns;
     v_obstacle text;
-    v_refusal text := p_refusal;
+    v_refusal text;
 begin
     select campaign.* into v_campaign
     from public.campaigns as campaign
@@ -113,11 +113,14 @@ begin
         where campaign.id = v_campaign.id;
     elsif found then
         v_obstacle := private.why_connection_cannot_send(v_campaign.connection_id);
-        if not exists (
-            select from public.connections as c where c.id::text = v_campaign.connection_id
-        ) then
-            v_refusal := coalesce(p_refusal, v_obstacle);
-        end if;
+        v_refusal := coalesce(p_refusal, case
+            when not exists (
+                select from public.connections as c where c.id::text = v_campaign.connection_id
+            ) then v_obstacle
+            -- Given away just when it was activated.
+            when private.connection_owner(v_campaign.connection_id) <> v_campaign.owner_id
+                then 'The WhatsApp connection belongs to somebody else now. Choose another one.'
+        end);
         insert into public.campaign_runs (
             campaign_id, owner_id, connection_id, occurrence_at, template_version,
             status, status_reason, total, finished_at

@@ -321,11 +321,12 @@ begin
         from public.campaigns as campaign
         where campaign.id = old.campaign_id;
     end if;
-    if v_by_user and private.owner_to_write_for(
-        coalesce(v_campaign.connection_id, ''), array['admin', 'staff']
-    ) <> v_campaign.owner_id then
-        raise exception 'There is no such connection of yours.' using errcode = '42501';
-    elsif v_campaign.id is null then
+    if v_by_user then
+        perform private.refuse_former_owner(
+            coalesce(v_campaign.connection_id, ''), v_campaign.owner_id, array['admin', 'staff']
+        );
+    end if;
+    if v_campaign.id is null then
         raise exception 'There is no such campaign.' using errcode = 'PT400';
     end if;
     select rehearsal.* into v_before

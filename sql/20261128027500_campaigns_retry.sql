@@ -417,7 +417,9 @@ begin
         raise exception 'There is no such run of yours.' using errcode = '42501';
     end if;
     if v_by_user then
-        perform private.owner_to_write_for(v_run.connection_id, array['admin', 'staff']);
+        perform private.refuse_former_owner(
+            v_run.connection_id, v_run.owner_id, array['admin', 'staff']
+        );
         new.created_by := auth.uid();
     end if;
     if cardinality(new.statuses) = 0

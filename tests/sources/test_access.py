@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from tests.sources.conftest import SHOWN, Shop, invite, join, soon
+from tests.sql.test_lost_rights import ALL_LOSSES, DELETED, RENAMED
 
 TABLES = ("campaigns", "campaign_runs", "campaign_recipients", "message_templates", "connection_members")
 
@@ -65,6 +68,80 @@ def test_an_invitation_is_good_once_and_not_after_a_change_of_the_owner(shop, ot
 
     assert second.http.post("/connection_members", json={"invitation": late}).status_code == 400
     assert first.http.get("/connection_members").json() == []
+
+
+@pytest.mark.parametrize(("loss", "word"), ALL_LOSSES.items())
+async def test_who_loses_the_right_to_send_sends_nothing_more_of_a_campaign(
+    user, db, other_shop, staff_and_admin, forward, loss, word
+):
+    """Neither what is made of it already, nor the next recipients, nor what has not begun; whoever wrote it."""
+    shop, (staff, _) = Shop(user(), db), staff_and_admin
+    join(shop, staff, "staff")
+    shop.contacts(60)
+    [under_way, to_come, draft] = [
+        one.insert("campaigns", **campaign_of(shop, owner_id=one.id, **columns))
+        for one, columns in (
+            (staff, {"scheduled_at": soon(0), "status": "scheduled"}),
+            (shop.user, {"status": "scheduled"}),
+            (shop.user, {"status": "draft"}),
+        )
+    ]
+    await forward(send=False, batch_size=10)  # two batches at a time
+    made = "select count(*) as n from scheduled_messages where status = 'pending' and source_id is not null"
+    assert 0 < db.execute(made).fetchone()["n"] < 60
+
+    db.execute(loss, {"connection": shop.connection, "user": shop.user.id, "other": other_shop.user.id})
+    await forward()
+
+    seen = {row["id"]: row for row in db.execute("select id::text, status, status_reason from campaigns")}
+    # What has not begun on a connection that is not there fails when it would begin.
+    later = "scheduled" if loss in (DELETED, RENAMED) else "cancelled"
+    assert [seen[each["id"]]["status"] for each in (under_way, to_come, draft)] == ["cancelled", later, "draft"]
+    assert word in seen[under_way["id"]]["status_reason"]
+    assert {row["status"] for row in db.execute("select status from scheduled_messages")} == {"cancelled"}
+    assert [row["status"] for row in db.execute("select status from campaign_runs")] == ["cancelled"]
+
+
+async def test_a_campaign_whose_connection_changed_hands_unseen_fails_when_it_would_begin(shop, other_shop, forward):
+    shop.contacts(1)
+    campaign = shop.campaign()
+    with shop.unguarded():  # as if it had been activated at the same moment
+        shop.db.execute("update connections set user_id = %s where id = %s", (other_shop.user.id, shop.connection))
+
+    await forward()
+
+    seen = shop.seen(campaign)
+    assert (seen["status"], "belongs to somebody else now" in seen["status_reason"]) == ("failed", True)
+    assert shop.db.execute("select from scheduled_messages").fetchall() == []
+
+
+async def test_a_former_owner_who_is_staff_now_sends_nothing_of_that_time(shop, other_shop, forward):
+    shop.contacts(1)
+    sent = shop.campaign()
+    await forward()
+    draft = shop.campaign(status="draft", scheduled_at=soon(600))
+    shop.db.execute("update connections set user_id = %s where id = %s", (other_shop.user.id, shop.connection))
+    token = other_shop.user.http.post("/rpc/invite_member", json={"connection_id": shop.connection}).json()
+    shop.user.insert("connection_members", invitation=token)
+
+    params = {"id": f"eq.{draft['id']}"}
+    begun = shop.user.http.patch("/campaigns", params=params, json={"status": "scheduled"})
+    again = shop.user.http.post("/rpc/retry_campaign_run", json={"run_id": shop.run(sent)["id"]})
+
+    for answer in (begun, again):
+        assert (answer.status_code, answer.json()["message"]) == (403, "There is no such connection of yours.")
+
+
+def test_what_staff_wrote_is_cancelled_with_what_the_owner_wrote(shop, other_shop, staff_and_admin):
+    staff, _ = staff_and_admin
+    join(shop, staff, "staff")
+    row = {"connection_id": shop.connection, "contact_id": "+919876500002", "message": "Hi", "scheduled_at": soon(600)}
+    staff.insert(**row, owner_id=shop.user.id, created_by=staff.id)
+
+    shop.db.execute("update connections set user_id = %s where id = %s", (other_shop.user.id, shop.connection))
+
+    [left] = shop.db.execute("select status, error from scheduled_messages")
+    assert (left["status"], "somebody else" in left["error"]) == ("cancelled", True)
 
 
 async def test_who_has_left_sees_nothing_more_and_a_stranger_never_did(shop, other_shop, staff_and_admin, forward):
