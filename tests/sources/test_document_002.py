@@ -109,7 +109,8 @@ async def test_multiple_campaigns_run_simultaneously_and_none_waits_for_another(
             "select source_id from scheduled_messages where connection_id = %s", (shop.connection,)
         )
     )  # fmt: skip
-    assert sorted(of_each.values()) == [50, 50, 51]  # one has gone
+    # One has gone, and a window is filled up once half of it is free.
+    assert sorted(of_each.values()) == [50, 50, 50]
     assert [row["campaign_runs"][0]["sent"] for row in history(other_shop)] == [120]
 
 
