@@ -373,9 +373,11 @@ CREATE FUNCTION private.ahead_of(p_campaign public.campaigns, p_until timestamp 
         from (
             select
             from public.scheduled_messages as message
-            where md5(coalesce(message.owner_id::text, message.connection_id)) = any(array[
-                md5(p_campaign.owner_id::text), md5(p_campaign.connection_id)
-            ])
+            where md5(
+                coalesce(message.owner_id::text, message.connection_id)
+                || repeat('*', message.priority)
+            ) = any(array[md5(p_campaign.owner_id::text), md5(p_campaign.connection_id)])
+                and message.due_at > '-infinity'
                 and message.due_at <= p_until
                 and message.connection_id = p_campaign.connection_id
                 and message.priority = 0
@@ -1304,6 +1306,78 @@ CREATE FUNCTION private.campaign_zone(p_campaign public.campaigns) RETURNS text
         from public.connection_settings as settings
         where settings.connection_id = p_campaign.connection_id
     ))
+$$;
+
+CREATE FUNCTION private.cancel_campaigns(p_connection_id text, p_owner_id text, p_why text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+    v_owner constant uuid := case when p_owner_id ~ '^[0-9a-fA-F-]{36}$' then p_owner_id::uuid end;
+begin
+    update public.campaigns as campaign
+    set
+        status = 'cancelled',
+        status_reason = p_why,
+        updated_at = now()
+    from (
+        select lost.id
+        from public.campaigns as lost
+        where (p_owner_id is null or lost.owner_id = v_owner)
+            and (p_connection_id is null or lost.connection_id = p_connection_id)
+            and lost.status in ('scheduled', 'paused')
+            and (p_owner_id is not null or exists (
+                select from public.campaign_runs as run
+                where run.campaign_id = lost.id and run.finished_at is null
+            ))
+        order by lost.id
+        for no key update
+    ) as held
+    where campaign.id = held.id;
+end
+$_$;
+
+CREATE FUNCTION private.cancel_campaigns_of_connection() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_owner constant text := private.owner_of(old);
+begin
+    if tg_op = 'DELETE' then
+        perform private.cancel_campaigns(
+            old.id::text, null, 'The WhatsApp connection of this campaign was deleted.'
+        );
+    elsif new.id <> old.id then
+        perform private.cancel_campaigns(
+            old.id::text, null, 'The WhatsApp connection of this campaign has another id now.'
+        );
+    elsif v_owner <> coalesce(private.owner_of(new), '') then
+        perform private.cancel_campaigns(
+            old.id::text, v_owner,
+            'The WhatsApp connection of this campaign belongs to somebody else now.'
+        );
+    end if;
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.cancel_campaigns_of_user() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    if tg_op = 'DELETE' then
+        perform private.cancel_campaigns(
+            null, old.id::text, 'The account that this campaign belongs to was deleted.'
+        );
+        return old;
+    end if;
+    perform private.cancel_campaigns(
+        null, new.id::text, 'The account that this campaign belongs to is suspended.'
+    );
+    return null;
+end
 $$;
 
 CREATE FUNCTION private.cancel_messages(p_connection_id text, p_user_id text, p_reason text) RETURNS void
@@ -4846,9 +4920,13 @@ begin
             perform private.release_runs(new.id);
             new.status_reason := null;
         when new.status = 'cancelled' then
-            perform private.cancel_runs(new.id, 'The campaign was cancelled.');
+            v_why := case
+                when not v_by_user and new.status_reason is distinct from old.status_reason
+                    then new.status_reason
+            end;
+            perform private.cancel_runs(new.id, coalesce(v_why, 'The campaign was cancelled.'));
             new.next_run_at := null;
-            new.status_reason := null;
+            new.status_reason := v_why;
         else null;
     end case;
     if new.status = 'scheduled' and not private.is_let_go(new) then
@@ -5077,11 +5155,12 @@ begin
         from public.campaigns as campaign
         where campaign.id = old.campaign_id;
     end if;
-    if v_by_user and private.owner_to_write_for(
-        coalesce(v_campaign.connection_id, ''), array['admin', 'staff']
-    ) <> v_campaign.owner_id then
-        raise exception 'There is no such connection of yours.' using errcode = '42501';
-    elsif v_campaign.id is null then
+    if v_by_user then
+        perform private.refuse_former_owner(
+            coalesce(v_campaign.connection_id, ''), v_campaign.owner_id, array['admin', 'staff']
+        );
+    end if;
+    if v_campaign.id is null then
         raise exception 'There is no such campaign.' using errcode = 'PT400';
     end if;
     select rehearsal.* into v_before
@@ -5511,7 +5590,7 @@ begin
         p_new.approved_at := null;
         return p_new;
     end if;
-    perform private.owner_to_write_for(p_old.connection_id, v_writers);
+    perform private.refuse_former_owner(p_old.connection_id, p_old.owner_id, v_writers);
     if (
         p_new.id, p_new.owner_id, p_new.created_by, p_new.next_run_at, p_new.series_anchor,
         p_new.revision, p_new.activated_by
@@ -7831,6 +7910,17 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.refuse_former_owner(p_connection_id text, p_owner_id uuid, p_roles text[]) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    if private.owner_to_write_for(p_connection_id, p_roles) <> p_owner_id then
+        raise exception 'There is no such connection of yours.' using errcode = '42501';
+    end if;
+end
+$$;
+
 CREATE FUNCTION private.refuse_ids_to_come() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -8731,7 +8821,9 @@ CREATE FUNCTION private.render_again(p_messages uuid[]) RETURNS void
     SET enable_seqscan TO 'off'
     AS $$
     with waiting as materialized (
-        select message.id
+        select
+            message.id,
+            message.broadcast_job_id
         from public.scheduled_messages as message
         where message.id = any(p_messages)
             and message.source_id is null
@@ -8756,6 +8848,8 @@ CREATE FUNCTION private.render_again(p_messages uuid[]) RETURNS void
         media_url = null
     from waiting
     where message.id = waiting.id
+        and private.withdraw_job(waiting.broadcast_job_id)
+        and not private.may_have_gone_out(waiting.broadcast_job_id)
 $$;
 
 CREATE FUNCTION private.render_message() RETURNS trigger
@@ -9110,7 +9204,9 @@ begin
         raise exception 'There is no such run of yours.' using errcode = '42501';
     end if;
     if v_by_user then
-        perform private.owner_to_write_for(v_run.connection_id, array['admin', 'staff']);
+        perform private.refuse_former_owner(
+            v_run.connection_id, v_run.owner_id, array['admin', 'staff']
+        );
         new.created_by := auth.uid();
     end if;
     if cardinality(new.statuses) = 0
@@ -11639,16 +11735,20 @@ CREATE FUNCTION private.usage_of(p_connection_id text) RETURNS TABLE(enabled boo
     overdue as materialized (
         select m.due_at
         from public.scheduled_messages as m
-        where md5(coalesce(m.owner_id::text, m.connection_id) || repeat('*', m.priority)) in (
-            select md5(payer.name || level.mark)
-            from (
-                select p_connection_id
-                union all
-                select o.owner_id from ours as o
-            ) as payer (name)
-            cross join (values (''), ('*')) as level (mark)
+        where md5(coalesce(m.owner_id::text, m.connection_id) || repeat('*', m.priority)) = any(
+            array(
+                select md5(payer.name || level.mark)
+                from (
+                    select p_connection_id
+                    union all
+                    select o.owner_id from ours as o
+                ) as payer (name)
+                cross join (values (''), ('*')) as level (mark)
+            )
         )
-        and m.due_at <= now() - interval '10 seconds' and m.connection_id = p_connection_id
+        and m.due_at > '-infinity'
+        and m.due_at <= now() - interval '10 seconds'
+        and m.connection_id = p_connection_id
         limit 5000
     ),
     reasons as (
@@ -12568,10 +12668,12 @@ CREATE FUNCTION private.withdraw_approval() RETURNS trigger
     AS $$
 begin
     update public.campaigns as campaign
-    set approved_by = null
+    set
+        approved_by = null,
+        activated_by = coalesce(auth.uid(), campaign.activated_by)
     where campaign.template_id = new.id
-        and campaign.approved_by is not null
-        and campaign.status in ('scheduled', 'paused');
+        and campaign.status in ('scheduled', 'paused')
+        and (campaign.approved_by is not null or not private.is_let_go(campaign.*));
     return null;
 end
 $$;
@@ -14067,6 +14169,7 @@ $$;
 CREATE FUNCTION public.get_campaign_agenda(p_limit integer DEFAULT 100) RETURNS TABLE(starts jsonb, runs jsonb, has_ended boolean)
     LANGUAGE sql STABLE
     SET search_path TO ''
+    SET lock_timeout TO '2s'
     AS $$
     select
         (
@@ -15041,12 +15144,7 @@ CREATE FUNCTION public.send_test(campaign_id uuid, address text) RETURNS uuid
               CROSS JOIN LATERAL ( SELECT COALESCE(jsonb_object_agg(place.name, COALESCE((content.known ->> place.name), (('{'::text || place.name) || '}'::text))), '{}'::jsonb) AS variables
                     FROM ( SELECT unnest(private.names_in(content.parts)) AS name
                          UNION
-                          SELECT private.placeholder(parameter.name) AS placeholder
-                            FROM jsonb_array_elements_text((COALESCE((template.cloud -> 'parameters'::text), '[]'::jsonb) ||
-                                 CASE
-                                     WHEN (jsonb_typeof((template.cloud -> 'header'::text)) = 'string'::text) THEN (template.cloud -> 'header'::text)
-                                     ELSE '[]'::jsonb
-                                 END)) parameter(name)) place) given)
+                          SELECT unnest(private.names_of_approved(template.cloud)) AS unnest) place) given)
               CROSS JOIN LATERAL ( SELECT private.render(content.parts, given.variables) AS text) rendered)
            WHERE (campaign.id = send_test.campaign_id)
    RETURNING scheduled_messages.id;
@@ -15241,7 +15339,7 @@ CREATE FUNCTION public.start_campaign_run(p_campaign_id uuid, p_revision integer
 declare
     v_campaign public.campaigns;
     v_obstacle text;
-    v_refusal text := p_refusal;
+    v_refusal text;
 begin
     select campaign.* into v_campaign
     from public.campaigns as campaign
@@ -15259,11 +15357,14 @@ begin
         where campaign.id = v_campaign.id;
     elsif found then
         v_obstacle := private.why_connection_cannot_send(v_campaign.connection_id);
-        if not exists (
-            select from public.connections as c where c.id::text = v_campaign.connection_id
-        ) then
-            v_refusal := coalesce(p_refusal, v_obstacle);
-        end if;
+        v_refusal := coalesce(p_refusal, case
+            when not exists (
+                select from public.connections as c where c.id::text = v_campaign.connection_id
+            ) then v_obstacle
+            -- Given away just when it was activated.
+            when private.connection_owner(v_campaign.connection_id) <> v_campaign.owner_id
+                then 'The WhatsApp connection belongs to somebody else now. Choose another one.'
+        end);
         insert into public.campaign_runs (
             campaign_id, owner_id, connection_id, occurrence_at, template_version,
             status, status_reason, total, finished_at
@@ -16507,6 +16608,10 @@ CREATE TRIGGER answer_appointments AFTER INSERT ON private.judged_numbers REFERE
 
 CREATE TRIGGER answer_appointments_anew AFTER UPDATE ON private.judged_numbers REFERENCING NEW TABLE AS new_numbers FOR EACH STATEMENT EXECUTE FUNCTION private.answer_appointments();
 
+CREATE TRIGGER a_cancel_campaigns_of_connection AFTER DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.cancel_campaigns_of_connection();
+
+CREATE TRIGGER a_cancel_campaigns_of_lost_connection AFTER UPDATE ON public.connections FOR EACH ROW WHEN (((old.id IS DISTINCT FROM new.id) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION private.cancel_campaigns_of_connection();
+
 CREATE TRIGGER a_keep_out_of_queue BEFORE UPDATE OF status ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = 'in_queue'::text) AND (old.status <> ALL (ARRAY['pending'::text, 'in_queue'::text])) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.keep_out_of_queue();
 
 CREATE TRIGGER announce_connection AFTER INSERT OR DELETE OR UPDATE ON public.connection_settings FOR EACH ROW EXECUTE FUNCTION private.announce_connection();
@@ -16520,6 +16625,10 @@ CREATE TRIGGER audit_changed AFTER UPDATE ON public.appointments REFERENCING OLD
 CREATE TRIGGER audit_deleted AFTER DELETE ON public.appointments REFERENCING OLD TABLE AS old_appointments FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted();
 
 CREATE TRIGGER audit_outcomes AFTER UPDATE ON public.scheduled_messages REFERENCING OLD TABLE AS old_messages NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION private.audit_outcomes();
+
+CREATE TRIGGER b_end_memberships AFTER UPDATE ON public.connections FOR EACH ROW WHEN (((old.id IS DISTINCT FROM new.id) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION private.end_memberships();
+
+CREATE TRIGGER b_end_memberships_of_deleted AFTER DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.end_memberships();
 
 CREATE TRIGGER b_render_changed BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.template_id IS NOT NULL) AND (((old.status <> 'pending'::text) AND (new.status = 'pending'::text)) OR ((((((((((old.template_id IS DISTINCT FROM new.template_id) OR (old.variables IS DISTINCT FROM new.variables)) OR (old.connection_id IS DISTINCT FROM new.connection_id)) OR (old.contact_id IS DISTINCT FROM new.contact_id)) OR (old.type IS DISTINCT FROM new.type)) OR (old.message IS DISTINCT FROM new.message)) OR (old.caption IS DISTINCT FROM new.caption)) OR (old.media_url IS DISTINCT FROM new.media_url)) OR (old.category IS DISTINCT FROM new.category)) OR (old.template IS DISTINCT FROM new.template))) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.render_message('user');
 
@@ -16542,10 +16651,6 @@ CREATE TRIGGER confirm_connection AFTER INSERT OR UPDATE ON public.scheduled_mes
 CREATE TRIGGER count_outcomes AFTER UPDATE ON public.scheduled_messages REFERENCING OLD TABLE AS old_messages NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION private.count_outcomes();
 
 CREATE TRIGGER end_former_rehearsal_lines AFTER UPDATE ON public.campaign_rehearsals FOR EACH ROW WHEN ((new.lines_id <> old.lines_id)) EXECUTE FUNCTION private.end_rehearsal_lines();
-
-CREATE TRIGGER end_memberships AFTER UPDATE ON public.connections FOR EACH ROW WHEN (((old.id IS DISTINCT FROM new.id) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION private.end_memberships();
-
-CREATE TRIGGER end_memberships_of_deleted AFTER DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION private.end_memberships();
 
 CREATE TRIGGER end_rehearsal_lines AFTER DELETE ON public.campaign_rehearsals FOR EACH ROW EXECUTE FUNCTION private.end_rehearsal_lines();
 
@@ -17018,6 +17123,12 @@ GRANT ALL ON FUNCTION private.campaign_content(p_campaign public.campaigns, p_ve
 REVOKE ALL ON FUNCTION private.campaign_zone(p_campaign public.campaigns) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.campaign_zone(p_campaign public.campaigns) TO service_role;
 
+REVOKE ALL ON FUNCTION private.cancel_campaigns(p_connection_id text, p_owner_id text, p_why text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.cancel_campaigns_of_connection() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.cancel_campaigns_of_user() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.cancel_messages(p_connection_id text, p_user_id text, p_reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.cancel_messages_of_connection() FROM PUBLIC;
@@ -17413,6 +17524,8 @@ GRANT ALL ON FUNCTION private.refuse(p_code text, p_words text) TO authenticated
 GRANT ALL ON FUNCTION private.refuse(p_code text, p_words text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.refuse_change_of_audit() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.refuse_former_owner(p_connection_id text, p_owner_id uuid, p_roles text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.refuse_ids_to_come() FROM PUBLIC;
 
