@@ -119,11 +119,24 @@ async def test_what_is_sent_again_opens_its_run_and_goes_out(shop, forward, sett
     assert shop.run(campaign).items() >= {"status": "completed", "sent": 10, "unconfirmed": 0}.items()
 
 
-async def test_of_a_paused_campaign_nothing_goes_out_by_being_sent_again(shop, forward, settings):
-    campaign = await under_way(shop, forward, unconfirmed=4)
+async def resend(settings, shop, campaign, *, at_once):
+    """What is unconfirmed of it, or the first of them."""
+    if at_once:
+        await operate.resolve_run(settings(), shop.run(campaign)["id"], "resend")
+    else:
+        await operate.resolve(settings(), first(shop, campaign)["id"], "resend")
+
+
+def first(shop, campaign):
+    return next(m for m in shop.messages(campaign) if m["status"] == "unconfirmed")
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_of_a_paused_campaign_nothing_goes_out_by_being_sent_again(shop, forward, settings, at_once):
+    campaign = await under_way(shop, forward, unconfirmed=4 if at_once else 1)
     shop.set(campaign, status="paused")
 
-    await operate.resolve_run(settings(), shop.run(campaign)["id"], "resend")
+    await resend(settings, shop, campaign, at_once=at_once)
 
     await forward()
     assert {m["status"] for m in shop.messages(campaign)} == {"pending"}
@@ -133,16 +146,27 @@ async def test_of_a_paused_campaign_nothing_goes_out_by_being_sent_again(shop, f
     assert shop.run(campaign).items() >= {"status": "completed", "sent": 10}.items()
 
 
-async def test_of_a_cancelled_campaign_nothing_is_sent_again(shop, forward, settings):
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_of_a_cancelled_campaign_nothing_is_sent_again(shop, forward, settings, at_once):
     campaign = await under_way(shop, forward, unconfirmed=4)
     shop.set(campaign, status="cancelled")
 
     with pytest.raises(WorkerError, match="This campaign was cancelled"):
-        await operate.resolve_run(settings(), shop.run(campaign)["id"], "resend")
+        await resend(settings, shop, campaign, at_once=at_once)
 
     assert shop.run(campaign)["unconfirmed"] == 4
     await operate.resolve_run(settings(), shop.run(campaign)["id"], "sent")
     assert shop.run(campaign).items() >= {"status": "cancelled", "sent": 4, "cancelled": 6}.items()
+
+
+@pytest.mark.parametrize(("status", "becomes"), [("paused", "pending"), ("cancelled", "cancelled")])
+async def test_whose_job_is_lost_goes_out_no_more_than_its_campaign(shop, forward, status, becomes):
+    """Jobs that were put back for another try when somebody restored, or emptied, the table of jobs."""
+    campaign = await under_way(shop, forward, count=2)
+    shop.set(campaign, status=status)
+    for was in ("processing", "pending"):
+        shop.db.execute("update scheduled_messages set status = %s, held = null where source_try = 0", (was,))
+    assert {(m["status"], m["due_at"]) for m in shop.messages(campaign)} == {(becomes, None)}
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ def test_whose_matter_an_error_is(status: int, code: str, kind: type[Exception])
     [
         (401, "PGRST303", "SUPABASE_SERVICE_ROLE_KEY"),
         (403, "403", "SUPABASE_SERVICE_ROLE_KEY"),
-        (403, "42501", "./scripts/migrate"),
-        (404, "PGRST202", "./scripts/migrate"),
+        (403, "42501", "run `migrate`"),
+        (404, "PGRST202", "run `migrate`"),
         (405, "25006", "read-only"),
         (301, "301", "SUPABASE_URL"),
     ],

@@ -55,9 +55,7 @@ async def examine(settings: Settings, store: Store) -> AsyncIterator[Finding]:
         held = await store.get_holders()
         agenda = await store.get_agenda(0, 1)
     except (StoreMisconfigured, StoreRefused) as e:
-        yield failure(
-            f"Supabase refuses the daemon's calls: {e}", "Check SUPABASE_SERVICE_ROLE_KEY; run ./scripts/migrate."
-        )
+        yield failure(f"Supabase refuses the daemon's calls: {e}", "Check SUPABASE_SERVICE_ROLE_KEY; run `migrate`.")
         return
     except StoreError as e:
         suspect = "SUPABASE_SERVICE_ROLE_KEY" if "SUPABASE_SERVICE_ROLE_KEY" in str(e) else "SUPABASE_URL"
@@ -102,7 +100,7 @@ async def zones(settings: Settings, store: Store) -> AsyncIterator[Finding]:
     try:
         used = await store.get_timezones(settings.default_timezone)
     except WorkerError as e:
-        yield failure(f"the time zones in use cannot be compared: {e}", "Run ./scripts/migrate.")
+        yield failure(f"the time zones in use cannot be compared: {e}", "Run `migrate`.")
         return
     wrong = [Finding(*found) for found in disagreements(used)]
     for finding in wrong:
@@ -117,7 +115,7 @@ async def database(store: Store) -> AsyncIterator[Finding]:
     try:
         diagnosed = await store.diagnose()
     except WorkerError as e:
-        yield failure(f"the database cannot be examined: {e}", "Run ./scripts/migrate.")
+        yield failure(f"the database cannot be examined: {e}", "Run `migrate`.")
         return
     for found in diagnosed:
         yield Finding(found.level, found.what, found.remedy or "")
@@ -141,7 +139,7 @@ async def gateway(settings: Settings, store: Store) -> AsyncIterator[Finding]:
         if not found:
             yield warning(f"gateway {gateways.default.name}: no connection whose session could be asked", "Add one.")
     except WorkerError as e:
-        yield failure(f"the connections cannot be read: {e}", "Run ./scripts/migrate.")
+        yield failure(f"the connections cannot be read: {e}", "Run `migrate`.")
     finally:
         await gateways.aclose()
 

@@ -19,7 +19,7 @@ OF_THE_ROW = re.compile(r"(22|23|P0)...|PT4(?!01|03|08|25|29)\d\d")
 OF_THE_SETUP = re.compile(r"42...|PGRST20[02-5]")
 # @supabase/lite answers 500 and the words alone where PostgREST answers 400 and a code.
 LITE_ROW, LITE_SETUP = re.compile(r"violates|invalid|out of range"), re.compile(r"permission denied|does not exist")
-MIGRATE = "run ./scripts/migrate, and `doctor` to see what is missing"
+MIGRATE = "run `migrate`, and `doctor` to see what is missing"
 SIZE = "a server before the database takes no request of this size: raise its limit"
 KEY = "if it stays so, look at SUPABASE_SERVICE_ROLE_KEY and at this machine's clock"
 
