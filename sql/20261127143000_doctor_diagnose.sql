@@ -16,7 +16,7 @@ begin
             'indexes are missing or invalid: ' || string_agg(needed.name, ', '),
             'all indexes are there and valid'
         ),
-        case when count(*) > 0 then 'Run ./scripts/migrate again.' end
+        case when count(*) > 0 then 'Run `migrate` again.' end
     from unnest(array[
         'scheduled_messages_due_idx',
         'scheduled_messages_occurrence_key',
@@ -81,7 +81,7 @@ begin
             'the service key may not use: ' || string_agg(t.name, ', '),
             'the service key may use every table'
         ),
-        case when count(*) > 0 then 'Run ./scripts/migrate again; it states every grant.' end
+        case when count(*) > 0 then 'Run `migrate` again; it states every grant.' end
     from unnest(array[
         'public.scheduled_messages',
         'public.connections',

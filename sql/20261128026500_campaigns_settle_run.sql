@@ -1,5 +1,5 @@
--- What is made pending again of a run, one or all at once, is held where its campaign is paused, and
--- is not to be sent where that was cancelled.
+-- What is made pending again of a run, one or all at once, is held where its campaign is paused,
+-- and is not to be sent where that was cancelled.
 -- Locks: `create trigger` on scheduled_messages takes `share row exclusive` for an instant.
 set local lock_timeout = '1s';
 
