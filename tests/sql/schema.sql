@@ -5568,6 +5568,34 @@ begin
 end
 $$;
 
+CREATE FUNCTION private.hold_again() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_campaign public.campaigns;
+begin
+    -- A pause in the same moment waits, and then holds it.
+    select campaign.* into v_campaign
+    from public.campaigns as campaign
+    where campaign.id = (
+        select run.campaign_id from public.campaign_runs as run where run.id = new.source_id
+    )
+    for share;
+    if v_campaign.status = 'cancelled' and old.status = 'processing' then
+        new.status := 'cancelled'; -- its job was lost
+        new.error := 'The campaign was cancelled.';
+    elsif v_campaign.status = 'cancelled' then
+        raise exception using errcode = 'PT409', message = 'This campaign was cancelled. What is '
+            || 'unconfirmed of it was sent, or failed.';
+    elsif v_campaign.status = 'paused' then
+        new.held := coalesce(v_campaign.status_reason, 'The campaign is paused.');
+        new.waiting_reason := new.held;
+    end if;
+    return new;
+end
+$$;
+
 CREATE FUNCTION private.hold_campaign_to_its_owner(p_old public.campaigns, p_new public.campaigns) RETURNS public.campaigns
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -13419,7 +13447,7 @@ begin
             'indexes are missing or invalid: ' || string_agg(needed.name, ', '),
             'all indexes are there and valid'
         ),
-        case when count(*) > 0 then 'Run ./scripts/migrate again.' end
+        case when count(*) > 0 then 'Run `migrate` again.' end
     from unnest(array[
         'scheduled_messages_due_idx',
         'scheduled_messages_occurrence_key',
@@ -13484,7 +13512,7 @@ begin
             'the service key may not use: ' || string_agg(t.name, ', '),
             'the service key may use every table'
         ),
-        case when count(*) > 0 then 'Run ./scripts/migrate again; it states every grant.' end
+        case when count(*) > 0 then 'Run `migrate` again; it states every grant.' end
     from unnest(array[
         'public.scheduled_messages',
         'public.connections',
@@ -15292,11 +15320,10 @@ CREATE FUNCTION public.settle_run(run_id uuid, outcome text) RETURNS TABLE(settl
     SET lock_timeout TO '2s'
     AS $$
 declare
-    v_campaign public.campaigns;
     v_ids uuid[];
 begin
     -- Campaign, run, messages: as whoever pauses one takes them.
-    select campaign.* into v_campaign
+    perform
     from public.campaigns as campaign
     where campaign.id = (
         select run.campaign_id from public.campaign_runs as run where run.id = settle_run.run_id
@@ -15305,10 +15332,6 @@ begin
     if not found then
         return next;
         return;
-    end if;
-    if outcome = 'resend' and v_campaign.status = 'cancelled' then
-        raise exception using errcode = 'PT409', message = 'This campaign was cancelled. What is '
-            || 'unconfirmed of it was sent, or failed.';
     end if;
     perform from public.campaign_runs as run where run.id = settle_run.run_id for no key update;
     v_ids := array(
@@ -15319,13 +15342,6 @@ begin
         for update
     );
     perform private.resolve_rows(v_ids, outcome);
-    if outcome = 'resend' and v_campaign.status = 'paused' then
-        update public.scheduled_messages as message
-        set
-            held = coalesce(v_campaign.status_reason, 'The campaign is paused.'),
-            waiting_reason = coalesce(v_campaign.status_reason, 'The campaign is paused.')
-        where message.id = any(v_ids) and message.status = 'pending';
-    end if;
     settled := cardinality(v_ids);
     return next;
 end
@@ -16720,6 +16736,8 @@ CREATE TRIGGER guard_update BEFORE UPDATE ON public.scheduled_messages FOR EACH 
 
 CREATE TRIGGER guard_update_by_service BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.status = ANY (ARRAY['pending'::text, 'cancelled'::text])) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.guard_update();
 
+CREATE TRIGGER hold_again BEFORE UPDATE OF status ON public.scheduled_messages FOR EACH ROW WHEN (((old.status = ANY (ARRAY['unconfirmed'::text, 'processing'::text])) AND (new.status = 'pending'::text) AND (new.held IS NULL) AND (new.source_id IS NOT NULL))) EXECUTE FUNCTION private.hold_again();
+
 CREATE TRIGGER hold_limits AFTER INSERT ON public.scheduled_messages REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.hold_limits();
 
 CREATE TRIGGER hold_limits_of_edits AFTER UPDATE ON public.scheduled_messages REFERENCING OLD TABLE AS former NEW TABLE AS added FOR EACH STATEMENT WHEN ((row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.hold_limits();
@@ -17353,6 +17371,8 @@ REVOKE ALL ON FUNCTION private.have_turns(p_turn text[], p_seats integer, p_term
 GRANT ALL ON FUNCTION private.have_turns(p_turn text[], p_seats integer, p_terms private.claim_terms) TO service_role;
 
 REVOKE ALL ON FUNCTION private.hear_node_worker(p_job_id uuid, p_meaning text, p_words text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.hold_again() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.hold_campaign_to_its_owner(p_old public.campaigns, p_new public.campaigns) FROM PUBLIC;
 
