@@ -24,6 +24,8 @@ def test_an_appointments_own_words_come_before_a_texts_defaults_and_what_may_be_
 
     assert hospital.message(hospital.book(variables={"room": "12"}), CONFIRMATION)["message"] == "Mehta|12|"
     assert hospital.message(hospital.book(doctor_name=None), CONFIRMATION)["message"] == "Nobody|1|"
+    blank = hospital.book(variables={"room": " ", "floor": "\t"})
+    assert hospital.message(blank, CONFIRMATION)["message"] == "Mehta|1|"
 
 
 def test_a_caption_is_shorter_than_a_text(hospital):
