@@ -1,12 +1,10 @@
 // What stands around every page: who is signed in, the menu, and the page that the address names.
-import { isConfigured, listen, reach, signIn, signOut, useDeed, useSession } from './client.js'
+import { isConfigured, reach, signIn, signOut, stopHearing, useDeed, useSession } from './client.js'
 import { html, render, useEffect, useRef, useState } from './html.js'
 import pages from './pages.js'
+import { words } from './parts/address.js'
 import { Field, Note } from './parts/form.js'
 import { When } from './parts/time.js'
-
-// '#/contacts/12/new' is ['contacts', '12', 'new'].
-const words = () => location.hash.replace(/^#\/?/, '').split('/').filter(Boolean).map(decodeURIComponent)
 
 function usePath() {
   const [path, set] = useState(words)
@@ -55,7 +53,7 @@ function Shell({ session }) {
   const page = pages.find((one) => one.path === name) ?? pages[0]
   const heading = useRef()
   const isFirst = useRef(true)
-  useEffect(listen, [session.user.id])
+  useEffect(() => stopHearing, [])
   useEffect(() => {
     document.title = `${page.title} – Scheduled messages`
     if (!isFirst.current) heading.current.focus() // so that a screen reader says where one is now

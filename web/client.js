@@ -1,6 +1,7 @@
 // The only module that talks to Supabase: who is signed in, how to ask, how to write once, how to keep what is shown fresh.
 import config from './config.js'
 import { useEffect, useRef, useState } from './html.js'
+import { hear, hush, isHeard } from './realtime.js'
 
 const { createClient } = window.supabase
 const TRIES = 3 // of a write whose answer did not come; each is the same write
@@ -62,6 +63,14 @@ export async function ask(build) {
 }
 
 export const rows = async (build) => (await ask(build)).data
+
+// What has ids that anybody may have written, as into the address: of what can be no id there is nothing.
+const NO_VALUES = ['22P02', '22003', '22007', '22008'] // of its type, or out of its range
+export const rowsOf = (build) =>
+  rows(build).catch((fault) => {
+    if (NO_VALUES.includes(fault.code)) return []
+    throw fault
+  })
 
 // How many rows a query finds; `build` asks with { count: 'exact', head: true }.
 export const count = async (build) => (await ask(build)).count ?? 0
@@ -128,47 +137,21 @@ function noteReach(answers) {
   for (const tell of reach.told) tell(since)
 }
 
-// Realtime's hint that rows of ours have changed. Where there is none, nobody calls.
-const hints = new Set()
-let heard = false
-
-export function listen() {
-  if (!config.realtime) return () => {}
-  let last = 0
-  let isDue = false
-  // Not put off by the next hint: while a campaign goes out they come all the time, and one look a second is enough.
-  const hint = () => {
-    if (isDue) return
-    isDue = true
-    const carryOut = () => {
-      isDue = false
-      last = Date.now()
-      for (const look of hints) look()
-    }
-    setTimeout(carryOut, Math.max(200, last + 1000 - Date.now()))
-  }
-  const channel = supabase
-    .channel('pages')
-    .on('postgres_changes', { event: '*', schema: 'public', table: 'scheduled_messages' }, hint)
-    .subscribe((state) => {
-      heard = state === 'SUBSCRIBED'
-      if (heard) hint()
-    })
-  return () => supabase.removeChannel(channel)
-}
+// When somebody signs out: nobody else hears of that one's rows.
+export const stopHearing = () => hush(supabase)
 
 // What `load` brings, kept fresh while it can be seen: { data, fault, look }. After a failure the last data stay. `look()` looks
 // now, and comes to its end when that is shown.
-// `keys`: whenever one of them changes, everything is loaded anew. `every`: seconds between two looks without Realtime; null:
-// what does not change by itself, loaded once.
-export function useLive(load, keys, { every = SECONDS.poll } = {}) {
+// `keys`: whenever one of them changes, everything is loaded anew. `every`: seconds between two looks; null: what does not
+// change by itself, loaded once. `of`: the tables that tell when to look, where Realtime tells of all of them.
+export function useLive(load, keys, { every = SECONDS.poll, of = [] } = {}) {
   const [state, set] = useState({ data: undefined, fault: null })
   const looking = useRef(() => {})
   useEffect(() => {
     let [turn, faults, timer, isOver] = [0, 0, 0, false]
     const later = () => {
       if (every === null && !faults) return
-      const usual = heard ? SECONDS.withRealtime : (every ?? SECONDS.poll)
+      const usual = of.length && of.every(isHeard) ? SECONDS.withRealtime : (every ?? SECONDS.poll)
       timer = setTimeout(look, 1000 * Math.min(SECONDS.longest, usual * 2 ** faults))
     }
     async function look() {
@@ -193,14 +176,14 @@ export function useLive(load, keys, { every = SECONDS.poll } = {}) {
     set({ data: undefined, fault: null })
     looking.current = look
     const wake = () => !document.hidden && every !== null && look()
-    hints.add(wake)
+    const stops = config.realtime ? of.map((table) => hear(supabase, table, wake)) : []
     document.addEventListener('visibilitychange', wake)
     window.addEventListener('online', wake)
     look()
     return () => {
       isOver = true
       clearTimeout(timer)
-      hints.delete(wake)
+      for (const stop of stops) stop()
       document.removeEventListener('visibilitychange', wake)
       window.removeEventListener('online', wake)
     }

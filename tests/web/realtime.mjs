@@ -1,8 +1,9 @@
 // Supabase Realtime as supabase-js sees it from a page (Phoenix, messages of either version): realtime/protocol of its docs.
 const pages = new WeakMap()
 
-export async function answer(page) {
-  const joined = []
+// `untold`: a table that is not in the publication, of which the server says so after the channel is joined.
+export async function answer(page, untold) {
+  const joined = new Map() // what tells of a change, by the table
   pages.set(page, joined)
   await page.routeWebSocket(/\/realtime\/v1\//, (socket) => {
     socket.onMessage((text) => {
@@ -21,18 +22,16 @@ export async function answer(page) {
       if (event !== 'phx_join') return
       const changes = payload.config.postgres_changes.map((one, n) => ({ ...one, id: n + 1 }))
       send('phx_reply', { status: 'ok', response: { postgres_changes: changes } }, ref)
-      send('system', {
-        channel: topic,
-        extension: 'postgres_changes',
-        status: 'ok',
-        message: 'Subscribed to PostgreSQL',
-      })
-      joined.push(() =>
+      const [{ table }] = changes
+      const status = table === untold ? 'error' : 'ok'
+      const message = table === untold ? 'Unable to subscribe to changes' : 'Subscribed to PostgreSQL'
+      send('system', { channel: topic, extension: 'postgres_changes', status, message })
+      joined.set(table, () =>
         send('postgres_changes', {
           ids: changes.map((one) => one.id),
           data: {
             schema: 'public',
-            table: 'scheduled_messages',
+            table,
             type: 'INSERT',
             commit_timestamp: new Date().toISOString(),
             columns: [{ name: 'id', type: 'uuid' }],
@@ -45,15 +44,13 @@ export async function answer(page) {
   })
 }
 
-export const isJoined = (page) => pages.get(page).length > 0
+export const isJoined = (page, table) => pages.get(page).has(table)
 
-// A change of a row, told to all that have joined.
-export function publish(page) {
-  for (const tell of pages.get(page)) tell()
-}
+// A change of a row, told to who has joined for its table.
+export const publish = (page, table) => pages.get(page).get(table)()
 
 // One change after the other, until the page closes.
-export function publishOnAndOn(page) {
-  const timer = setInterval(() => (page.isClosed() ? clearInterval(timer) : publish(page)), 40)
+export function publishOnAndOn(page, table) {
+  const timer = setInterval(() => (page.isClosed() ? clearInterval(timer) : publish(page, table)), 40)
   timer.unref()
 }

@@ -98,6 +98,7 @@ def test_failures_alone_are_retried_and_once_also_when_the_answer_is_lost(desk, 
     assert one(db, "select count(*) from campaign_retries") == 1
     until(lambda: window.texts(".counts .failed") == ["Failed 2"])
     until(lambda: window.texts(".counts .sent") == ["Sent 23"])
+    window.sees("2 left out: They have opted out.")  # also when the run, which was over, has been under way
     window.follow("Recipients")
     window.follow("Failed 2")
     window.sees("This person has opted out.")

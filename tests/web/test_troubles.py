@@ -320,3 +320,28 @@ def test_two_people_side_by_side_see_and_change_their_own(desk, db, user):
     # The address of somebody else's contact is that of nobody.
     windows[0].open(f"contacts/{contacts[1]['id']}/view")
     windows[0].sees("There is no such contact.")
+
+
+NOWHERE = {
+    "contacts/99999999999999999999/view": "There is no such contact.",
+    "contacts/abc/edit": "There is no such contact.",
+    "contacts/%": "There is no such contact.",
+    "templates/abc/edit": "There is no such template.",
+    "campaigns/abc": "There is no such campaign.",
+    "campaigns/abc/edit": "There is no such campaign.",
+    "campaigns/abc/run/12": "There is no such run.",
+    "connections/abc/members": "There is no such connection.",
+    "messages/sent/2026-13-45": "Nothing has been sent yet.",
+    "messages/sent/2026-02-30": "Nothing has been sent yet.",
+    "appointments/abc/2026-02-30": "No appointments on this day.",
+    "nowhere/at/all": "No contacts yet.",
+    "contacts/new": "Add a contact",  # a place like those of other pages, and no id
+}
+
+
+def test_an_address_of_nothing_says_so(desk, person):
+    window = desk(person, troubled=True).open()
+    for place, words in NOWHERE.items():
+        window.open(place)
+        window.sees(words)
+        assert (place, window.page.getByText("invalid").count()) == (place, 0)

@@ -4,7 +4,7 @@ import { html, useEffect, useState } from '../html.js'
 import { go, hrefOf } from '../parts/address.js'
 import { Opened } from '../parts/appointment-dialogs.js'
 import { AppointmentLine } from '../parts/appointment-line.js'
-import { addDays, dayWords } from '../parts/calendar.js'
+import { addDays, dayWords, isDay } from '../parts/calendar.js'
 import { Hospital } from '../parts/hospital.js'
 import { Pager } from '../parts/pager.js'
 import { loadRules, SetUp } from '../parts/reminders.js'
@@ -15,7 +15,6 @@ import { isZone, wallOf } from '../parts/zones.js'
 
 const SIZE = 50 // appointments on a page
 const appointments = (...select) => supabase.from('appointments').select(...select)
-const isDay = (text) => /^\d{4}-\d\d-\d\d$/.test(text ?? '')
 
 // Connections as hospitals: with their own settings, the name in messages and the zone that days and times are meant in.
 async function loadHospitals() {
@@ -106,7 +105,7 @@ function Desk({ hospital, hospitals, what, onChange }) {
   const today = wallOf(Date.now(), hospital.zone).slice(0, 10)
   const shown = isDay(what) || ['faults', 'hospital'].includes(what) ? what : today
   const rules = useLive(() => loadRules(hospital.id), [hospital.id], { every: 10 })
-  const faults = useLive(() => countFaults(hospital), [hospital.id], { every: 5 })
+  const faults = useLive(() => countFaults(hospital), [hospital.id], { every: 5, of: ['appointments'] })
   const [dialog, open] = useState(null)
   const [changes, setChanges] = useState(0) // so that the list looks again
   const changed = () => {
@@ -137,7 +136,9 @@ function Desk({ hospital, hospitals, what, onChange }) {
 function List({ hospital, what, today, rules, changes, onOpen, onChange }) {
   const [words, search] = useState('')
   const [page, turn] = useState(0)
-  const live = useLive(() => loadPage(hospital, { what, words, page }), [hospital.id, what, words, page])
+  const live = useLive(() => loadPage(hospital, { what, words, page }), [hospital.id, what, words, page], {
+    of: ['appointments', 'scheduled_messages'],
+  })
   useEffect(() => {
     if (changes) live.look()
   }, [changes])

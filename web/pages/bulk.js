@@ -2,7 +2,7 @@
 import { persist, Refusal, rows, supabase, useDeed, useLive } from '../client.js'
 import { html, useState } from '../html.js'
 import { CampaignLine } from '../parts/campaign-line.js'
-import { campaigns, withRuns } from '../parts/campaigns.js'
+import { CHANGES, campaigns, withRuns } from '../parts/campaigns.js'
 import { drafts } from '../parts/drafts.js'
 import { Field, Note, useForm } from '../parts/form.js'
 import { ConnectionField } from '../parts/message-form.js'
@@ -124,7 +124,7 @@ async function load() {
 }
 
 function List({ saved }) {
-  const live = useLive(load, [])
+  const live = useLive(load, [], { of: CHANGES })
   const { shown, connections } = live.data ?? { shown: [] }
   const names = new Map(connections?.map((one) => [one.id, one.name ?? one.id]))
   return html`<div role="status">${saved && html`<p class="done">Scheduled for <${When} at=${saved.at} zone=${saved.zone} />, to ${saved.recipient_count === 1 ? '1 recipient' : `${saved.recipient_count} recipients`}${saved.estimated_finish_at && html`; the last goes out about <${When} at=${saved.estimated_finish_at} zone=${saved.zone} />`}.</p>`}</div>

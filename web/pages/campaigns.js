@@ -5,7 +5,7 @@ import { go } from '../parts/address.js'
 import { CampaignForm } from '../parts/campaign-form.js'
 import { CampaignLine } from '../parts/campaign-line.js'
 import { CampaignView, RunView } from '../parts/campaign-view.js'
-import { withRuns } from '../parts/campaigns.js'
+import { CHANGES, withRuns } from '../parts/campaigns.js'
 import { Pager, turned } from '../parts/pager.js'
 import { loadConnections } from '../parts/scheduled.js'
 import { patternOf, Search } from '../parts/search.js'
@@ -56,7 +56,7 @@ function List({ view }) {
   const [search, setSearch] = useState('')
   const [cursors, setCursors] = useState([]) // the ends of the pages before this one
   const cursor = cursors.at(-1)
-  const live = useLive(() => load(VIEWS[view], search, cursor), [search, cursor?.id])
+  const live = useLive(() => load(VIEWS[view], search, cursor), [search, cursor?.id], { of: CHANGES })
   const { shown, hasMore, connections } = live.data ?? { shown: [] }
   const names = new Map(connections?.map((one) => [one.id, one.name ?? one.id]))
   return html`<div class="bar">

@@ -1,38 +1,61 @@
 // How each WhatsApp connection stands: its pace, limits and hours as the operator has set them, today's use, what waits and why.
-import { insertOnce, rows, supabase, useDeed, useLive } from '../client.js'
+import { insertOnce, rows, rowsOf, supabase, useDeed, useLive } from '../client.js'
 import { html, useState } from '../html.js'
 import { go, hrefOf } from '../parts/address.js'
 import { Dialog } from '../parts/dialog.js'
 import { Field, Note } from '../parts/form.js'
 import { Join, Members } from '../parts/members.js'
-import { loadConnections } from '../parts/scheduled.js'
+import { Pager } from '../parts/pager.js'
 import { Waiting } from '../parts/table.js'
 import { When } from '../parts/time.js'
 
 const PERIODS = { 1: 'second', 60: 'minute', 3600: 'hour', 86400: 'day' }
 
-async function load() {
-  return await Promise.all(
-    (await loadConnections()).map(async (connection) => {
+const SIZE = 12 // connections on a page: each is asked about by itself, again and again
+
+const connections = () => supabase.from('connections').select('id,name,phone_number')
+
+async function load(page) {
+  const found = await rows(() =>
+    connections()
+      .order('name')
+      .order('id')
+      .range(page * SIZE, (page + 1) * SIZE),
+  )
+  const shown = await Promise.all(
+    found.slice(0, SIZE).map(async (connection) => {
       const [usage] = await rows(() => supabase.rpc('connection_usage', { connection_id: connection.id }))
       return { ...connection, usage }
     }),
   )
+  return { shown, hasMore: found.length > SIZE }
 }
 
 // #/connections/<id>/members, #/connections/join/<token>
 function Connections({ rest, user }) {
-  const live = useLive(load, [], { every: 2 })
+  const [page, turn] = useState(0)
+  const live = useLive(() => load(page), [page], { every: 2 })
   const [isAdding, add] = useState(false)
   const [word, argument] = rest
-  const opened = argument === 'members' && live.data?.find((one) => one.id === word)
   return html`<div class="bar"><button type="button" class="primary" onClick=${() => add(true)}>Add a connection</button></div>
     <${Waiting} live=${live} />
-    ${live.data?.length === 0 && html`<div class="card empty">No WhatsApp connections yet. Messages are sent through one: add it, and let your operator set it up.</div>`}
-    <div class="cards">${live.data?.map((one) => html`<${Connection} key=${one.id} connection=${one} />`)}</div>
+    ${live.data?.shown.length === 0 && page === 0 && html`<div class="card empty">No WhatsApp connections yet. Messages are sent through one: add it, and let your operator set it up.</div>`}
+    <div class="cards">${live.data?.shown.map((one) => html`<${Connection} key=${one.id} connection=${one} />`)}</div>
+    <${Pager} label="More connections" page=${page} hasMore=${live.data?.hasMore} onTurn=${turn} />
     ${word === 'join' && argument && html`<${Join} token=${argument} user=${user} onClose=${() => go('connections')} onChange=${live.look} />`}
-    ${opened && html`<${Members} connection=${opened} user=${user} onClose=${() => go('connections')} />`}
+    ${word !== 'join' && argument === 'members' && html`<${Opened} key=${word} id=${word} user=${user} />`}
     ${isAdding && html`<${Add} onClose=${() => add(false)} onChange=${live.look} />`}`
+}
+
+// The members of one that need not be on the page that is shown.
+function Opened({ id, user }) {
+  const live = useLive(() => rowsOf(() => connections().eq('id', id)), [id], { every: null })
+  const [connection] = live.data ?? []
+  const close = () => go('connections')
+  if (connection) return html`<${Members} connection=${connection} user=${user} onClose=${close} />`
+  if (!live.data && !live.fault) return null
+  const words = live.fault?.message ?? 'There is no such connection.'
+  return html`<${Dialog} title="Members" onClose=${close}><p class="fault" role="alert">${words}</p><//>`
 }
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1)
@@ -44,7 +67,7 @@ function Connection({ connection, usage = connection.usage }) {
       ${usage && html`<span class=${`status ${usage.state ? 'unconfirmed' : 'sent'}`}>${usage.state ? 'held up' : 'ready'}</span>`}
     </div>
     ${connection.phone_number && html`<p class="muted"><bdi>${connection.phone_number}</bdi></p>`}
-    ${usage?.state && html`<p class="waits" dir="auto">${sentence(usage.state)}${usage.state_until && html`, until about <${When} at=${usage.state_until} zone=${usage.timezone} />`}.</p>`}
+    ${usage?.state && html`<p class="waits">${sentence(usage.state)}${usage.state_until && html`, until about <${When} at=${usage.state_until} zone=${usage.timezone} />`}.</p>`}
     ${usage && html`<${Usage} usage=${usage} />`}
     <div class="actions apart"><a class="button plain" href=${hrefOf('connections', connection.id, 'members')} aria-label=${`Members of ${connection.name ?? connection.id}`}>Members</a></div>
   </section>`
@@ -75,7 +98,7 @@ function Usage({ usage }) {
     <ul class="reasons">
       ${usage.waiting.map(
         ({ reason, number, until }) =>
-          html`<li dir="auto"><b>${number.toLocaleString('en')}${usage.waiting_is_cut && '+'}</b> ${sentence(reason)}${until && html`, until about <${When} at=${until} zone=${usage.timezone} />`}</li>`,
+          html`<li><b>${number.toLocaleString('en')}${usage.waiting_is_cut && '+'}</b> ${sentence(reason)}${until && html`, until about <${When} at=${until} zone=${usage.timezone} />`}</li>`,
       )}
     </ul>`
 }

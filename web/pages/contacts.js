@@ -1,5 +1,5 @@
 // Document 001's page: everybody whom one may write to, with the clock that opens what is scheduled for them.
-import { persist, Refusal, rows, supabase, useDeed, useLive } from '../client.js'
+import { persist, Refusal, rows, rowsOf, supabase, useDeed, useLive } from '../client.js'
 import { html, useState } from '../html.js'
 import { go } from '../parts/address.js'
 import { Dialog } from '../parts/dialog.js'
@@ -31,11 +31,11 @@ async function load(search, page) {
   return { shown, hasMore: found.length > SIZE, counts, isCut: waiting.length === COUNTED }
 }
 
+// #/contacts/new, or one of them.
 function Contacts({ rest }) {
   const [search, setSearch] = useState('')
   const [page, setPage] = useState(0)
-  const live = useLive(() => load(search, page), [search, page])
-  const [isAdding, add] = useState(false)
+  const live = useLive(() => load(search, page), [search, page], { of: ['scheduled_messages'] })
   const [id, tab] = rest
   const close = () => go('contacts')
   return html`<div class="bar">
@@ -43,13 +43,13 @@ function Contacts({ rest }) {
         setPage(0)
         setSearch(words)
       }} />
-      <button type="button" class="primary" onClick=${() => add(true)}>Add a contact</button>
+      <button type="button" class="primary" onClick=${() => go('contacts', 'new')}>Add a contact</button>
     </div>
     <${Waiting} live=${live} />
     ${live.data && html`<${Table} label="Contacts" columns=${columns(live.data)} rows=${live.data.shown} empty=${search ? 'Nobody of that name or number.' : 'No contacts yet. Add the first one.'} />`}
     <${Pager} label="More contacts" page=${page} hasMore=${live.data?.hasMore} onTurn=${setPage} />
-    ${isAdding && html`<${ContactDialog} title="Add a contact" contact=${{}} onClose=${() => add(false)} onChange=${live.look} />`}
-    ${id && html`<${Opened} key=${id} id=${id} tab=${tab} onClose=${close} onChange=${live.look} />`}`
+    ${id === 'new' && html`<${ContactDialog} title="Add a contact" contact=${{}} onClose=${close} onChange=${live.look} />`}
+    ${id && id !== 'new' && html`<${Opened} key=${id} id=${id} tab=${tab} onClose=${close} onChange=${live.look} />`}`
 }
 
 function columns({ counts, isCut }) {
@@ -80,7 +80,7 @@ const Clock = () =>
 // What the address names: #/contacts/12/view, …/new, …/edit. The contact need not be on the page that is shown.
 function Opened({ id, tab, onClose, onChange }) {
   const live = useLive(
-    () => rows(() => contacts().select('id,contact_name,phone_number,is_blocked,labels,notes').eq('id', id)),
+    () => rowsOf(() => contacts().select('id,contact_name,phone_number,is_blocked,labels,notes').eq('id', id)),
     [id],
   )
   const [contact] = live.data ?? []

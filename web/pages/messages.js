@@ -1,8 +1,8 @@
 // Everything of mine, by status and time; a calendar of what is to come; a series as one line that opens.
-import { count, preview, rows, supabase, useLive } from '../client.js'
+import { count, preview, rows, rowsOf, supabase, useLive } from '../client.js'
 import { html, useEffect, useState } from '../html.js'
 import { go } from '../parts/address.js'
-import { addDays, addMonths, dayWords, Month, monthWords, weeksOf } from '../parts/calendar.js'
+import { addDays, addMonths, dayWords, isDay, Month, monthWords, weeksOf } from '../parts/calendar.js'
 import { Dialog } from '../parts/dialog.js'
 import { MessageLine, zoneOf } from '../parts/message-line.js'
 import { Pager, turned } from '../parts/pager.js'
@@ -23,6 +23,7 @@ const VIEWS = {
 }
 const COUNTED = ['upcoming', 'failed', 'unconfirmed']
 
+const MESSAGES = ['scheduled_messages']
 const messages = (...select) => supabase.from('scheduled_messages').select(...select)
 // One page of a view: after `cursor`, the last row of the page before.
 async function loadPage({ statuses, ascending = false }, day, cursor) {
@@ -53,7 +54,7 @@ async function loadPage({ statuses, ascending = false }, day, cursor) {
 async function loadNames(shown) {
   const ids = [...new Set(shown.map((row) => row.contact_id))].filter((id) => /^(\d{1,15}|[0-9a-f-]{36})$/i.test(id))
   const found = ids.length
-    ? await rows(() => supabase.from('contacts').select('id,contact_name,phone_number').in('id', ids))
+    ? await rowsOf(() => supabase.from('contacts').select('id,contact_name,phone_number').in('id', ids))
     : []
   return new Map(found.map((one) => [String(one.id), one.contact_name || one.phone_number]))
 }
@@ -65,28 +66,26 @@ function Messages({ rest }) {
   const counts = useLive(
     async () => Object.fromEntries(await Promise.all(COUNTED.map(async (key) => [key, await countView(VIEWS[key])]))),
     [],
-    { every: 5 },
+    { every: 5, of: MESSAGES },
   )
   const known = VIEWS[view] ? view : 'upcoming'
+  const day = isDay(argument) ? argument : undefined
   return html`<nav class="views" aria-label="Which messages">
       ${Object.entries(VIEWS).map(([key, { title }]) => html`<a href=${`#/messages/${key}`} aria-current=${key === known && view !== 'calendar' ? 'page' : undefined}>${title}${counts.data?.[key] > 0 && html` <b>${counts.data[key].toLocaleString('en')}</b>`}</a>`)}
       <a href="#/messages/calendar" aria-current=${view === 'calendar' ? 'page' : undefined}>Calendar</a>
     </nav>
-    ${view === 'calendar' ? html`<${Calendar} month=${argument} />` : html`<${List} key=${`${known} ${argument}`} view=${known} day=${argument} onChange=${counts.look} />`}`
+    ${view === 'calendar' ? html`<${Calendar} month=${argument} />` : html`<${List} key=${`${known} ${day}`} view=${known} day=${day} onChange=${counts.look} />`}`
 }
 
 function List({ view, day, onChange }) {
   const [cursors, setCursors] = useState([]) // the ends of the pages before this one
   const [editing, setEditing] = useState(null)
   const cursor = cursors.at(-1)
-  const live = useLive(() => loadPage(VIEWS[view], day, cursor), [view, day, cursor?.id])
-  const changed = () => {
-    live.look()
-    onChange()
-  }
-  const finish = () => {
+  const live = useLive(() => loadPage(VIEWS[view], day, cursor), [view, day, cursor?.id], { of: MESSAGES })
+  const changed = () => Promise.all([live.look(), onChange()])
+  const finish = async () => {
+    await changed()
     setEditing(null)
-    changed()
   }
   return html`<div class="bar">
       <label class="inline">Day <input type="date" value=${day ?? ''} onChange=${(event) => go('messages', view, ...[event.target.value].filter(Boolean))} /></label>
@@ -146,6 +145,7 @@ function SeriesRows({ row, onEdit, onChange }) {
     () =>
       rows(() => messages('*').eq('series_id', row.series_id).order('scheduled_at', { ascending: false }).limit(SIZE)),
     [row.series_id],
+    { of: MESSAGES },
   )
   const changed = () => {
     live.look()
@@ -192,7 +192,7 @@ function Calendar({ month: asked }) {
       return new Map(found.map(({ day, number }) => [day, number]))
     },
     [month],
-    { every: 5 },
+    { every: 5, of: MESSAGES },
   )
   const cell = (day) => {
     const number = live.data?.get(day)

@@ -1,5 +1,16 @@
-// The address of what is shown, '#/contacts/12/new', of its words; app.js takes it apart again.
+// The address of what is shown and its words: '#/contacts/12/new' is ['contacts', '12', 'new'].
 export const hrefOf = (...path) => ['#', ...path.map(encodeURIComponent)].join('/')
+
+export const words = () => location.hash.replace(/^#\/?/, '').split('/').filter(Boolean).map(decoded)
+
+// Somebody may have typed it.
+function decoded(word) {
+  try {
+    return decodeURIComponent(word)
+  } catch {
+    return word
+  }
+}
 
 export function go(...path) {
   location.hash = hrefOf(...path)

@@ -4,7 +4,9 @@ import { html } from '../html.js'
 const DAY = 86_400_000
 const WEEKDAYS = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun']
 const date = (day) => new Date(`${day}T00:00Z`)
-const dayOf = (time) => new Date(time).toISOString().slice(0, 10)
+const dayOf = (time) => (Number.isNaN(time) ? undefined : new Date(time).toISOString().slice(0, 10))
+
+export const isDay = (text) => /^\d{4}-\d\d-\d\d$/.test(text ?? '') && addDays(text, 0) === text
 
 export const addDays = (day, number) => dayOf(date(day).getTime() + number * DAY)
 

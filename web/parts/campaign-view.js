@@ -1,10 +1,11 @@
 // One campaign: what it says, to whom and when; its rehearsal before it goes out, its runs after.
-import { rows, supabase, useDeed, useLive } from '../client.js'
+import { rows, rowsOf, supabase, useDeed, useLive } from '../client.js'
 import { html } from '../html.js'
 import { audienceWords } from './audience.js'
 import { CountsInWords, Time } from './campaign-line.js'
 import {
   approve,
+  CHANGES,
   campaigns,
   isOver,
   isUnderWay,
@@ -27,28 +28,32 @@ import { When } from './time.js'
 
 const LATEST = 20 // runs that are shown
 
-const load = (id) => rows(() => withRuns(LATEST + 1).eq('id', id))
+const load = (id) => rowsOf(() => withRuns(LATEST + 1).eq('id', id))
 
 export function CampaignView({ id }) {
-  const live = useLive(() => load(id), [id], { every: 1 })
+  const live = useLive(() => load(id), [id], { every: 1, of: CHANGES })
   if (!live.data) return html`<${Waiting} live=${live} />`
   const [campaign] = live.data
   if (!campaign) return html`<p class="fault" role="alert">There is no such campaign.</p>`
   const [latest, ...others] = campaign.runs
   const isToCome = !isOver(campaign) && !isUnderWay(latest)
+  // Such a run stands below, in another place than one that is under way: under the same key, so that what it has said to a
+  // press of its buttons stays when it moves.
+  const isLatestOver = latest && !isUnderWay(latest)
   return html`<div class="card-head">
       <h2 dir="auto">${campaign.name}</h2>
       <${State} status=${stateOf(campaign, latest)} />
     </div>
     <p class="head-line"><${Time} campaign=${campaign} run=${latest} /></p>
-    ${campaign.status_reason && html`<p class="waits" dir="auto">${campaign.status_reason}</p>`}
+    ${campaign.status_reason && html`<p class="waits">${campaign.status_reason}</p>`}
     <${Deeds} campaign=${campaign} isUnderWay=${isUnderWay(latest)} onChange=${live.look} />
-    ${isUnderWay(latest) && html`<${Run} run=${latest} campaign=${campaign} onChange=${live.look} />`}
+    ${isUnderWay(latest) && html`<${Run} key=${latest.id} run=${latest} campaign=${campaign} onChange=${live.look} />`}
     <${Content} campaign=${campaign} />
     ${isToCome && html`<${Estimate} campaign=${campaign} />`}
     ${isToCome && html`<${Rehearsal} key=${campaign.revision} campaign=${campaign} />`}
     ${isToCome && html`<${Test} campaign=${campaign} />`}
-    ${latest && !isUnderWay(latest) && html`<h2>${others.length ? 'Latest run' : 'Run'}</h2><${Run} run=${latest} campaign=${campaign} onChange=${live.look} />`}
+    ${isLatestOver && html`<h2>${others.length ? 'Latest run' : 'Run'}</h2>`}
+    ${isLatestOver && html`<${Run} key=${latest.id} run=${latest} campaign=${campaign} onChange=${live.look} />`}
     ${others.length > 0 && html`<h2>Runs before</h2><${Runs} runs=${others.slice(0, LATEST - 1)} campaign=${campaign} />`}
     ${others.length === LATEST && html`<p class="muted">The latest ${LATEST} runs.</p>`}`
 }
@@ -59,7 +64,7 @@ const Runs = ({ runs, campaign }) =>
       (run) =>
         html`<li key=${run.id}><article class="message">
           <div class="message-head"><${State} status=${run.status} /><a href=${`#/campaigns/${campaign.id}/run/${run.id}`}><${When} at=${run.occurrence_at} zone=${campaign.timezone ?? undefined} /></a></div>
-          <div class="message-body"><${CountsInWords} run=${run} />${run.status_reason && html`<p class="waits" dir="auto">${run.status_reason}</p>`}</div>
+          <div class="message-body"><${CountsInWords} run=${run} />${run.status_reason && html`<p class="waits">${run.status_reason}</p>`}</div>
         </article></li>`,
     )}
   </ul>`
@@ -136,11 +141,11 @@ function Content({ campaign }) {
 export function RunView({ run: runId, view }) {
   const live = useLive(
     () =>
-      rows(() =>
+      rowsOf(() =>
         supabase.from('campaign_runs').select(`*,campaign:campaigns(id,name,timezone,status)`).eq('id', runId),
       ),
     [runId],
-    { every: 1 },
+    { every: 1, of: CHANGES },
   )
   const [run] = live.data ?? []
   const id = run?.campaign_id

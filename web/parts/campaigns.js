@@ -11,6 +11,9 @@ const RUN_COLUMNS =
   'read,started_at,finished_at,estimated_finish_at'
 const ENDED = ['completed', 'failed', 'cancelled']
 
+// The tables whose changes a list of campaigns follows.
+export const CHANGES = ['campaigns', 'campaign_runs']
+
 export const campaigns = () => supabase.from('campaigns')
 
 // With each campaign its latest runs, at most so many: `runs`.

@@ -75,7 +75,7 @@ export function RuleDialog({ rule, hospital, onClose, onChange }) {
     if (!(await deed.run(() => save({ rule, hospital, draft, text: { body, language }, columns }))))
       return drafts.save(key, draft)
     drafts.clear(key)
-    onChange()
+    await onChange()
     onClose()
   }
   const languages = [...new Set([...LANGUAGES, values.language])]

@@ -114,7 +114,9 @@ export function Recipients({ run, view = 'all', hrefOf, onChange }) {
 function List({ run, view, onChange }) {
   const [ends, setEnds] = useState([]) // the last positions of the pages before this one
   const after = ends.at(-1) ?? 0
-  const live = useLive(() => load(run, view, after), [run.id, view, after])
+  const live = useLive(() => load(run, view, after), [run.id, view, after], {
+    of: ['campaign_runs', 'scheduled_messages'],
+  })
   const changed = () => {
     live.look()
     onChange()
@@ -145,7 +147,7 @@ function Recipient({ person, message, run, onChange }) {
     </div>
     <div class="message-body">
       ${text && html`<p class="text" dir="auto">${text}</p>`}
-      ${person.fault && html`<p class="fault" dir="auto">${person.fault}</p>`}
+      ${person.fault && html`<p class="fault">${person.fault}</p>`}
       ${message && html`<${Reason} row=${message} />`}
       ${message?.status === 'sent' && message.sent_at && html`<p class="muted">Sent <${When} at=${message.sent_at} zone=${message.timezone ?? undefined} /></p>`}
       <${Note} of=${deed} />

@@ -37,14 +37,15 @@ export const loadConnections = () =>
 
 // `tab`: which is open; `onTab` puts it into the address, so that a reload comes back to it.
 export function Scheduled({ contact, tab, onTab, onClose }) {
-  const live = useLive(() => loadMessages(contact), [contact.id])
+  const live = useLive(() => loadMessages(contact), [contact.id], { of: ['scheduled_messages'] })
   const [editing, setEditing] = useState(null)
   const [saved, setSaved] = useState(null)
-  const finish = (row) => {
+  // Whoever edits it again at once edits what was saved.
+  const finish = async (row) => {
+    await live.look()
     setEditing(null)
     setSaved(row)
     onTab('view')
-    live.look()
   }
   const choose = (key) => {
     setEditing(null)
@@ -91,7 +92,7 @@ function Create({ contact, connections, onDone }) {
     keep({ values, tried: content })
     const row = await schedule(earlier, content)
     drafts.clear(newOne(contact))
-    onDone(row)
+    await onDone(row)
   }
   return html`<${MessageForm} connections=${connections} initial=${draft.values} label="Schedule Message" onSave=${save} onChange=${(values) => keep({ values })} />`
 }
@@ -103,7 +104,7 @@ export function Edit({ row, connections, onDone, onBack }) {
   const save = async (values) => {
     const changed = await edit(row, { ...contentOf(values, row), contact_id: row.contact_id })
     drafts.clear(editOf(row))
-    onDone(changed)
+    await onDone(changed)
   }
   const keep = (values) => drafts.save(editOf(row), { values, revision: row.revision })
   const back = () => {
