@@ -34,6 +34,7 @@ begin
         from unnest(array[
             'public.advance_campaign_run(uuid, integer)',
             'public.advance_rehearsal(uuid, text, integer, text, text, integer)',
+            'public.approved_templates(text)',
             'public.contact_labels()',
             'public.estimate_campaign(uuid)',
             'public.estimate_campaign_runs(integer)',

@@ -237,3 +237,74 @@ end
 $$;
 revoke all on function private.goes_by_cloud, private.why_not_approved from public;
 grant execute on function private.goes_by_cloud, private.why_not_approved to service_role;
+
+-- What can be sent through one of these connections. What WhatsApp has approved is closed to users,
+-- so a function reads it as its owner. Users cannot name it: they reach it by way of
+-- approved_templates, whose body is bound when it is made, and which asks the policies of
+-- `connections` first (sql/README.md).
+create or replace function private.approved_for(p_connection_ids text[])
+returns table (
+    name text,
+    language text,
+    format text,
+    places text[],
+    header text,
+    header_places text[]
+)
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select distinct on (known.name, known.language)
+        known.name,
+        known.language,
+        known.format,
+        known.places,
+        known.header,
+        known.header_places
+    from private.approved_templates as known
+    where known.status = 'APPROVED'
+        and exists (
+            select from unnest(p_connection_ids) as given (id) where private.goes_by_cloud(given.id)
+        )
+    order by known.name, known.language, known.account_id
+    limit 1000
+$$;
+revoke all on function private.approved_for from public;
+grant execute on function private.approved_for to authenticated, service_role;
+
+-- The approved templates that a template of ours can stand for, through this connection; without
+-- one, through any of the caller's. `places` are those of the body, null where nobody has read
+-- them.
+create or replace function public.approved_templates(connection_id text default null)
+returns table (
+    name text,
+    language text,
+    format text,
+    places text[],
+    header text,
+    header_places text[]
+)
+language sql
+stable
+set search_path = ''
+begin atomic
+    select
+        known.name,
+        known.language,
+        known.format,
+        known.places,
+        known.header,
+        known.header_places
+    from (
+        select array_agg(connection.id::text) as ids
+        from public.connections as connection
+        where $1 is null or connection.id::text = $1
+    ) as mine
+    cross join lateral private.approved_for(mine.ids) as known;
+end;
+revoke all on function public.approved_templates from public, anon;
+grant execute on function public.approved_templates to authenticated, service_role;
+comment on function public.approved_templates is
+'What WhatsApp has approved of the templates that the caller''s connections can send.';

@@ -231,3 +231,20 @@ async def test_a_test_to_oneself_goes_out_as_the_approved_template_too(shop, clo
     [(_, body)] = cloud.received
     assert body["template"]["name"] == "visit"
     assert [one["text"] for one in body["template"]["components"][0]["parameters"]] == ["{name}", "Monday"]
+
+
+async def test_who_can_send_through_the_cloud_api_sees_what_is_approved(shop, cloud, by_cloud, user):
+    cloud.templates = [*OTHERS, {**LISTED, "name": "rejected", "status": "REJECTED"}, LISTED]
+    await by_cloud()
+
+    def seen(somebody, connection_id=None):
+        answer = somebody.http.post("/rpc/approved_templates", json={"connection_id": connection_id})
+        return {row["name"]: row["places"] for row in answer.raise_for_status().json()}
+
+    names = {one["name"] for one in (*OTHERS, LISTED)}
+    assert set(seen(shop.user)) == set(seen(shop.user, shop.connection)) == names
+    assert seen(shop.user)["visit"] == ["1", "2"]
+    other = user()
+    settings = "insert into connection_settings (connection_id, gateway) values (%s, 'mock')"
+    shop.db.execute(settings, (other.connection_id,))
+    assert seen(other) == seen(other, shop.connection) == seen(shop.user, other.connection_id) == {}

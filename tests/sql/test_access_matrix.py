@@ -205,6 +205,7 @@ FUNCTIONS = """
     get_pending_scheduled_messages_after  -      x      x      x
     connection_usage                      -      x      x      x
     contact_labels                        -      x      x      x
+    approved_templates                    -      x      x      x
     count_upcoming_messages               -      x      x      x
     get_due_of_others                     -      -      -      x
     get_agenda                            -      -      -      x

@@ -92,8 +92,8 @@ def test_what_runs_as_its_owner_can_only_be_fired_as_a_trigger(db):
     """A trigger fires without a privilege on its function, so nobody needs one.
 
     One may be called, by the service key: it takes nothing, changes nothing, and tells no query. Another is what
-    policies ask: it takes nothing, and tells nobody's memberships but the caller's own. Two are reached by users, who
-    cannot name them, through connection_usage and estimate_campaign (sql/README.md).
+    policies ask: it takes nothing, and tells nobody's memberships but the caller's own. Three are reached by users, who
+    cannot name them, through connection_usage, estimate_campaign and approved_templates (sql/README.md).
     """
     sql = f"""
         select proname from pg_proc where {OURS} and prosecdef and (
@@ -102,10 +102,11 @@ def test_what_runs_as_its_owner_can_only_be_fired_as_a_trigger(db):
             or has_function_privilege('service_role', oid, 'execute')
         )
     """
-    assert sorted(names(db, sql)) == ["estimate_of", "get_holders", "my_connections", "usage_of"]
+    assert sorted(names(db, sql)) == ["approved_for", "estimate_of", "get_holders", "my_connections", "usage_of"]
     for ours, theirs in (
         ("usage_of(text)", "connection_usage(text)"),
         ("estimate_of(uuid)", "estimate_campaign(uuid)"),
+        ("approved_for(text[])", "approved_templates(text)"),
     ):
         [found] = db.execute(f"""
             select p.provolatile, c.prosqlbody is not null as is_bound, c.prosecdef

@@ -137,3 +137,85 @@ def test_no_cell_of_a_table_is_a_formula(folder):
     }  # fmt: skip
     lines = in_node(folder, "csv.js", "module.line([one])", list(written))
     assert lines == [f"{text}\r\n" for text in written.values()]
+
+
+def approve(db, name, places, header=None, header_places=None, form="positional", status="APPROVED"):
+    """As the daemon has read it from WhatsApp. Connections that name no gateway go through the Cloud API."""
+    account = "insert into private.template_accounts values ('1', true, now()) on conflict do nothing"
+    db.execute(account)
+    sql = """
+        insert into private.approved_templates
+            (account_id, name, language, status, format, places, header, header_places)
+        values ('1', %s, 'en_US', %s, %s, %s, %s, %s)
+    """
+    db.execute(sql, (name, status, form, places, header, header_places))
+
+
+def test_the_approved_template_that_stands_for_a_text_is_chosen_and_its_places_filled(desk, db, person):
+    approve(db, "visit", ["1", "2"], "document")
+    approve(db, "offer", ["name", "amount"], "text", ["amount"], form="named")
+    approve(db, "taken_back", ["1"], status="REJECTED")
+    approve(db, "where", [], "location")  # nothing of ours fills it
+    window = desk(person).open("templates/new")
+    window.fill("Name", "Visit")
+    window.fill("Text", "Dear {name}, see you on {date}.")
+    window.field("Approved template").waitFor()
+    offered = window.page.locator("select[name=approved] option").allTextContents()
+    assert offered == ["None", "offer (en_US)", "visit (en_US)", "Another one: write its name"]
+
+    window.choose("Approved template", "visit (en_US)")
+    assert [window.field(f"Field for {{{{{n}}}}}").inputValue() for n in (1, 2)] == ["name", "date"]
+    window.fill("Field for {{2}}", "day")
+    window.fill("Link to the header: a document", "https://example.com/{bill}.pdf")
+    window.fill("File name", "Bill.pdf")
+    window.fill("{bill}", "12")  # a field that the text has not
+    window.page.reload()
+    window.press("Save")
+    window.sees("Saved.")
+    row = the_template(db)
+    header = {"type": "document", "link": "https://example.com/{bill}.pdf", "filename": "Bill.pdf"}
+    assert row["cloud"] == {"name": "visit", "language": "en_US", "parameters": ["name", "day"], "header": header}
+    assert row["defaults"] == {"bill": "12"}
+
+    window.page.getByRole("tab", name="Edit").click()
+    window.choose("Approved template", "offer (en_US)")
+    window.sees("Its places are filled by the fields of the same names: {name}, {amount}.")
+    window.press("Save")
+    window.sees("Saved.")
+    assert the_template(db)["cloud"] == {
+        "name": "offer", "language": "en_US", "format": "named", "parameters": ["name", "amount"], "header": "amount",
+    }  # fmt: skip
+    window.page.getByRole("tab", name="Edit").click()
+    window.choose("Approved template", "")
+    window.press("Save")
+    window.sees("Saved.")
+    assert the_template(db)["cloud"] is None
+
+
+def test_an_approved_template_of_which_nothing_is_known_is_written(desk, db, person):
+    """And an edit of something else leaves it as it was written elsewhere."""
+    given = {"name": "Offer", "body": "Hi {name}", "owner_id": person.id}
+    cloud = {"name": "old", "language": "hi", "format": "positional", "parameters": []}
+    template = person.insert("message_templates", **given, cloud=cloud)
+    window = desk(person).open(f"templates/{template['id']}/edit")
+    window.fill("Name", "Loan")
+    window.press("Save")
+    window.sees("Saved.")
+    row = the_template(db)
+    assert (row["name"], row["cloud"], row["version"]) == ("Loan", cloud, 1)
+
+    window.page.getByRole("tab", name="Edit").click()
+    assert window.field("Its name at WhatsApp").inputValue() == "old"
+    window.fill("Its name at WhatsApp", "loan_offer")
+    window.fill("Fields that fill them, in order", "name, date")
+    window.choose("Its header", "text")
+    window.fill("Field for the header's place", "branch")
+    window.press("Save")
+    window.sees("Saved.")
+    written = {**cloud, "name": "loan_offer", "parameters": ["name", "date"], "header": "branch"}
+    assert the_template(db)["cloud"] == written
+    window.press("Close")
+    window.sees("Through the Cloud API: loan_offer (hi)")
+    window.open("campaigns/new")
+    window.choose("Template", template["id"])
+    window.field("{branch}").waitFor()  # which a campaign can fill

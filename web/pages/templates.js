@@ -1,5 +1,5 @@
 // Texts with places for names, for campaigns, reminders and single messages: listed, written, and shown with example values.
-import { rows, supabase, useDeed, useLive } from '../client.js'
+import { rows, rowsOf, supabase, useDeed, useLive } from '../client.js'
 import { html, useState } from '../html.js'
 import { go } from '../parts/address.js'
 import { Dialog, Tabs } from '../parts/dialog.js'
@@ -67,6 +67,7 @@ function Card({ template, via }) {
     </div>
     <p class="muted small">${languageWords(template.language)} · ${KINDS[template.type] ?? template.type} · <bdi>${via ?? 'all connections'}</bdi></p>
     ${template.body && html`<p class="text" dir="auto" lang=${template.language.replace('_', '-')}>${template.body}</p>`}
+    ${template.cloud && html`<p class="muted small">Through the Cloud API: <bdi>${template.cloud.name}</bdi> (${template.cloud.language})</p>`}
     <p class="muted small">${template.variables.length > 0 && html`Fields: ${template.variables.join(', ')}. `}Changed ${distance(template.updated_at)}.</p>
     <div class="actions">
       <button type="button" class="plain" aria-label=${`Edit ${template.name}`} onClick=${() => go('templates', template.id, 'edit')}>Edit</button>
@@ -79,7 +80,7 @@ function Card({ template, via }) {
 function Opened({ id, tab, connections, isSaved, onSaved, onChange }) {
   const isNew = id === 'new'
   const live = useLive(
-    () => (isNew ? [] : rows(() => supabase.from('message_templates').select('*').eq('id', id))),
+    () => (isNew ? [] : rowsOf(() => supabase.from('message_templates').select('*').eq('id', id))),
     [id],
   )
   const [template] = live.data ?? []
@@ -89,8 +90,9 @@ function Opened({ id, tab, connections, isSaved, onSaved, onChange }) {
     return html`<${Dialog} title="Template" onClose=${() => go('templates')}><p class="fault" role="alert">${words}</p><//>`
   }
   const at = !isNew && tab === 'preview' ? 'preview' : 'edit'
-  const finish = (row) => {
-    live.look()
+  // Whoever goes on with it at once goes on with what was saved.
+  const finish = async (row) => {
+    await live.look()
     onSaved(row.id)
     go('templates', row.id, 'preview')
   }

@@ -1,8 +1,9 @@
 // The form of a campaign: what, to whom, when. It is kept as a draft, or scheduled at once.
-import { rows, supabase, useDeed, useLive } from '../client.js'
+import { rows, rowsOf, supabase, useDeed, useLive } from '../client.js'
 import { html, useState } from '../html.js'
 import { Audience, audienceOf, newAudience, valuesOfAudience } from './audience.js'
 import { campaigns } from './campaigns.js'
+import { namesOfCloud } from './cloud-template.js'
 import { drafts } from './drafts.js'
 import { Field, Note, useForm } from './form.js'
 import { Attachment, ConnectionField, KindField } from './message-form.js'
@@ -68,7 +69,7 @@ async function load(id) {
     loadConnections(),
     rows(() => supabase.from('message_templates').select('*').order('name').limit(1000)),
     rows(() => supabase.from('contacts').select('*').limit(1)),
-    id ? rows(() => campaigns().select('*').eq('id', id)) : [undefined],
+    id ? rowsOf(() => campaigns().select('*').eq('id', id)) : [undefined],
   ])
   const own = Object.keys(contact ?? { contact_name: '' }).map((name) =>
     name === 'contact_name' ? 'name' : placeOf(name),
@@ -183,7 +184,7 @@ const Choices = ({ bind }) =>
 // The values that all recipients share, for each place of the text. A recipient's own come first.
 function Fields({ values, fill, template, own }) {
   const text = template ? template.body : values.type === 'text' ? values.message : values.caption
-  const names = placesIn(text)
+  const names = [...new Set([...placesIn(text), ...namesOfCloud(template?.cloud)])]
   if (!names.length) return null
   const defaults = valuesOfNames(template?.defaults)
   const hintOf = (name) => {

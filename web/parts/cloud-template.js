@@ -77,8 +77,9 @@ function chosenValues({ name, language, format, places, header, header_places },
   }
 }
 
-// `approved`: what can be chosen (approved_templates); `names`: of the text's own places.
-export function CloudTemplate({ values, set, approved, names }) {
+// `approved`: what can be chosen (approved_templates); `names`: of the text's own places; `hasFile`: whether the template has a
+// link of its own.
+export function CloudTemplate({ values, set, approved, names, hasFile }) {
   const usable = approved.filter((one) => one.header !== 'location') // which nothing of ours could fill
   const known = !values.isOther && usable.find((one) => one.places && keyOf(one) === keyOf(values))
   const choose = (event) => {
@@ -97,7 +98,7 @@ export function CloudTemplate({ values, set, approved, names }) {
     <//>
     ${at === OTHER && html`<${Written} values=${values} set=${set} />`}
     ${known && html`<${Places} known=${known} values=${values} set=${set} names=${names} />`}
-    ${at && html`<${Header} values=${values} set=${set} isChosen=${Boolean(known)} />`}
+    ${at && html`<${Header} values=${values} set=${set} isChosen=${Boolean(known)} hasFile=${hasFile} />`}
   </fieldset>`
 }
 
@@ -132,14 +133,14 @@ const Written = ({ values, set }) =>
     <//>
   </div>`
 
-function Header({ values, set, isChosen }) {
+function Header({ values, set, isChosen, hasFile }) {
   if (values.header === 'text' && isChosen && values.format === 'named') return null
   if (values.header === 'text') {
     return html`<${Field} label="Field for the header's place"><input name="header name" list="fields" dir="auto" required value=${values.header_name} onInput=${typed(set, 'header_name')} autocomplete="off" /><//>`
   }
   if (!FILES[values.header]) return null
   return html`<div class="pair">
-    <${Field} label=${`Link to the header: ${FILES[values.header]}`} hint="May hold places, such as {bill}. Left empty: the link of the template itself."><input name="header link" value=${values.link} onInput=${typed(set, 'link')} autocomplete="off" /><//>
+    <${Field} label=${`Link to the header: ${FILES[values.header]}`} hint=${`May hold places, such as {bill}.${hasFile ? ' Left empty: the link above.' : ''}`}><input name="header link" required=${!hasFile} value=${values.link} onInput=${typed(set, 'link')} autocomplete="off" /><//>
     ${values.header === 'document' && html`<${Field} label="File name"><input name="header filename" dir="auto" value=${values.filename} onInput=${typed(set, 'filename')} autocomplete="off" /><//>`}
   </div>`
 }

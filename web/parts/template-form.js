@@ -1,11 +1,13 @@
 // The form of a template, for a new one and for an edit.
-import { useDeed } from '../client.js'
+import { rows, supabase, useDeed, useLive } from '../client.js'
 import { html, useState } from '../html.js'
+import { CloudTemplate, cloudOf, namesOfCloud, noCloud, valuesOfCloud } from './cloud-template.js'
 import { drafts } from './drafts.js'
 import { Field, Note, useForm } from './form.js'
 import { Attachment, KindField } from './message-form.js'
 import { placesIn, valuesOf } from './places.js'
 import { change, create } from './records.js'
+import { Waiting } from './table.js'
 
 const TABLE = 'message_templates'
 // Offered; any other code may be written.
@@ -29,15 +31,20 @@ const newTemplate = {
   media_url: '',
   defaults: {},
   on_missing: 'fault',
+  cloud: noCloud,
 }
+
+// Of the text, and of the approved template that stands for it.
+const namesOf = (values) => [...new Set([...placesIn(values.body), ...namesOfCloud(cloudOf(values.cloud))])]
 
 const valuesOfRow = (row) => ({
   ...Object.fromEntries(Object.keys(newTemplate).map((name) => [name, row[name] ?? ''])),
   defaults: valuesOf(row.defaults),
+  cloud: valuesOfCloud(row.cloud),
 })
 
-function contentOf(values) {
-  const names = placesIn(values.body)
+function contentOf(values, before) {
+  const names = namesOf(values)
   const defaults = Object.entries(valuesOf(values.defaults)).filter(([name]) => names.includes(name))
   return {
     name: values.name.trim(),
@@ -49,6 +56,7 @@ function contentOf(values) {
     media_url: values.type === 'text' ? null : values.media_url.trim() || null,
     defaults: Object.fromEntries(defaults),
     on_missing: values.on_missing,
+    cloud: cloudOf(values.cloud, before?.cloud),
   }
 }
 
@@ -56,7 +64,7 @@ function contentOf(values) {
 function beginning(row) {
   const key = `template ${row?.id ?? 'new'}`
   const kept = drafts.load(key)
-  if (kept && kept.mark === row?.updated_at) return { key, ...kept }
+  if (kept && kept.mark === row?.updated_at) return { key, ...kept, values: { ...newTemplate, ...kept.values } }
   return {
     key,
     id: row?.id ?? crypto.randomUUID(),
@@ -73,16 +81,21 @@ export function TemplateForm({ template, connections, onDone }) {
     drafts.save(key, kept)
   }
   const { values, setIn, bind } = useForm(draft.values, (changed) => keep({ values: changed }))
+  const approved = useLive(
+    () => rows(() => supabase.rpc('approved_templates', { connection_id: values.connection_id || null })),
+    [values.connection_id],
+    { every: null },
+  )
   const deed = useDeed()
   const save = async () => {
-    const content = contentOf(values)
+    const content = contentOf(values, row)
     const earlier = { id: draft.id, tried: draft.tried }
     keep({ tried: content })
     const saved = row
       ? await change(TABLE, ['updated_at'], row, content)
       : await create(TABLE, ['updated_at'], earlier, content)
     drafts.clear(draft.key)
-    onDone(saved)
+    await onDone(saved)
   }
   const submit = (event) => {
     event.preventDefault()
@@ -115,6 +128,8 @@ export function TemplateForm({ template, connections, onDone }) {
         <textarea ...${bind('body')} rows="5" dir="auto" required></textarea>
       <//>`
     }
+    <${Waiting} live=${approved} />
+    ${approved.data && html`<${CloudTemplate} values=${values.cloud} set=${setIn('cloud')} approved=${approved.data} names=${placesIn(values.body)} hasFile=${values.type !== 'text'} />`}
     <${Defaults} values=${values} fill=${setIn('defaults')} bind=${bind} />
     <${Note} of=${deed} />
     <div class="actions"><button class="primary" disabled=${deed.isBusy}>${deed.isBusy ? 'Saving …' : 'Save'}</button></div>
@@ -122,7 +137,7 @@ export function TemplateForm({ template, connections, onDone }) {
 }
 
 function Defaults({ values, fill, bind }) {
-  const names = placesIn(values.body)
+  const names = namesOf(values)
   if (!names.length) return null
   return html`<fieldset class="stack">
     <legend>What its fields are without a value of the recipient</legend>
