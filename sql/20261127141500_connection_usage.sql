@@ -87,7 +87,10 @@ as $$
         coalesce(
             si.blocked_reason,
             case when o.waiting_until > now() then o.waiting_reason end,
-            case when se.enabled is false then 'this connection is switched off' end
+            -- Where nothing was ever sent it has no state that could say so.
+            case
+                when not (se.enabled and se.active) then 'this connection is switched off'
+            end
         ),
         nullif(
             coalesce(

@@ -51,6 +51,14 @@ def test_it_says_what_holds_a_connection_up(user, db, settings, state):
     assert usage(owner, owner.connection_id)[0]["state"] == state
 
 
+@pytest.mark.parametrize("switch", ["enabled", "active"], ids=["by the operator", "by its owner"])
+def test_it_says_that_a_connection_is_switched_off_that_never_sent(user, db, switch):
+    owner = user()
+    sql = f"insert into connection_settings (connection_id, {switch}) values (%s, false)"
+    db.execute(sql, (owner.connection_id,))
+    assert usage(owner, owner.connection_id)[0]["state"] == "this connection is switched off"
+
+
 def test_what_is_due_and_not_taken_up_is_counted_whoever_wrote_it_and_what_is_not_due_is_not(user, db):
     owner = user()
     now = datetime.now(UTC)

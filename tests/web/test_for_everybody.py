@@ -11,7 +11,7 @@ from local.pictures import cut_off
 from tests.helpers.polling import until
 from tests.helpers.rows import one
 from tests.web.desk import LAPTOP, PHONE
-from tests.web.people import DOWNLOADS
+from tests.web.people import DOWNLOADS, add_member
 
 AXE = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text()
 PLACES = [
@@ -26,7 +26,7 @@ LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtenges
 
 
 @pytest.fixture
-def furnished(db, person):
+def furnished(db, person, user):
     """A contact and messages of all kinds, some with words that do not fit."""
     contact = person.insert("contacts", contact_name=f"Asha {LONG}", phone_number="+919876500001")
     person.insert("contacts", contact_name="مريم", phone_number="+971501234567", is_blocked=True)
@@ -42,7 +42,7 @@ def furnished(db, person):
     person.insert("connections", name=LONG)
     furnish_hospital(person)
     ids = {"contact": contact["id"], "connection": person.connection_id, "hospital": person.connection_id}
-    return ids | furnish_campaigns(db, person)
+    return ids | furnish_campaigns(db, person, user())
 
 
 def furnish_hospital(person):
@@ -52,9 +52,12 @@ def furnish_hospital(person):
                       doctor_name=LONG, date="2030-02-10", time="10:30", followup_date="2030-02-10")  # fmt: skip
 
 
-def furnish_campaigns(db, person):
+def furnish_campaigns(db, person, member):
     """A template, a campaign that is over and one that is a draft with a rehearsal; members and an invitation."""
-    template = person.insert("message_templates", name=f"Offer {LONG}", body=f"{{name}}, {LONG}", owner_id=person.id)
+    cloud = {"name": LONG.lower(), "language": "de", "parameters": ["name"], "header": {"type": "document"}}
+    template = person.insert(
+        "message_templates", name=f"Offer {LONG}", body=f"{{name}}, {LONG}", owner_id=person.id, cloud=cloud
+    )
     common = {
         "connection_id": person.connection_id, "template_id": template["id"], "owner_id": person.id,
         "audience": {"numbers": ["+919876500001", "12", "+919876500001"]}, "variables": {"name": LONG},
@@ -64,6 +67,8 @@ def furnish_campaigns(db, person):
     draft = person.insert("campaigns", name="مسودة", scheduled_at="2031-01-01T00:00Z", **common)
     person.insert("campaign_rehearsals", campaign_id=draft["id"])
     person.http.post("/rpc/invite_member", json={"connection_id": person.connection_id}).raise_for_status()
+    add_member(db, person, member)
+    db.execute("update connection_members set name = %s", (LONG,))
     of_it = "select id::text from campaign_runs where campaign_id = %s and finished_at is not null"
     run = until(lambda: db.execute(of_it, (campaign["id"],)).fetchone())
     return {"template": template["id"], "campaign": campaign["id"], "draft": draft["id"], "run": run["id"]}
@@ -128,6 +133,16 @@ def test_texts_run_in_their_own_direction(desk, person, furnished):
     assert directions["नमस्"] == "ltr"
 
 
+def test_what_the_daemon_says_runs_from_left_to_right_whatever_it_names(desk, person, db):
+    to = {"connection_id": person.connection_id, "contact_id": "مريم", "message": "Hello"}
+    person.insert(**to, scheduled_at="2026-01-01T00:00Z")
+    window = desk(person).open("messages/failed")
+    window.page.locator("article .fault").waitFor()
+    [said] = window.texts("article .fault")
+    assert said.strip("'").startswith("مريم")
+    assert window.page.evaluate("getComputedStyle(document.querySelector('article .fault')).direction") == "ltr"
+
+
 def test_letters_of_hindi_have_glyphs(desk, person, furnished):
     """What the browser lacks it draws as boxes, all of one width."""
     window = desk(person).open()
@@ -185,6 +200,23 @@ def test_with_ten_thousand_messages_a_page_shows_fifty_and_asks_for_no_more(desk
     window.open()
     window.button("Scheduled messages for Asha: 1000+").waitFor()
     assert max(asked) < 200_000
+
+
+def test_with_many_connections_a_page_asks_about_those_that_it_shows(desk, db, api, person):
+    sql = """
+        insert into connections (name, user_id)
+        select 'Bed ' || lpad(n::text, 2, '0'), %s from generate_series(1, 30) as n
+    """
+    db.execute(sql, (person.id,))
+    asked = set()
+    api.fault = lambda request, _: asked.add(request.body) if "connection_usage" in request.path else None
+    window = desk(person).open("connections")
+    window.sees("Bed 12")
+    assert len(asked) == len(window.texts(".card")) == 12
+    window.press("Next")
+    window.sees("Bed 13")
+    window.misses("Bed 12")
+    assert len(asked) == 24
 
 
 def test_with_ten_thousand_recipients_a_run_shows_fifty_and_all_of_them_are_a_table(desk, db, api, person):

@@ -31,7 +31,7 @@ export function AppointmentLine({ row, zone, names, contact, messages, isDated, 
     </div>
     <div class="message-body">
       ${row.followup_date && html`<p class="muted">Follow-up on ${dayWords(row.followup_date, SHORT)}</p>`}
-      ${row.reminder_fault && html`<p class="fault" dir="auto">${row.reminder_fault}</p>`}
+      ${row.reminder_fault && html`<p class="fault">${row.reminder_fault}</p>`}
       ${
         messages.length > 0 &&
         html`<ul class="reminders" aria-label="Messages">
@@ -71,7 +71,7 @@ function Reminder({ row, name, zone, onChange }) {
       <span>${name ?? `Reminder ${row.source_position}`}${row.source_try > 0 && `, ${row.source_try + 1}`}</span>
       <${When} at=${row.sent_at ?? row.scheduled_at} zone=${shown} />
       ${row.status === 'pending' && html`<span class="muted">${distance(row.scheduled_at)}</span>`}
-      ${isCancelled && row.error && html`<span class="muted" dir="auto">${row.error}</span>`}
+      ${isCancelled && row.error && html`<span class="muted">${row.error}</span>`}
       ${row.status === 'pending' && html`<button type="button" class="plain" disabled=${deed.isBusy} onClick=${() => run(cancel)}>Do not send</button>`}
       ${mayBeSent && html`<button type="button" class="plain" disabled=${deed.isBusy} onClick=${() => run(sendAgain)}>Send after all</button>`}
       ${text && html`<details><summary>Text</summary><p class="text" dir="auto">${text}</p></details>`}

@@ -41,7 +41,7 @@ export function CampaignLine({ campaign, via, text = false }) {
       ${text && campaign.message !== campaign.name && html`<p class="text" dir="auto">${campaign.message}</p>`}
       ${isUnderWay(run) && html`<${Progress} run=${run} />`}
       ${run && html`<${CountsInWords} run=${run} />`}
-      ${reason && html`<p class="waits" dir="auto">${reason}</p>`}
+      ${reason && html`<p class="waits">${reason}</p>`}
     </div>
   </article>`
 }

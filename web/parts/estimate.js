@@ -15,9 +15,11 @@ export function Estimate({ campaign }) {
   return html`<section class="card" aria-label="What is to be expected">
     <h3>What is to be expected</h3>
     <${Waiting} live=${live} />
-    ${estimate?.reason && html`<p class="fault" dir="auto">${estimate.reason}</p>`}
+    ${estimate?.reason && html`<p class="fault">${estimate.reason}</p>`}
+    ${estimate?.number === 0 && !estimate.reason && html`<p>Nobody would get a message.</p>`}
     ${
-      estimate?.ends_at &&
+      estimate?.number > 0 &&
+      estimate.ends_at &&
       html`<p>
         ${estimate.is_exact ? '' : 'About '}${estimate.number === 1 ? '1 message' : `${estimate.number.toLocaleString('en')} messages`},
         ${' '}the first at <${When} at=${estimate.begins_at} zone=${zone} />, the last at about <${When} at=${estimate.ends_at} zone=${zone} />.

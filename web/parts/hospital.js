@@ -42,9 +42,9 @@ function Presence({ hospital, onChange }) {
     <${Switch} label="Send this hospital's messages" isOn=${settings?.active ?? true} isBusy=${deed.isBusy} onTurn=${turn} />
     ${settings?.enabled === false && html`<p class="waits">The operator has switched this connection off.</p>`}
     <div class="pair">
-      <${Field} label="Name in messages" hint="{hospital_name}; empty: ${hospital.connection_name}"><input name="display_name" defaultValue=${settings?.display_name ?? ''} dir="auto" maxlength="200" autocomplete="off" /><//>
+      <${Field} label="Name in messages" hint="Stands for {hospital_name} in the texts. Left empty it is ${hospital.connection_name}."><input name="display_name" defaultValue=${settings?.display_name ?? ''} dir="auto" maxlength="200" autocomplete="off" /><//>
       <${Field} label="Time zone"><select name="timezone">${zones(hospital.zone).map((zone) => html`<option value=${zone} selected=${zone === hospital.zone}>${zone}</option>`)}</select><//>
-      <${Field} label="Country code" hint="Of numbers that name none: IN, BR, GB"><input name="country_code" defaultValue=${settings?.country_code ?? ''} pattern="[A-Za-z]{2}" maxlength="2" autocomplete="off" /><//>
+      <${Field} label="Country code" hint="For numbers written without one: IN, BR, GB …"><input name="country_code" defaultValue=${settings?.country_code ?? ''} pattern="[A-Za-z]{2}" maxlength="2" autocomplete="off" /><//>
     </div>
     <${Note} of=${deed} />
     <div class="actions"><button class="primary" disabled=${deed.isBusy}>Save the settings</button></div>

@@ -57,14 +57,14 @@ export function People({ chosen, most, onChange }) {
     <${Note} of=${deed} />
     <${Chosen} chosen=${chosen} onChange=${onChange} />
     <${Waiting} live=${live} />
-    ${live.data?.shown.length === 0 && html`<div class="card empty">${search ? 'Nobody of that name or number.' : html`No contacts yet. <a href="#/contacts">Add the first one.</a>`}</div>`}
+    ${live.data?.shown.length === 0 && html`<div class="card empty">${search ? 'Nobody of that name or number.' : html`No contacts yet. <a href="#/contacts/new">Add the first one.</a>`}</div>`}
     <ul class="people">
       ${live.data?.shown.map((contact) => {
         const why = whyNot(contact)
         const isChosen = ids.has(contact.id)
         return html`<li key=${contact.id}><label class="check">
           <input type="checkbox" checked=${isChosen} disabled=${!isChosen && (Boolean(why) || room <= 0)} onChange=${toggle(contact)} />
-          <bdi>${contact.contact_name || 'No name'}</bdi><bdi class="muted number">${contact.phone_number}</bdi>${why && html`<span class="status">${why}</span>`}
+          <span class="person"><bdi>${contact.contact_name || 'No name'}</bdi> <bdi class="muted number">${contact.phone_number}</bdi> ${why && html`<span class="status">${why}</span>`}</span>
         </label></li>`
       })}
     </ul>

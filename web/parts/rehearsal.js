@@ -66,7 +66,7 @@ function Head({ head }) {
   const figure = (words, number, look = '') =>
     html`<div class=${look}><dt>${words}</dt><dd>${number.toLocaleString('en')}</dd></div>`
   return html`${!head.finished_at && html`<p class="muted" role="status">${head.progress.toLocaleString('en')} recipients so far; the others are being worked out.</p>`}
-    ${head.waiting_reason && html`<p class="waits" dir="auto">${head.waiting_reason}</p>`}
+    ${head.waiting_reason && html`<p class="waits">${head.waiting_reason}</p>`}
     <dl class="counts">
       ${figure('Recipients', head.total ?? head.progress)}
       ${figure('Would be sent', head.will_be_sent)}
@@ -93,7 +93,7 @@ function Viewer({ head, campaign, position, onMove }) {
       </span>
     </div>
     <${Waiting} live=${live} />
-    ${line?.fault ? html`<p class="fault" dir="auto">${line.fault}</p>` : line && html`<${Bubble} text=${line.text} type="text" />`}
+    ${line?.fault ? html`<p class="fault">${line.fault}</p>` : line && html`<${Bubble} text=${line.text} type="text" />`}
     ${line?.local_time && html`<p class="muted small">At ${line.local_time.slice(0, 16).replace('T', ' ')} where the recipient is</p>`}
     ${line && !line.is_checked && html`<p class="muted small">Its number is still to be checked.</p>`}
   </div>`
@@ -129,7 +129,7 @@ function Faults({ head, onShow }) {
     <//>
     <${Waiting} live=${live} />
     <ul class="rows" aria-label="Rows at fault">
-      ${shown.map((line) => html`<li key=${line.position}><button type="button" class="link" aria-label=${`Show recipient ${line.position}`} onClick=${() => onShow(line.position)}>#${line.position}</button> <b><bdi>${line.name || line.address || 'No name'}</bdi></b> <span class="fault" dir="auto">${line.fault}</span></li>`)}
+      ${shown.map((line) => html`<li key=${line.position}><button type="button" class="link" aria-label=${`Show recipient ${line.position}`} onClick=${() => onShow(line.position)}>#${line.position}</button> <b><bdi>${line.name || line.address || 'No name'}</bdi></b> <span class="fault">${line.fault}</span></li>`)}
     </ul>
     <${Pager} label="More faults" page=${page} hasMore=${hasMore} onTurn=${setPage} />
   </div>`

@@ -62,9 +62,12 @@ export function Rules({ hospital, known, onChange }) {
   const versions = known.map(({ template }) => `${template?.id} ${template?.version}`).join()
   const live = useLive(() => loadExamples(hospital, known), [hospital.id, hospital.name, versions], { every: 60 })
   return html`${known.length === 0 ? html`<${SetUp} hospital=${hospital} onChange=${onChange} />` : html`<${Waiting} live=${live} />`}
-    <ul class="messages rules" aria-label="Rules">
+    ${
+      known.length > 0 &&
+      html`<ul class="messages rules" aria-label="Rules">
       ${known.map((rule) => html`<li key=${rule.id}><${Rule} rule=${rule} example=${live.data?.get(rule.template_id)} onEdit=${() => edit(rule)} onChange=${onChange} /></li>`)}
-    </ul>
+    </ul>`
+    }
     <div class="actions"><button type="button" onClick=${() => edit({})}>Add a reminder</button></div>
     ${editing && html`<${RuleDialog} rule=${editing} hospital=${hospital} onClose=${() => edit(null)} onChange=${onChange} />`}`
 }

@@ -30,7 +30,7 @@ export function Run({ run, campaign, isAlone, onChange }) {
       <${isAlone ? 'h2' : 'h3'}><${When} at=${run.occurrence_at} zone=${zone} /><//>
       <${State} status=${run.status} />
     </div>
-    ${run.status_reason && html`<p class=${run.status === 'failed' ? 'fault' : 'waits'} dir="auto">${run.status_reason}</p>`}
+    ${run.status_reason && html`<p class=${run.status === 'failed' ? 'fault' : 'waits'}>${run.status_reason}</p>`}
     ${isUnderWay(run) && html`<${Progress} run=${run} />`}
     <${Counts} run=${run} />
     <p class="muted small">
@@ -49,5 +49,5 @@ export function Run({ run, campaign, isAlone, onChange }) {
 const Answer = ({ answer }) =>
   html`<p class="done">${answer.retried === 1 ? '1 is' : `${answer.retried.toLocaleString('en')} are`} tried again.</p>
     <ul class="reasons">
-      ${answer.left_out.map(({ reason, count }) => html`<li dir="auto"><b>${count.toLocaleString('en')} left out:</b> ${reason}</li>`)}
+      ${answer.left_out.map(({ reason, count }) => html`<li><b>${count.toLocaleString('en')} left out:</b> ${reason}</li>`)}
     </ul>`

@@ -25,11 +25,11 @@ export const Status = ({ row }) => {
 // Why it is not sent, in the daemon's words.
 export function Reason({ row }) {
   const isOver = !WAITING.includes(row.status)
-  return html`${row.error && html`<p class=${isOver && row.status !== 'sent' ? 'fault' : 'muted'} dir="auto">${row.error}</p>`}
+  return html`${row.error && html`<p class=${isOver && row.status !== 'sent' ? 'fault' : 'muted'}>${row.error}</p>`}
     ${
       !isOver &&
       row.waiting_reason &&
-      html`<p class="waits" dir="auto">
+      html`<p class="waits">
       Waits: ${row.waiting_reason}${row.waiting_until && html`, until about <${When} at=${row.waiting_until} zone=${row.timezone ?? undefined} />`}
     </p>`
     }`
