@@ -168,8 +168,8 @@ export function useLive(load, keys, { every = SECONDS.poll, of = [] } = {}) {
         if (isOver || mine !== turn) return
         faults = Math.min(faults + 1, 4)
         set((now) => ({ data: now.data, fault }))
-        if (fault.isUnanswered) noteReach(false)
-        else if (!(fault instanceof Refusal)) console.error(fault)
+        if (fault instanceof Refusal) noteReach(!fault.isUnanswered)
+        else console.error(fault)
       }
       later()
     }

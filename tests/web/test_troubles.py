@@ -280,6 +280,7 @@ def test_while_the_api_is_away_what_was_shown_stays_and_says_from_when_it_is(des
     try:
         window.sees("The server has not answered since")
         assert window.page.getByRole("button", name="Asha", exact=True).isVisible()
+        api.fault = answering(Reply(403, {"code": "P0001", "message": "Not now."}))  # which is an answer, too
     finally:
         api.restore()
     window.misses("The server has not answered since")

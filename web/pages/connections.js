@@ -1,6 +1,6 @@
 // How each WhatsApp connection stands: its pace, limits and hours as the operator has set them, today's use, what waits and why.
 import { insertOnce, rows, rowsOf, supabase, useDeed, useLive } from '../client.js'
-import { html, useState } from '../html.js'
+import { html, useRef, useState } from '../html.js'
 import { go, hrefOf } from '../parts/address.js'
 import { Dialog } from '../parts/dialog.js'
 import { Field, Note } from '../parts/form.js'
@@ -47,13 +47,17 @@ function Connections({ rest, user }) {
     ${isAdding && html`<${Add} onClose=${() => add(false)} onChange=${live.look} />`}`
 }
 
-// The members of one that need not be on the page that is shown.
+// The members of one that need not be on the page that is shown. Whoever is removed, or leaves, sees it no longer.
 function Opened({ id, user }) {
-  const live = useLive(() => rowsOf(() => connections().eq('id', id)), [id], { every: null })
+  const live = useLive(() => rowsOf(() => connections().eq('id', id)), [id])
+  const wasThere = useRef(false)
   const [connection] = live.data ?? []
   const close = () => go('connections')
-  if (connection) return html`<${Members} connection=${connection} user=${user} onClose=${close} />`
-  if (!live.data && !live.fault) return null
+  if (connection) {
+    wasThere.current = true
+    return html`<${Members} connection=${connection} user=${user} onClose=${close} />`
+  }
+  if (wasThere.current || (!live.data && !live.fault)) return null
   const words = live.fault?.message ?? 'There is no such connection.'
   return html`<${Dialog} title="Members" onClose=${close}><p class="fault" role="alert">${words}</p><//>`
 }
