@@ -215,6 +215,7 @@ def test_an_approved_template_of_which_nothing_is_known_is_written(desk, db, per
     written = {**cloud, "name": "loan_offer", "parameters": ["name", "date"], "header": "branch"}
     assert the_template(db)["cloud"] == written
     window.press("Close")
+    window.page.getByRole("dialog").waitFor(state="detached")
     window.sees("Through the Cloud API: loan_offer (hi)")
     window.open("campaigns/new")
     window.choose("Template", template["id"])
