@@ -555,6 +555,26 @@ CREATE FUNCTION private.api_key_of(p_connection text) RETURNS text
     from (values (null::text)) as missing (api_key)
 $$;
 
+CREATE FUNCTION private.approved_for(p_connection_ids text[]) RETURNS TABLE(name text, language text, format text, places text[], header text, header_places text[])
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    select distinct on (known.name, known.language)
+        known.name,
+        known.language,
+        known.format,
+        known.places,
+        known.header,
+        known.header_places
+    from private.approved_templates as known
+    where known.status = 'APPROVED'
+        and exists (
+            select from unnest(p_connection_ids) as given (id) where private.goes_by_cloud(given.id)
+        )
+    order by known.name, known.language, known.account_id
+    limit 1000
+$$;
+
 CREATE FUNCTION private.approved_value(p_name text, p_values jsonb, p_is_named boolean) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO ''
@@ -11796,7 +11816,10 @@ CREATE FUNCTION private.usage_of(p_connection_id text) RETURNS TABLE(enabled boo
         coalesce(
             si.blocked_reason,
             case when o.waiting_until > now() then o.waiting_reason end,
-            case when se.enabled is false then 'this connection is switched off' end
+            -- Where nothing was ever sent it has no state that could say so.
+            case
+                when not (se.enabled and se.active) then 'this connection is switched off'
+            end
         ),
         nullif(
             coalesce(
@@ -13329,6 +13352,24 @@ begin
     return next;
 end
 $$;
+
+CREATE FUNCTION public.approved_templates(connection_id text DEFAULT NULL::text) RETURNS TABLE(name text, language text, format text, places text[], header text, header_places text[])
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT known.name,
+     known.language,
+     known.format,
+     known.places,
+     known.header,
+     known.header_places
+    FROM (( SELECT array_agg(connection.id) AS ids
+            FROM public.connections connection
+           WHERE ((approved_templates.connection_id IS NULL) OR (connection.id = approved_templates.connection_id))) mine
+      CROSS JOIN LATERAL private.approved_for(mine.ids) known(name, language, format, places, header, header_places));
+END;
+
+COMMENT ON FUNCTION public.approved_templates(connection_id text) IS 'What WhatsApp has approved of the templates that the caller''s connections can send.';
 
 CREATE FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text DEFAULT 'mock'::text, p_busy text[] DEFAULT '{}'::text[], p_now timestamp with time zone DEFAULT NULL::timestamp with time zone, p_call_seconds double precision DEFAULT 0, p_early_seconds double precision DEFAULT 0, p_retry_attempts integer DEFAULT 3, p_retry_delay_seconds double precision DEFAULT 60) RETURNS TABLE(db_now timestamp with time zone, next_ready_at timestamp with time zone, jobs json)
     LANGUAGE plpgsql
@@ -17099,6 +17140,10 @@ GRANT ALL ON FUNCTION private.answer_parts(p_answers jsonb) TO service_role;
 REVOKE ALL ON FUNCTION private.api_key_of(p_connection text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.api_key_of(p_connection text) TO service_role;
 
+REVOKE ALL ON FUNCTION private.approved_for(p_connection_ids text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.approved_for(p_connection_ids text[]) TO authenticated;
+GRANT ALL ON FUNCTION private.approved_for(p_connection_ids text[]) TO service_role;
+
 REVOKE ALL ON FUNCTION private.approved_value(p_name text, p_values jsonb, p_is_named boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.approved_value(p_name text, p_values jsonb, p_is_named boolean) TO service_role;
 
@@ -17814,6 +17859,10 @@ GRANT ALL ON FUNCTION public.advance_campaign_run(p_run_id uuid, p_limit integer
 
 REVOKE ALL ON FUNCTION public.advance_rehearsal(p_campaign_id uuid, p_rules_version text, p_limit integer, p_gateway text, p_fault text, p_most_an_hour integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.advance_rehearsal(p_campaign_id uuid, p_rules_version text, p_limit integer, p_gateway text, p_fault text, p_most_an_hour integer) TO service_role;
+
+REVOKE ALL ON FUNCTION public.approved_templates(connection_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.approved_templates(connection_id text) TO authenticated;
+GRANT ALL ON FUNCTION public.approved_templates(connection_id text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_call_seconds double precision, p_early_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.claim_broadcast_jobs(p_token uuid, p_seats integer, p_lease_seconds double precision, p_gateway text, p_busy text[], p_now timestamp with time zone, p_call_seconds double precision, p_early_seconds double precision, p_retry_attempts integer, p_retry_delay_seconds double precision) TO service_role;
