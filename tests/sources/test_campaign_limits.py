@@ -2,19 +2,21 @@
 
 import pytest
 
+from tests.helpers.zones import where_it_is_noon
 from tests.sources.conftest import soon
 from tests.sources.test_retries import counts, retry
 
 
 def limit(shop, daily_limit, used=0, **columns):
-    shop.settings(daily_limit=daily_limit, **columns)
+    zone = where_it_is_noon()
+    shop.settings(daily_limit=daily_limit, timezone=zone, **columns)
     shop.db.execute(
         """
         insert into private.connection_state (connection_id, day, sent_today)
-        values (%s, (now() at time zone 'utc')::date, %s)
+        values (%s, (now() at time zone %s)::date, %s)
         on conflict (connection_id) do update set day = excluded.day, sent_today = excluded.sent_today
         """,
-        (shop.connection, used),
+        (shop.connection, zone, used),
     )
 
 

@@ -6,6 +6,7 @@ import subprocess
 
 from local.api import NODE, ROOT
 from tests.helpers.process import environment
+from tests.helpers.zones import where_it_is_noon
 from tests.sources.conftest import opened
 
 HEAD = """
@@ -24,6 +25,7 @@ console.log(JSON.stringify({ run, skipped, messages, retry, bulk, days, last }))
 
 def test_the_blocks_of_the_page_do_what_it_says(db, shopkeepers, staff_and_admin, stack, daemon):
     shop, (_, colleague) = opened(db, shopkeepers[0]), staff_and_admin
+    shop.settings(timezone=where_it_is_noon())  # what goes out is of one day
     shop.contacts(3, "gold_loan")
     shop.contacts(1, "staff", first=3)
     db.execute("update contacts set phone_number = '+919876500000' where contact_name = 'Name 2'")

@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.helpers.accounts import only
+from tests.helpers.zones import where_it_is_noon
 from tests.sources.conftest import Shop, soon
 from tests.sources.test_retries import counts
 
@@ -69,7 +70,7 @@ async def test_messages_go_out_at_29_a_second_at_most(shop, forward):
 
 async def test_the_daily_usage_counter_is_updated(shop, forward):
     shop.contacts(7)
-    shop.settings(daily_limit=100)
+    shop.settings(daily_limit=100, timezone=where_it_is_noon())
     shop.campaign()
     await forward()
     usage = only(shop.user.http.post("/rpc/connection_usage", json={"connection_id": shop.connection}))

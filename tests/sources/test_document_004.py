@@ -11,6 +11,7 @@ import pytest
 
 from tests.helpers.calls import tell
 from tests.helpers.polling import until
+from tests.helpers.zones import where_it_is_noon
 from tests.sources.conftest import Shop, soon
 
 TEXT = "Dear {name}, your gold loan of {amount} is due on {date}."
@@ -217,7 +218,7 @@ async def test_messages_that_are_stuck_in_pending_say_why(jeweller, forward):
     jeweller.set(campaign, status="paused")
     assert {m["waiting_reason"] for m in jeweller.messages(campaign)} == {"The campaign is paused."}
 
-    jeweller.settings(daily_limit=5)
+    jeweller.settings(daily_limit=5, timezone=where_it_is_noon())
     jeweller.set(campaign, status="scheduled")
     await forward()
     reasons = Counter(m["waiting_reason"] for m in jeweller.messages(campaign))

@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.helpers.zones import where_it_is_noon
 from tests.sources.conftest import Shop, soon
 
 START = "2030-12-02T04:30:00+00:00"  # a Monday, 10:00 in India
@@ -66,20 +68,22 @@ def test_it_goes_by_pace_limits_hours_and_warm_up(shop, columns, begins, last):
 
 def test_what_the_connection_has_sent_today_counts(shop):
     shop.contacts(100)
-    shop.settings(daily_limit=100)
+    zone = where_it_is_noon()
+    shop.settings(daily_limit=100, timezone=zone)
     campaign = shop.campaign(scheduled_at=soon(0), give_up_after="7 days")
     shop.db.execute(
         """
         insert into private.connection_state (connection_id, day, sent_today)
-        values (%s, (now() at time zone 'UTC')::date, 70)
+        values (%s, (now() at time zone %s)::date, 70)
         on conflict (connection_id) do update set day = excluded.day, sent_today = excluded.sent_today
         """,
-        (shop.connection,),
+        (shop.connection, zone),
     )
-    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date()
-    assert ends(estimate(shop, campaign)).date() in (tomorrow, tomorrow + timedelta(days=1))
+    there = ZoneInfo(zone)
+    tomorrow = (datetime.now(there) + timedelta(days=1)).date()
+    assert ends(estimate(shop, campaign)).astimezone(there).date() in (tomorrow, tomorrow + timedelta(days=1))
     shop.db.execute("update private.connection_state set sent_today = 0")
-    assert ends(estimate(shop, campaign)).date() < tomorrow
+    assert ends(estimate(shop, campaign)).astimezone(there).date() < tomorrow
 
 
 def test_what_else_the_connection_has_to_send_puts_it_off(shop, other_shop):

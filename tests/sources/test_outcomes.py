@@ -2,6 +2,7 @@
 
 from tests.helpers import calls
 from tests.helpers.plans import nodes, read
+from tests.helpers.zones import where_it_is_noon
 from tests.sources.conftest import Shop, join
 from tests.sources.test_retries import counts
 
@@ -19,6 +20,7 @@ def tell(shop: Shop, status: str, positions: list[int]) -> None:
 
 
 async def test_delivered_and_read_are_counted_by_run_as_receipts_come_in_any_order_and_twice(shop, forward):
+    shop.settings(timezone=where_it_is_noon())
     shop.contacts(6)
     campaign = shop.campaign()
     await forward()

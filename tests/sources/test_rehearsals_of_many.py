@@ -48,7 +48,7 @@ async def test_nobody_can_keep_the_daemon_busy(shop, other_shop, db, parts):
     assert (
         "1000 recipients were rehearsed in this hour" in shop.rehearsal({"id": first["campaign_id"]})["waiting_reason"]
     )
-    db.execute("update private.rehearsal_turns set turn_at = '-infinity'")
+    db.execute("update private.rehearsal_turns set turn_at = '-infinity', hour = date_trunc('hour', now())")
     other_shop.contacts(1)
     theirs = other_shop.campaign(**DRAFT)
     other_shop.rehearse(theirs)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.helpers.rows import one
+from tests.helpers.zones import where_it_is_noon
 
 
 def usage(person, connection_id):
@@ -36,7 +37,7 @@ def test_users_cannot_name_the_function_that_reads_for_them(user, db):
         ("enabled = false", "this connection is switched off"),
         ("daily_limit = 0", "the daily limit of 0 messages is reached"),
         (
-            "window_start = '00:00', window_end = '00:00:01', timezone = 'UTC'",
+            f"window_start = '00:00', window_end = '00:00:01', timezone = '{where_it_is_noon()}'",
             "outside the sending hours 00:00 to 00:00",
         ),
         ("messages = 15, period_seconds = 60", None),
