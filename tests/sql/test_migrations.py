@@ -213,7 +213,7 @@ def test_the_time_outs_of_a_role_or_a_database_end_no_file_and_no_index(older):
         reader.execute("set transaction isolation level repeatable read")
         reader.execute("select count(*) from scheduled_messages")
         migration = pool.submit(migrate.migrate, older.url)
-        until(lambda: one(older.db, building), of="an index that takes longer than the time-outs")
+        until(lambda: one(older.db, building), 60, "an index that takes longer than the time-outs")
         reader.rollback()
 
         assert [name[15:] for name in migration.result(60)] == ["scheduled_messages_due_idx.sql"]

@@ -59,7 +59,8 @@ async def serving(access: Access, **more: Any) -> AsyncIterator[httpx.AsyncClien
     server = HttpServer(app, "127.0.0.1", 0)
     server.start()
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
+        url = f"http://127.0.0.1:{server.port}"
+        async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
             yield client
     finally:
         await asyncio.to_thread(server.stop)
