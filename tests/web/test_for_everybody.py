@@ -93,6 +93,10 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(desk, person, furnished, theme
             "async () => (await axe.run()).violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)])"
         )
         assert (place, found, cut_off(window.page)) == (place, [], [])
+    window.open(f"connections/{person.connection_id}/members")
+    window.press("Remove")
+    window.button("Yes, remove").waitFor()
+    assert cut_off(window.page) == []
 
 
 def test_everything_is_done_by_keyboard(desk, db, person):
