@@ -353,13 +353,16 @@ begin
 end
 $outer$;
 
--- Whoever has left no longer sees, as their author, the messages that they wrote for the owner.
-create or replace function private.forget_author()
+-- Whoever has left sends nothing more of their own, and no longer sees, as their author, what they
+-- wrote for the owner. Whoever has become the owner has lost nothing.
+create or replace function private.end_what_members_wrote()
 returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+    v_former record;
 begin
     update public.scheduled_messages as message
     set created_by = null
@@ -367,14 +370,75 @@ begin
     where message.created_by = former.user_id
         and message.owner_id = former.owner_id
         and message.connection_id = former.connection_id;
+    for v_former in
+        select
+            former.connection_id,
+            former.user_id
+        from old_members as former
+        -- Of a user who is deleted the core has cancelled them.
+        join auth.users as u on u.id = former.user_id
+        where private.connection_owner(former.connection_id) is distinct from former.user_id
+        order by former.user_id
+    loop
+        perform private.take_right(v_former.user_id::text);
+        perform private.cancel_messages(
+            v_former.connection_id, v_former.user_id::text,
+            'You may not use the WhatsApp connection of this message any more.'
+        );
+    end loop;
     return null;
 end
 $$;
-revoke all on function private.forget_author from public;
+revoke all on function private.end_what_members_wrote from public;
 
-create or replace trigger forget_author after delete on public.connection_members
+create or replace trigger end_what_members_wrote after delete on public.connection_members
 referencing old table as old_members
-for each statement execute function private.forget_author();
+for each statement execute function private.end_what_members_wrote();
+
+-- Whom somebody has invited who may invite nobody any more: nobody comes back by that.
+create or replace function private.end_invitations_of_member()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    delete from public.connection_invitations as invitation
+    where invitation.connection_id = old.connection_id and invitation.created_by = old.user_id;
+    return null;
+end
+$$;
+revoke all on function private.end_invitations_of_member from public;
+
+create or replace trigger end_invitations_of_former_member
+after delete on public.connection_members
+for each row execute function private.end_invitations_of_member();
+create or replace trigger end_invitations_of_former_admin
+after update on public.connection_members
+for each row when (old.role = 'admin' and new.role <> 'admin')
+execute function private.end_invitations_of_member();
+
+-- Whose name a message bears that is written of something of the owner's: its author's, while they
+-- may use the connection.
+create or replace function private.author_of(
+    p_connection_id text, p_owner_id uuid, p_created_by uuid
+)
+returns uuid
+language sql
+stable
+set search_path = ''
+as $$
+    select p_created_by
+    where p_created_by = p_owner_id or exists (
+        select
+        from public.connection_members as member
+        where member.connection_id = p_connection_id
+            and member.user_id = p_created_by
+            and member.owner_id = p_owner_id
+    )
+$$;
+revoke all on function private.author_of from public;
+grant execute on function private.author_of to service_role;
 
 -- What members may see of what was there before.
 drop policy if exists connections_member_policy on public.connections;

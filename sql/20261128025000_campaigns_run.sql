@@ -382,7 +382,9 @@ begin
             greatest(coalesce(chosen.due_at, v_run.occurrence_at), now())
             + chosen.position * interval '1 microsecond',
             coalesce(chosen.timezone, v_campaign.timezone),
-            v_campaign.created_by,
+            (select private.author_of(
+                v_campaign.connection_id, v_campaign.owner_id, v_campaign.created_by
+            )),
             v_campaign.owner_id,
             content.category,
             1,

@@ -80,7 +80,9 @@ begin
             appointment.id,
             appointment.connection_id,
             appointment.owner_id,
-            appointment.created_by,
+            private.author_of(
+                appointment.connection_id, appointment.owner_id, appointment.created_by
+            ) as created_by,
             appointment.reminder_fault is not null as had_fault,
             coalesce(settings.country_code, '') as country_code,
             nullif(btrim(appointment.contact_id), '') as contact_id,
