@@ -98,20 +98,32 @@ as $$
     select pg_advisory_xact_lock(hashtextextended('the rights of ' || p_user_id, 0))
 $$;
 
--- Before a user's message becomes pending. It asks without waiting, since it holds the row that the
--- other one wants. A token lives on for up to an hour after its user was suspended.
-create or replace function private.hold_right()
+-- It asks without waiting, since it holds the row that the other one wants.
+create or replace function private.hold_right_of(p_user_id text)
 returns void
 language plpgsql
 set search_path = ''
 as $$
 begin
     if not pg_try_advisory_xact_lock_shared(
-        hashtextextended('the rights of ' || auth.uid(), 0)
+        hashtextextended('the rights of ' || p_user_id, 0)
     ) then
         raise exception 'What you may do is being changed at this moment. Try again.'
             using errcode = 'PT409';
-    elsif exists (
+    end if;
+end
+$$;
+
+-- Before a user's message becomes pending. A token lives on for up to an hour after its user was
+-- suspended.
+create or replace function private.hold_right()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+    perform private.hold_right_of(auth.uid()::text);
+    if exists (
         select 1 from auth.users as u
         where u.id = auth.uid() and private.is_suspended(to_jsonb(u))
     ) then
@@ -121,7 +133,7 @@ begin
 end
 $$;
 revoke all on function private.cancel_messages, private.is_suspended, private.take_right,
-private.hold_right from public;
+private.hold_right_of, private.hold_right from public;
 
 -- After it: the policies saw the connection as it was when the statement began. As the user, whose
 -- policies decide.

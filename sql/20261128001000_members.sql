@@ -99,38 +99,84 @@ grant execute on function private.connection_owner to service_role;
 
 -- Whom a row of this connection belongs to, asked before it is written: the owner, also when a
 -- member writes it. Refuses a connection that is not the caller's to use like one that does not
--- exist. One query, since it is asked for each row.
+-- exist, and whoever is suspended. Volatile: who owns it is read once whoever takes the right has
+-- to wait (private.take_right), not as it was when the statement began.
 create or replace function private.owner_to_write_for(p_connection_id text, p_roles text[])
 returns uuid
 language plpgsql
-stable
+volatile
 set search_path = ''
 as $$
 declare
     v_me constant uuid := auth.uid();
-    v_owner constant uuid := private.connection_owner(p_connection_id);
+    v_owner uuid;
     v_role text;
 begin
-    if v_owner = v_me then
-        return v_owner;
+    perform private.hold_right_of('connection ' || p_connection_id);
+    v_owner := private.connection_owner(p_connection_id);
+    if v_owner is distinct from v_me then
+        select member.role into v_role
+        from public.connection_members as member
+        where member.connection_id = p_connection_id
+            and member.user_id = v_me
+            and member.owner_id = v_owner;
+        if v_role is null then
+            raise exception 'There is no such connection of yours.' using errcode = '42501';
+        elsif v_role <> all(p_roles) then
+            raise exception 'Only % of this connection may do this.', case
+                when 'admin' = any(p_roles) then 'the owner and admins'
+                else 'the owner'
+            end using errcode = '42501';
+        end if;
     end if;
-    select member.role into v_role
-    from public.connection_members as member
-    where member.connection_id = p_connection_id
-        and member.user_id = v_me
-        and member.owner_id = v_owner;
-    if v_role is null then
-        raise exception 'There is no such connection of yours.' using errcode = '42501';
-    elsif v_role <> all(p_roles) then
-        raise exception 'Only % of this connection may do this.', case
-            when 'admin' = any(p_roles) then 'the owner and admins'
-            else 'the owner'
-        end using errcode = '42501';
+    perform private.hold_right_of(v_owner::text);
+    if exists (
+        select from auth.users as u
+        where u.id in (v_me, v_owner) and private.is_suspended(to_jsonb(u))
+    ) then
+        raise exception using errcode = '42501', message = case v_me
+            when v_owner then 'This account is suspended and sends no messages.'
+            else 'Your account, or that of the connection''s owner, is suspended.'
+        end;
     end if;
     return v_owner;
 end
 $$;
 revoke all on function private.owner_to_write_for from public;
+
+-- Why an owner sends nothing through a connection; null where they do. Of one that nobody is known
+-- to own, only whoever is a user here can have lost it.
+create or replace function private.why_lost(p_connection_id text, p_owner_id uuid)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_connection jsonb;
+    v_owner uuid;
+    v_user jsonb;
+begin
+    select to_jsonb(connection) into v_connection
+    from public.connections as connection
+    where connection.id::text = p_connection_id;
+    if v_connection is null then
+        return 'There is no such connection any more.';
+    end if;
+    v_owner := private.connection_owner(p_connection_id);
+    select to_jsonb(u) into v_user from auth.users as u where u.id = p_owner_id;
+    return case
+        when v_owner <> p_owner_id then 'The connection is somebody else''s now.'
+        when v_owner is null
+            and v_user is not null
+            and v_connection ?| array['user_id', 'owner_id']
+            then 'The connection is nobody''s now.'
+        when private.is_suspended(v_user)
+            then 'The account of the connection''s owner is suspended.'
+    end;
+end
+$$;
+revoke all on function private.why_lost from public;
 
 -- The same of a row that is there already. Whoever gave a connection away, and is a member of it
 -- now, has nothing of that time to send through it.
@@ -139,7 +185,6 @@ create or replace function private.refuse_former_owner(
 )
 returns void
 language plpgsql
-stable
 set search_path = ''
 as $$
 begin

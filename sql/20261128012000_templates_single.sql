@@ -226,6 +226,11 @@ as $$
                     and message.broadcast_job_id is null
                     and message.scheduled_at > now()
                     and message.error ~ '^(No value for \{|There is no such template )'
+                    and not exists (
+                        select from auth.users as u
+                        where u.id in (message.owner_id, message.created_by)
+                            and private.is_suspended(to_jsonb(u))
+                    )
                 )
             )
         order by message.id

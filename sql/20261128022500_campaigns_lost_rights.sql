@@ -1,7 +1,7 @@
 -- Whoever loses the right to send loses the campaigns that are not over, as the core has it for
 -- messages (cancel_messages): whoever gives a connection away, and who is deleted or suspended; and
 -- what is being sent through a connection that is deleted or renamed. Without this the daemon would
--- go on making messages, which no event cancels any more.
+-- go on making messages, which no event cancels any more. Of appointments follow_connection knows.
 -- Locks: `create trigger` on connections and auth.users takes `share row exclusive` for an instant.
 set local lock_timeout = '1s';
 
@@ -50,6 +50,8 @@ as $$
 declare
     v_owner constant text := private.owner_of(old);
 begin
+    -- The first of all that follows: what is being written for the connection is waited for.
+    perform private.take_right('connection ' || old.id::text);
     if tg_op = 'DELETE' then
         perform private.cancel_campaigns(
             old.id::text, null, 'The WhatsApp connection of this campaign was deleted.'
@@ -68,33 +70,52 @@ begin
 end
 $$;
 
-create or replace function private.cancel_campaigns_of_user()
+-- All that is this user's, whoever of their members wrote it, and whom they have invited. Of a user
+-- who is deleted the foreign keys keep new messages away; the right is not to be waited for there.
+create or replace function private.end_rights_of_user()
 returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+    v_reminders uuid[];
 begin
+    if tg_op = 'UPDATE' then
+        perform private.take_right(old.id::text);
+    end if;
+    perform private.cancel_campaigns(
+        null, old.id::text, format('The account that this campaign belongs to %s.', case tg_op
+            when 'DELETE' then 'was deleted' else 'is suspended'
+        end)
+    );
+    delete from public.connection_invitations as invitation
+    where old.id in (invitation.created_by, invitation.owner_id);
+    v_reminders := array(
+        select distinct message.source_id
+        from public.scheduled_messages as message
+        where message.owner_id = old.id
+            and message.source_id is not null
+            and message.status in ('pending', 'processing')
+    );
     if tg_op = 'DELETE' then
-        perform private.cancel_campaigns(
-            null, old.id::text, 'The account that this campaign belongs to was deleted.'
+        perform private.end_reminders(
+            v_reminders, null, 'The account that this appointment belongs to was deleted.'
         );
         return old;
     end if;
-    perform private.cancel_campaigns(
-        null, new.id::text, 'The account that this campaign belongs to is suspended.'
-    );
+    perform private.try_reminders(v_reminders, false);
     return null;
 end
 $$;
-revoke all on function private.cancel_campaigns_of_connection, private.cancel_campaigns_of_user
+revoke all on function private.cancel_campaigns_of_connection, private.end_rights_of_user
 from public;
 
 -- All of them before what the same event does to messages, by the name: whoever pauses a campaign
 -- takes it before its messages, too.
-create or replace trigger cancel_campaigns_of_user before delete on auth.users
-for each row execute function private.cancel_campaigns_of_user();
-create or replace trigger cancel_campaigns_of_suspended_user after update on auth.users
+create or replace trigger a_end_rights_of_user before delete on auth.users
+for each row execute function private.end_rights_of_user();
+create or replace trigger a_end_rights_of_suspended_user after update on auth.users
 for each row when (
     (to_jsonb(new) ->> 'deleted_at' is not null and to_jsonb(old) ->> 'deleted_at' is null)
     or (
@@ -102,7 +123,7 @@ for each row when (
         and coalesce((to_jsonb(old) ->> 'banned_until')::timestamptz <= now(), true)
     )
 )
-execute function private.cancel_campaigns_of_user();
+execute function private.end_rights_of_user();
 
 do $$
 declare

@@ -142,7 +142,7 @@ using (
 
 -- Whose an appointment is, set by the database. It may move to another connection of the same
 -- owner. Who may change or delete one, the policy has said: a row stays its owner's also when the
--- connection is gone.
+-- connection is gone; but no date of it is set any more, which would be another owner's news.
 create or replace function private.guard_appointment()
 returns trigger
 language plpgsql
@@ -153,6 +153,13 @@ begin
     new.updated_at := now();
     if tg_op = 'UPDATE' and new.connection_id = old.connection_id then
         new.owner_id := old.owner_id;
+        if (new.date, new.time, new.timezone, new.followup_date)
+            is distinct from (old.date, old.time, old.timezone, old.followup_date)
+        then
+            perform private.refuse_former_owner(
+                old.connection_id, old.owner_id, array['admin', 'staff']
+            );
+        end if;
     else
         new.owner_id := private.owner_to_write_for(new.connection_id, array['admin', 'staff']);
     end if;

@@ -34,10 +34,7 @@ as $$
             asked.owner_id,
             coalesce(settings.timezone, 'UTC') as zone,
             coalesce(settings.display_name, known.name) as hospital_name,
-            case
-                when known.is_there is null then 'There is no such connection any more.'
-                when known.owner <> asked.owner_id then 'The connection is somebody else''s now.'
-            end as lost,
+            private.why_lost(asked.connection_id, asked.owner_id) as lost,
             coalesce(settings.enabled and settings.active, true) as is_on
         from (
             select distinct
@@ -50,13 +47,10 @@ as $$
             on settings.connection_id = asked.connection_id
         -- A project's connections need have no name.
         left join lateral (
-            select found.*
+            select found.name
             from (values (null::text)) as missing (name)
             cross join lateral (
-                select
-                    true as is_there,
-                    private.connection_owner(asked.connection_id) as owner,
-                    name::text as name
+                select name::text as name
                 from public.connections as connection
                 where connection.id::text = asked.connection_id
             ) as found

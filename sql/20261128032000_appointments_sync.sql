@@ -3,6 +3,18 @@
 -- Locks: none on tables that were there before.
 set local lock_timeout = '1s';
 
+-- Whether a message was cancelled because its owner lost the right to send it. It comes back only
+-- with what somebody does who has the right again.
+create or replace function private.was_lost(p_error text)
+returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+    select p_error ~ '^(The account|The connection|The WhatsApp connection|There is no such conn)'
+$$;
+revoke all on function private.was_lost from public;
+
 -- Makes the messages of these appointments what they should be. A message that is being sent, or
 -- may have gone out, stays as it is; where the appointment's time has changed since, another is
 -- made. Whatever is wrong with one is said on its appointment.
@@ -228,6 +240,8 @@ begin
                         is distinct from (compared.address, compared.not_after) then 'over'
                     else 'failed'
                 end
+                when compared.status = 'cancelled' and not p_is_edit
+                    and private.was_lost(compared.error) then 'lost'
                 when compared.status = 'cancelled' and compared.error is not null then 'over'
                 else 'left alone'
             end as is_now
@@ -337,6 +351,9 @@ begin
                 when judged.is_now = 'being sent' and judged.wanted_at is not null
                     then 'A reminder was being sent when this was changed.'
                 when judged.is_now = 'failed' or judged.status = 'unconfirmed' then judged.error
+                when judged.is_now = 'lost' and judged.at is not null then
+                    'It was cancelled when the connection, or the account, was lost. Set its '
+                    'messages pending again, or change the appointment.'
                 when judged.at is not null and judged.is_now not in ('gone out', 'left alone')
                     then judged.number_fault
                 else judged.wrong

@@ -16,7 +16,14 @@ set lock_timeout = '2s'
 as $$
 declare
     v_connection constant text := set_up_reminders.connection_id;
-    v_owner uuid := auth.uid();
+    v_owner uuid := coalesce(
+        (
+            select member.owner_id
+            from public.connection_members as member
+            where member.connection_id = v_connection and member.user_id = auth.uid()
+        ),
+        auth.uid()
+    );
     v_wanted record;
     v_template public.message_templates;
 begin
@@ -51,7 +58,9 @@ begin
         ) as wanted (place, name, anchor, day_offset, at, body)
         where not exists (
             select from public.reminder_rules as r
-            where r.connection_id = v_connection and r.name = wanted.name
+            where r.connection_id = v_connection
+                and r.owner_id = v_owner
+                and r.name = wanted.name
         )
         order by wanted.place
     loop
@@ -79,7 +88,9 @@ begin
     return query
     select r.*
     from public.reminder_rules as r
-    where r.connection_id = v_connection and r.name in ('Confirmation', 'Reminder', 'Follow-up')
+    where r.connection_id = v_connection
+        and r.owner_id = v_owner
+        and r.name in ('Confirmation', 'Reminder', 'Follow-up')
     order by r.number;
 end
 $$;
