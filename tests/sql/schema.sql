@@ -995,6 +995,20 @@ CREATE FUNCTION private.audited(p_appointments public.appointments[]) RETURNS TA
         and person.owner in (appointment.owner_id::text, appointment.created_by::text)
 $$;
 
+CREATE FUNCTION private.author_of(p_connection_id text, p_owner_id uuid, p_created_by uuid) RETURNS uuid
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select p_created_by
+    where p_created_by = p_owner_id or exists (
+        select
+        from public.connection_members as member
+        where member.connection_id = p_connection_id
+            and member.user_id = p_created_by
+            and member.owner_id = p_owner_id
+    )
+$$;
+
 CREATE TABLE public.campaign_runs (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     campaign_id uuid NOT NULL,
@@ -1364,6 +1378,8 @@ CREATE FUNCTION private.cancel_campaigns_of_connection() RETURNS trigger
 declare
     v_owner constant text := private.owner_of(old);
 begin
+    -- The first of all that follows: what is being written for the connection is waited for.
+    perform private.take_right('connection ' || old.id::text);
     if tg_op = 'DELETE' then
         perform private.cancel_campaigns(
             old.id::text, null, 'The WhatsApp connection of this campaign was deleted.'
@@ -1378,24 +1394,6 @@ begin
             'The WhatsApp connection of this campaign belongs to somebody else now.'
         );
     end if;
-    return null;
-end
-$$;
-
-CREATE FUNCTION private.cancel_campaigns_of_user() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-    if tg_op = 'DELETE' then
-        perform private.cancel_campaigns(
-            null, old.id::text, 'The account that this campaign belongs to was deleted.'
-        );
-        return old;
-    end if;
-    perform private.cancel_campaigns(
-        null, new.id::text, 'The account that this campaign belongs to is suspended.'
-    );
     return null;
 end
 $$;
@@ -2412,6 +2410,17 @@ begin
 end
 $_$;
 
+CREATE FUNCTION private.end_invitations_of_member() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    delete from public.connection_invitations as invitation
+    where invitation.connection_id = old.connection_id and invitation.created_by = old.user_id;
+    return null;
+end
+$$;
+
 CREATE FUNCTION private.end_memberships() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -2474,6 +2483,74 @@ begin
     perform private.end_reminders(
         array(select gone.id from old_appointments as gone), null, 'The appointment was deleted.'
     );
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.end_rights_of_user() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_reminders uuid[];
+begin
+    if tg_op = 'UPDATE' then
+        perform private.take_right(old.id::text);
+    end if;
+    perform private.cancel_campaigns(
+        null, old.id::text, format('The account that this campaign belongs to %s.', case tg_op
+            when 'DELETE' then 'was deleted' else 'is suspended'
+        end)
+    );
+    delete from public.connection_invitations as invitation
+    where old.id in (invitation.created_by, invitation.owner_id);
+    v_reminders := array(
+        select distinct message.source_id
+        from public.scheduled_messages as message
+        where message.owner_id = old.id
+            and message.source_id is not null
+            and message.status in ('pending', 'processing')
+    );
+    if tg_op = 'DELETE' then
+        perform private.end_reminders(
+            v_reminders, null, 'The account that this appointment belongs to was deleted.'
+        );
+        return old;
+    end if;
+    perform private.try_reminders(v_reminders, false);
+    return null;
+end
+$$;
+
+CREATE FUNCTION private.end_what_members_wrote() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_former record;
+begin
+    update public.scheduled_messages as message
+    set created_by = null
+    from old_members as former
+    where message.created_by = former.user_id
+        and message.owner_id = former.owner_id
+        and message.connection_id = former.connection_id;
+    for v_former in
+        select
+            former.connection_id,
+            former.user_id
+        from old_members as former
+        -- Of a user who is deleted the core has cancelled them.
+        join auth.users as u on u.id = former.user_id
+        where private.connection_owner(former.connection_id) is distinct from former.user_id
+        order by former.user_id
+    loop
+        perform private.take_right(v_former.user_id::text);
+        perform private.cancel_messages(
+            v_former.connection_id, v_former.user_id::text,
+            'You may not use the WhatsApp connection of this message any more.'
+        );
+    end loop;
     return null;
 end
 $$;
@@ -4585,21 +4662,6 @@ CREATE FUNCTION private.foreign_changes(p_old public.scheduled_messages, p_new p
     where c.is_changed
 $$;
 
-CREATE FUNCTION private.forget_author() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-begin
-    update public.scheduled_messages as message
-    set created_by = null
-    from old_members as former
-    where message.created_by = former.user_id
-        and message.owner_id = former.owner_id
-        and message.connection_id = former.connection_id;
-    return null;
-end
-$$;
-
 CREATE FUNCTION private.forget_refusals() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -4792,6 +4854,13 @@ begin
     new.updated_at := now();
     if tg_op = 'UPDATE' and new.connection_id = old.connection_id then
         new.owner_id := old.owner_id;
+        if (new.date, new.time, new.timezone, new.followup_date)
+            is distinct from (old.date, old.time, old.timezone, old.followup_date)
+        then
+            perform private.refuse_former_owner(
+                old.connection_id, old.owner_id, array['admin', 'staff']
+            );
+        end if;
     else
         new.owner_id := private.owner_to_write_for(new.connection_id, array['admin', 'staff']);
     end if;
@@ -5772,17 +5841,27 @@ CREATE FUNCTION private.hold_right() RETURNS void
     SET search_path TO ''
     AS $$
 begin
-    if not pg_try_advisory_xact_lock_shared(
-        hashtextextended('the rights of ' || auth.uid(), 0)
-    ) then
-        raise exception 'What you may do is being changed at this moment. Try again.'
-            using errcode = 'PT409';
-    elsif exists (
+    perform private.hold_right_of(auth.uid()::text);
+    if exists (
         select 1 from auth.users as u
         where u.id = auth.uid() and private.is_suspended(to_jsonb(u))
     ) then
         raise exception 'This account is suspended and sends no messages.'
             using errcode = '42501';
+    end if;
+end
+$$;
+
+CREATE FUNCTION private.hold_right_of(p_user_id text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    if not pg_try_advisory_xact_lock_shared(
+        hashtextextended('the rights of ' || p_user_id, 0)
+    ) then
+        raise exception 'What you may do is being changed at this moment. Try again.'
+            using errcode = 'PT409';
     end if;
 end
 $$;
@@ -7399,29 +7478,40 @@ CREATE FUNCTION private.owner_of(p_connection public.connections) RETURNS text
     AS $$select coalesce(p_connection.user_id::text)$$;
 
 CREATE FUNCTION private.owner_to_write_for(p_connection_id text, p_roles text[]) RETURNS uuid
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 declare
     v_me constant uuid := auth.uid();
-    v_owner constant uuid := private.connection_owner(p_connection_id);
+    v_owner uuid;
     v_role text;
 begin
-    if v_owner = v_me then
-        return v_owner;
+    perform private.hold_right_of('connection ' || p_connection_id);
+    v_owner := private.connection_owner(p_connection_id);
+    if v_owner is distinct from v_me then
+        select member.role into v_role
+        from public.connection_members as member
+        where member.connection_id = p_connection_id
+            and member.user_id = v_me
+            and member.owner_id = v_owner;
+        if v_role is null then
+            raise exception 'There is no such connection of yours.' using errcode = '42501';
+        elsif v_role <> all(p_roles) then
+            raise exception 'Only % of this connection may do this.', case
+                when 'admin' = any(p_roles) then 'the owner and admins'
+                else 'the owner'
+            end using errcode = '42501';
+        end if;
     end if;
-    select member.role into v_role
-    from public.connection_members as member
-    where member.connection_id = p_connection_id
-        and member.user_id = v_me
-        and member.owner_id = v_owner;
-    if v_role is null then
-        raise exception 'There is no such connection of yours.' using errcode = '42501';
-    elsif v_role <> all(p_roles) then
-        raise exception 'Only % of this connection may do this.', case
-            when 'admin' = any(p_roles) then 'the owner and admins'
-            else 'the owner'
-        end using errcode = '42501';
+    perform private.hold_right_of(v_owner::text);
+    if exists (
+        select from auth.users as u
+        where u.id in (v_me, v_owner) and private.is_suspended(to_jsonb(u))
+    ) then
+        raise exception using errcode = '42501', message = case v_me
+            when v_owner then 'This account is suspended and sends no messages.'
+            else 'Your account, or that of the connection''s owner, is suspended.'
+        end;
     end if;
     return v_owner;
 end
@@ -7959,7 +8049,7 @@ end
 $$;
 
 CREATE FUNCTION private.refuse_former_owner(p_connection_id text, p_owner_id uuid, p_roles text[]) RETURNS void
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 begin
@@ -8882,6 +8972,11 @@ CREATE FUNCTION private.render_again(p_messages uuid[]) RETURNS void
                     and message.broadcast_job_id is null
                     and message.scheduled_at > now()
                     and message.error ~ '^(No value for \{|There is no such template )'
+                    and not exists (
+                        select from auth.users as u
+                        where u.id in (message.owner_id, message.created_by)
+                            and private.is_suspended(to_jsonb(u))
+                    )
                 )
             )
         order by message.id
@@ -10487,7 +10582,9 @@ begin
             appointment.id,
             appointment.connection_id,
             appointment.owner_id,
-            appointment.created_by,
+            private.author_of(
+                appointment.connection_id, appointment.owner_id, appointment.created_by
+            ) as created_by,
             appointment.reminder_fault is not null as had_fault,
             coalesce(settings.country_code, '') as country_code,
             nullif(btrim(appointment.contact_id), '') as contact_id,
@@ -10633,6 +10730,8 @@ begin
                         is distinct from (compared.address, compared.not_after) then 'over'
                     else 'failed'
                 end
+                when compared.status = 'cancelled' and not p_is_edit
+                    and private.was_lost(compared.error) then 'lost'
                 when compared.status = 'cancelled' and compared.error is not null then 'over'
                 else 'left alone'
             end as is_now
@@ -10742,6 +10841,9 @@ begin
                 when judged.is_now = 'being sent' and judged.wanted_at is not null
                     then 'A reminder was being sent when this was changed.'
                 when judged.is_now = 'failed' or judged.status = 'unconfirmed' then judged.error
+                when judged.is_now = 'lost' and judged.at is not null then
+                    'It was cancelled when the connection, or the account, was lost. Set its '
+                    'messages pending again, or change the appointment.'
                 when judged.at is not null and judged.is_now not in ('gone out', 'left alone')
                     then judged.number_fault
                 else judged.wrong
@@ -11980,10 +12082,7 @@ CREATE FUNCTION private.wanted_reminders(p_appointments uuid[]) RETURNS TABLE(ap
             asked.owner_id,
             coalesce(settings.timezone, 'UTC') as zone,
             coalesce(settings.display_name, known.name) as hospital_name,
-            case
-                when known.is_there is null then 'There is no such connection any more.'
-                when known.owner <> asked.owner_id then 'The connection is somebody else''s now.'
-            end as lost,
+            private.why_lost(asked.connection_id, asked.owner_id) as lost,
             coalesce(settings.enabled and settings.active, true) as is_on
         from (
             select distinct
@@ -11996,13 +12095,10 @@ CREATE FUNCTION private.wanted_reminders(p_appointments uuid[]) RETURNS TABLE(ap
             on settings.connection_id = asked.connection_id
         -- A project's connections need have no name.
         left join lateral (
-            select found.*
+            select found.name
             from (values (null::text)) as missing (name)
             cross join lateral (
-                select
-                    true as is_there,
-                    private.connection_owner(asked.connection_id) as owner,
-                    name::text as name
+                select name::text as name
                 from public.connections as connection
                 where connection.id::text = asked.connection_id
             ) as found
@@ -12254,6 +12350,13 @@ CREATE FUNCTION private.wanted_reminders(p_appointments uuid[]) RETURNS TABLE(ap
     where timed.wanted_at is null
 $$;
 
+CREATE FUNCTION private.was_lost(p_error text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select p_error ~ '^(The account|The connection|The WhatsApp connection|There is no such conn)'
+$$;
+
 CREATE FUNCTION private.why_beyond_limit(p_connection_id text, p_at timestamp with time zone, p_count integer) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -12327,6 +12430,35 @@ CREATE FUNCTION private.why_it_would_fail_again(p_error text, p_is_same_number b
             'media column|is no attachment|address must|is not a valid URL|that cannot be sent)'
             then 'The message itself is at fault, and a new try would have the same: ' || p_error
     end
+$$;
+
+CREATE FUNCTION private.why_lost(p_connection_id text, p_owner_id uuid) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_connection jsonb;
+    v_owner uuid;
+    v_user jsonb;
+begin
+    select to_jsonb(connection) into v_connection
+    from public.connections as connection
+    where connection.id::text = p_connection_id;
+    if v_connection is null then
+        return 'There is no such connection any more.';
+    end if;
+    v_owner := private.connection_owner(p_connection_id);
+    select to_jsonb(u) into v_user from auth.users as u where u.id = p_owner_id;
+    return case
+        when v_owner <> p_owner_id then 'The connection is somebody else''s now.'
+        when v_owner is null
+            and v_user is not null
+            and v_connection ?| array['user_id', 'owner_id']
+            then 'The connection is nobody''s now.'
+        when private.is_suspended(v_user)
+            then 'The account of the connection''s owner is suspended.'
+    end;
+end
 $$;
 
 CREATE FUNCTION private.why_no_audience(p_campaign public.campaigns) RETURNS text
@@ -13175,7 +13307,9 @@ begin
             greatest(coalesce(chosen.due_at, v_run.occurrence_at), now())
             + chosen.position * interval '1 microsecond',
             coalesce(chosen.timezone, v_campaign.timezone),
-            v_campaign.created_by,
+            (select private.author_of(
+                v_campaign.connection_id, v_campaign.owner_id, v_campaign.created_by
+            )),
             v_campaign.owner_id,
             content.category,
             1,
@@ -15285,7 +15419,14 @@ CREATE FUNCTION public.set_up_reminders(connection_id text, kind text DEFAULT 'h
     AS $$
 declare
     v_connection constant text := set_up_reminders.connection_id;
-    v_owner uuid := auth.uid();
+    v_owner uuid := coalesce(
+        (
+            select member.owner_id
+            from public.connection_members as member
+            where member.connection_id = v_connection and member.user_id = auth.uid()
+        ),
+        auth.uid()
+    );
     v_wanted record;
     v_template public.message_templates;
 begin
@@ -15320,7 +15461,9 @@ begin
         ) as wanted (place, name, anchor, day_offset, at, body)
         where not exists (
             select from public.reminder_rules as r
-            where r.connection_id = v_connection and r.name = wanted.name
+            where r.connection_id = v_connection
+                and r.owner_id = v_owner
+                and r.name = wanted.name
         )
         order by wanted.place
     loop
@@ -15348,7 +15491,9 @@ begin
     return query
     select r.*
     from public.reminder_rules as r
-    where r.connection_id = v_connection and r.name in ('Confirmation', 'Reminder', 'Follow-up')
+    where r.connection_id = v_connection
+        and r.owner_id = v_owner
+        and r.name in ('Confirmation', 'Reminder', 'Follow-up')
     order by r.number;
 end
 $$;
@@ -16709,9 +16854,15 @@ CREATE TRIGGER count_outcomes AFTER UPDATE ON public.scheduled_messages REFERENC
 
 CREATE TRIGGER end_former_rehearsal_lines AFTER UPDATE ON public.campaign_rehearsals FOR EACH ROW WHEN ((new.lines_id <> old.lines_id)) EXECUTE FUNCTION private.end_rehearsal_lines();
 
+CREATE TRIGGER end_invitations_of_former_admin AFTER UPDATE ON public.connection_members FOR EACH ROW WHEN (((old.role = 'admin'::text) AND (new.role <> 'admin'::text))) EXECUTE FUNCTION private.end_invitations_of_member();
+
+CREATE TRIGGER end_invitations_of_former_member AFTER DELETE ON public.connection_members FOR EACH ROW EXECUTE FUNCTION private.end_invitations_of_member();
+
 CREATE TRIGGER end_rehearsal_lines AFTER DELETE ON public.campaign_rehearsals FOR EACH ROW EXECUTE FUNCTION private.end_rehearsal_lines();
 
 CREATE TRIGGER end_reminders_of_deleted AFTER DELETE ON public.appointments REFERENCING OLD TABLE AS old_appointments FOR EACH STATEMENT EXECUTE FUNCTION private.end_reminders_of_deleted();
+
+CREATE TRIGGER end_what_members_wrote AFTER DELETE ON public.connection_members REFERENCING OLD TABLE AS old_members FOR EACH STATEMENT EXECUTE FUNCTION private.end_what_members_wrote();
 
 CREATE TRIGGER follow_changed_rule AFTER UPDATE ON public.reminder_rules FOR EACH ROW WHEN (((((((old.anchor IS DISTINCT FROM new.anchor) OR (old.day_offset IS DISTINCT FROM new.day_offset)) OR (old.at IS DISTINCT FROM new.at)) OR (old.shift IS DISTINCT FROM new.shift)) OR (old.template_id IS DISTINCT FROM new.template_id)) OR (old.enabled IS DISTINCT FROM new.enabled))) EXECUTE FUNCTION private.follow_rule();
 
@@ -16726,8 +16877,6 @@ CREATE TRIGGER follow_rule AFTER INSERT OR DELETE ON public.reminder_rules FOR E
 CREATE TRIGGER follow_settings AFTER INSERT OR DELETE ON public.connection_settings FOR EACH ROW EXECUTE FUNCTION private.follow_settings();
 
 CREATE TRIGGER follow_template AFTER UPDATE ON public.message_templates FOR EACH ROW WHEN ((new.version IS DISTINCT FROM old.version)) EXECUTE FUNCTION private.follow_template();
-
-CREATE TRIGGER forget_author AFTER DELETE ON public.connection_members REFERENCING OLD TABLE AS old_members FOR EACH STATEMENT EXECUTE FUNCTION private.forget_author();
 
 CREATE TRIGGER forget_refusals_deleted AFTER DELETE ON public.scheduled_messages FOR EACH ROW EXECUTE FUNCTION private.forget_refusals();
 
@@ -17166,6 +17315,9 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.appointments TO service_role;
 
 REVOKE ALL ON FUNCTION private.audited(p_appointments public.appointments[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.author_of(p_connection_id text, p_owner_id uuid, p_created_by uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.author_of(p_connection_id text, p_owner_id uuid, p_created_by uuid) TO service_role;
+
 GRANT SELECT ON TABLE public.campaign_runs TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.campaign_runs TO service_role;
 
@@ -17189,8 +17341,6 @@ GRANT ALL ON FUNCTION private.campaign_zone(p_campaign public.campaigns) TO serv
 REVOKE ALL ON FUNCTION private.cancel_campaigns(p_connection_id text, p_owner_id text, p_why text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.cancel_campaigns_of_connection() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION private.cancel_campaigns_of_user() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.cancel_messages(p_connection_id text, p_user_id text, p_reason text) FROM PUBLIC;
 
@@ -17259,6 +17409,8 @@ GRANT ALL ON FUNCTION private.deliver_rows(p_rows private.delivery[]) TO service
 
 REVOKE ALL ON FUNCTION private.earliest_next(p_pattern text, p_start timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.end_invitations_of_member() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.end_memberships() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.end_rehearsal_lines() FROM PUBLIC;
@@ -17266,6 +17418,10 @@ REVOKE ALL ON FUNCTION private.end_rehearsal_lines() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.end_reminders(p_appointments uuid[], p_numbers integer[], p_reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.end_reminders_of_deleted() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.end_rights_of_user() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.end_what_members_wrote() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.enqueue_or_put_aside(p_planned private.planned_row[], OUT done jsonb, OUT refused jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.enqueue_or_put_aside(p_planned private.planned_row[], OUT done jsonb, OUT refused jsonb) TO service_role;
@@ -17356,8 +17512,6 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.scheduled_messages TO service_
 
 REVOKE ALL ON FUNCTION private.foreign_changes(p_old public.scheduled_messages, p_new public.scheduled_messages) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION private.forget_author() FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION private.forget_refusals() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.forget_refused() FROM PUBLIC;
@@ -17424,6 +17578,8 @@ REVOKE ALL ON FUNCTION private.hold_campaign_to_its_owner(p_old public.campaigns
 REVOKE ALL ON FUNCTION private.hold_limits() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.hold_right() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.hold_right_of(p_user_id text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.hold_runs(p_campaign_id uuid, p_why text) FROM PUBLIC;
 
@@ -17801,6 +17957,8 @@ REVOKE ALL ON FUNCTION private.wanted(p_old public.scheduled_messages, p_new pub
 
 REVOKE ALL ON FUNCTION private.wanted_reminders(p_appointments uuid[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.was_lost(p_error text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.why_beyond_limit(p_connection_id text, p_at timestamp with time zone, p_count integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.why_beyond_limit(p_connection_id text, p_at timestamp with time zone, p_count integer) TO service_role;
 
@@ -17808,6 +17966,8 @@ REVOKE ALL ON FUNCTION private.why_connection_cannot_send(p_connection_id text) 
 GRANT ALL ON FUNCTION private.why_connection_cannot_send(p_connection_id text) TO service_role;
 
 REVOKE ALL ON FUNCTION private.why_it_would_fail_again(p_error text, p_is_same_number boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.why_lost(p_connection_id text, p_owner_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.why_no_audience(p_campaign public.campaigns) FROM PUBLIC;
 
