@@ -63,29 +63,65 @@ as $$
         )
 $$;
 
--- A message's values: its own, else its contact's columns, else the template's defaults. A contact
--- counts for its owner alone, as when the message is sent.
-create or replace function private.values_of_message(
-    p_message public.scheduled_messages, p_template public.message_templates, p_names text[]
+-- What a message is with its template, and why it cannot be rendered (then it stays as it is). Its
+-- values are its own, else its contact's (`p_given`), else the template's defaults.
+create or replace function private.render_with(
+    p_message public.scheduled_messages, p_template public.message_templates, p_given jsonb,
+    out rendered public.scheduled_messages, out fault text
 )
-returns jsonb
 language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+    v_values jsonb;
+    v_needed text[];
+    v_text text;
 begin
-    return private.values_of(p_template.defaults)
-        || coalesce((
-            select person.given
-            from private.people(array[p_message.contact_id], p_names) as person
-            where person.owner in (
-                coalesce(p_message.owner_id, auth.uid())::text,
-                coalesce(p_message.created_by, auth.uid())::text,
-                p_template.owner_id::text
-            )
-        ), '{}')
+    rendered := p_message;
+    if p_template.id is null then
+        fault := 'There is no such template for this connection. Choose another one.';
+        return;
+    end if;
+    v_values := private.values_of(p_template.defaults)
+        || coalesce(p_given, '{}')
         || private.values_of(p_message.variables);
+    v_needed := case when p_template.on_missing = 'fault' then p_template.variables else '{}' end
+        || case when private.goes_by_cloud(p_message.connection_id)
+            then private.names_of_approved(p_template.cloud) else '{}' end;
+    if not v_values ?& v_needed then
+        select 'No value for {' || string_agg(distinct lacking.name, '}, {') || '}.' into fault
+        from unnest(v_needed) as lacking (name)
+        where not v_values ? lacking.name;
+        return;
+    end if;
+    v_text := private.render(p_template.parts, v_values);
+    rendered.type := p_template.type;
+    rendered.media_url := p_template.media_url;
+    rendered.message := case when p_template.type = 'text' then v_text else '' end;
+    rendered.caption := case when p_template.type <> 'text' then nullif(v_text, '') end;
+    rendered.category := p_template.category;
+    rendered.template := private.fill_approved(
+        p_template.cloud, v_values, p_template.media_url
+    );
 end
+$$;
+
+-- Whether a contact of this owner counts for a message: its owner's, its author's, the template's,
+-- as when the message is sent.
+create or replace function private.is_contact_of(
+    p_owner text, p_message public.scheduled_messages, p_template public.message_templates
+)
+returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+    select p_owner in (
+        coalesce(p_message.owner_id, auth.uid())::text,
+        coalesce(p_message.created_by, auth.uid())::text,
+        p_template.owner_id::text
+    )
 $$;
 
 -- Called with 'user' for users, whom it refuses what cannot be rendered; anybody else's message
@@ -100,11 +136,8 @@ as $$
 declare
     v_by_user constant boolean := tg_nargs > 0;
     v_template public.message_templates;
-    v_approved text[];
-    v_needed text[];
-    v_values jsonb;
-    v_text text;
-    v_fault text;
+    v_given jsonb;
+    v_made record;
 begin
     if tg_op = 'UPDATE' and (
         old.status in ('sent', 'unconfirmed')
@@ -114,46 +147,34 @@ begin
         return new; -- the guards know what to say of it
     end if;
     v_template := private.usable_template(new, v_by_user);
-    if v_template.id is null then
-        v_fault := 'There is no such template for this connection. Choose another one.';
-    else
-        v_approved := private.names_of_approved(v_template.cloud);
-        v_values := private.values_of_message(new, v_template, v_template.variables || v_approved);
-        v_needed := case when v_template.on_missing = 'fault'
-            then v_template.variables else '{}' end;
-        if private.goes_by_cloud(new.connection_id) then
-            v_needed := v_needed || v_approved;
-        end if;
-        select 'No value for {' || string_agg(distinct lacking.name, '}, {') || '}.' into v_fault
-        from unnest(v_needed) as lacking (name)
-        where not v_values ? lacking.name;
+    if v_template.id is not null then
+        select person.given into v_given
+        from private.people(
+            array[new.contact_id],
+            v_template.variables || private.names_of_approved(v_template.cloud)
+        ) as person
+        where private.is_contact_of(person.owner, new, v_template);
     end if;
-    if v_fault is not null then
-        if v_by_user then
-            raise exception using message = v_fault,
-                errcode = case when v_template.id is null then '42501' else 'PT400' end;
-        end if;
-        new.message := coalesce(new.message, '');
-        if new.status = 'pending' then
-            new.status := 'failed';
-            new.error := v_fault;
-        end if;
-        return new;
+    select made.* into v_made from private.render_with(new, v_template, v_given) as made;
+    if v_made.fault is null then
+        return v_made.rendered;
+    elsif v_by_user then
+        raise exception using message = v_made.fault,
+            errcode = case when v_template.id is null then '42501' else 'PT400' end;
     end if;
-    v_text := private.render(v_template.parts, v_values);
-    new.type := v_template.type;
-    new.media_url := v_template.media_url;
-    new.message := case when v_template.type = 'text' then v_text else '' end;
-    new.caption := case when v_template.type <> 'text' then nullif(v_text, '') end;
-    new.category := v_template.category;
-    new.template := private.fill_approved(v_template.cloud, v_values, v_template.media_url);
+    new.message := coalesce(new.message, '');
+    if new.status = 'pending' then
+        new.status := 'failed';
+        new.error := v_made.fault;
+    end if;
     return new;
 end
 $$;
-revoke all on function private.usable_template, private.values_of_message,
+revoke all on function private.usable_template, private.render_with, private.is_contact_of,
 private.render_message from public;
 
--- Before the guards, by the name: they see what the message has become.
+-- Before the guards, by the name: they see what the message has become. What render_again writes is
+-- rendered already.
 create or replace trigger b_render_new before insert on public.scheduled_messages
 for each row when (
     new.template_id is not null
@@ -201,53 +222,109 @@ for each row when (
         row_security_active('private.connection_owners'::regclass)
         and not pg_has_role('service_role', 'usage')
     )
+    and current_setting('scheduled_messages.is_rendered', true) is distinct from 'on'
 ) execute function private.render_message();
 
--- Renders these messages anew: those that wait, and those that could not be rendered and are still
--- to come. A text that is emptied is what b_render_changed looks for, so what is being sent, or may
--- have gone out, is not touched: it would stay empty.
-create or replace function private.render_again(p_messages uuid[])
-returns void
-language sql
+-- These messages as they are rendered anew: those that wait, and those that could not be rendered
+-- and are still to come. What is being sent, or may have gone out, is not among them; of the others
+-- the jobs are taken back. Their contacts are read once: ten thousand may wait for one text.
+create or replace function private.rendered_anew(p_messages uuid[])
+returns table (id uuid, rendered public.scheduled_messages, fault text)
+language plpgsql
+volatile
 set search_path = ''
 set enable_seqscan = off
+set enable_nestloop = off -- each message meets its contact, and there are no statistics
 as $$
-    with waiting as materialized (
-        select
-            message.id,
-            message.broadcast_job_id
-        from public.scheduled_messages as message
-        where message.id = any(p_messages)
-            and message.source_id is null
+begin
+    return query
+    with open as materialized (
+        select whole_row as message
+        from public.scheduled_messages as whole_row
+        where whole_row.id = any(p_messages)
+            and whole_row.source_id is null
             and (
-                message.status in ('pending', 'processing')
+                whole_row.status in ('pending', 'processing')
                 or (
-                    message.status = 'failed'
-                    and message.broadcast_job_id is null
-                    and message.scheduled_at > now()
-                    and message.error ~ '^(No value for \{|There is no such template )'
+                    whole_row.status = 'failed'
+                    and whole_row.broadcast_job_id is null
+                    and whole_row.scheduled_at > now()
+                    and whole_row.error ~ '^(No value for \{|There is no such template )'
                     and not exists (
                         select from auth.users as u
-                        where u.id in (message.owner_id, message.created_by)
+                        where u.id in (whole_row.owner_id, whole_row.created_by)
                             and private.is_suspended(to_jsonb(u))
                     )
                 )
             )
-        order by message.id
+        order by whole_row.id
         for no key update
+    ),
+    waiting as materialized (
+        select
+            open.message,
+            (open.message).contact_id,
+            private.usable_template(open.message, false) as template
+        from open
+        where (open.message).broadcast_job_id is null or (
+            private.withdraw_job((open.message).broadcast_job_id)
+            and not private.may_have_gone_out((open.message).broadcast_job_id)
+        )
+    ),
+    person as materialized (
+        select found.*
+        from private.people(
+            array(select distinct waiting.contact_id from waiting),
+            array(
+                select distinct unnest(
+                    (waiting.template).variables
+                    || private.names_of_approved((waiting.template).cloud)
+                )
+                from waiting
+            )
+        ) as found
+    ),
+    made as materialized (
+        select private.render_with(waiting.message, waiting.template, case
+            when private.is_contact_of(person.owner, waiting.message, waiting.template)
+                then person.given
+        end) as it
+        from waiting
+        left join person on person.contact_id = waiting.contact_id
     )
+    select
+        ((made.it).rendered).id,
+        (made.it).rendered,
+        (made.it).fault
+    from made;
+end
+$$;
+
+-- An exception takes the setting back with all else.
+create or replace function private.render_again(p_messages uuid[])
+returns void
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+as $$
+begin
+    perform set_config('scheduled_messages.is_rendered', 'on', true);
     update public.scheduled_messages as message
     set
-        status = 'pending',
-        type = 'text',
-        message = '',
-        caption = null,
-        media_url = null
-    from waiting
-    where message.id = waiting.id
-        and private.withdraw_job(waiting.broadcast_job_id)
-        and not private.may_have_gone_out(waiting.broadcast_job_id)
+        status = case when made.fault is null then 'pending' else 'failed' end,
+        error = made.fault,
+        type = (made.rendered).type,
+        message = (made.rendered).message,
+        caption = (made.rendered).caption,
+        media_url = (made.rendered).media_url,
+        category = (made.rendered).category,
+        template = (made.rendered).template
+    from private.rendered_anew(p_messages) as made
+    where message.id = made.id;
+    perform set_config('scheduled_messages.is_rendered', '', true);
+end
 $$;
+revoke all on function private.rendered_anew from public;
 revoke all on function private.render_again from public;
 
 -- A template that is gone leaves what it has said.
