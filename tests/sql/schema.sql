@@ -5972,6 +5972,103 @@ CREATE FUNCTION private.is_blank(p_text text) RETURNS boolean
     )
 $$;
 
+CREATE TABLE public.message_templates (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    owner_id uuid NOT NULL,
+    created_by uuid DEFAULT auth.uid(),
+    connection_id text,
+    name text NOT NULL,
+    language text DEFAULT 'en'::text NOT NULL,
+    category text DEFAULT 'utility'::text NOT NULL,
+    body text DEFAULT ''::text NOT NULL,
+    type text DEFAULT 'text'::text NOT NULL,
+    media_url text,
+    defaults jsonb DEFAULT '{}'::jsonb NOT NULL,
+    on_missing text DEFAULT 'fault'::text NOT NULL,
+    cloud jsonb,
+    version integer DEFAULT 1 NOT NULL,
+    variables text[] DEFAULT '{}'::text[] NOT NULL,
+    parts text[] DEFAULT '{}'::text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT message_templates_body_short CHECK ((length(body) <= 65536)),
+    CONSTRAINT message_templates_category_known CHECK ((category = ANY (ARRAY['marketing'::text, 'utility'::text]))),
+    CONSTRAINT message_templates_cloud_complete CHECK (((cloud IS NULL) OR ((jsonb_typeof(cloud) = 'object'::text) AND (jsonb_typeof((cloud -> 'name'::text)) = 'string'::text) AND (jsonb_typeof((cloud -> 'language'::text)) = 'string'::text) AND (COALESCE(jsonb_typeof((cloud -> 'parameters'::text)), 'array'::text) = 'array'::text) AND (COALESCE((cloud ->> 'format'::text), 'positional'::text) = ANY (ARRAY['positional'::text, 'named'::text])) AND (NOT jsonb_path_exists(cloud, '$."parameters"[*]?(@.type() != "string")'::jsonpath)) AND ((COALESCE(jsonb_typeof((cloud -> 'header'::text)), 'string'::text) = 'string'::text) OR ((jsonb_typeof((cloud -> 'header'::text)) = 'object'::text) AND (((cloud -> 'header'::text) ->> 'type'::text) = ANY (ARRAY['image'::text, 'video'::text, 'document'::text])) AND (COALESCE(jsonb_typeof(((cloud -> 'header'::text) -> 'link'::text)), 'string'::text) = 'string'::text))) AND (length((cloud)::text) <= 8192)))),
+    CONSTRAINT message_templates_content_given CHECK ((((type <> 'text'::text) AND (COALESCE(media_url, ''::text) <> ''::text)) OR ((type = 'text'::text) AND (body ~ '\S'::text)))),
+    CONSTRAINT message_templates_defaults_object CHECK (((jsonb_typeof(defaults) = 'object'::text) AND (length((defaults)::text) <= 16384))),
+    CONSTRAINT message_templates_language_code CHECK ((language ~ '^[a-z]{2,3}([_-][A-Za-z]{2,4})?$'::text)),
+    CONSTRAINT message_templates_name_given CHECK (((name ~ '\S'::text) AND (length(name) <= 200))),
+    CONSTRAINT message_templates_on_missing_known CHECK ((on_missing = ANY (ARRAY['fault'::text, 'blank'::text]))),
+    CONSTRAINT message_templates_type_known CHECK ((type = ANY (ARRAY['text'::text, 'image'::text, 'video'::text, 'audio'::text, 'document'::text, 'media'::text])))
+);
+
+COMMENT ON TABLE public.message_templates IS 'scheduled messages: texts with places for names.';
+
+COMMENT ON COLUMN public.message_templates.id IS 'scheduled messages: id.';
+
+COMMENT ON COLUMN public.message_templates.owner_id IS 'scheduled messages: owner id.';
+
+COMMENT ON COLUMN public.message_templates.created_by IS 'scheduled messages: created by.';
+
+COMMENT ON COLUMN public.message_templates.connection_id IS 'scheduled messages: connection id.';
+
+COMMENT ON COLUMN public.message_templates.name IS 'scheduled messages: name.';
+
+COMMENT ON COLUMN public.message_templates.language IS 'scheduled messages: language.';
+
+COMMENT ON COLUMN public.message_templates.category IS 'scheduled messages: category.';
+
+COMMENT ON COLUMN public.message_templates.body IS 'scheduled messages: body.';
+
+COMMENT ON COLUMN public.message_templates.type IS 'scheduled messages: type.';
+
+COMMENT ON COLUMN public.message_templates.media_url IS 'scheduled messages: media url.';
+
+COMMENT ON COLUMN public.message_templates.defaults IS 'scheduled messages: defaults.';
+
+COMMENT ON COLUMN public.message_templates.on_missing IS 'scheduled messages: on missing.';
+
+COMMENT ON COLUMN public.message_templates.cloud IS 'scheduled messages: cloud.';
+
+COMMENT ON COLUMN public.message_templates.version IS 'scheduled messages: version.';
+
+COMMENT ON COLUMN public.message_templates.variables IS 'scheduled messages: variables.';
+
+COMMENT ON COLUMN public.message_templates.parts IS 'scheduled messages: parts.';
+
+COMMENT ON COLUMN public.message_templates.created_at IS 'scheduled messages: created at.';
+
+COMMENT ON COLUMN public.message_templates.updated_at IS 'scheduled messages: updated at.';
+
+COMMENT ON CONSTRAINT message_templates_body_short ON public.message_templates IS 'The text of a template is longer than 65,536 characters.';
+
+COMMENT ON CONSTRAINT message_templates_category_known ON public.message_templates IS 'A template is marketing or utility.';
+
+COMMENT ON CONSTRAINT message_templates_cloud_complete ON public.message_templates IS 'The approved template needs its name and language, a list of the names that fill it, and as its header a name, or an image, a video or a document.';
+
+COMMENT ON CONSTRAINT message_templates_content_given ON public.message_templates IS 'A template needs a text, or a link to its file.';
+
+COMMENT ON CONSTRAINT message_templates_defaults_object ON public.message_templates IS 'The defaults of a template are an object of names and values, at most 16 kB of it.';
+
+COMMENT ON CONSTRAINT message_templates_language_code ON public.message_templates IS 'The language of a template is a code such as en, hi or pt_BR.';
+
+COMMENT ON CONSTRAINT message_templates_name_given ON public.message_templates IS 'A template needs a name of at most 200 characters.';
+
+COMMENT ON CONSTRAINT message_templates_on_missing_known ON public.message_templates IS 'What has no value is a fault or blank.';
+
+COMMENT ON CONSTRAINT message_templates_type_known ON public.message_templates IS 'A template is a text, an image, a video, an audio or a document.';
+
+CREATE FUNCTION private.is_contact_of(p_owner text, p_message public.scheduled_messages, p_template public.message_templates) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select p_owner in (
+        coalesce(p_message.owner_id, auth.uid())::text,
+        coalesce(p_message.created_by, auth.uid())::text,
+        p_template.owner_id::text
+    )
+$$;
+
 CREATE FUNCTION private.is_let_go(p_campaign public.campaigns) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -8954,45 +9051,26 @@ end
 $$;
 
 CREATE FUNCTION private.render_again(p_messages uuid[]) RETURNS void
-    LANGUAGE sql
+    LANGUAGE plpgsql
     SET search_path TO ''
     SET enable_seqscan TO 'off'
     AS $$
-    with waiting as materialized (
-        select
-            message.id,
-            message.broadcast_job_id
-        from public.scheduled_messages as message
-        where message.id = any(p_messages)
-            and message.source_id is null
-            and (
-                message.status in ('pending', 'processing')
-                or (
-                    message.status = 'failed'
-                    and message.broadcast_job_id is null
-                    and message.scheduled_at > now()
-                    and message.error ~ '^(No value for \{|There is no such template )'
-                    and not exists (
-                        select from auth.users as u
-                        where u.id in (message.owner_id, message.created_by)
-                            and private.is_suspended(to_jsonb(u))
-                    )
-                )
-            )
-        order by message.id
-        for no key update
-    )
+begin
+    perform set_config('scheduled_messages.is_rendered', 'on', true);
     update public.scheduled_messages as message
     set
-        status = 'pending',
-        type = 'text',
-        message = '',
-        caption = null,
-        media_url = null
-    from waiting
-    where message.id = waiting.id
-        and private.withdraw_job(waiting.broadcast_job_id)
-        and not private.may_have_gone_out(waiting.broadcast_job_id)
+        status = case when made.fault is null then 'pending' else 'failed' end,
+        error = made.fault,
+        type = (made.rendered).type,
+        message = (made.rendered).message,
+        caption = (made.rendered).caption,
+        media_url = (made.rendered).media_url,
+        category = (made.rendered).category,
+        template = (made.rendered).template
+    from private.rendered_anew(p_messages) as made
+    where message.id = made.id;
+    perform set_config('scheduled_messages.is_rendered', '', true);
+end
 $$;
 
 CREATE FUNCTION private.render_message() RETURNS trigger
@@ -9002,11 +9080,8 @@ CREATE FUNCTION private.render_message() RETURNS trigger
 declare
     v_by_user constant boolean := tg_nargs > 0;
     v_template public.message_templates;
-    v_approved text[];
-    v_needed text[];
-    v_values jsonb;
-    v_text text;
-    v_fault text;
+    v_given jsonb;
+    v_made record;
 begin
     if tg_op = 'UPDATE' and (
         old.status in ('sent', 'unconfirmed')
@@ -9016,40 +9091,135 @@ begin
         return new; -- the guards know what to say of it
     end if;
     v_template := private.usable_template(new, v_by_user);
-    if v_template.id is null then
-        v_fault := 'There is no such template for this connection. Choose another one.';
-    else
-        v_approved := private.names_of_approved(v_template.cloud);
-        v_values := private.values_of_message(new, v_template, v_template.variables || v_approved);
-        v_needed := case when v_template.on_missing = 'fault'
-            then v_template.variables else '{}' end;
-        if private.goes_by_cloud(new.connection_id) then
-            v_needed := v_needed || v_approved;
-        end if;
-        select 'No value for {' || string_agg(distinct lacking.name, '}, {') || '}.' into v_fault
+    if v_template.id is not null then
+        select person.given into v_given
+        from private.people(
+            array[new.contact_id],
+            v_template.variables || private.names_of_approved(v_template.cloud)
+        ) as person
+        where private.is_contact_of(person.owner, new, v_template);
+    end if;
+    select made.* into v_made from private.render_with(new, v_template, v_given) as made;
+    if v_made.fault is null then
+        return v_made.rendered;
+    elsif v_by_user then
+        raise exception using message = v_made.fault,
+            errcode = case when v_template.id is null then '42501' else 'PT400' end;
+    end if;
+    new.message := coalesce(new.message, '');
+    if new.status = 'pending' then
+        new.status := 'failed';
+        new.error := v_made.fault;
+    end if;
+    return new;
+end
+$$;
+
+CREATE FUNCTION private.render_with(p_message public.scheduled_messages, p_template public.message_templates, p_given jsonb, OUT rendered public.scheduled_messages, OUT fault text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_values jsonb;
+    v_needed text[];
+    v_text text;
+begin
+    rendered := p_message;
+    if p_template.id is null then
+        fault := 'There is no such template for this connection. Choose another one.';
+        return;
+    end if;
+    v_values := private.values_of(p_template.defaults)
+        || coalesce(p_given, '{}')
+        || private.values_of(p_message.variables);
+    v_needed := case when p_template.on_missing = 'fault' then p_template.variables else '{}' end
+        || case when private.goes_by_cloud(p_message.connection_id)
+            then private.names_of_approved(p_template.cloud) else '{}' end;
+    if not v_values ?& v_needed then
+        select 'No value for {' || string_agg(distinct lacking.name, '}, {') || '}.' into fault
         from unnest(v_needed) as lacking (name)
         where not v_values ? lacking.name;
+        return;
     end if;
-    if v_fault is not null then
-        if v_by_user then
-            raise exception using message = v_fault,
-                errcode = case when v_template.id is null then '42501' else 'PT400' end;
-        end if;
-        new.message := coalesce(new.message, '');
-        if new.status = 'pending' then
-            new.status := 'failed';
-            new.error := v_fault;
-        end if;
-        return new;
-    end if;
-    v_text := private.render(v_template.parts, v_values);
-    new.type := v_template.type;
-    new.media_url := v_template.media_url;
-    new.message := case when v_template.type = 'text' then v_text else '' end;
-    new.caption := case when v_template.type <> 'text' then nullif(v_text, '') end;
-    new.category := v_template.category;
-    new.template := private.fill_approved(v_template.cloud, v_values, v_template.media_url);
-    return new;
+    v_text := private.render(p_template.parts, v_values);
+    rendered.type := p_template.type;
+    rendered.media_url := p_template.media_url;
+    rendered.message := case when p_template.type = 'text' then v_text else '' end;
+    rendered.caption := case when p_template.type <> 'text' then nullif(v_text, '') end;
+    rendered.category := p_template.category;
+    rendered.template := private.fill_approved(
+        p_template.cloud, v_values, p_template.media_url
+    );
+end
+$$;
+
+CREATE FUNCTION private.rendered_anew(p_messages uuid[]) RETURNS TABLE(id uuid, rendered public.scheduled_messages, fault text)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    SET enable_nestloop TO 'off'
+    AS $$
+begin
+    return query
+    with open as materialized (
+        select whole_row as message
+        from public.scheduled_messages as whole_row
+        where whole_row.id = any(p_messages)
+            and whole_row.source_id is null
+            and (
+                whole_row.status in ('pending', 'processing')
+                or (
+                    whole_row.status = 'failed'
+                    and whole_row.broadcast_job_id is null
+                    and whole_row.scheduled_at > now()
+                    and whole_row.error ~ '^(No value for \{|There is no such template )'
+                    and not exists (
+                        select from auth.users as u
+                        where u.id in (whole_row.owner_id, whole_row.created_by)
+                            and private.is_suspended(to_jsonb(u))
+                    )
+                )
+            )
+        order by whole_row.id
+        for no key update
+    ),
+    waiting as materialized (
+        select
+            open.message,
+            (open.message).contact_id,
+            private.usable_template(open.message, false) as template
+        from open
+        where (open.message).broadcast_job_id is null or (
+            private.withdraw_job((open.message).broadcast_job_id)
+            and not private.may_have_gone_out((open.message).broadcast_job_id)
+        )
+    ),
+    person as materialized (
+        select found.*
+        from private.people(
+            array(select distinct waiting.contact_id from waiting),
+            array(
+                select distinct unnest(
+                    (waiting.template).variables
+                    || private.names_of_approved((waiting.template).cloud)
+                )
+                from waiting
+            )
+        ) as found
+    ),
+    made as materialized (
+        select private.render_with(waiting.message, waiting.template, case
+            when private.is_contact_of(person.owner, waiting.message, waiting.template)
+                then person.given
+        end) as it
+        from waiting
+        left join person on person.contact_id = waiting.contact_id
+    )
+    select
+        ((made.it).rendered).id,
+        (made.it).rendered,
+        (made.it).fault
+    from made;
 end
 $$;
 
@@ -11740,92 +11910,6 @@ CREATE FUNCTION private.usable_connections() RETURNS SETOF text
   LIMIT 2;
 END;
 
-CREATE TABLE public.message_templates (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    owner_id uuid NOT NULL,
-    created_by uuid DEFAULT auth.uid(),
-    connection_id text,
-    name text NOT NULL,
-    language text DEFAULT 'en'::text NOT NULL,
-    category text DEFAULT 'utility'::text NOT NULL,
-    body text DEFAULT ''::text NOT NULL,
-    type text DEFAULT 'text'::text NOT NULL,
-    media_url text,
-    defaults jsonb DEFAULT '{}'::jsonb NOT NULL,
-    on_missing text DEFAULT 'fault'::text NOT NULL,
-    cloud jsonb,
-    version integer DEFAULT 1 NOT NULL,
-    variables text[] DEFAULT '{}'::text[] NOT NULL,
-    parts text[] DEFAULT '{}'::text[] NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT message_templates_body_short CHECK ((length(body) <= 65536)),
-    CONSTRAINT message_templates_category_known CHECK ((category = ANY (ARRAY['marketing'::text, 'utility'::text]))),
-    CONSTRAINT message_templates_cloud_complete CHECK (((cloud IS NULL) OR ((jsonb_typeof(cloud) = 'object'::text) AND (jsonb_typeof((cloud -> 'name'::text)) = 'string'::text) AND (jsonb_typeof((cloud -> 'language'::text)) = 'string'::text) AND (COALESCE(jsonb_typeof((cloud -> 'parameters'::text)), 'array'::text) = 'array'::text) AND (COALESCE((cloud ->> 'format'::text), 'positional'::text) = ANY (ARRAY['positional'::text, 'named'::text])) AND (NOT jsonb_path_exists(cloud, '$."parameters"[*]?(@.type() != "string")'::jsonpath)) AND ((COALESCE(jsonb_typeof((cloud -> 'header'::text)), 'string'::text) = 'string'::text) OR ((jsonb_typeof((cloud -> 'header'::text)) = 'object'::text) AND (((cloud -> 'header'::text) ->> 'type'::text) = ANY (ARRAY['image'::text, 'video'::text, 'document'::text])) AND (COALESCE(jsonb_typeof(((cloud -> 'header'::text) -> 'link'::text)), 'string'::text) = 'string'::text))) AND (length((cloud)::text) <= 8192)))),
-    CONSTRAINT message_templates_content_given CHECK ((((type <> 'text'::text) AND (COALESCE(media_url, ''::text) <> ''::text)) OR ((type = 'text'::text) AND (body ~ '\S'::text)))),
-    CONSTRAINT message_templates_defaults_object CHECK (((jsonb_typeof(defaults) = 'object'::text) AND (length((defaults)::text) <= 16384))),
-    CONSTRAINT message_templates_language_code CHECK ((language ~ '^[a-z]{2,3}([_-][A-Za-z]{2,4})?$'::text)),
-    CONSTRAINT message_templates_name_given CHECK (((name ~ '\S'::text) AND (length(name) <= 200))),
-    CONSTRAINT message_templates_on_missing_known CHECK ((on_missing = ANY (ARRAY['fault'::text, 'blank'::text]))),
-    CONSTRAINT message_templates_type_known CHECK ((type = ANY (ARRAY['text'::text, 'image'::text, 'video'::text, 'audio'::text, 'document'::text, 'media'::text])))
-);
-
-COMMENT ON TABLE public.message_templates IS 'scheduled messages: texts with places for names.';
-
-COMMENT ON COLUMN public.message_templates.id IS 'scheduled messages: id.';
-
-COMMENT ON COLUMN public.message_templates.owner_id IS 'scheduled messages: owner id.';
-
-COMMENT ON COLUMN public.message_templates.created_by IS 'scheduled messages: created by.';
-
-COMMENT ON COLUMN public.message_templates.connection_id IS 'scheduled messages: connection id.';
-
-COMMENT ON COLUMN public.message_templates.name IS 'scheduled messages: name.';
-
-COMMENT ON COLUMN public.message_templates.language IS 'scheduled messages: language.';
-
-COMMENT ON COLUMN public.message_templates.category IS 'scheduled messages: category.';
-
-COMMENT ON COLUMN public.message_templates.body IS 'scheduled messages: body.';
-
-COMMENT ON COLUMN public.message_templates.type IS 'scheduled messages: type.';
-
-COMMENT ON COLUMN public.message_templates.media_url IS 'scheduled messages: media url.';
-
-COMMENT ON COLUMN public.message_templates.defaults IS 'scheduled messages: defaults.';
-
-COMMENT ON COLUMN public.message_templates.on_missing IS 'scheduled messages: on missing.';
-
-COMMENT ON COLUMN public.message_templates.cloud IS 'scheduled messages: cloud.';
-
-COMMENT ON COLUMN public.message_templates.version IS 'scheduled messages: version.';
-
-COMMENT ON COLUMN public.message_templates.variables IS 'scheduled messages: variables.';
-
-COMMENT ON COLUMN public.message_templates.parts IS 'scheduled messages: parts.';
-
-COMMENT ON COLUMN public.message_templates.created_at IS 'scheduled messages: created at.';
-
-COMMENT ON COLUMN public.message_templates.updated_at IS 'scheduled messages: updated at.';
-
-COMMENT ON CONSTRAINT message_templates_body_short ON public.message_templates IS 'The text of a template is longer than 65,536 characters.';
-
-COMMENT ON CONSTRAINT message_templates_category_known ON public.message_templates IS 'A template is marketing or utility.';
-
-COMMENT ON CONSTRAINT message_templates_cloud_complete ON public.message_templates IS 'The approved template needs its name and language, a list of the names that fill it, and as its header a name, or an image, a video or a document.';
-
-COMMENT ON CONSTRAINT message_templates_content_given ON public.message_templates IS 'A template needs a text, or a link to its file.';
-
-COMMENT ON CONSTRAINT message_templates_defaults_object ON public.message_templates IS 'The defaults of a template are an object of names and values, at most 16 kB of it.';
-
-COMMENT ON CONSTRAINT message_templates_language_code ON public.message_templates IS 'The language of a template is a code such as en, hi or pt_BR.';
-
-COMMENT ON CONSTRAINT message_templates_name_given ON public.message_templates IS 'A template needs a name of at most 200 characters.';
-
-COMMENT ON CONSTRAINT message_templates_on_missing_known ON public.message_templates IS 'What has no value is a fault or blank.';
-
-COMMENT ON CONSTRAINT message_templates_type_known ON public.message_templates IS 'A template is a text, an image, a video, an audio or a document.';
-
 CREATE FUNCTION private.usable_template(p_message public.scheduled_messages, p_by_user boolean) RETURNS public.message_templates
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -11964,25 +12048,6 @@ CREATE FUNCTION private.values_of(p_given jsonb) RETURNS jsonb
          END) given(name, value)
    WHERE (given.value !~ '^\s*$'::text);
 END;
-
-CREATE FUNCTION private.values_of_message(p_message public.scheduled_messages, p_template public.message_templates, p_names text[]) RETURNS jsonb
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-    return private.values_of(p_template.defaults)
-        || coalesce((
-            select person.given
-            from private.people(array[p_message.contact_id], p_names) as person
-            where person.owner in (
-                coalesce(p_message.owner_id, auth.uid())::text,
-                coalesce(p_message.created_by, auth.uid())::text,
-                p_template.owner_id::text
-            )
-        ), '{}')
-        || private.values_of(p_message.variables);
-end
-$$;
 
 CREATE FUNCTION private.wait_less(p_code text) RETURNS void
     LANGUAGE plpgsql
@@ -16834,7 +16899,7 @@ CREATE TRIGGER b_end_memberships_of_deleted AFTER DELETE ON public.connections F
 
 CREATE TRIGGER b_render_changed BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.template_id IS NOT NULL) AND (((old.status <> 'pending'::text) AND (new.status = 'pending'::text)) OR ((((((((((old.template_id IS DISTINCT FROM new.template_id) OR (old.variables IS DISTINCT FROM new.variables)) OR (old.connection_id IS DISTINCT FROM new.connection_id)) OR (old.contact_id IS DISTINCT FROM new.contact_id)) OR (old.type IS DISTINCT FROM new.type)) OR (old.message IS DISTINCT FROM new.message)) OR (old.caption IS DISTINCT FROM new.caption)) OR (old.media_url IS DISTINCT FROM new.media_url)) OR (old.category IS DISTINCT FROM new.category)) OR (old.template IS DISTINCT FROM new.template))) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.render_message('user');
 
-CREATE TRIGGER b_render_changed_by_service BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.template_id IS NOT NULL) AND (((old.status <> 'pending'::text) AND (new.status = 'pending'::text)) OR ((((((((((old.template_id IS DISTINCT FROM new.template_id) OR (old.variables IS DISTINCT FROM new.variables)) OR (old.connection_id IS DISTINCT FROM new.connection_id)) OR (old.contact_id IS DISTINCT FROM new.contact_id)) OR (old.type IS DISTINCT FROM new.type)) OR (old.message IS DISTINCT FROM new.message)) OR (old.caption IS DISTINCT FROM new.caption)) OR (old.media_url IS DISTINCT FROM new.media_url)) OR (old.category IS DISTINCT FROM new.category)) OR (old.template IS DISTINCT FROM new.template))) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))))) EXECUTE FUNCTION private.render_message();
+CREATE TRIGGER b_render_changed_by_service BEFORE UPDATE ON public.scheduled_messages FOR EACH ROW WHEN (((new.template_id IS NOT NULL) AND (((old.status <> 'pending'::text) AND (new.status = 'pending'::text)) OR ((((((((((old.template_id IS DISTINCT FROM new.template_id) OR (old.variables IS DISTINCT FROM new.variables)) OR (old.connection_id IS DISTINCT FROM new.connection_id)) OR (old.contact_id IS DISTINCT FROM new.contact_id)) OR (old.type IS DISTINCT FROM new.type)) OR (old.message IS DISTINCT FROM new.message)) OR (old.caption IS DISTINCT FROM new.caption)) OR (old.media_url IS DISTINCT FROM new.media_url)) OR (old.category IS DISTINCT FROM new.category)) OR (old.template IS DISTINCT FROM new.template))) AND (NOT (row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) AND (current_setting('scheduled_messages.is_rendered'::text, true) IS DISTINCT FROM 'on'::text))) EXECUTE FUNCTION private.render_message();
 
 CREATE TRIGGER b_render_new BEFORE INSERT ON public.scheduled_messages FOR EACH ROW WHEN (((new.template_id IS NOT NULL) AND row_security_active(('private.connection_owners'::regclass)::oid) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION private.render_message('user');
 
@@ -17589,6 +17654,11 @@ GRANT ALL ON FUNCTION private.hold_unapproved() TO service_role;
 REVOKE ALL ON FUNCTION private.is_blank(p_text text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_blank(p_text text) TO service_role;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message_templates TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message_templates TO service_role;
+
+REVOKE ALL ON FUNCTION private.is_contact_of(p_owner text, p_message public.scheduled_messages, p_template public.message_templates) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.is_let_go(p_campaign public.campaigns) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.is_let_go(p_campaign public.campaigns) TO service_role;
 
@@ -17802,6 +17872,10 @@ REVOKE ALL ON FUNCTION private.render_again(p_messages uuid[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.render_message() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION private.render_with(p_message public.scheduled_messages, p_template public.message_templates, p_given jsonb, OUT rendered public.scheduled_messages, OUT fault text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION private.rendered_anew(p_messages uuid[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION private.require_timezone(p_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.rescue_rows(p_rows private.late_row[]) FROM PUBLIC;
@@ -17928,9 +18002,6 @@ REVOKE ALL ON FUNCTION private.usable_connections() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.usable_connections() TO authenticated;
 GRANT ALL ON FUNCTION private.usable_connections() TO service_role;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message_templates TO authenticated;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.message_templates TO service_role;
-
 REVOKE ALL ON FUNCTION private.usable_template(p_message public.scheduled_messages, p_by_user boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.usage_of(p_connection_id text) FROM PUBLIC;
@@ -17940,8 +18011,6 @@ GRANT ALL ON FUNCTION private.usage_of(p_connection_id text) TO service_role;
 REVOKE ALL ON FUNCTION private.values_of(p_given jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.values_of(p_given jsonb) TO authenticated;
 GRANT ALL ON FUNCTION private.values_of(p_given jsonb) TO service_role;
-
-REVOKE ALL ON FUNCTION private.values_of_message(p_message public.scheduled_messages, p_template public.message_templates, p_names text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION private.wait_less(p_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.wait_less(p_code text) TO service_role;
