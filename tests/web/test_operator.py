@@ -17,6 +17,7 @@ from tests.helpers.polling import until
 from tests.helpers.process import Worker, environment
 from tests.helpers.proxy import Proxy
 from tests.helpers.rows import add_connections, one, schedule, schedule_many, settled, statuses
+from tests.helpers.zones import where_it_is_noon
 from tests.web.desk import LAPTOP, PHONE
 
 AXE = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text()
@@ -122,9 +123,8 @@ def test_what_was_sent_and_how_late_and_what_waits_why(no_daemon, look, db):
     """No daemon but the office's: each tells how late it was itself."""
     schedule_many(db, 30, connections=3)
     add_connections(db, "slow", "ill")
-    db.execute(
-        "insert into connection_settings (connection_id, daily_limit, at_daily_limit) values ('slow', 1, 'defer')"
-    )
+    sql = "insert into connection_settings (connection_id, daily_limit, at_daily_limit, timezone) "
+    db.execute(sql + "values ('slow', 1, 'defer', %s)", (where_it_is_noon(),))
     for n in range(3):
         schedule(db, connection_id="slow", contact_id=f"+91987650000{n}", message=TEXT)
     schedule(db, connection_id="shop-1", contact_id="nobody at all", message=TEXT)
