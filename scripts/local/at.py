@@ -1,6 +1,35 @@
-"""What `./scripts/test --at` and `--zone` set: what is started without it is at another time than everything else."""
+"""The time and zone of `./scripts/test --at` and `--zone`, for all processes of a run alike.
+
+What is started without `AT` is at another time than everything else. `python -m local.at` sets the clock.
+"""
 
 import os
+import time
+from datetime import datetime
+from pathlib import Path
 
-NAMES = ("TZ", "LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC")
+NAMES = (
+    "TZ",
+    "LD_PRELOAD",
+    "FAKETIME_TIMESTAMP_FILE",
+    "FAKETIME_NO_CACHE",
+    "FAKETIME_DONT_FAKE_MONOTONIC",
+    "TESTS_BEGIN_AT",
+)
 AT = {name: os.environ[name] for name in NAMES if name in os.environ}
+
+
+def turn_back() -> None:
+    """It is TESTS_BEGIN_AT again, if there is one. An offset: each process goes on from where the others are."""
+    if "TESTS_BEGIN_AT" not in os.environ:
+        return
+    file = Path(os.environ["FAKETIME_TIMESTAMP_FILE"])
+    ahead = float(file.read_text() or 0)
+    wanted = datetime.fromisoformat(os.environ["TESTS_BEGIN_AT"]).timestamp()
+    new = file.with_suffix(".new")
+    new.write_text(f"{wanted - (time.time() - ahead):+.3f}")
+    new.rename(file)  # whole or not at all
+
+
+if __name__ == "__main__":
+    turn_back()
