@@ -355,6 +355,19 @@ def test_a_rules_number_is_given_once_and_chosen_by_nobody(hospital):
     assert only(answer)["number"] == rule["number"]
 
 
+def test_a_rule_stays_with_its_connection(hospital):
+    """Also where its text is for all connections of its owner, the other of which is one, too."""
+    text = hospital.user.insert("message_templates", owner_id=hospital.user.id, name="Of all", body="Hello")
+    rule = hospital.rule("Hello")
+    only(hospital.user.http.patch("/reminder_rules", params=the(rule), json={"template_id": text["id"]}, headers=SHOWN))
+    other = hospital.user.insert("connections", name="another")["id"]
+
+    answer = hospital.user.http.patch("/reminder_rules", params=the(rule), json={"connection_id": other})
+
+    assert (answer.status_code, "stays with its connection" in answer.json()["message"]) == (409, True)
+    assert only(hospital.user.http.get("/reminder_rules", params=the(rule)))["connection_id"] == hospital.connection
+
+
 def test_a_template_is_its_writers_and_its_version_counts_what_is_sent(shop, people):
     stranger = str(uuid4())
     template = shop.user.insert(
