@@ -9,11 +9,12 @@ import httpx
 import pytest
 
 from tests.helpers.accounts import User
+from tests.helpers.nouns import settlement
 from tests.helpers.rows import Database, message, one
 from tests.sql.states import row_in, status
 from tests.sql.test_access_matrix import MATRIX
 from worker.jobs import Decision
-from worker.store.calls import PLANNED_ROW, objects, p_rows
+from worker.store.calls import PLANNED_ROW, TOLD_ROW, objects, p_rows
 
 THEIRS = "THEIRS"  # stands for what is the other tenant's
 DUE = "2026-01-01T00:00:00Z"
@@ -230,7 +231,7 @@ from pg_class as c where c.oid in ('connections'::regclass, 'contacts'::regclass
 MEGABYTE = "(select string_agg(md5(random()::text || n), '') from generate_series(1, 32768) as n)"
 
 
-def call(db: Database, name: str, **arguments: Any) -> dict[str, Any]:
+def call(db: Database, name: str, columns: str = "*", **arguments: Any) -> dict[str, Any]:
     types = {
         row["name"]: row["type"]
         for row in db.execute(
@@ -239,7 +240,7 @@ def call(db: Database, name: str, **arguments: Any) -> dict[str, Any]:
         )
     }  # fmt: skip
     places = ", ".join(f"{key} => %s::{types[key]}" for key in arguments)
-    return dict(db.execute(f"select * from {name}({places})", list(arguments.values())).fetchone() or {})
+    return dict(db.execute(f"select {columns} from {name}({places})", list(arguments.values())).fetchone() or {})
 
 
 @pytest.mark.parametrize("gateway", ["mock", "bullmq"])
@@ -278,18 +279,50 @@ def test_nothing_is_read_of_what_a_tenant_keeps_in_a_connection_or_a_contact(db,
     assert len(json.dumps(jobs)) < 2_000 * len(jobs)
 
 
-def test_a_projects_own_columns_are_not_read_ahead(db, tenants, service):
-    """They are its users', so they may hold anything."""
+def test_nothing_is_read_of_what_a_project_keeps_in_a_column_of_its_own(db, tenants):
+    """By any call on a message's whole way: it is its users', so it may hold anything. A series hands it on."""
     db.execute("alter table scheduled_messages add column drawing text")
+    blocks = """
+        select pg_stat_get_xact_blocks_fetched(reltoastrelid)::integer from pg_class
+        where oid = 'scheduled_messages'::regclass
+    """
     try:
         db.execute("insert into connections (id, name) values ('shop', 'shop')")
         db.execute(
             "insert into scheduled_messages (connection_id, contact_id, message, scheduled_at, drawing)"
-            f" values ('shop', '1', 'x', now() + interval '30 seconds', {MEGABYTE})"
+            f" select 'shop', '+91987654321' || i % 10, 'x', now() + make_interval(secs => i), {MEGABYTE}"
+            " from generate_series(-9, 10) as i"
         )
-        agenda = call(db, "get_agenda", p_horizon_seconds=90)
-        assert len(agenda["upcoming"]) == 1
-        assert len(json.dumps(agenda["upcoming"])) < 2_000
+        read = dict[str, int]()
+        with db.transaction():
+
+            def told(name: str, **arguments: Any) -> dict[str, Any]:
+                before = one(db, blocks)
+                answer = call(db, name, **arguments)
+                read[name] = one(db, blocks) - before
+                return answer
+
+            agenda = told("get_agenda", p_horizon_seconds=90)
+            assert len(agenda["upcoming"]) == 10
+            assert len(json.dumps(agenda["upcoming"])) < 20_000
+            listed = "count(*), array_agg(id) as ids, min(revision) as revision"
+            for name, given in (("get_pending_scheduled_messages", ""), ("get_due_of_others", "'{}'")):
+                before = one(db, blocks)
+                due = db.execute(f"select {listed} from {name}({given})").fetchone()
+                read[name] = one(db, blocks) - before
+                assert due and due["count"] == 10
+            rows = [str(row) for row in due["ids"]]
+            told("look_up_recipients", p_ids=rows)
+            plans = [Decision(row, due["revision"], str(uuid4()), recipient="+919876543210") for row in rows]
+            assert told("enqueue_broadcast_jobs", **p_rows(objects(plans, PLANNED_ROW)))["enqueued"]
+            jobs = told(
+                "claim_broadcast_jobs", columns="jobs", p_token=(token := str(uuid4())), p_seats=20, p_lease_seconds=60,
+                p_gateway="mock", p_busy=[], p_retry_attempts=3, p_retry_delay_seconds=60,
+            )["jobs"]  # fmt: skip
+            outcomes = [settlement(job["id"], "sent", token, message_id=job["id"]) for job in jobs]
+            told("record_outcomes", **p_rows(objects(outcomes, TOLD_ROW)))
+            assert one(db, "select count(*) from scheduled_messages where status = 'sent'") == 10
+        assert read == dict.fromkeys(read, 0)
     finally:
         db.execute("alter table scheduled_messages drop column drawing")
 
