@@ -14600,27 +14600,32 @@ CREATE FUNCTION public.get_pending_scheduled_messages_after(p_due_at timestamp w
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
-    select (due.message).*
+    select listed.*
     from (
         select
-            whole_row as message,
-            whole_row.due_at,
-            whole_row.id,
+            m.id,
+            m.due_at,
             sum(
-                octet_length(whole_row.message)
-                + coalesce(octet_length(whole_row.caption), 0)
-                + coalesce(octet_length(whole_row.media::text), 0)
-                + coalesce(octet_length(whole_row.template::text), 0)
+                octet_length(m.message)
+                + coalesce(octet_length(m.caption), 0)
+                + coalesce(octet_length(m.media::text), 0)
+                + coalesce(octet_length(m.template::text), 0)
             ) over (line rows between unbounded preceding and 1 preceding) as bytes_before
-        -- An alias that no project calls a column: a short one may be a column's name, not the
-        -- row's.
-        from public.scheduled_messages as whole_row
-        where whole_row.due_at <= now()
-            and (whole_row.due_at, whole_row.id) > (p_due_at, p_id)
-        window line as (order by whole_row.due_at, whole_row.id)
-        order by whole_row.due_at, whole_row.id
+        from public.scheduled_messages as m
+        where m.due_at <= now()
+            and (m.due_at, m.id) > (p_due_at, p_id)
+        window line as (order by m.due_at, m.id)
+        order by m.due_at, m.id
         limit 1000
     ) as due
+    -- By its id, not as one value, which would be the row with all that it has stored elsewhere: a
+    -- project's own column may hold a megabyte, and nobody asks for it here.
+    cross join lateral (
+        select r.*
+        from public.scheduled_messages as r
+        where r.id = any(array[due.id])
+        limit 1
+    ) as listed
     where coalesce(due.bytes_before, 0) < 8000000
     order by due.due_at, due.id
 $$;
