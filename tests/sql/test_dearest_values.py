@@ -310,7 +310,8 @@ def test_nothing_is_read_of_what_a_project_keeps_in_a_column_of_its_own(db, tena
                 before = one(db, blocks)
                 due = db.execute(f"select {listed} from {name}({given})").fetchone()
                 read[name] = one(db, blocks) - before
-                assert due and due["count"] == 10
+                assert due is not None
+                assert due["count"] == 10
             rows = [str(row) for row in due["ids"]]
             told("look_up_recipients", p_ids=rows)
             plans = [Decision(row, due["revision"], str(uuid4()), recipient="+919876543210") for row in rows]

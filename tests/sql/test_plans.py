@@ -228,7 +228,7 @@ def test_no_call_reads_more_than_it_needs_and_poll_and_claim_go_by_their_own_ind
         chosen[name] = {scan["Index Name"] for scan in scans if "Index Name" in scan}
 
     assert all(chosen.values()), chosen
-    assert chosen["get_pending_scheduled_messages"] == {"scheduled_messages_due_idx"}
+    assert chosen["get_pending_scheduled_messages"] == {"scheduled_messages_due_idx", "scheduled_messages_pkey"}
     assert "scheduled_messages_payer_idx" in chosen["get_due_of_others"]
     assert {"scheduled_messages_due_idx", "broadcast_jobs_lease_idx"} <= chosen["get_agenda"]
     assert {"broadcast_jobs_queued_idx", "broadcast_jobs_sending_idx"} <= chosen["claim_broadcast_jobs"]
