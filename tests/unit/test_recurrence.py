@@ -200,6 +200,12 @@ def test_new_years_eve_that_kiritimati_never_had_is_one_with_new_year():
     assert found == ["1994-12-30 09:00", "1995-01-01 09:00", "1995-01-02 09:00"]
 
 
+def test_a_day_that_was_never_there_is_not_one_with_a_day_of_a_year_that_interval_leaves_out():
+    """The last day of 1994 comes on the first of 1995, which every second year from 1994 does not name."""
+    found = walls("FREQ=YEARLY;INTERVAL=2;BYYEARDAY=1,365", "1994-01-01 09:00", "Pacific/Kiritimati", 4)
+    assert found == ["1994-01-01 09:00", "1995-01-01 09:00", "1996-01-01 09:00", "1996-12-30 09:00"]
+
+
 # --- Patterns ----------------------------------------------------------------------------------------------------
 
 
@@ -225,6 +231,9 @@ def test_new_years_eve_that_kiritimati_never_had_is_one_with_new_year():
         ("FREQ=YEARLY;BYDAY=20MO", "2026-05-18", ["2026-05-18", "2027-05-17", "2028-05-15"]),
         ("FREQ=YEARLY;BYMONTH=11;BYDAY=4TH", "2026-11-26", ["2026-11-26", "2027-11-25", "2028-11-23"]),
         ("FREQ=YEARLY;BYYEARDAY=-1,100", "2026-04-10", ["2026-04-10", "2026-12-31", "2027-04-10"]),
+        ("FREQ=YEARLY;BYMONTH=2;BYYEARDAY=1,40", "2026-02-09", ["2026-02-09", "2027-02-09", "2028-02-09"]),
+        ("FREQ=YEARLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1", "2026-12-31", ["2026-12-31", "2027-12-31", "2028-12-29"]),
+        ("FREQ=YEARLY;BYMONTH=5;BYWEEKNO=1,20;BYDAY=WE", "2026-05-13", ["2026-05-13", "2027-05-19", "2028-05-17"]),
         ("FREQ=YEARLY;BYWEEKNO=20", "2026-05-13", ["2026-05-13", "2027-05-19", "2028-05-17"]),
         # libical's own table: INTERVAL counts years of weeks, so that New Year leaves a week whole
         ("FREQ=YEARLY;BYWEEKNO=53;BYDAY=TU,SA;INTERVAL=6", "2010-01-02", ["2010-01-02", "2015-12-29", "2016-01-02"]),
@@ -237,6 +246,7 @@ def test_new_years_eve_that_kiritimati_never_had_is_one_with_new_year():
         ("FREQ=WEEKLY;INTERVAL=2;BYDAY=TU,SU;WKST=MO", "1997-08-05", ["1997-08-05", "1997-08-10", "1997-08-19"]),
         ("FREQ=WEEKLY;INTERVAL=2;BYDAY=TU,SU;WKST=SU", "1997-08-05", ["1997-08-05", "1997-08-17", "1997-08-19"]),
         ("FREQ=DAILY;INTERVAL=10", "2026-12-25", ["2026-12-25", "2027-01-04", "2027-01-14"]),
+        ("FREQ=DAILY;BYDAY=MO,TU,WE;BYSETPOS=1", "2026-01-05", ["2026-01-05", "2026-01-06", "2026-01-07"]),
         ("FREQ=DAILY;BYMONTH=1;BYDAY=SU", "2026-01-25", ["2026-01-25", "2027-01-03", "2027-01-10"]),
     ],
 )
@@ -323,11 +333,13 @@ def test_a_count_that_is_never_reached_does_not_end_a_series():
 
 def test_a_series_outlives_the_patience_for_a_day_that_does_not_come():
     assert days("yearly", "2026-01-01", 1000)[-1] == "3025-01-01"
+    assert days("FREQ=YEARLY;INTERVAL=400", "2000-01-01", 2) == ["2000-01-01", "2400-01-01"]
 
 
 def test_the_calendar_ends_before_its_last_year():
     assert days("FREQ=YEARLY;INTERVAL=3", "9990-01-01", 9) == ["9990-01-01", "9993-01-01", "9996-01-01"]
     assert days("daily", "9999-12-30", 9) == ["9999-12-30"]
+    assert step("daily", "9998-12-29 09:00", "UTC", "9998-12-30 09:00") == "9998-12-31 09:00"
     zone, late = timezone("Pacific/Apia"), datetime(9999, 12, 31, 23, tzinfo=UTC)
     with pytest.raises(BadMessage, match="years 1 to 9999"):
         next_occurrence(parse("daily"), datetime(2026, 1, 1), zone, late)
@@ -339,6 +351,8 @@ def test_the_first_day_of_the_calendar_is_a_start_like_any_other():
         parse("daily"), anchor, timezone("UTC"), datetime(1, 1, 1, tzinfo=UTC), datetime(1, 1, 3, tzinfo=UTC)
     )
     assert found == (datetime(1, 1, 2, 9, tzinfo=UTC), 2)
+    moments = list(islice(occurrences(parse("daily"), anchor, timezone("UTC")), 2))
+    assert moments == [datetime(1, 1, 1, 9, tzinfo=UTC), datetime(1, 1, 2, 9, tzinfo=UTC)]
 
 
 def test_anchors_and_instants_are_two_ways_of_one_thing():

@@ -1,6 +1,6 @@
 """What a rule costs, counted in years that are worked out: nobody's rule may take long, whatever it says."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from random import Random
 
@@ -17,7 +17,7 @@ from worker.recurrence import series as recurrence
 from worker.recurrence.preview import preview_lines
 from worker.recurrence.series import LAST_MOMENT, missed, next_occurrence, occurrences, parse, timezone
 
-ZONE = timezone("Asia/Kolkata")
+ZONE, UTC_ZONE = timezone("Asia/Kolkata"), timezone("UTC")
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 MOST = 700  # years of a whole plan; a call walked 1.9 million of the first rule below
 
@@ -110,6 +110,32 @@ def test_interval_leaves_out_no_year_that_has_a_day():
             year = rules.kept_year(rule, start, year + 1)
         assert kept == sorted(set(kept)), text
         assert with_days <= set(kept), (text, start)
+
+
+EVERY_DAY = "BYDAY=MO,TU,WE,TH,FR,SA,SU"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "beside"),
+    [
+        ("FREQ=YEARLY;INTERVAL=2", (0,)),
+        ("FREQ=YEARLY;INTERVAL=7", (0,)),
+        (f"FREQ=YEARLY;INTERVAL=7;BYWEEKNO=1,20,-1;{EVERY_DAY}", (-1, 0, 1)),  # New Year cuts its weeks
+        ("FREQ=MONTHLY;INTERVAL=30;BYMONTHDAY=5", (0,)),
+        (f"FREQ=WEEKLY;INTERVAL=120;{EVERY_DAY}", (0,)),
+        (f"FREQ=WEEKLY;INTERVAL=120;{EVERY_DAY};WKST=WE", (0,)),
+        ("FREQ=DAILY;INTERVAL=1000", (0,)),
+    ],
+)
+def test_a_year_that_interval_leaves_out_is_not_worked_out(pattern, beside, years):
+    """From whichever day of a leap year and of the one after it the series starts: each year once, those with days."""
+    for day in range(0, 731, 5):
+        start = datetime(2024, 1, 1, 9) + timedelta(days=day)
+        years.clear()
+        moments = occurrences(parse(pattern), start, UTC_ZONE, datetime(2060, 1, 1, tzinfo=UTC))
+        kept = {moment.year + year for moment in moments for year in beside}
+        assert years == sorted(set(years)), start
+        assert {year for year in years if start.year < year < 2060} <= kept, start
 
 
 @pytest.mark.parametrize(

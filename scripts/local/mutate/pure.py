@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,11 @@ PURE = {
         "unit/test_recurrence_cost.py",
     ],
     "worker/sending/result.py": ["unit/test_result.py"],
-    "worker/recurrence/rules.py": ["unit/test_recurrence.py", "unit/test_recurrence_agreement.py"],
+    "worker/recurrence/rules.py": [
+        "unit/test_recurrence.py",
+        "unit/test_recurrence_agreement.py",
+        "unit/test_recurrence_cost.py",
+    ],
     "worker/recurrence/times.py": ["unit/test_times.py"],
     "worker/kinds.py": ["unit/test_content.py"],
     "worker/gateway/meta.py": ["gateways/test_words.py"],
@@ -35,6 +40,9 @@ PURE = {
 # Tables that are made while their modules are imported, before mutmut chooses a mutant: gateways/test_words.py meets
 # each of their rows.
 TABLES = [r'^ +\((?:None|\d+), (?:SAID|r"|LOCK)', r'^ +r"(?:failed to |save cached)']
+# Bytes that a mutant may take: a loop that collects for ever has an error of its own before it has taken the memory of
+# the machine from everybody. Node stays below it: what it only reserves does not count.
+MOST_MEMORY = 2 << 30
 # mutmut's own `show` takes one name, and seconds to begin.
 SHOW = """
 import sys
@@ -45,8 +53,8 @@ for name in sys.argv[1:]:
 
 
 def mutate(names: list[str]) -> Counter[tuple[str, str]]:
-    """How many mutants of each module came to which end. names: modules such as `recipient`; all of them where none."""
-    chosen = {module: tests for module, tests in PURE.items() if not names or Path(module).stem in names}
+    """How many mutants of each module came to which end. names: as for `choose`."""
+    chosen = choose(names)
     with tempfile.TemporaryDirectory(prefix="mutate-") as directory:
         root = copy(Path(directory))
         configure(root, chosen)
@@ -57,9 +65,22 @@ def mutate(names: list[str]) -> Counter[tuple[str, str]]:
         return tally(ends)
 
 
+def choose(names: list[str]) -> dict[str, list[str]]:
+    """The modules of these names, such as `rules` or `recurrence/rules`; all of them where none is given.
+
+    Raises SystemExit where one names no module: with none chosen, mutmut would change all of `worker/`.
+    """
+    known = {name: module for module in PURE for name in (Path(module).stem, module[len("worker/") : -len(".py")])}
+    if unknown := [name for name in names if name not in known]:
+        raise SystemExit(f"{', '.join(unknown)}: no pure module; there are {', '.join(sorted(known))}")
+    return {module: PURE[module] for module in (map(known.__getitem__, names) if names else PURE)}
+
+
 def run(root: Path, environment: dict[str, str], *words: str) -> str:
     """What Python prints with these words, without the progress that mutmut draws."""
-    done = subprocess.run([sys.executable, *words], cwd=root, env=environment, capture_output=True, text=True)
+    limited = partial(resource.setrlimit, resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
+    command = [sys.executable, *words]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, preexec_fn=limited)
     if done.returncode:
         raise SystemExit(f"python {words[0]} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-4000:]}")
     return done.stdout
