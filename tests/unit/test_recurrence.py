@@ -1,5 +1,6 @@
 """When series recur. The first half is named after what went wrong elsewhere; docs/recurrence.md has the rules."""
 
+import time
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice, pairwise
 
@@ -204,6 +205,19 @@ def test_a_day_that_was_never_there_is_not_one_with_a_day_of_a_year_that_interva
     """The last day of 1994 comes on the first of 1995, which every second year from 1994 does not name."""
     found = walls("FREQ=YEARLY;INTERVAL=2;BYYEARDAY=1,365", "1994-01-01 09:00", "Pacific/Kiritimati", 4)
     assert found == ["1994-01-01 09:00", "1995-01-01 09:00", "1996-01-01 09:00", "1996-12-30 09:00"]
+
+
+def test_the_zone_of_the_machine_has_no_part_in_what_was_missed(monkeypatch):
+    """Where it is 23:30 on the 9th in Pago Pago, it is the 11th on Kiritimati."""
+    monkeypatch.setenv("TZ", "Pacific/Pago_Pago")
+    time.tzset()
+    try:
+        zone, now = timezone("Pacific/Kiritimati"), datetime(2026, 1, 10, 10, 30, tzinfo=UTC)
+        found = missed(parse("daily"), datetime(2026, 1, 1, 0, 15), zone, now - timedelta(days=2), now)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert found == (datetime(2026, 1, 10, 10, 15, tzinfo=UTC), 2)
 
 
 # --- Patterns ----------------------------------------------------------------------------------------------------
