@@ -60,6 +60,20 @@ async def test_a_refused_setting_is_told_in_words_and_nothing_changes(db, settin
     assert one(db, "select count(*) from connection_settings") == 0
 
 
+async def test_an_empty_value_is_the_default_also_where_that_is_not_nothing(db, settings, capsys):
+    add_connections(db, "shop")
+    given = [name for name, setting in SETTINGS.items() if setting.default is not None]
+    chosen = ["enabled=false", "active=false", "messages=5", "period_seconds=60", "burst=5", "jitter_seconds=2"]
+    await operate.connection(settings(), "shop", [*chosen, "at_daily_limit=fail"], as_json=False)
+
+    emptied = [f"{name}=" for name in [*given, "messages", "period_seconds"]]
+    await operate.connection(settings(), "shop", emptied, as_json=False)
+
+    [row] = db.execute("select * from connection_settings").fetchall()
+    assert {name: row[name] for name in SETTINGS} == {name: setting.default for name, setting in SETTINGS.items()}
+    assert "  at_daily_limit = defer" in capsys.readouterr().out.splitlines()
+
+
 def test_a_connection_that_does_not_exist_is_said_to_be_so(command):
     done = command("connection", "nosuch", "messages=1", "period_seconds=60")
 
