@@ -178,6 +178,8 @@ def test_a_friday_that_apia_never_had_comes_on_saturday():
     found = walls("weekly", "2011-12-23 09:00", "Pacific/Apia", 3)
     assert found == ["2011-12-23 09:00", "2011-12-31 09:00", "2012-01-06 09:00"]
     assert step("weekly", "2011-12-23 09:00", "Pacific/Apia", "2011-12-31 05:00") == "2011-12-31 09:00"
+    found = walls("FREQ=WEEKLY;BYDAY=TH,FR", "2011-12-23 09:00", "Pacific/Apia", 4)
+    assert found == ["2011-12-23 09:00", "2011-12-29 09:00", "2011-12-31 09:00", "2012-01-05 09:00"]
 
 
 def test_a_series_that_begins_on_a_day_that_was_never_there_begins_on_the_next_and_has_it_once():
