@@ -107,34 +107,43 @@ create table if not exists private.connection_owners (
 alter table private.connection_owners enable row level security;
 grant select, insert, update, delete on private.connection_owners to service_role;
 
--- Whose a connection is, in either shape; null where it has no such column. Not by way of json,
--- which would read all of it.
+-- Whose a connection is, in either shape: of a trigger's row, and of the one with an id. Null where
+-- there is no such column, or no such connection. By an id where there is one: a whole row is made
+-- with all that it has stored elsewhere, such as the picture of a code to scan.
 do $$
 declare
-    v_owner constant text := (
-        select string_agg(
-            format('p_connection.%I::text', a.attname), ', ' order by a.attname desc
-        )
-        from pg_attribute as a
-        where a.attrelid = 'public.connections'::regclass
-            and a.attname in ('user_id', 'owner_id')
-            and not a.attisdropped
+    v_owner constant text := coalesce(
+        (
+            select string_agg(format('c.%I::text', a.attname), ', ' order by a.attname desc)
+            from pg_attribute as a
+            where a.attrelid = 'public.connections'::regclass
+                and a.attname in ('user_id', 'owner_id')
+                and not a.attisdropped
+        ),
+        'null::text'
     );
 begin
     execute format(
         $format$
-create or replace function private.owner_of(p_connection public.connections)
+create or replace function private.owner_of(c public.connections)
 returns text
 language sql
 immutable
 set search_path = ''
-as 'select coalesce(%s)'
-        $format$, coalesce(v_owner, 'null::text')
+as 'select coalesce(%1$s)';
+
+create or replace function private.owner_by_id(p_connection_id text)
+returns text
+language sql
+stable
+set search_path = ''
+as 'select coalesce(%1$s) from public.connections as c where c.id::text = any(array[$1])'
+        $format$, v_owner
     );
 end
 $$;
-revoke all on function private.owner_of from public;
-grant execute on function private.owner_of to service_role;
+revoke all on function private.owner_of, private.owner_by_id from public;
+grant execute on function private.owner_of, private.owner_by_id to service_role;
 
 -- What a project keeps as a yes, in whatever type; anything else is a no, and stops nobody's
 -- message.

@@ -146,11 +146,7 @@ begin
 
     update private.connection_owners as known
     set is_held = false,
-        owner_id = (
-            select private.owner_of(c.*)
-            from public.connections as c
-            where c.id::text = p_connection_id
-        )
+        owner_id = private.owner_by_id(p_connection_id)
     where known.connection_id = p_connection_id;
     get diagnostics v_number = row_count;
 

@@ -38,18 +38,12 @@ as $$
             and other.connection_id <> p_connection_id
             and coalesce(other.gateway, p_default) = p_gateway
             and coalesce(
-                (
-                    select private.owner_of(c.*) from public.connections as c
-                    where c.id::text = any(array[other.connection_id])
-                ),
+                private.owner_by_id(other.connection_id),
                 (
                     select w.owner_id from private.connection_owners as w
                     where w.connection_id = other.connection_id
                 )
-            ) is distinct from (
-                select private.owner_of(c.*) from public.connections as c
-                where c.id::text = any(array[p_connection_id])
-            )
+            ) is distinct from private.owner_by_id(p_connection_id)
     )
 $$;
 revoke all on function private.is_session_of_another from public;

@@ -107,7 +107,7 @@ begin
     if tg_table_name = 'connections' then
         -- As where each is deleted: their ids stay their owners', and what waits is cancelled.
         insert into private.connection_owners as o (connection_id, owner_id)
-        select c.id::text, private.owner_of(c.*)
+        select c.id::text, private.owner_by_id(c.id::text)
         from public.connections as c
         on conflict (connection_id) do update
         set owner_id = excluded.owner_id

@@ -50,12 +50,10 @@ as $$
             due.connection_id,
             due.probe_at,
             row_number() over (
-                partition by private.owner_of(connection.*)
+                partition by private.owner_by_id(due.connection_id)
                 order by due.probe_at
             ) as place
         from due
-        left join public.connections as connection
-            on connection.id::text = any(array[due.connection_id])
     ),
     -- The first of everybody, then the second; what another daemon has, it keeps.
     chosen as materialized (

@@ -28,7 +28,7 @@ as $$
     with ours as materialized (
         select
             st.*,
-            private.owner_of(c.*) as owner_id
+            private.owner_by_id(p_connection_id) as owner_id
         from public.connections as c
         left join private.connection_state as st on st.connection_id = c.id::text
         where c.id::text = any(array[p_connection_id])

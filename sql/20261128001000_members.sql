@@ -83,11 +83,7 @@ stable
 set search_path = ''
 as $$
 declare
-    v_owner constant text := (
-        select private.owner_of(connection)
-        from public.connections as connection
-        where connection.id::text = p_connection_id
-    );
+    v_owner constant text := private.owner_by_id(p_connection_id);
 begin
     -- What a project keeps as an owner need not be one of its users.
     return case when v_owner ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'

@@ -11,7 +11,7 @@ set search_path = ''
 begin atomic
     select connection.id::text
     from public.connections as connection
-    where private.owner_of(connection) = auth.uid()::text
+    where private.owner_by_id(connection.id::text) = auth.uid()::text
         or connection.id::text in (
             select mine.connection_id from private.my_connections() as mine
         )
@@ -20,7 +20,7 @@ begin atomic
 end;
 -- noqa: enable=RF01,RF03,ST05,LT02
 revoke all on function private.usable_connections from public;
-grant execute on function private.owner_of, private.usable_connections
+grant execute on function private.owner_by_id, private.usable_connections
 to authenticated, service_role;
 
 -- The connection that is named, or the only one that there is; and its zone.

@@ -275,7 +275,12 @@ def test_nothing_is_read_of_what_a_tenant_keeps_in_a_connection_or_a_contact(db,
         )  # fmt: skip
         jobs = claim["jobs"]
         assert len(jobs) > 0
-        assert one(db, TOASTED) - before <= 20 * len(jobs) * (gateway == "bullmq")
+        assert (after := one(db, TOASTED)) - before <= 20 * len(jobs) * (gateway == "bullmq")
+        db.execute("update private.connection_state set paused_reason = 'logged out', probe_at = now()")
+        probes = call(db, "take_probes", columns="probes", p_seats=10)["probes"]
+        assert [probe["connection_id"] for probe in probes] == [mine.connection_id]
+        db.execute("select * from private.usage_of(%s)", (mine.connection_id,))
+        assert one(db, TOASTED) == after
     assert len(json.dumps(jobs)) < 2_000 * len(jobs)
 
 
@@ -290,7 +295,7 @@ def test_nothing_is_read_of_what_a_project_keeps_in_a_column_of_its_own(db, tena
         db.execute("insert into connections (id, name) values ('shop', 'shop')")
         db.execute(
             "insert into scheduled_messages (connection_id, contact_id, message, scheduled_at, drawing)"
-            f" select 'shop', '+91987654321' || i % 10, 'x', now() + make_interval(secs => i), {MEGABYTE}"
+            f" select 'shop', '+91987654321' || i % 10, 'x', now() + make_interval(secs => 8 * i), {MEGABYTE}"
             " from generate_series(-9, 10) as i"
         )
         read = dict[str, int]()

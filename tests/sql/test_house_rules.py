@@ -101,6 +101,13 @@ def test_who_pays_is_spelled_as_the_index_has_it():
         assert len(re.findall(spelled, text)) == len(re.findall(as_the_index, text)), path.name
 
 
+def test_only_a_trigger_asks_a_whole_connection_whose_it_is():
+    """Of any other row PostgreSQL would read all of it first, a code to scan or a picture, too (owner_by_id)."""
+    for path in migrations():
+        asked = re.findall(r"owner_of\((\w+)", re.sub(r"create .*|--.*", "", path.read_text()))
+        assert set(asked) <= {"old", "new"}, path.name
+
+
 def test_no_text_names_a_file_by_its_number():
     """Files are numbered anew until the first release, and their numbers mean nothing to anybody."""
     numbers = {path.name[:14] for path in migrations()}
