@@ -1908,11 +1908,7 @@ CREATE FUNCTION private.connection_owner(p_connection_id text) RETURNS uuid
     SET search_path TO ''
     AS $_$
 declare
-    v_owner constant text := (
-        select private.owner_of(connection)
-        from public.connections as connection
-        where connection.id::text = p_connection_id
-    );
+    v_owner constant text := private.owner_by_id(p_connection_id);
 begin
     -- What a project keeps as an owner need not be one of its users.
     return case when v_owner ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
@@ -6206,18 +6202,12 @@ CREATE FUNCTION private.is_session_of_another(p_connection_id text, p_gateway te
             and other.connection_id <> p_connection_id
             and coalesce(other.gateway, p_default) = p_gateway
             and coalesce(
-                (
-                    select private.owner_of(c.*) from public.connections as c
-                    where c.id::text = any(array[other.connection_id])
-                ),
+                private.owner_by_id(other.connection_id),
                 (
                     select w.owner_id from private.connection_owners as w
                     where w.connection_id = other.connection_id
                 )
-            ) is distinct from (
-                select private.owner_of(c.*) from public.connections as c
-                where c.id::text = any(array[p_connection_id])
-            )
+            ) is distinct from private.owner_by_id(p_connection_id)
     )
 $$;
 
@@ -6478,7 +6468,7 @@ begin
     if tg_table_name = 'connections' then
         -- As where each is deleted: their ids stay their owners', and what waits is cancelled.
         insert into private.connection_owners as o (connection_id, owner_id)
-        select c.id::text, private.owner_of(c.*)
+        select c.id::text, private.owner_by_id(c.id::text)
         from public.connections as c
         on conflict (connection_id) do update
         set owner_id = excluded.owner_id
@@ -7553,6 +7543,11 @@ CREATE FUNCTION private.our_columns() RETURNS text[]
     ]
 $$;
 
+CREATE FUNCTION private.owner_by_id(p_connection_id text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $_$select coalesce(c.user_id::text) from public.connections as c where c.id::text = any(array[$1])$_$;
+
 CREATE TABLE public.connections (
     id text DEFAULT (gen_random_uuid())::text NOT NULL,
     name text,
@@ -7569,10 +7564,10 @@ CREATE TABLE public.connections (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
-CREATE FUNCTION private.owner_of(p_connection public.connections) RETURNS text
+CREATE FUNCTION private.owner_of(c public.connections) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
-    AS $$select coalesce(p_connection.user_id::text)$$;
+    AS $$select coalesce(c.user_id::text)$$;
 
 CREATE FUNCTION private.owner_to_write_for(p_connection_id text, p_roles text[]) RETURNS uuid
     LANGUAGE plpgsql
@@ -11904,7 +11899,7 @@ CREATE FUNCTION private.usable_connections() RETURNS SETOF text
     BEGIN ATOMIC
  SELECT connection.id
     FROM public.connections connection
-   WHERE ((private.owner_of(connection.*) = (auth.uid())::text) OR (connection.id IN ( SELECT mine.connection_id
+   WHERE ((private.owner_by_id(connection.id) = (auth.uid())::text) OR (connection.id IN ( SELECT mine.connection_id
             FROM private.my_connections() mine(connection_id, owner_id))))
    ORDER BY connection.id
   LIMIT 2;
@@ -11943,7 +11938,7 @@ CREATE FUNCTION private.usage_of(p_connection_id text) RETURNS TABLE(enabled boo
     with ours as materialized (
         select
             st.*,
-            private.owner_of(c.*) as owner_id
+            private.owner_by_id(p_connection_id) as owner_id
         from public.connections as c
         left join private.connection_state as st on st.connection_id = c.id::text
         where c.id::text = any(array[p_connection_id])
@@ -14199,11 +14194,7 @@ begin
 
     update private.connection_owners as known
     set is_held = false,
-        owner_id = (
-            select private.owner_of(c.*)
-            from public.connections as c
-            where c.id::text = p_connection_id
-        )
+        owner_id = private.owner_by_id(p_connection_id)
     where known.connection_id = p_connection_id;
     get diagnostics v_number = row_count;
 
@@ -15748,12 +15739,10 @@ CREATE FUNCTION public.take_probes(p_seats integer DEFAULT 100) RETURNS TABLE(db
             due.connection_id,
             due.probe_at,
             row_number() over (
-                partition by private.owner_of(connection.*)
+                partition by private.owner_by_id(due.connection_id)
                 order by due.probe_at
             ) as place
         from due
-        left join public.connections as connection
-            on connection.id::text = any(array[due.connection_id])
     ),
     -- The first of everybody, then the second; what another daemon has, it keeps.
     chosen as materialized (
@@ -17781,12 +17770,15 @@ REVOKE ALL ON FUNCTION private.open_appointments(p_connection_id text, p_owner u
 REVOKE ALL ON FUNCTION private.our_columns() FROM PUBLIC;
 GRANT ALL ON FUNCTION private.our_columns() TO service_role;
 
+REVOKE ALL ON FUNCTION private.owner_by_id(p_connection_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.owner_by_id(p_connection_id text) TO service_role;
+GRANT ALL ON FUNCTION private.owner_by_id(p_connection_id text) TO authenticated;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connections TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.connections TO service_role;
 
-REVOKE ALL ON FUNCTION private.owner_of(p_connection public.connections) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.owner_of(p_connection public.connections) TO service_role;
-GRANT ALL ON FUNCTION private.owner_of(p_connection public.connections) TO authenticated;
+REVOKE ALL ON FUNCTION private.owner_of(c public.connections) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.owner_of(c public.connections) TO service_role;
 
 REVOKE ALL ON FUNCTION private.owner_to_write_for(p_connection_id text, p_roles text[]) FROM PUBLIC;
 
