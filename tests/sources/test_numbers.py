@@ -160,6 +160,27 @@ async def test_an_address_in_place_of_a_contact_is_an_address(quiet, judge, writ
     assert fault(quiet, appointment) is None
 
 
+async def test_what_is_said_of_a_number_in_one_country_is_not_said_of_it_in_another(quiet, judge, service):
+    quiet.settings(country_code="IS")
+    appointment = quiet.book(mobile="9876543210")
+    given = {"p_country_code": "IN", "p_rules_version": "1", "p_raw": ["9876543210"], "p_faults": [None]}
+    told = given | {"p_addresses": ["919876543210"]}
+    service.post("/rpc/record_judged_numbers", json=told).raise_for_status()
+
+    await judge()
+
+    assert fault(quiet, appointment) is not None
+
+
+def test_whom_nothing_will_be_sent_to_any_more_has_no_fault(quiet):
+    appointment = quiet.book(contact_id=contact(quiet))
+    quiet.user.update(quiet.message(appointment, REMINDER)["id"], status="cancelled")
+
+    quiet.change(appointment, contact_id=contact(quiet, phone_number="+919876543211", is_blocked=True))
+
+    assert fault(quiet, appointment) is None
+
+
 async def test_what_a_campaign_had_judged_is_known_to_appointments(quiet, judge, service):
     appointment = quiet.book(mobile="777")
     given = {"p_country_code": "IN", "p_rules_version": "1", "p_raw": ["777"], "p_addresses": [None]}

@@ -1,10 +1,12 @@
 """When each rule speaks, what it says and until when; what is wrong with one appointment is that one's alone."""
 
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
 from tests.sources.hospital import CONFIRMATION, FOLLOW_UP, REMINDER, at, day
+from tests.sql.states import add_job
 
 
 def test_what_the_operator_has_switched_off_reminds_of_nothing_until_it_is_on_again(hospital):
@@ -94,6 +96,19 @@ def test_what_may_have_gone_out_is_not_sent_again_and_says_so(hospital):
 
     hospital.db.execute("update scheduled_messages set status = 'sent' where status = 'unconfirmed'")
     assert hospital.read(appointment)["reminder_fault"] is None
+
+
+def test_what_was_cancelled_while_it_may_have_gone_out_is_not_sent_again(hospital):
+    appointment = hospital.book(date=day(10))
+    row, job = hospital.message(appointment, REMINDER)["id"], str(uuid4())
+    add_job(hospital.db, job, row, "unconfirmed")
+    for status in ("processing", "cancelled"):
+        sql = "update scheduled_messages set broadcast_job_id = %s, status = %s, error = 'Too late.' where id = %s"
+        hospital.db.execute(sql, (job, status, row))
+
+    hospital.change(appointment, doctor_name="Rao")
+
+    assert [m["status"] for m in hospital.messages(appointment) if m["source_position"] == REMINDER] == ["cancelled"]
 
 
 async def test_what_waits_in_the_queue_is_taken_back_when_its_appointment_is_deleted(hospital, parts):

@@ -30,15 +30,26 @@ def test_what_is_moved_to_the_day_after_a_confirmation_went_out_is_not_confirmed
     assert set(hospital.open(appointment)) == {REMINDER}
 
 
-def test_a_reminder_that_went_out_for_another_day_goes_out_for_the_new_one(hospital):
+def test_a_confirmation_whose_rule_comes_later_now_is_not_sent_again_by_a_move(hospital):
     appointment = hospital.book()
-    hospital.past(appointment, REMINDER)
+    hospital.past(appointment, CONFIRMATION)
+    hospital.set_rule(CONFIRMATION, shift="3 days")
+
+    hospital.change(appointment, date=day(20))
+
+    assert set(hospital.open(appointment)) == {REMINDER}
+
+
+@pytest.mark.parametrize("status", ["sent", "unconfirmed"])
+def test_a_reminder_that_went_out_for_another_day_goes_out_for_the_new_one(hospital, status):
+    appointment = hospital.book()
+    hospital.past(appointment, REMINDER, status, None if status == "sent" else "Nobody knows.")
 
     hospital.change(appointment, date=day(20))
     hospital.change(appointment, doctor_name="Rao")
 
     tries = [(m["source_try"], m["status"]) for m in hospital.messages(appointment) if m["source_position"] == REMINDER]
-    assert tries == [(0, "sent"), (1, "pending")]
+    assert tries == [(0, status), (1, "pending")]
     assert hospital.open(appointment)[REMINDER] == at(day(19), "10:00")
     assert "Dr Rao" in hospital.message(appointment, REMINDER)["message"]
 
@@ -118,12 +129,23 @@ def test_a_rule_after_the_appointment_has_until_the_end_of_its_day(hospital):
 def test_rules_that_change_move_what_is_open(hospital):
     appointment = hospital.book(date=day(10))
 
-    hospital.set_rule(REMINDER, at="08:00", day_offset=-2)
+    hospital.set_rule(REMINDER, at="08:00")
+    assert hospital.open(appointment)[REMINDER] == at(day(9), "08:00")
+    hospital.set_rule(REMINDER, day_offset=-2)
     assert hospital.open(appointment)[REMINDER] == at(day(8), "08:00")
     hospital.set_rule(REMINDER, enabled=False)
     assert REMINDER not in hospital.open(appointment)
     hospital.set_rule(REMINDER, enabled=True)
     assert hospital.open(appointment)[REMINDER] == at(day(8), "08:00")
+
+
+def test_a_rule_that_is_switched_on_sends_nothing_that_is_past(hospital):
+    hospital.rule("Soon", day_offset=-20, when_past="now", enabled=False)
+    appointment = hospital.book(date=day(10))
+
+    hospital.set_rule(4, enabled=True)
+
+    assert set(hospital.open(appointment)) == {CONFIRMATION, REMINDER}
 
 
 def test_a_rule_that_is_made_later_reminds_of_what_is_booked_and_one_that_goes_of_nothing(hospital):
@@ -151,11 +173,10 @@ def test_a_confirmation_that_is_switched_on_later_confirms_nothing_old(hospital)
 def test_the_hospitals_name_and_zone_are_in_what_is_open(hospital):
     appointment = hospital.book(date=day(10))
 
-    hospital.settings(display_name="City Hospital Pune", timezone="Europe/Rome")
-
-    message = hospital.message(appointment, REMINDER)
-    assert message["message"].endswith(" - City Hospital Pune")
-    assert message["timezone"] == "Europe/Rome"
+    hospital.settings(display_name="City Hospital Pune")
+    assert hospital.message(appointment, REMINDER)["message"].endswith(" - City Hospital Pune")
+    hospital.settings(timezone="Europe/Rome")
+    assert hospital.message(appointment, REMINDER)["timezone"] == "Europe/Rome"
     assert hospital.open(appointment)[REMINDER] != at(day(9), "10:00")
 
 
@@ -263,14 +284,16 @@ def test_a_number_that_is_put_right_gets_what_failed_at_the_wrong_one(hospital):
     assert hospital.read(appointment)["reminder_fault"] is None
 
 
-def test_what_failed_is_not_tried_again_by_another_edit(hospital):
+@pytest.mark.parametrize("edit", [{"doctor_name": "Rao"}, {"date": day(20)}])
+def test_what_failed_is_not_tried_again_by_another_edit(hospital, edit):
     appointment = hospital.book()
     hospital.past(appointment, CONFIRMATION, "failed", "The number is not on WhatsApp.")
 
-    hospital.change(appointment, doctor_name="Rao")
+    hospital.change(appointment, **edit)
 
     assert hospital.message(appointment, CONFIRMATION)["status"] == "failed"
-    assert hospital.read(appointment)["reminder_fault"] == "The number is not on WhatsApp."
+    if "date" not in edit:
+        assert hospital.read(appointment)["reminder_fault"] == "The number is not on WhatsApp."
 
 
 def test_a_contact_counts_before_a_mobile_number(hospital):

@@ -81,6 +81,13 @@ def test_nonsense_is_not_stored_not_even_by_the_superuser(db, state, columns):
         db.execute(f"update scheduled_messages set {sets} where id = %s", (*columns.values(), row))
 
 
+@pytest.mark.parametrize("pattern", [None, "every blue moon", "A" * 2000])
+def test_what_is_over_may_stay_as_it_was_written(db, pattern):
+    """By whoever kept this table before, or by a former version."""
+    row = row_in(db, "sent", "shop", None, is_recurring=True, recurrence_pattern=pattern)
+    db.execute("update scheduled_messages set updated_at = now() where id = %s", (row,))
+
+
 @pytest.mark.parametrize("columns", SENSE, ids=name_of)
 def test_what_the_daemon_itself_judges_gets_in(db, columns):
     assert status(db, schedule(db, **columns)) == "pending"
