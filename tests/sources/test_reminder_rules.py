@@ -89,6 +89,7 @@ def test_whatever_changes_is_in_what_is_open(hospital, columns):
 def test_what_may_have_gone_out_is_not_sent_again_and_says_so(hospital):
     appointment = hospital.book(date=day(10))
     hospital.past(appointment, REMINDER, "unconfirmed", "Nobody knows.")
+    assert hospital.read(appointment)["reminder_fault"] == "Nobody knows."
 
     hospital.change(appointment, doctor_name="Rao")
     assert hospital.message(appointment, REMINDER)["status"] == "unconfirmed"
@@ -109,6 +110,7 @@ def test_what_was_cancelled_while_it_may_have_gone_out_is_not_sent_again(hospita
     hospital.change(appointment, doctor_name="Rao")
 
     assert [m["status"] for m in hospital.messages(appointment) if m["source_position"] == REMINDER] == ["cancelled"]
+    assert hospital.read(appointment)["reminder_fault"] is None
 
 
 async def test_what_waits_in_the_queue_is_taken_back_when_its_appointment_is_deleted(hospital, parts):
