@@ -99,7 +99,7 @@ def test_what_may_have_gone_out_is_not_sent_again_and_says_so(hospital):
     assert hospital.read(appointment)["reminder_fault"] is None
 
 
-def test_what_was_cancelled_while_it_may_have_gone_out_is_not_sent_again(hospital):
+def test_what_was_cancelled_while_it_may_have_gone_out_is_sent_again_for_another_day_alone(hospital):
     appointment = hospital.book(date=day(10))
     row, job = hospital.message(appointment, REMINDER)["id"], str(uuid4())
     add_job(hospital.db, job, row, "unconfirmed")
@@ -110,7 +110,8 @@ def test_what_was_cancelled_while_it_may_have_gone_out_is_not_sent_again(hospita
     hospital.change(appointment, doctor_name="Rao")
 
     assert [m["status"] for m in hospital.messages(appointment) if m["source_position"] == REMINDER] == ["cancelled"]
-    assert hospital.read(appointment)["reminder_fault"] is None
+    hospital.change(appointment, date=day(20))
+    assert hospital.open(appointment)[REMINDER] == at(day(19), "10:00")
 
 
 async def test_what_waits_in_the_queue_is_taken_back_when_its_appointment_is_deleted(hospital, parts):
