@@ -138,53 +138,30 @@ declare
     v_own constant text[] := private.columns_that_travel();
     v_made uuid[];
 begin
-    if v_own is null then
-        with made as (
+    execute format(
+        'with made as (
             insert into public.scheduled_messages (
                 id, scheduled_at, next_scheduled_at, connection_id, contact_id, message, type,
                 media_url, caption, media, asset_id, created_by, owner_id, is_recurring,
                 recurrence_pattern, recurrence_end_at, timezone, series_id, series_anchor,
-                occurrence_at, category, priority, template, not_after
+                occurrence_at, category, priority, template, not_after%1$s
             )
             select
                 given.next_id, s.next_scheduled_at, given.next_after, s.connection_id,
                 s.contact_id, s.message, s.type, s.media_url, s.caption, s.media, s.asset_id,
                 s.created_by, s.owner_id, true, s.recurrence_pattern, s.recurrence_end_at,
                 s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at, s.category,
-                s.priority, s.template, s.not_after + (s.next_scheduled_at - s.scheduled_at)
-            from unnest(p_rows, p_next_ids, p_next_after) as given (id, next_id, next_after)
+                s.priority, s.template, s.not_after + (s.next_scheduled_at - s.scheduled_at)%2$s
+            from unnest($1, $2, $3) as given (id, next_id, next_after)
             join public.scheduled_messages as s on s.id = any(array[given.id])
             on conflict (series_id, occurrence_at) where series_id is not null do nothing
             returning id
         )
-        select array_agg(made.id) into v_made from made;
-    else
-        execute format(
-            'with made as (
-                insert into public.scheduled_messages (
-                    id, scheduled_at, next_scheduled_at, connection_id, contact_id, message, type,
-                    media_url, caption, media, asset_id, created_by, owner_id, is_recurring,
-                    recurrence_pattern, recurrence_end_at, timezone, series_id, series_anchor,
-                    occurrence_at, category, priority, template, not_after, %1$s
-                )
-                select
-                    given.next_id, s.next_scheduled_at, given.next_after, s.connection_id,
-                    s.contact_id, s.message, s.type, s.media_url, s.caption, s.media, s.asset_id,
-                    s.created_by, s.owner_id, true, s.recurrence_pattern, s.recurrence_end_at,
-                    s.timezone, s.series_id, s.series_anchor, s.next_scheduled_at, s.category,
-                    s.priority, s.template, s.not_after + (s.next_scheduled_at - s.scheduled_at),
-                    %2$s
-                from unnest($1, $2, $3) as given (id, next_id, next_after)
-                join public.scheduled_messages as s on s.id = any(array[given.id])
-                on conflict (series_id, occurrence_at) where series_id is not null do nothing
-                returning id
-            )
-            select array_agg(made.id) from made',
-            (select string_agg(format('%I', own.name), ', ') from unnest(v_own) as own (name)),
-            (select string_agg(format('s.%I', own.name), ', ') from unnest(v_own) as own (name))
-        )
-        into v_made using p_rows, p_next_ids, p_next_after;
-    end if;
+        select array_agg(made.id) from made',
+        (select string_agg(format(', %I', own.name), '') from unnest(v_own) as own (name)),
+        (select string_agg(format(', s.%I', own.name), '') from unnest(v_own) as own (name))
+    )
+    into v_made using p_rows, p_next_ids, p_next_after;
 
     if coalesce(cardinality(v_made), 0) < cardinality(p_next_ids) then
         update public.scheduled_messages as s
