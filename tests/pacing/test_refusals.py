@@ -146,7 +146,8 @@ def test_a_dead_session_whose_probe_says_well_is_dialled_once_a_probe_and_nothin
     assert phone.is_paused
     # Of all but the one that was tried last, whoever that is.
     paused = f"the connection is paused: {WORDS}. Two messages in a row were refused so%"
-    assert one(queue.db, "select count(*) from scheduled_messages where waiting_reason like %s", paused) > 0
+    told = one(queue.db, "select count(*) from scheduled_messages where waiting_reason like %s", paused)
+    assert told == one(queue.db, "select count(*) from scheduled_messages where status = 'processing'") - 1
     assert one(queue.db, "select max(attempts) from broadcast_jobs where status = 'queued'") == 0
     phone.is_dead = False
     phone.drain()

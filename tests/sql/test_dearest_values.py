@@ -280,6 +280,7 @@ def test_nothing_is_read_of_what_a_tenant_keeps_in_a_connection_or_a_contact(db,
         probes = call(db, "take_probes", columns="probes", p_seats=10)["probes"]
         assert [probe["connection_id"] for probe in probes] == [mine.connection_id]
         db.execute("select * from private.usage_of(%s)", (mine.connection_id,))
+        db.execute("select private.why_lost(%s, %s)", (mine.connection_id, mine.id))
         assert one(db, TOASTED) == after
     assert len(json.dumps(jobs)) < 2_000 * len(jobs)
 

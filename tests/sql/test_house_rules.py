@@ -101,11 +101,14 @@ def test_who_pays_is_spelled_as_the_index_has_it():
         assert len(re.findall(spelled, text)) == len(re.findall(as_the_index, text)), path.name
 
 
-def test_only_a_trigger_asks_a_whole_connection_whose_it_is():
+def test_only_a_trigger_has_a_connection_or_a_contact_as_one_value():
     """Of any other row PostgreSQL would read all of it first, a code to scan or a picture, too (owner_by_id)."""
     for path in migrations():
-        asked = re.findall(r"owner_of\((\w+)", re.sub(r"create .*|--.*", "", path.read_text()))
-        assert set(asked) <= {"old", "new"}, path.name
+        text = re.sub(r"create .*|--.*", "", path.read_text())
+        rows = set(re.findall(r"public\.(?:connections|contacts)\s+as (\w+)", text))
+        whole = {name for name in rows if re.search(rf"[(,]\s*{name}(\.\*)?\s*[,)]", text)}
+        assert whole == set(), path.name
+        assert set(re.findall(r"owner_of\((\w+)", text)) <= {"old", "new"}, path.name
 
 
 def test_no_text_names_a_file_by_its_number():

@@ -16,8 +16,7 @@ class Approvals:
     """Its methods raise StoreRefused, StoreMisconfigured, and wait while Supabase is away, as long as the Api does.
 
     They raise StoreAbsent where the database has the core alone, and return how many campaigns were held by what was
-    told. is_default: whether connections that name no gateway go
-    through the Cloud API.
+    told. is_default: whether connections that name no gateway go through the Cloud API.
     """
 
     def __init__(self, api: Api) -> None:
