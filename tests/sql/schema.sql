@@ -12474,14 +12474,12 @@ CREATE FUNCTION private.why_lost(p_connection_id text, p_owner_id uuid) RETURNS 
     SET search_path TO ''
     AS $$
 declare
-    v_connection jsonb;
     v_owner uuid;
     v_user jsonb;
 begin
-    select to_jsonb(connection) into v_connection
-    from public.connections as connection
-    where connection.id::text = p_connection_id;
-    if v_connection is null then
+    if not exists (
+        select from public.connections as c where c.id::text = any(array[p_connection_id])
+    ) then
         return 'There is no such connection any more.';
     end if;
     v_owner := private.connection_owner(p_connection_id);
@@ -12490,8 +12488,12 @@ begin
         when v_owner <> p_owner_id then 'The connection is somebody else''s now.'
         when v_owner is null
             and v_user is not null
-            and v_connection ?| array['user_id', 'owner_id']
-            then 'The connection is nobody''s now.'
+            and exists (
+                select from pg_catalog.pg_attribute as a
+                where a.attrelid = 'public.connections'::regclass
+                    and a.attname in ('user_id', 'owner_id')
+                    and not a.attisdropped
+            ) then 'The connection is nobody''s now.'
         when private.is_suspended(v_user)
             then 'The account of the connection''s owner is suspended.'
     end;
