@@ -17,6 +17,7 @@ from worker.store.campaigns import Attachment, Campaigns, EndedRun, Run, Start
 log = structlog.get_logger()
 
 FROZEN_AT_ONCE = 5000  # recipients in one transaction
+BATCHES_AT_ONCE = 4  # are made of a run's messages; its window holds twice as many
 LOOK_SECONDS = 5.0  # until a campaign that somebody starts is seen, where messages are not looked for more often
 # Until a window that is half empty is filled up: at first, and by how much longer each time that it was not yet, up to
 # LOOK_SECONDS, since a slow connection's lasts for minutes. By less than twice: the other half lasts until then.
@@ -106,7 +107,7 @@ class CampaignSource:
         """Fills its window up. Whether there was room."""
         if not run.unmade:
             return False
-        advanced = await self.campaigns.advance(run.id, 2 * self.settings.batch_size)
+        advanced = await self.campaigns.advance(run.id, BATCHES_AT_ONCE * self.settings.batch_size)
         if advanced.stopped:
             log.warning("a run has paused itself", run=run.id, reason=advanced.stopped)
         if advanced.made:
