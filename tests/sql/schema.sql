@@ -1930,11 +1930,23 @@ CREATE FUNCTION private.count_outcomes() RETURNS trigger
     SET enable_nestloop TO 'off'
     AS $$
 declare
+    v_of uuid[];
+    v_retried uuid[];
     v_runs uuid[];
 begin
-    if not exists (select from new_messages as m where m.source_id is not null) then
+    select array_agg(distinct m.source_id) into v_of
+    from new_messages as m
+    where m.source_id is not null;
+    if v_of is null then
         return null;
     end if;
+    -- Whoever has messages tried again holds their rows, and says so of their run in the same
+    -- transaction: what is changed here cannot be one of them unless that is to be seen.
+    v_retried := array(
+        select run.id
+        from public.campaign_runs as run
+        where run.id = any(v_of) and run.retried_at is not null
+    );
     with changed as materialized (
         select
             new_row.source_id,
@@ -1955,19 +1967,22 @@ begin
                 and new_row.status in ('pending', 'processing')
                 and new_row.delivery_status is not distinct from old_row.delivery_status
             )
-            and new_row.source_try = (
-                select max(latest.source_try)
-                from public.scheduled_messages as latest
-                where latest.source_id = new_row.source_id
-                    and latest.source_position = new_row.source_position
-            )
-            -- Who waits for another try is pending, whatever becomes of the one before.
             and (
-                select recipient.next_try
-                from public.campaign_recipients as recipient
-                where recipient.run_id = new_row.source_id
-                    and recipient.position = new_row.source_position
-            ) is null
+                new_row.source_id <> all(v_retried)
+                or new_row.source_try = (
+                    select max(latest.source_try)
+                    from public.scheduled_messages as latest
+                    where latest.source_id = new_row.source_id
+                        and latest.source_position = new_row.source_position
+                )
+                -- Who waits for another try is pending, whatever becomes of the one before.
+                and (
+                    select recipient.next_try
+                    from public.campaign_recipients as recipient
+                    where recipient.run_id = new_row.source_id
+                        and recipient.position = new_row.source_position
+                ) is null
+            )
     ),
     put_down as (
         insert into private.run_tallies as tally (
