@@ -1,7 +1,7 @@
 -- Whoever has many rows due must not make others wait: beside the oldest rows of all, the daemon
 -- lists the oldest of everybody. Who "everybody" is: the owner, or the connection where nobody owns
--- a row (worker/sending/line.py). An index (scheduled_messages_payer_idx) has them in the order of
--- md5(coalesce(owner_id::text, connection_id) || repeat('*', priority)), which is every query's
+-- a row (worker/sending/planner.py). An index (scheduled_messages_payer_idx) has them in the order
+-- of md5(coalesce(owner_id::text, connection_id) || repeat('*', priority)), which is every query's
 -- spelling of it: what somebody writes to many (priority 1) is not the same payer's as what is
 -- written to one, so that neither that owner's single messages wait for it.
 

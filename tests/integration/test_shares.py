@@ -11,7 +11,7 @@ from tests.helpers.rows import add_connections, message, one, schedule
 from worker.errors import Shortage
 from worker.planning import plan
 from worker.sending import planner
-from worker.sending.line import SHARE
+from worker.sending.planner import SHARE
 
 MANY, FEW = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
 LONGEST = 8192  # characters of a message

@@ -14,7 +14,7 @@ from tests.helpers.rows import Database, message, one
 from tests.sql.states import row_in, status
 from tests.sql.test_access_matrix import MATRIX
 from worker.jobs import Decision
-from worker.store.calls import PLANNED_ROW, TOLD_ROW, objects, p_rows
+from worker.store.store import PLANNED_ROW, TOLD_ROW, objects, p_rows
 
 THEIRS = "THEIRS"  # stands for what is the other tenant's
 DUE = "2026-01-01T00:00:00Z"

@@ -8,7 +8,7 @@ import pytest
 from local.api import ROOT
 from tests.helpers.rows import one
 from tests.sql.supabase_cli import supabase
-from worker.store.calls import DELIVERY, PLANNED_ROW, TOLD_ROW
+from worker.store.store import DELIVERY, PLANNED_ROW, TOLD_ROW
 
 OURS = "pronamespace in ('public'::regnamespace, 'private'::regnamespace)"
 

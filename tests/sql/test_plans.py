@@ -17,7 +17,7 @@ from tests.helpers.plans import nodes, read
 from tests.helpers.rows import Database, add_connections, one
 from tests.sql.states import row_in
 from worker.jobs import Decision
-from worker.store.calls import PLANNED_ROW, TOLD_ROW, objects, p_rows
+from worker.store.store import PLANNED_ROW, TOLD_ROW, objects, p_rows
 
 BIG = {
     *("scheduled_messages", "broadcast_jobs", "broadcast_messages", "contacts", "connections", "connection_settings"),

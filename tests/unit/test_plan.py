@@ -13,7 +13,7 @@ from worker import config
 from worker.jobs import Decision, Due, Known
 from worker.planning.plan import decide, failed, spell
 from worker.store import reading
-from worker.store.calls import PLANNED_ROW, objects, p_rows
+from worker.store.store import PLANNED_ROW, objects, p_rows
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 ROW = {"id": "r", "revision": 7, "owner_id": "o", "contact_id": "+919876543210", "scheduled_at": NOW}

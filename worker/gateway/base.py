@@ -1,6 +1,5 @@
 """What the sender needs of a gateway, and what the gateways share."""
 
-from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from worker.models import Health, Message, Outcome
@@ -42,16 +41,3 @@ def person(recipient: str) -> str | None:
     """The digits of a person's number; None where it is a group, a channel or an id without one (`@lid`, `BR.150…`)."""
     name, _, domain = recipient.lstrip("+").partition("@")
     return name if name.isdigit() and domain in ("", "c.us", "s.whatsapp.net") else None
-
-
-def parts(message: Message) -> list[Message]:
-    """One WhatsApp message for each attachment; audio shows no caption, so its text follows on its own.
-
-    Each knows its place, by which a webhook tells of it alone.
-    """
-    files = [message, *(replace(message, kind=m.kind, media=m, text=m.caption) for m in message.more)]
-    texts = [replace(part, kind="text", media=None) for part in files if part.kind == "audio" and part.text]
-    planned = [replace(part, text="") if part.kind == "audio" else part for part in files] + texts
-    if len(planned) == 1:
-        return planned
-    return [replace(part, part=f"{place}/{len(planned)}") for place, part in enumerate(planned, 1)]

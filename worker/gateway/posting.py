@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.errors import Shortage
-from worker.gateway.base import parts
 from worker.gateway.client import NO_ADDRESS, Answer, Answered, Http, clean, dig, settled
 from worker.gateway.words import PROXIES, Fault, judged
 from worker.models import ContentKind, Health, Message, Parts, Rejected, Sent, Unconfirmed
@@ -149,6 +148,19 @@ class PostingGateway(ABC):
 
     @abstractmethod
     def health(self, body: Any) -> Health: ...
+
+
+def parts(message: Message) -> list[Message]:
+    """One WhatsApp message for each attachment; audio shows no caption, so its text follows on its own.
+
+    Each knows its place, by which a webhook tells of it alone.
+    """
+    files = [message, *(replace(message, kind=m.kind, media=m, text=m.caption) for m in message.more)]
+    texts = [replace(part, kind="text", media=None) for part in files if part.kind == "audio" and part.text]
+    planned = [replace(part, text="") if part.kind == "audio" else part for part in files] + texts
+    if len(planned) == 1:
+        return planned
+    return [replace(part, part=f"{place}/{len(planned)}") for place, part in enumerate(planned, 1)]
 
 
 def parts_of(sent: list[Sent], planned: int) -> Parts:

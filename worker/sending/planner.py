@@ -1,8 +1,9 @@
-"""Decides about rows: looks up together whom they are to, then plans each by itself, without holding up the others."""
+"""Whose turn it is, and what becomes of the rows: nobody's rows hold up anybody else's."""
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import structlog
@@ -16,14 +17,68 @@ from worker.waiting import Alarm
 
 log = structlog.get_logger()
 
+SHARE = 100  # rows of one while another waits
 TURN_SECONDS = 0.005  # of planning at a stretch; then the loop is the others' for as long
 AGAIN_SECONDS = (
     1.0  # until the next look at a row that was held, edited or taken, or for which this machine lacked something
 )
 
 
+def of_the_few(payers: Sequence[str], most: int) -> list[int]:
+    """The places of those who are here at most so many times; all places where that is everybody, or nobody."""
+    times = Counter(payers)
+    few = [place for place, name in enumerate(payers) if times[name] <= most]
+    return few or list(range(len(payers)))
+
+
+class Line:
+    """Rows that wait to be planned: one queue a payer, in the order in which they were listed.
+
+    However many rows somebody has, everybody else's next ones come with them.
+    """
+
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[Due]] = {}
+        self._ids: set[str] = set()  # of those in the queues
+        self._taken: tuple[list[Due], list[Due]] = [], []  # the batch being written, and the one before
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def payers(self) -> list[str]:
+        """Who waits here and need not be looked for."""
+        return [*self._queues]
+
+    def add(self, rows: Iterable[Due]) -> None:
+        """Those that are not here already."""
+        known = self._ids.union(row.id for rows in self._taken for row in rows)
+        for row in rows:
+            if row.id not in known:
+                known.add(row.id)
+                self._ids.add(row.id)
+                self._queues.setdefault(row.payer, deque()).append(row)
+
+    def take(self, number: int) -> list[Due]:
+        """The next ones: up to SHARE of everybody, and again while there is room."""
+        taken: list[Due] = []
+        while self._queues and len(taken) < number:
+            name, queue = next(iter(self._queues.items()))
+            del self._queues[name]
+            share = min(SHARE, len(queue), number - len(taken))
+            taken += [queue.popleft() for _ in range(share)]
+            if queue:
+                self._queues[name] = queue  # behind the others
+        self._ids.difference_update(row.id for row in taken)
+        self._taken = taken, self._taken[0]
+        return taken
+
+
 class Planner:
-    """`polls` is told where a row has to be looked at again."""
+    """Looks up together whom rows are to, then decides about each by itself.
+
+    polls: is told where a row has to be looked at again.
+    """
 
     def __init__(self, store: Store, settings: Settings, polls: Alarm) -> None:
         self.store, self.settings, self.polls = store, settings, polls

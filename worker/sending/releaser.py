@@ -11,8 +11,7 @@ from worker.errors import WorkerError
 from worker.jobs import Decision, Due
 from worker.sending.dispatcher import Dispatcher
 from worker.sending.enqueuer import Enqueuer
-from worker.sending.line import of_the_few
-from worker.sending.planner import AGAIN_SECONDS, Planner
+from worker.sending.planner import AGAIN_SECONDS, Planner, of_the_few
 from worker.store.answers import Claim
 from worker.waiting import IDLE_SECONDS, Alarm
 from worker.watch.vitals import Vitals

@@ -14,8 +14,7 @@ from worker.jobs import Decision
 from worker.recurrence.times import parse_time
 from worker.sending.dispatcher import Dispatcher
 from worker.sending.enqueuer import Enqueuer
-from worker.sending.line import Line
-from worker.sending.planner import AGAIN_SECONDS, Planner
+from worker.sending.planner import AGAIN_SECONDS, Line, Planner
 from worker.sending.releaser import MOST_EARLY, Releaser
 from worker.store.answers import Agenda
 from worker.store.store import Store

@@ -5,8 +5,8 @@ from dataclasses import fields
 
 from worker.models import ApprovedTemplate, TemplateStatus
 from worker.store.api import Api
-from worker.store.calls import objects, p_rows
 from worker.store.reading import Row
+from worker.store.store import objects, p_rows
 
 TEMPLATE = tuple(field.name for field in fields(ApprovedTemplate))
 STATUS = tuple(field.name for field in fields(TemplateStatus))

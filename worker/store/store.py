@@ -1,9 +1,12 @@
 """What the daemon asks of the database: one method for each of its functions in sql/."""
 
 import functools
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from datetime import datetime
+from operator import attrgetter
 from uuid import uuid4
 
 from worker.jobs import Decision, Due, Known, Settlement
@@ -23,7 +26,6 @@ from worker.store.answers import (
     Withdrawn,
 )
 from worker.store.api import Api
-from worker.store.calls import DELIVERY, PLANNED_ROW, TOLD_ROW, objects, p_rows
 from worker.store.reading import Row, of
 from worker.store.refused import say_refused
 
@@ -33,6 +35,10 @@ PLANNED = (
     "priority,scheduled_at,is_recurring,recurrence_pattern,recurrence_end_at,timezone,series_anchor,occurrence_at,"
     "next_id,not_after"
 )
+# What p_rows says of each: fields of private.planned_row, private.told_row and private.delivery in sql/.
+PLANNED_ROW = tuple(field.name for field in fields(Decision))
+TOLD_ROW = ("job_id", "token", "verdict", "message_id", "error", "wait", "parts")
+DELIVERY = ("job_id", "message_id", "status", "error", "part", "parts")
 
 
 class Store:
@@ -53,7 +59,7 @@ class Store:
         return await self._api.rows("get_pending_scheduled_messages_after", reading.due, last, PLANNED)
 
     async def get_due_of_others(self, payers: Sequence[str]) -> list[Due]:
-        """The oldest due rows of everybody who is not among `payers` (see line.py), a hundred each at most."""
+        """The oldest due rows of everybody who is not among `payers` (see planner.py), a hundred each at most."""
         return await self._api.rows("get_due_of_others", reading.due, {"p_payers": list(payers)}, PLANNED)
 
     async def get_agenda(self, horizon: float, limit: int, stale: float = 600) -> Agenda:
@@ -214,3 +220,19 @@ class Store:
 
     async def get_status(self, stale_seconds: float) -> Overview:
         return await self._api.row("get_status", {"p_stale_seconds": stale_seconds}, reading.overview)
+
+
+def objects(values: Iterable[object], names: Sequence[str]) -> list[Row]:
+    """Each value as an object of these fields; what is None is left out, which the database takes alike."""
+    read = attrgetter(*names)
+    return [
+        {name: field for name, field in zip(names, read(value), strict=True) if field is not None} for value in values
+    ]
+
+
+def p_rows(objects: Sequence[Row]) -> Row:
+    """The argument of a function that takes many rows: JSON as text, which every server passes on as it is.
+
+    See docs/adr/0026-many-rows-are-one-argument.md.
+    """
+    return {"p_rows": json.dumps(objects, ensure_ascii=False, separators=(",", ":"), default=datetime.isoformat)}

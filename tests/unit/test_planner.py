@@ -4,7 +4,7 @@ from random import Random
 
 from tests.helpers.nouns import due
 from worker.jobs import Due
-from worker.sending.line import SHARE, Line, of_the_few
+from worker.sending.planner import SHARE, Line, of_the_few
 
 
 def rows(payer: str, number: int, first: int = 0) -> list[Due]:
