@@ -12,6 +12,7 @@ import pytest
 from tests.helpers.loops import ToldGateway, ToldStore, claimed, parts
 from tests.helpers.polling import auntil
 from worker.jobs import Settlement
+from worker.kinds import KINDS, kind_of
 from worker.models import Message, Outcome, Stopped
 from worker.sending.sender import Sender
 from worker.store.clock import Clock
@@ -79,6 +80,17 @@ async def test_a_send_that_is_cancelled_is_in_doubt_only_where_the_gateway_was_a
     settlement = await asyncio.wait_for(sending, 5)
     assert (settlement.verdict == "unconfirmed", is_released(settlement)) == (dialled, not dialled)
     assert (sender.in_flight, sender.paid_for, sender.busy()) == ({}, {}, [])
+
+
+@pytest.mark.parametrize("gateway", KINDS)
+async def test_whom_its_gateway_cannot_write_to_gets_nothing_though_it_was_enqueued_for_another(gateway: str) -> None:
+    """A connection may get another gateway, by its settings or the environment, while its jobs wait."""
+    takes = kind_of(gateway).takes_user_ids
+    store, told = ToldStore(), ToldGateway(name=gateway)
+    job = claimed(store, gateway=gateway, recipient="IN.1234567890123456")
+    settlement = await made(store, told).send(job)
+    assert (settlement.verdict, len(told.sent)) == (("sent", 1) if takes else ("failed", 0))
+    assert takes or "choose a connection of it, or write the phone number" in str(settlement.error)
 
 
 @pytest.mark.parametrize("paced", [False, True])
