@@ -17,13 +17,15 @@ from local.mutate.lane import Lane, lane
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./scripts/mutate")
     parser.add_argument("--pure", action="store_true", help="mutmut on the pure modules")
-    parser.add_argument("--only", action="append", default=[], help="the fault of this name")
+    parser.add_argument("--only", action="extend", nargs="+", default=[], help="the faults of these names")
     parser.add_argument("--lanes", type=int, default=2, help="how many at a time")
     parser.add_argument("what", nargs="*", help="areas; with --pure, modules such as recipient")
     given = parser.parse_args()
     if given.pure:
         return report_pure(pure.mutate(given.what))
     chosen = faults.load(given.what, given.only)
+    if not chosen:
+        parser.error("there is no such fault: see tests/mutations")
     return report(chosen, run(chosen, min(given.lanes, len(chosen))))
 
 
