@@ -14,6 +14,7 @@ NAMES = (
     "FAKETIME_TIMESTAMP_FILE",
     "FAKETIME_NO_CACHE",
     "FAKETIME_DONT_FAKE_MONOTONIC",
+    "FAKETIME_FORCE_MONOTONIC_FIX",
     "TESTS_BEGIN_AT",
 )
 AT = {name: os.environ[name] for name in NAMES if name in os.environ}
