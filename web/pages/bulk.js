@@ -11,8 +11,7 @@ import { removeRow } from '../parts/records.js'
 import { loadConnections } from '../parts/scheduled.js'
 import { Waiting } from '../parts/table.js'
 import { When } from '../parts/time.js'
-import { isOver, newTimes, Times } from '../parts/times.js'
-import { instantOf } from '../parts/zones.js'
+import { instantIn, isOver, newTimes, Times } from '../parts/times.js'
 
 const MOST = 50 // what schedule_to_contacts takes at once
 const SHOWN = 30
@@ -51,7 +50,7 @@ function Schedule({ onDone }) {
 const callOf = (values) => ({
   contact_ids: values.chosen.map((one) => one.id),
   message: values.message,
-  scheduled_at: instantOf(values.wall, values.zone).toISOString(),
+  scheduled_at: instantIn(values).toISOString(),
   connection_id: values.connection_id,
 })
 

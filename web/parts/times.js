@@ -12,14 +12,22 @@ const MINUTE = 60_000
 // What a form begins with: in ten minutes, at a full five.
 export function newTimes() {
   const soon = new Date(Math.ceil((Date.now() + 10 * MINUTE) / (5 * MINUTE)) * 5 * MINUTE)
-  return { zone: hereZone, wall: wallOf(soon, hereZone), repeats: false, pattern: 'daily', until: '' }
+  return { ...shown(soon, hereZone), repeats: false, pattern: 'daily', until: '' }
 }
+
+// While nobody changes what is shown, it means the instant that it was made of: of a time that comes twice, the second too.
+function shown(at, zone) {
+  const wall = at ? wallOf(at, zone) : ''
+  return { zone, wall, given: { zone, wall, at } }
+}
+
+export const instantIn = ({ wall, zone, given }) =>
+  given?.wall === wall && given.zone === zone ? new Date(given.at) : instantOf(wall, zone)
 
 export function timesOf(row) {
   const zone = isZone(row.timezone) ? row.timezone : hereZone
   return {
-    zone,
-    wall: row.scheduled_at ? wallOf(row.scheduled_at, zone) : '',
+    ...shown(row.scheduled_at, zone),
     repeats: Boolean(row.is_recurring),
     pattern: row.recurrence_pattern ?? 'daily',
     until: row.recurrence_end_at ? wallOf(row.recurrence_end_at, zone).slice(0, 10) : '',
@@ -31,7 +39,7 @@ export function timeColumns(values, before) {
   const kept = before && timesOf(before)
   const isSameTime = kept && kept.wall === values.wall && kept.zone === values.zone
   const isSameEnd = kept && kept.until === values.until && kept.zone === values.zone
-  const at = values.wall ? instantOf(values.wall, values.zone).toISOString() : null
+  const at = values.wall ? instantIn(values).toISOString() : null
   return {
     scheduled_at: isSameTime ? before.scheduled_at : at,
     timezone: values.zone,
@@ -43,11 +51,11 @@ export function timeColumns(values, before) {
 
 const endOf = (values) => new Date(instantOf(`${values.until}T23:59`, values.zone).getTime() + 59_000).toISOString()
 
-export const isOver = (values) => values.wall && instantOf(values.wall, values.zone) < Date.now() - MINUTE
+export const isOver = (values) => values.wall && instantIn(values) < Date.now() - MINUTE
 
 export function Times({ bind, values, isPast }) {
   const isHere = values.zone === hereZone
-  const at = values.wall && instantOf(values.wall, values.zone)
+  const at = values.wall && instantIn(values)
   const isMoved = values.wall && wallOf(at, values.zone) !== values.wall
   return html`<fieldset class="pair">
     <legend class="sr">When</legend>
