@@ -65,6 +65,11 @@ class Due:
     fault: str | None = None
 
     @property
+    def place(self) -> tuple[datetime, str]:
+        """Where it stands among the rows that are due; the same while it is pending."""
+        return self.scheduled_at, self.id
+
+    @property
     def payer(self) -> str:
         """Whose row it is, who pays for what it costs: as in the index scheduled_messages_payer_idx.
 

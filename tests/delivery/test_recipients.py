@@ -193,7 +193,7 @@ async def test_what_becomes_of_a_contact_between_plan_and_job_counts(
     elif whose == "nobody's":  # then it is the connection's owner who knows the contact
         db.execute("update scheduled_messages set owner_id = null, created_by = null")
     daemon = await parts(gateway="waha", waha_url=waha.url)
-    plans = await daemon.scheduler.planner.plan(await daemon.store.get_pending())
+    plans = await daemon.scheduler.enqueuer.planner.plan(await daemon.store.get_pending())
     columns, refusal = CHANGES[change]
     other = user().id
     db.execute(f"update contacts set {columns}", {"stranger": other} if "%(" in columns else None)
@@ -217,7 +217,7 @@ async def test_a_contact_that_is_deleted_between_plan_and_job_is_nobody(
     owner = user()
     row = write(owner, add_contact(owner, "+919876543210"))
     daemon = await parts(gateway="waha", waha_url=waha.url)
-    plans = await daemon.scheduler.planner.plan(await daemon.store.get_pending())
+    plans = await daemon.scheduler.enqueuer.planner.plan(await daemon.store.get_pending())
     db.execute("delete from contacts")
 
     assert await daemon.scheduler.enqueuer.enqueue(plans) == 0

@@ -65,7 +65,7 @@ class ToldStore:
     def hurry(self) -> None:
         self.hurried = True
 
-    async def get_pending(self, after: Due | None = None) -> list[Due]:
+    async def get_pending(self, after: tuple[datetime, str] | None = None) -> list[Due]:
         if after is not None:
             return []
         self.looks += 1

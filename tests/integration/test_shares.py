@@ -271,7 +271,7 @@ async def test_many_due_rows_of_a_campaign_do_not_fill_the_batch_before_a_messag
     daemon = await parts(batch_size=250)
     calls = enqueued(daemon)
 
-    decisions = await anext(daemon.scheduler._due())
+    decisions = await anext(daemon.scheduler.enqueuer._due(250))
     assert single in {decision.id for decision in decisions}
     await daemon.scheduler.poll()
 

@@ -472,4 +472,4 @@ async def test_rows_of_one_instant_are_listed_page_after_page(db, tenants, parts
 
     assert len(rows) == 5
     for place, row in enumerate(rows):
-        assert [later.id for later in await store.get_pending(after=row)] == [r.id for r in rows[place + 1 :]]
+        assert [later.id for later in await store.get_pending(after=row.place)] == [r.id for r in rows[place + 1 :]]

@@ -125,7 +125,7 @@ async def test_a_label_that_is_put_on_while_the_message_waits_is_the_next_occurr
     columns("label text")
     row = row_in(db, "pending", tenants[0].connection_id, tenants[0].id, **DAILY)
     daemon = await parts()
-    plans = await daemon.scheduler.planner.plan(await daemon.store.get_pending())
+    plans = await daemon.scheduler.enqueuer.planner.plan(await daemon.store.get_pending())
     db.execute("set role service_role; update scheduled_messages set label = 'vip'; reset role")
     await daemon.scheduler.enqueuer.enqueue(plans)
     await daemon.scheduler.poll()
@@ -343,7 +343,7 @@ async def test_what_was_planned_for_a_deleted_row_is_not_done_with_the_one_that_
     draft = {"contact_id": "+919876500000", "message": "Mine", "scheduled_at": "2026-01-01T00:00:00Z"}
     row = victim.insert(connection_id=victim.connection_id, **draft)
     daemon = await parts()
-    plans = await daemon.scheduler.planner.plan(await daemon.store.get_pending())
+    plans = await daemon.scheduler.enqueuer.planner.plan(await daemon.store.get_pending())
     victim.delete(row["id"])
     other.insert(**draft | {"id": row["id"], "connection_id": other.connection_id, "contact_id": "+15550100"})
 
@@ -357,7 +357,9 @@ async def test_a_daemon_whose_clock_is_ahead_makes_no_job_before_its_time(db, pa
     later = one(db, "select now() + interval '1 h'")
     row = row_in(db, "pending", mine.connection_id, mine.id, scheduled_at=later)
     daemon = await parts()
-    plans = await daemon.scheduler.planner.plan([reading.due(row) for row in service.get("/scheduled_messages").json()])
+    plans = await daemon.scheduler.enqueuer.planner.plan(
+        [reading.due(row) for row in service.get("/scheduled_messages").json()]
+    )
 
     assert (len(plans), await daemon.scheduler.enqueuer.enqueue(plans)) == (1, 0)
     assert status(db, row) == "pending"
@@ -369,8 +371,8 @@ async def test_a_job_that_somebody_has_put_under_a_guessed_id_is_never_taken_for
     for _ in range(3):
         row = row_in(db, "pending", tenants[0].connection_id, tenants[0].id)
         daemon = await parts()
-        ids |= {plan.job_id for plan in await daemon.scheduler.planner.plan(await daemon.store.get_pending())}
-        ids |= {plan.job_id for plan in await daemon.scheduler.planner.plan(await daemon.store.get_pending())}
+        ids |= {plan.job_id for plan in await daemon.scheduler.enqueuer.planner.plan(await daemon.store.get_pending())}
+        ids |= {plan.job_id for plan in await daemon.scheduler.enqueuer.planner.plan(await daemon.store.get_pending())}
         db.execute("delete from scheduled_messages where id = %s", (row,))
     assert len(ids) == 6
 

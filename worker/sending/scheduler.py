@@ -1,20 +1,19 @@
-"""Turns due rows into jobs, on every poll, and looks ahead at what comes."""
+"""Says when: when what is due is enqueued, and when to look ahead at what comes."""
 
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
 
 from worker.config import Settings
 from worker.errors import StoreMisconfigured, WorkerError
-from worker.jobs import Decision
 from worker.recurrence.times import parse_time
 from worker.sending.dispatcher import Dispatcher
 from worker.sending.enqueuer import Enqueuer
-from worker.sending.planner import AGAIN_SECONDS, Line, Planner
+from worker.sending.planner import AGAIN_SECONDS, Planner
 from worker.sending.releaser import MOST_EARLY, Releaser
 from worker.store.answers import Agenda
 from worker.store.store import Store
@@ -47,12 +46,11 @@ class Scheduler:
         self.store, self.settings, self.metrics, self.vitals = store, settings, metrics, vitals
         self.clock, self.listeners = store.clock, listeners
         self.polls = Alarm(partial(vitals.beat, "scheduler"))
-        self.planner = Planner(store, settings, self.polls)
-        self.enqueuer = Enqueuer(store, metrics, dispatcher.claims)
-        self.releaser = Releaser(self.planner, self.enqueuer, dispatcher, settings, self.polls, vitals)
+        planner = Planner(store, settings, self.polls)
+        self.enqueuer = Enqueuer(store, planner, metrics, dispatcher.claims)
+        self.releaser = Releaser(planner, self.enqueuer, dispatcher, settings, self.polls, vitals)
         self._patience = Patience("a pass of the scheduler failed", settings.poll_interval_seconds)
         self._skewed = False
-        self._wrong: StoreMisconfigured | None = None
         self._looked_at = -math.inf  # monotonic
 
     def wake(self, reason: str = "timer") -> None:
@@ -86,50 +84,25 @@ class Scheduler:
 
     async def poll(self) -> int:
         """Enqueues whatever is due until nothing is, then looks ahead. Returns how many rows it dealt with."""
-        listed = dealt_with = 0
-        self._wrong = None
-        batches = self._due()
-        decisions = await anext(batches, None)
-        while decisions is not None:
+        decided = dealt_with = 0
+        wrong: StoreMisconfigured | None = None
+        async for batch in self.enqueuer.enqueue_due(self.settings.batch_size):
             self.polls.beat()
-            listed += len(decisions)
-            if listed > self.settings.batch_size and self._is_time_to_look_ahead:
+            decided, dealt_with, wrong = decided + batch.decided, dealt_with + batch.won, batch.wrong or wrong
+            is_long = decided >= self.settings.batch_size and not batch.is_last
+            if is_long and self._is_time_to_look_ahead:
                 await self._look_ahead()  # a long pass must not keep what is coming from being prepared
-            # The next rows are read and planned while these are written.
-            won, decisions = await asyncio.gather(self._enqueue_or_go_on(decisions), anext(batches, None))
-            dealt_with += won
         agenda = await self._look_ahead()
-        won_nothing = listed and not dealt_with  # another daemon is at it, or an edit: the next poll sees
+        won_nothing = decided and not dealt_with  # another daemon is at it, or an edit: the next poll sees
         if agenda.next_due_at and self.clock.until(agenda.next_due_at) <= 0 and not won_nothing:
             self.polls.within(AGAIN_SECONDS)  # it fell due between the two looks, or was held
-        if self._wrong:
-            raise self._wrong
+        if wrong:
+            raise wrong
         return dealt_with
 
     @property
     def _is_time_to_look_ahead(self) -> bool:
         return time.monotonic() > self._looked_at + self.settings.poll_interval_seconds / 2
-
-    async def _enqueue_or_go_on(self, decisions: list[Decision]) -> int:
-        """What one whole batch meets, such as a trigger without a grant, the next one need not meet."""
-        try:
-            return await self.enqueuer.enqueue(decisions)
-        except StoreMisconfigured as e:
-            self._wrong = e
-            return 0
-
-    async def _due(self) -> AsyncIterator[list[Decision]]:
-        """All that is due, planned, in batches, each with the next rows of everybody who has any."""
-        line, size = Line(), self.settings.batch_size
-        rows = await self.store.get_pending()
-        several = len(rows) > size
-        while rows:
-            line.add(rows)
-            while line:
-                if several:  # more than one batch: whoever is not among the oldest rows must not wait for them all
-                    line.add(await self.store.get_due_of_others(line.payers))
-                yield await self.planner.plan(line.take(size))
-            rows, several = await self.store.get_pending(after=rows[-1]), True
 
     async def _look_ahead(self) -> Agenda:
         self._looked_at = time.monotonic()

@@ -51,11 +51,12 @@ class Store:
         self._api, self.clock = api, api.clock
         self.hurry = api.hurry
 
-    async def get_pending(self, after: Due | None = None) -> list[Due]:
-        """What is due now, oldest first, at most 1000: the first ones, or those that come after a row."""
+    async def get_pending(self, after: tuple[datetime, str] | None = None) -> list[Due]:
+        """What is due now, oldest first, at most 1000: the first ones, or those that come after a place (Due)."""
         if after is None:
             return await self._api.rows("get_pending_scheduled_messages", reading.due, select=PLANNED)
-        last = {"p_due_at": after.scheduled_at.isoformat(), "p_id": after.id}  # the same while a row is pending
+        due_at, row_id = after
+        last = {"p_due_at": due_at.isoformat(), "p_id": row_id}
         return await self._api.rows("get_pending_scheduled_messages_after", reading.due, last, PLANNED)
 
     async def get_due_of_others(self, payers: Sequence[str]) -> list[Due]:
