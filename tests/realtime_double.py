@@ -38,6 +38,7 @@ class RealtimeDouble:
     def __init__(self, late: float = 0.2) -> None:
         self.refuse: HTTPStatus | None = None
         self.joins: deque[str] = deque()
+        self.error = "Unknown Error on Channel"  # of a join
         self.late = late
         self.handshakes: list[str] = []
         self.heartbeats = 0
@@ -171,7 +172,7 @@ class RealtimeDouble:
         if fault == "silence":
             return
         if fault == "error":
-            await _reply(connection, message, "error", {"reason": "Unknown Error on Channel"})
+            await _reply(connection, message, "error", {"reason": self.error})
             return
         if fault == "late":
             await asyncio.sleep(self.late)

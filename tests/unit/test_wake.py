@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from tests.helpers.polling import auntil
 from tests.realtime_double import RealtimeDouble
-from worker.sending.wake import Subscription, Timing, Wake
+from worker.sending.wake import Subscription, Timing, Wake, listen_once, trouble_of
 
 KEY = "sb_secret_do_not_print_me"
 ROW = {"id": "1", "scheduled_at": "2026-11-22 01:20:17.899+00", "status": "pending", "message": "hello"}
@@ -161,6 +161,20 @@ async def test_it_joins_again_when_the_join_meets(fault: str, server: RealtimeDo
         await auntil(lambda: heard.readies == 1)
         assert len(server.handshakes) == 2
         assert await hears(server, heard)
+
+
+async def test_a_server_that_quotes_the_key_has_it_taken_out(server: RealtimeDouble) -> None:
+    """A proxy before it may quote the whole address, whose query is the key. The log is looked at after each test."""
+    server.joins.append("error")
+    server.error = f"no route for /websocket?apikey={KEY}&vsn=1.0.0"
+    async with listening(server.url) as heard:
+        with capture_logs() as lines:
+            await auntil(lambda: heard.readies == 1)
+    assert "/websocket?apikey=[key]&vsn" in lines[0]["reason"]
+    server.joins.append("error")
+    trouble = await listen_once(server.url, KEY, QUICK)
+    assert trouble and "apikey=[key]&vsn" in trouble.reason
+    assert "[key]" in trouble_of(OSError(f"{server.url}/websocket?apikey={KEY} did not answer"), KEY).reason
 
 
 async def test_a_close_that_follows_the_join_as_for_a_duplicate_is_survived(server: RealtimeDouble) -> None:
