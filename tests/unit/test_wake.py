@@ -173,7 +173,8 @@ async def test_a_server_that_quotes_the_key_has_it_taken_out(server: RealtimeDou
     assert "/websocket?apikey=[key]&vsn" in lines[0]["reason"]
     server.joins.append("error")
     trouble = await listen_once(server.url, KEY, QUICK)
-    assert trouble and "apikey=[key]&vsn" in trouble.reason
+    assert trouble
+    assert "apikey=[key]&vsn" in trouble.reason
     assert "[key]" in trouble_of(OSError(f"{server.url}/websocket?apikey={KEY} did not answer"), KEY).reason
 
 
