@@ -4,6 +4,7 @@ import pytest
 
 from tests.helpers.polling import until
 from tests.helpers.rows import one
+from tests.web.people import DOWNLOADS
 
 # 01:35 for the second time: what the clock showed between one and two is over already.
 SECOND = "2031-11-02T05:05:00Z"
@@ -93,3 +94,27 @@ def test_what_is_open_at_midnight_goes_on_with_the_day_that_comes(person, contac
     calendar.sees("January 2032")
     until(lambda: calendar.page.locator("[aria-current=date] .day-number").innerText() == "1")
     appointments.sees("Thursday 1 January 2032")
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "day"),
+    [
+        ("Asia/Kolkata", "2031-12-31T22:00Z", "2032-01-01"),
+        ("America/St_Johns", "2032-01-01T02:00Z", "2031-12-31"),
+    ],
+)
+def test_the_file_of_a_run_is_of_the_day_that_stands_above_it(db, desk, person, zone, at, day):
+    campaign = person.insert(
+        "campaigns", owner_id=person.id, connection_id=person.connection_id, name="News", message="Hello",
+        audience={"labels": ["gold"]}, timezone=zone,
+    )  # fmt: skip
+    db.execute("set session_replication_role = replica")
+    run = db.execute(
+        "insert into campaign_runs (campaign_id, owner_id, connection_id, occurrence_at, status, total, finished_at) "
+        "values (%s, %s, %s, %s, 'completed', 0, now()) returning id",
+        (campaign["id"], person.id, person.connection_id, at),
+    ).fetchone()
+    db.execute("set session_replication_role = origin")
+    window = desk(person, timezoneId="UTC").open(f"campaigns/{campaign['id']}/run/{run['id']}")
+    window.page.locator(".run .status.completed").waitFor()
+    assert window.page.carry(DOWNLOADS, "press", "Download as CSV")["name"] == f"News {day}.csv"

@@ -3,7 +3,9 @@ import { useDeed } from '../client.js'
 import { html, useState } from '../html.js'
 import { download, line } from './csv.js'
 import { Note } from './form.js'
+import { zoneOf } from './message-line.js'
 import { latestMessages, recipientsAfter } from './run-recipients.js'
+import { wallOf } from './zones.js'
 
 const PORTION = 1000 // a server may give no more rows
 const HEAD = ['position', 'name', 'number', 'status', 'reason', 'sent_at', 'delivery', 'text']
@@ -42,7 +44,8 @@ export function Download({ run, campaign }) {
   const save = () =>
     deed.run(async () => {
       tell(0)
-      const name = `${campaign.name} ${run.occurrence_at.slice(0, 10)}`.replace(/[^\p{L}\p{N} ._-]/gu, '_')
+      const day = wallOf(run.occurrence_at, zoneOf(campaign)).slice(0, 10) // as in its heading
+      const name = `${campaign.name} ${day}`.replace(/[^\p{L}\p{N} ._-]/gu, '_')
       download(`${name}.csv`, await linesOf(run, tell))
     })
   return html`<button type="button" disabled=${deed.isBusy} onClick=${save}>Download as CSV</button>
