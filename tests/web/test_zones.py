@@ -67,19 +67,29 @@ def test_a_time_that_has_passed_is_not_scheduled(desk, db, person):
 @pytest.mark.parametrize("zone", ZONES)
 def test_a_time_on_the_wall_is_the_instant_that_the_daemon_takes(folder, zone):
     """Around every change of the clocks in ten years; and around the day that Apia never had."""
-    changes = hours(datetime(2011, 12, 25, tzinfo=UTC), 10 * 24) if zone == "Pacific/Apia" else []
-    before = None
-    for at in hours(datetime(2024, 1, 1, tzinfo=UTC), 10 * 366 * 24):
-        offset = at.astimezone(ZoneInfo(zone)).utcoffset()
-        if before is not None and offset != before:
-            changes += hours(at - timedelta(hours=30), 60)
-        before = offset
-    walls = [at.strftime("%Y-%m-%dT%H:%M") for at in changes]
+    near = hours(datetime(2011, 12, 25, tzinfo=UTC), 10 * 24) if zone == "Pacific/Apia" else []
+    for at in changes(zone):
+        near += hours(at - timedelta(hours=30), 60)
+    walls = [at.strftime("%Y-%m-%dT%H:%M") for at in near]
     walls += [
         f"{random.randint(1990, 2190)}-{random.randint(1, 12):02}-{random.randint(1, 28):02}T12:17" for _ in range(50)
     ]
     told = in_node(folder, "zones.js", f"module.instantOf(one, {zone!r}).toISOString()", walls)
     assert told == [expected(zone, wall) for wall in walls]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_of_a_time_that_the_wall_shows_twice_the_second_is_told_apart(folder, zone):
+    near = [instant for at in changes(zone) for instant in hours(at - timedelta(hours=5), 10)]
+    told = in_node(folder, "zones.js", f"module.isSecond(one, {zone!r})", [at.isoformat() for at in near])
+    assert told == [bool(at.astimezone(ZoneInfo(zone)).fold) for at in near]
+
+
+def changes(zone):
+    """When its clocks change, in ten years."""
+    at = hours(datetime(2024, 1, 1, tzinfo=UTC), 10 * 366 * 24)
+    offsets = [one.astimezone(ZoneInfo(zone)).utcoffset() for one in at]
+    return [one for one, before, now in zip(at[1:], offsets, offsets[1:], strict=False) if before != now]
 
 
 def hours(start, number):

@@ -69,6 +69,10 @@ export function instantOf(wall, zone) {
   return new Date(right.length ? Math.min(...right) : before)
 }
 
+// Whether the wall has shown this time before: the clocks were set back between.
+export const isSecond = (instant, zone) =>
+  instantOf(wallOf(instant, zone), zone) < Math.floor(new Date(instant) / 60_000) * 60_000
+
 // 'GMT+5:30' at that instant.
 export const offsetWords = (instant, zone) =>
   format(zone, { timeZoneName: 'shortOffset' })
