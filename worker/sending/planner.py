@@ -18,7 +18,7 @@ from worker.waiting import Alarm
 log = structlog.get_logger()
 
 SHARE = 100  # rows of one while another waits
-TURN_SECONDS = 0.005  # of planning at a stretch; then the loop is the others' for as long
+TURN_SECONDS = 0.001  # of planning at a stretch; then the loop is the others' for as long as that took
 AGAIN_SECONDS = (
     1.0  # until the next look at a row that was held, edited or taken, or for which this machine lacked something
 )
@@ -88,8 +88,8 @@ class Planner:
         known = await self.store.look_up_recipients([row.id for row in rows])
         now, decisions, began = self.store.clock.now(), list[Decision](), time.monotonic()
         for row in rows:
-            if time.monotonic() - began > TURN_SECONDS:
-                await asyncio.sleep(TURN_SECONDS)
+            if (spent := time.monotonic() - began) > TURN_SECONDS:
+                await asyncio.sleep(spent)
                 began = time.monotonic()
             if decision := self._decide(row, known.get(row.id), now):
                 decisions.append(decision)
