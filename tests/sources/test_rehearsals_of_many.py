@@ -40,11 +40,11 @@ async def test_nobody_can_keep_the_daemon_busy(shop, other_shop, db, parts):
 
     # What one owner may have worked out in an hour, here a thousand: the rest waits, and says so.
     daemon = await parts()
-    api, rules = daemon.sources.rehearsals.rehearsals._api, daemon.sources.rehearsals.numbers.rules
+    calls, rules = daemon.sources.rehearsals.rehearsals._calls, daemon.sources.rehearsals.numbers.rules
     await daemon.sources.rehearsals.numbers.judge("", [f"+9198765{n:05}" for n in range(1200)])
-    first = await api.row("take_rehearsal", {"p_most_an_hour": 1000}, lambda row: row)
+    first = await calls.row("take_rehearsal", {"p_most_an_hour": 1000}, lambda row: row)
     asked = {"p_campaign_id": first["campaign_id"], "p_rules_version": rules, "p_limit": 1000, "p_most_an_hour": 1000}
-    await api.row("advance_rehearsal", asked, lambda row: row)
+    await calls.row("advance_rehearsal", asked, lambda row: row)
     assert (
         "1000 recipients were rehearsed in this hour" in shop.rehearsal({"id": first["campaign_id"]})["waiting_reason"]
     )
@@ -52,11 +52,11 @@ async def test_nobody_can_keep_the_daemon_busy(shop, other_shop, db, parts):
     other_shop.contacts(1)
     theirs = other_shop.campaign(**DRAFT)
     other_shop.rehearse(theirs)
-    turns = [await api.row("take_rehearsal", {"p_most_an_hour": 1000}, lambda row: row) for _ in range(2)]
+    turns = [await calls.row("take_rehearsal", {"p_most_an_hour": 1000}, lambda row: row) for _ in range(2)]
     assert [turn["campaign_id"] for turn in turns] == [theirs["id"], None]
 
     db.execute("update private.rehearsal_turns set turn_at = '-infinity', hour = hour - interval '1 hour'")
-    assert (await api.row("take_rehearsal", {"p_most_an_hour": 1000}, lambda row: row))["campaign_id"]
+    assert (await calls.row("take_rehearsal", {"p_most_an_hour": 1000}, lambda row: row))["campaign_id"]
 
 
 async def test_one_that_the_database_refuses_ends_alone(shop, other_shop, rehearsed):

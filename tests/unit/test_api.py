@@ -14,6 +14,7 @@ from tests.helpers.polling import auntil
 from worker.errors import StoreAbsent, StoreMisconfigured, StoreOverfull, StoreRefused
 from worker.store.api import Api
 from worker.store.clock import Clock
+from worker.store.reading import Calls
 from worker.watch.metrics import Metrics
 
 Connect = Callable[..., Awaitable[Api]]
@@ -64,7 +65,7 @@ async def connect() -> AsyncIterator[tuple[Connect, list[wire.Server]]]:
 async def test_what_passes_is_waited_for(connect: tuple[Connect, list[wire.Server]], passing: wire.Behaviour) -> None:
     build, servers = connect
     api = await build(passing, wire.answer(200, [ROW]))
-    assert await asyncio.wait_for(api.row("record_outcomes", {}, fenced_out), 30) == ["job"]
+    assert await asyncio.wait_for(Calls(api).row("record_outcomes", {}, fenced_out), 30) == ["job"]
     assert len(servers[0].received) == 2
 
 
@@ -84,7 +85,7 @@ async def test_what_will_not_pass_by_itself_is_told_at_once(
     build, servers = connect
     api = await build(met)
     with pytest.raises(error):
-        await api.row("record_outcomes", {}, fenced_out, **how)
+        await Calls(api).row("record_outcomes", {}, fenced_out, **how)
     assert len(servers[0].received) == 1
 
 
@@ -92,7 +93,7 @@ async def test_an_outcome_waits_for_a_grant_that_is_missing(connect: tuple[Conne
     """It is known here alone: what is not written down would be unconfirmed for ever."""
     build, _ = connect
     api = await build(GRANT, GRANT, wire.answer(200, [ROW]))
-    waiting = api.row("record_outcomes", {}, fenced_out, patient=True)
+    waiting = Calls(api).row("record_outcomes", {}, fenced_out, patient=True)
     assert await asyncio.wait_for(waiting, 30) == ["job"]
 
 
@@ -110,7 +111,7 @@ async def test_trouble_is_over_when_every_call_that_waited_is_answered(
 
     build, _ = connect
     api = await build(by_name, on_trouble=told.append)
-    calls = {name: asyncio.create_task(api.rows(name, lambda row: row["id"])) for name in sorted(down)}
+    calls = {name: asyncio.create_task(Calls(api).rows(name, lambda row: row["id"])) for name in sorted(down)}
     await auntil(lambda: len(told) >= 4)
     assert all("away" in reason for reason in told)
     down.remove("claim")
@@ -138,6 +139,6 @@ async def test_every_try_and_every_pause_says_that_the_loop_which_waits_is_not_s
     build, servers = connect
     signs = list[Any]()
     api = await build(AWAY, AWAY, wire.answer(200, [ROW]), on_try=lambda: signs.append(None))
-    await api.row("record_outcomes", {}, fenced_out)
+    await Calls(api).row("record_outcomes", {}, fenced_out)
     assert len(servers[0].received) == 3
     assert len(signs) >= 3

@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.errors import StoreRefused, WorkerError
 from worker.kinds import KINDS
-from worker.store.reading import Row
+from worker.store.api import Row
 
 
 def _switch(text: str) -> bool:

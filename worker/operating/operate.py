@@ -17,11 +17,10 @@ from worker.operating.shown import show, when
 from worker.operating.status import Status
 from worker.sources import exporting
 from worker.sources.overview import overview
-from worker.store.api import Api
+from worker.store.api import Api, Row
 from worker.store.audit import Audit
 from worker.store.campaigns import Campaigns
 from worker.store.clock import Clock
-from worker.store.reading import Row
 from worker.store.redirect import refuse_redirect
 from worker.store.store import Store
 from worker.watch.metrics import Metrics

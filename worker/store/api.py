@@ -1,11 +1,14 @@
-"""One call to Supabase, repeated until it is answered. Every function that is called so may run twice without harm."""
+"""One call to Supabase, repeated until it is answered. Every function that is called so may run twice without harm.
+
+It knows nothing of what an answer says: whoever asks reads it, within the attempt (reading.py).
+"""
 
 import asyncio
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import httpx
 import structlog
@@ -14,6 +17,7 @@ from postgrest.exceptions import APIError
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from tenacity import (
     AsyncRetrying,
+    AttemptManager,
     RetryCallState,
     retry_if_exception,
     stop_after_attempt,
@@ -23,14 +27,14 @@ from tenacity.stop import stop_base, stop_never
 
 from worker.config import Settings
 from worker.errors import StoreAbsent, StoreError, StoreMisconfigured, StoreOverfull
-from worker.recurrence.times import parse_time
 from worker.store.clock import Clock
 from worker.store.faults import fault_of, unreachable
-from worker.store.reading import Answer, Row, listed, of, understood
 from worker.waiting import wait_for
 from worker.watch.metrics import Metrics
 
 log = structlog.get_logger()
+
+Row = dict[str, Any]
 
 LONGEST_CALL = 45.0  # seconds, with everything; a claim that takes longer than its lease is of no use to anybody
 HURRIED_WAIT = 0.25
@@ -38,6 +42,14 @@ LONGEST_WAIT = 10.0  # seconds between two tries, at most: so soon is everything
 
 # APIError does not tell the HTTP status, and the code alone is not enough: proxies and servers make up their own.
 _status: ContextVar[int] = ContextVar("status", default=0)
+
+
+class Terms(TypedDict, total=False):
+    """What a call waits for, and what it does not: see Api.attempts."""
+
+    patient: bool
+    divisible: bool
+    optional: bool
 
 
 async def _note_status(response: httpx.Response) -> None:
@@ -93,62 +105,12 @@ class Api:
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def row(
-        self,
-        name: str,
-        arguments: Row | Callable[[], Row],
-        read: Callable[[Row], Answer],
-        patient: bool = False,
-        divisible: bool = False,
-        optional: bool = False,
-    ) -> Answer:
-        """What `read` makes of the one row of an answer, whose `db_now` sets the clock."""
-        return await self.timed_row(name, arguments, lambda row, _: read(row), patient, divisible, optional)
+    async def attempts(
+        self, name: str, patient: bool = False, divisible: bool = False, optional: bool = False
+    ) -> AsyncIterator[AttemptManager]:
+        """One call, tried while Supabase is down, slow or talks nonsense: `with` each, ask `once` and read the answer.
 
-    async def timed_row(
-        self,
-        name: str,
-        arguments: Row | Callable[[], Row],
-        read: Callable[[Row, float], Answer],
-        patient: bool = False,
-        divisible: bool = False,
-        optional: bool = False,
-    ) -> Answer:
-        """The same for what depends on when it was asked for (monotonic seconds)."""
-
-        def read_one(data: Any, asked_at: float) -> Answer:
-            (row,) = listed(data)
-            answer = read(row, asked_at)
-            if "db_now" in row:
-                self.clock.observe(parse_time(row["db_now"]), asked_at)
-            return answer
-
-        return await self.call(name, arguments, read_one, patient=patient, divisible=divisible, optional=optional)
-
-    async def rows(
-        self, name: str, read: Callable[[Row], Answer], arguments: Row | None = None, select: str = "*"
-    ) -> list[Answer]:
-        """select: the columns that are wanted, where the function returns more; only for one that reads."""
-        return await self.call(name, arguments or {}, lambda data, _: [read(row) for row in listed(data)], select)
-
-    async def value(self, name: str, kind: type[Answer], arguments: Row) -> Answer:
-        """Of a function that returns one value."""
-        return await self.call(name, arguments, lambda data, _: of(kind, data))
-
-    async def call(
-        self,
-        name: str,
-        arguments: Row | Callable[[], Row],
-        read: Callable[[Any, float], Answer],
-        select: str = "*",
-        patient: bool = False,
-        divisible: bool = False,
-        optional: bool = False,
-    ) -> Answer:
-        """One call, repeated while Supabase is down, slow or talks nonsense. Raises StoreRefused, StoreMisconfigured.
-
-        arguments: what makes them anew for each try, where they depend on the time.
-        read: what makes the answer of the JSON and of when it was asked for; where it cannot, that is somebody else's.
+        Whatever raises StoreError there is tried again. Raises StoreRefused, StoreMisconfigured.
         patient: grants and migrations that are missing are waited for as well.
         divisible: what is too large to be passed on raises StoreOverfull.
         optional: a function that is not there raises StoreAbsent.
@@ -160,16 +122,16 @@ class Api:
                 stop=self._stop, sleep=self._pause, wait=wait_random_exponential(0.25, max=LONGEST_WAIT), reraise=True,
                 before_sleep=functools.partial(self._say_down, name),
             ):  # fmt: skip
-                with attempt:
-                    asked_at = time.monotonic()
-                    data = await self._once(name, arguments() if callable(arguments) else arguments, select)
-                    answer = understood(name, read, data, asked_at)
+                yield attempt
             answered = True
         finally:
             self._say_up(name, answered)
-        return answer
 
-    async def _once(self, name: str, arguments: Row, select: str) -> Any:
+    async def once(self, name: str, arguments: Row, select: str = "*") -> Any:
+        """The JSON of one answer, as it came. Raises StoreError, StoreRefused.
+
+        select: the columns that are wanted, where the function returns more; only for one that reads.
+        """
         self._on_try()
         try:
             with self._metrics.rpc(name):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from worker.store.api import Api
-from worker.store.reading import listed, reading
+from worker.store.reading import Calls, listed, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,11 @@ class Appointments:
     """Its methods raise StoreRefused, StoreMisconfigured, and wait while Supabase is away, as long as the Api does."""
 
     def __init__(self, api: Api) -> None:
-        self._api = api
+        self._calls = Calls(api)
 
     async def numbers_asked(self, limit: int) -> list[Asked]:
         """What appointments write to and nobody has judged yet. Raises StoreAbsent where there is the core alone."""
-        return await self._api.row(
+        return await self._calls.row(
             "get_numbers_asked",
             {"p_limit": limit},
             lambda row: [asked(one) for one in listed(row["numbers"])],

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from worker.models import ApprovedTemplate, TemplateStatus
-from worker.store.api import Api
-from worker.store.reading import Row
+from worker.store.api import Api, Row
+from worker.store.reading import Calls
 from worker.store.store import objects, p_rows
 
 TEMPLATE = tuple(field.name for field in fields(ApprovedTemplate))
@@ -20,7 +20,7 @@ class Approvals:
     """
 
     def __init__(self, api: Api) -> None:
-        self._api = api
+        self._calls = Calls(api)
 
     async def record(self, account_id: str, listed: Sequence[ApprovedTemplate], is_default: bool) -> int:
         """The whole list of an account."""
@@ -29,12 +29,12 @@ class Approvals:
             "p_is_default": is_default,
             **p_rows(objects(listed, TEMPLATE)),
         }
-        return await self._api.row("record_approved_templates", arguments, _held, optional=True)
+        return await self._calls.row("record_approved_templates", arguments, _held, optional=True)
 
     async def record_statuses(self, told: Sequence[TemplateStatus], is_default: bool) -> int:
         """What a webhook says of some."""
         arguments: Row = {"p_is_default": is_default, **p_rows(objects(told, STATUS))}
-        return await self._api.row("record_template_statuses", arguments, _held, optional=True)
+        return await self._calls.row("record_template_statuses", arguments, _held, optional=True)
 
 
 def _held(row: Row) -> int:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from worker.store.api import Api
-from worker.store.reading import Row, listed
+from worker.store.api import Api, Row
+from worker.store.reading import Calls, listed
 
 KINDS_OF_LINES = ("booked", "moved", "followup_set")
 NO_ID = "00000000-0000-0000-0000-000000000000"
@@ -32,7 +32,7 @@ class Audit:
     """Its methods raise StoreRefused, StoreMisconfigured, and wait while Supabase is away, as long as the Api does."""
 
     def __init__(self, api: Api) -> None:
-        self._api = api
+        self._calls = Calls(api)
 
     async def read(
         self, after: Place, limit: int, connection_id: str | None = None, since: str | None = None
@@ -49,7 +49,7 @@ class Audit:
             "p_connection_id": connection_id,
             "p_since": since,
         }
-        return await self._api.row(
+        return await self._calls.row(
             "read_audit_log", arguments, lambda row: [_entry(entry) for entry in listed(row["entries"])], optional=True
         )
 
@@ -63,7 +63,7 @@ class Audit:
             "p_connection_id": connection_id,
             "p_since": since,
         }
-        return await self._api.row("read_messages", arguments, lambda row: listed(row["entries"]))
+        return await self._calls.row("read_messages", arguments, lambda row: listed(row["entries"]))
 
 
 def _entry(row: Row) -> Entry:

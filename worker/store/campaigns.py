@@ -7,10 +7,10 @@ from datetime import datetime
 from worker.errors import BadMessage
 from worker.jobs import Series, Written
 from worker.recurrence.times import parse_time
-from worker.store import reading
+from worker.store import findings, reading
 from worker.store.answers import Overview
-from worker.store.api import Api
-from worker.store.reading import Row
+from worker.store.api import Api, Row
+from worker.store.reading import Calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +129,11 @@ class Campaigns:
     """Its methods raise StoreRefused, StoreMisconfigured, and wait while Supabase is away, as long as the Api does."""
 
     def __init__(self, api: Api) -> None:
-        self._api, self.clock = api, api.clock
+        self._calls, self.clock = Calls(api), api.clock
 
     async def get_agenda(self) -> CampaignAgenda:
         """Raises StoreAbsent where the database has the core alone."""
-        return await self._api.row("get_campaign_agenda", {}, _agenda, optional=True)
+        return await self._calls.row("get_campaign_agenda", {}, _agenda, optional=True)
 
     async def start(
         self, start: Start, occurrence: datetime, next_at: datetime | None, anchor: datetime | None, refusal: str | None
@@ -147,12 +147,12 @@ class Campaigns:
             "p_anchor": anchor and anchor.isoformat(),
             "p_refusal": refusal,
         }
-        return await self._api.row("start_campaign_run", arguments, lambda row: row["run_id"])
+        return await self._calls.row("start_campaign_run", arguments, lambda row: row["run_id"])
 
     async def freeze(self, run_id: str, rules_version: str, gateway: str | None, limit: int) -> Freezing | None:
         """The next recipients of a run. None where somebody else is at it, or it is over or held."""
         arguments = {"p_run_id": run_id, "p_rules_version": rules_version, "p_gateway": gateway, "p_limit": limit}
-        rows = await self._api.rows("freeze_campaign_run", _freezing, arguments)
+        rows = await self._calls.rows("freeze_campaign_run", _freezing, arguments)
         return rows[0] if rows else None
 
     async def record_judged(self, country_code: str, rules_version: str, judged: Sequence[Judged]) -> None:
@@ -164,44 +164,44 @@ class Campaigns:
             "p_faults": [one.fault for one in judged],
             "p_timezones": [one.timezone for one in judged],
         }
-        await self._api.row("record_judged_numbers", arguments, lambda row: int(row["recorded"]))
+        await self._calls.row("record_judged_numbers", arguments, lambda row: int(row["recorded"]))
 
     async def advance(self, run_id: str, limit: int) -> Advanced:
         """Makes the next messages of a run."""
         arguments = {"p_run_id": run_id, "p_limit": limit}
-        return await self._api.row("advance_campaign_run", arguments, reading.reading(Advanced))
+        return await self._calls.row("advance_campaign_run", arguments, reading.reading(Advanced))
 
     async def estimate(self) -> int:
         """Tells some of the runs under way when they will be over. How many."""
-        return await self._api.row("estimate_campaign_runs", {}, lambda row: int(row["estimated"]))
+        return await self._calls.row("estimate_campaign_runs", {}, lambda row: int(row["estimated"]))
 
     async def stop(self, run_id: str, why: str) -> None:
         """Pauses the campaign of a run that cannot go on."""
-        await self._api.call("stop_campaign_run", {"p_run_id": run_id, "p_why": why}, lambda data, _: data)
+        await self._calls.call("stop_campaign_run", {"p_run_id": run_id, "p_why": why}, lambda data, _: data)
 
     async def finish(self, run_id: str) -> int | None:
         """Ends a run of which nothing is pending. By how much its counts were off; None where something is."""
-        rows = await self._api.rows("finish_campaign_run", lambda row: int(row["difference"]), {"p_run_id": run_id})
+        rows = await self._calls.rows("finish_campaign_run", lambda row: int(row["difference"]), {"p_run_id": run_id})
         return rows[0] if rows else None
 
     async def take_ended(self) -> list[EndedRun]:
         """Runs that have ended, whoever ended them: each is told of once, to one daemon."""
-        return await self._api.rows("take_ended_runs", reading.reading(EndedRun))
+        return await self._calls.rows("take_ended_runs", reading.reading(EndedRun))
 
     async def get_status(self, stale_seconds: float) -> tuple[Overview, list[RunUnderWay]]:
         """What `status` shows, and the runs under way. Raises StoreAbsent where the database has the core alone."""
         read = reading.reading(RunUnderWay)
-        return await self._api.row(
+        return await self._calls.row(
             "get_status_with_runs",
             {"p_stale_seconds": stale_seconds},
-            lambda row: (reading.overview(row["status"]), [read(run) for run in row["runs"] or []]),
+            lambda row: (findings.overview(row["status"]), [read(run) for run in row["runs"] or []]),
             optional=True,
         )
 
     async def settle(self, run_id: str, outcome: str) -> int | None:
         """Settles whatever is unconfirmed of a run: how many that were. None where there is no such run."""
         arguments: Row = {"run_id": run_id, "outcome": outcome}
-        return await self._api.row("settle_run", arguments, lambda row: row["settled"])
+        return await self._calls.row("settle_run", arguments, lambda row: row["settled"])
 
 
 def _agenda(row: Row) -> CampaignAgenda:

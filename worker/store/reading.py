@@ -3,38 +3,87 @@
 The readers raise KeyError, TypeError, ValueError or BadMessage for what is somebody else's answer.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from worker.errors import BadMessage, StoreError
 from worker.jobs import Due, HandOver, Job, Known, Series, Written
 from worker.recurrence.times import parse_time
-from worker.recurrence.zonecheck import Zone
-from worker.store.answers import (
-    Agenda,
-    Claim,
-    Connection,
-    Diagnosis,
-    Done,
-    Doubtful,
-    Halted,
-    Holder,
-    Overview,
-    PutAside,
-    Rescued,
-    Resolved,
-    Waiting,
-    Withdrawn,
-)
+from worker.store.answers import Agenda, Claim, Done, Holder, Rescued
+from worker.store.api import Api, Row, Terms
 from worker.store.refused import Refused
 
-Row = dict[str, Any]
 Answer = TypeVar("Answer")
 
 # Stands for what is before the calendar begins, and for what cannot be read.
 EARLIEST = datetime.min.replace(tzinfo=UTC)
+
+
+class Calls:
+    """Calls of the database's functions, each with what reads its answer.
+
+    What cannot be read is somebody else's answer, of a proxy for one: as after any fault, the function is called again.
+    """
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def row(
+        self, name: str, arguments: Row | Callable[[], Row], read: Callable[[Row], Answer], **terms: Unpack[Terms]
+    ) -> Answer:
+        """What `read` makes of the one row of an answer, whose `db_now` sets the clock."""
+        return await self.timed_row(name, arguments, lambda row, _: read(row), **terms)
+
+    async def timed_row(
+        self,
+        name: str,
+        arguments: Row | Callable[[], Row],
+        read: Callable[[Row, float], Answer],
+        **terms: Unpack[Terms],
+    ) -> Answer:
+        """The same for what depends on when it was asked for (monotonic seconds)."""
+
+        def read_one(data: Any, asked_at: float) -> Answer:
+            (row,) = listed(data)
+            answer = read(row, asked_at)
+            if "db_now" in row:
+                self._api.clock.observe(parse_time(row["db_now"]), asked_at)
+            return answer
+
+        return await self.call(name, arguments, read_one, **terms)
+
+    async def rows(
+        self, name: str, read: Callable[[Row], Answer], arguments: Row | None = None, select: str = "*"
+    ) -> list[Answer]:
+        """select: see Api.once."""
+        return await self.call(name, arguments or {}, lambda data, _: [read(row) for row in listed(data)], select)
+
+    async def value(self, name: str, kind: type[Answer], arguments: Row) -> Answer:
+        """Of a function that returns one value."""
+        return await self.call(name, arguments, lambda data, _: of(kind, data))
+
+    async def call(
+        self,
+        name: str,
+        arguments: Row | Callable[[], Row],
+        read: Callable[[Any, float], Answer],
+        select: str = "*",
+        **terms: Unpack[Terms],
+    ) -> Answer:
+        """What `read` makes of the JSON, and of when it was asked for. Raises StoreRefused, StoreMisconfigured.
+
+        arguments: what makes them anew for each try, where they depend on the time.
+        terms: what is waited for, see Api.attempts.
+        """
+        async for attempt in self._api.attempts(name, **terms):
+            with attempt:
+                asked_at = time.monotonic()
+                data = await self._api.once(name, arguments() if callable(arguments) else arguments, select)
+                answer = understood(name, read, data, asked_at)
+        return answer
 
 
 def understood(call: str, read: Callable[[Any, float], Answer], data: Any, asked_at: float) -> Answer:
@@ -71,7 +120,7 @@ def due(row: Row) -> Due:
         owner_id=row["owner_id"],
         contact_id=row["contact_id"],
         scheduled_at=scheduled_at,
-        written=_written(row),
+        written=written(row),
         priority=row["priority"] or 0,
         series=series,
         not_after=not_after,
@@ -90,18 +139,6 @@ def _series(row: Row) -> Series:
     )
 
 
-def _written(row: Row) -> Written:
-    return Written(
-        type=row["type"],
-        message=row["message"],
-        media_url=row["media_url"],
-        caption=row["caption"],
-        media=row["media"],
-        asset_id=row["asset_id"],
-        template=row["template"],
-    )
-
-
 def known(row: Row) -> Known:
     return Known(
         phone_number=row["phone_number"],
@@ -115,14 +152,6 @@ def known(row: Row) -> Known:
 
 def all_known(row: Row) -> dict[str, Known]:
     return {one["id"]: known(one) for one in row["known"] or []}
-
-
-def probes(row: Row) -> tuple[list[Connection], datetime | None]:
-    return [connection(one) for one in row["probes"] or []], instant_or_none(row["next_probe_at"])
-
-
-def finished_probes(row: Row) -> tuple[list[str], datetime | None]:
-    return row["back"] or [], instant_or_none(row["next_probe_at"])
 
 
 def job(row: Row, token: str, asked_at: float) -> Job:
@@ -153,7 +182,7 @@ def _order(row: Row) -> Row:
         "sender": row["sender"],
         "api_key": row["api_key"],
         "recipient": row["recipient"],
-        "written": _written(row),
+        "written": written(row),
         "attempts": row["attempts"],
         "throttled": row["throttled"],
     }
@@ -196,16 +225,6 @@ def rescued(row: Row) -> Rescued:
     )
 
 
-def resolved(row: Row) -> Resolved:
-    return Resolved(
-        connection_id=row["connection_id"],
-        gateway=row["gateway"],
-        attempts=row["attempts"],
-        send_at=instant_or_none(row["send_at"]),
-        error=row["error"],
-    )
-
-
 def refused(rows: list[Row] | None) -> list[Refused]:
     return [Refused(row["id"], row["code"], row["reason"], row.get("became", "put aside")) for row in rows or []]
 
@@ -213,38 +232,10 @@ def refused(rows: list[Row] | None) -> list[Refused]:
 def reading(kind: type[Answer]) -> Callable[[Row], Answer]:
     """Reads rows whose columns are the fields of this class, and need no other reading; what else they have is left."""
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    return lambda row: kind(**{name: row[name] for name in names})
+    return lambda row: kind(*[row[name] for name in names])
 
 
-holder = reading(Holder)
-connection = reading(Connection)
-diagnosis, withdrawn = reading(Diagnosis), reading(Withdrawn)
-waiting, halted, doubtful, put_aside = reading(Waiting), reading(Halted), reading(Doubtful), reading(PutAside)
-
-
-def zone(row: Row) -> Zone:
-    return Zone(
-        name=row["name"],
-        messages=row["messages"],
-        connections=row["connections"],
-        began_at=parse_time(row["began_at"]),
-        offsets=row["offsets"],
-    )
-
-
-def overview(row: Row) -> Overview:
-    return Overview(
-        db_now=row["db_now"],
-        counts=row["counts"] or {},
-        due=row["due"],
-        next_due_at=row["next_due_at"],
-        oldest_overdue_at=row["oldest_overdue_at"],
-        waiting=[waiting(one) for one in row["waiting"] or []],
-        connections=[halted(one) for one in row["connections"] or []],
-        unconfirmed=[doubtful(one) for one in row["unconfirmed"] or []],
-        stale_hand_overs=row["stale_hand_overs"],
-        refused=[put_aside(one) for one in row["refused"] or []],
-    )
+written, holder = reading(Written), reading(Holder)
 
 
 def _wall_time(text: str | None) -> datetime | None:

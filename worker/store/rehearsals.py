@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from worker.store.api import Api
+from worker.store.api import Api, Row
 from worker.store.campaigns import Attachment, attachment
-from worker.store.reading import Row
+from worker.store.reading import Calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class Rehearsals:
     """Its methods raise StoreRefused, StoreMisconfigured, and wait while Supabase is away, as long as the Api does."""
 
     def __init__(self, api: Api) -> None:
-        self._api = api
+        self._calls = Calls(api)
 
     async def take(self) -> Turn:
         """Raises StoreAbsent where the database has the core alone."""
-        return await self._api.row("take_rehearsal", {}, _turn, optional=True)
+        return await self._calls.row("take_rehearsal", {}, _turn, optional=True)
 
     async def advance(
         self, campaign_id: str, rules_version: str, gateway: str | None, fault: str | None, limit: int
@@ -47,12 +47,12 @@ class Rehearsals:
             "p_campaign_id": campaign_id, "p_rules_version": rules_version, "p_gateway": gateway, "p_fault": fault,
             "p_limit": limit,
         }  # fmt: skip
-        rows = await self._api.rows("advance_rehearsal", _portion, arguments)
+        rows = await self._calls.rows("advance_rehearsal", _portion, arguments)
         return rows[0] if rows else None
 
     async def stop(self, campaign_id: str, why: str) -> None:
         """Ends one that the database refuses."""
-        await self._api.call("stop_rehearsal", {"p_campaign_id": campaign_id, "p_why": why}, lambda data, _: data)
+        await self._calls.call("stop_rehearsal", {"p_campaign_id": campaign_id, "p_why": why}, lambda data, _: data)
 
 
 def _turn(row: Row) -> Turn:
