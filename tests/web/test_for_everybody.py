@@ -74,9 +74,13 @@ def furnish_campaigns(db, person, member):
     return {"template": template["id"], "campaign": campaign["id"], "draft": draft["id"], "run": run["id"]}
 
 
-@pytest.mark.parametrize(("theme", "size"), [("light", LAPTOP), ("dark", PHONE)], ids=["laptop", "phone in the dark"])
-def test_axe_finds_nothing_and_nothing_is_cut_off(desk, person, furnished, theme, size):
-    window = desk(person, colorScheme=theme, viewport=size)
+@pytest.mark.parametrize(
+    ("theme", "size", "zone"),
+    [("light", LAPTOP, "Asia/Kolkata"), ("dark", PHONE, "America/North_Dakota/New_Salem")],
+    ids=["laptop", "phone in the dark"],
+)
+def test_axe_finds_nothing_and_nothing_is_cut_off(desk, person, furnished, theme, size, zone):
+    window = desk(person, colorScheme=theme, viewport=size, timezoneId=zone)
     window.open()
     window.sees("Asha")
     window.page.evaluate(AXE)
