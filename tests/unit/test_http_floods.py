@@ -70,6 +70,41 @@ async def test_who_has_left_keeps_nobody_waiting(client, monkeypatch, request_of
     assert answer.status_code == (200 if request_of == "page" else 403)
 
 
+@pytest.mark.parametrize(
+    ("status", "size", "pages"), [(200, 3_000_000, 0), (403, 0, 1), (403, 70_000, 2), (413, 1_000_000, 16), (503, 9, 0)]
+)
+async def test_a_webhook_that_is_refused_takes_the_turns_of_pages_and_meta_s_do_not(
+    monkeypatch, status: int, size: int, pages: int
+) -> None:
+    """What an answer took is told by how long those that came after it are asked to wait, in all."""
+
+    async def app(_: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            pass
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def chunk() -> Any:
+        left[0] -= (taken := min(left[0], 60_000))
+        return {"type": "http.request", "body": b" " * taken, "more_body": left[0] > 0}
+
+    async def nothing(_: Any) -> None:
+        return None
+
+    async def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    now, left = [1000.0], [0]
+    monkeypatch.setattr(server_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(server_module.asyncio, "sleep", sleep)
+    pace = server_module.Pace(app)
+    for _ in range(1000):
+        left[0] = size
+        await pace({"path": "/webhook"}, chunk, nothing)
+    turns = now[0] - 1000 + 0.5  # half of a second's may come at once
+    assert turns == pytest.approx(1000 * (1 / 1000 + pages / 100), rel=0.02)
+
+
 NO_HTTP = {
     "nonsense": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
     "another protocol": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",

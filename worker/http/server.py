@@ -13,7 +13,7 @@ import time
 
 import uvicorn
 from h11 import LocalProtocolError
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from worker.errors import ConfigError
@@ -25,6 +25,7 @@ ACCEPTED_AT_ONCE = 32  # before the loop looks at the first of them
 QUEUE = 1024  # of the kernel: what waits there costs us nothing
 SWITCH_SECONDS = 0.0005  # how soon the loop that sends has the interpreter again; 5 ms by default, at each of its steps
 PAGES_A_SECOND, WEBHOOKS_A_SECOND = 100, 1000  # that are answered; WhatsApp tells of each message three times
+PIECE = 65_536  # bytes of a refused webhook that count as a page
 
 
 def most_connections() -> int:
@@ -35,7 +36,8 @@ def most_connections() -> int:
 class Pace:
     """ASGI: answers so many requests a second and no more than half of them at once; the others wait in a line.
 
-    Whoever has left by its turn takes none: what a flood asked for ends with its connections.
+    Whoever has left by its turn takes none: what a flood asked for ends with its connections. A webhook that is refused
+    takes as many turns as a page for each piece of it that was read: a stranger's is not cheap for being called one.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -52,7 +54,23 @@ class Pace:
             self._next_at[webhook] = max(self._next_at[webhook], now - 0.5) + step
             if (wait := self._next_at[webhook] - now) > 0:
                 await asyncio.sleep(wait)
-        await self._app(scope, receive, send)
+        await (self._webhook if webhook else self._app)(scope, receive, send)
+
+    async def _webhook(self, scope: Scope, receive: Receive, send: Send) -> None:
+        read = 0
+
+        async def reading() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            return message
+
+        async def answering(message: Message) -> None:
+            if 400 <= message.get("status", 0) < 500:
+                self._next_at[True] += (1 + read // PIECE) / PAGES_A_SECOND
+            await send(message)
+
+        await self._app(scope, reading, answering)
 
 
 def _has_left(receive: Receive) -> bool:

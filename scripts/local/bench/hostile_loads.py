@@ -78,8 +78,9 @@ def connected(port: int) -> HTTPConnection:
     return HTTPConnection("127.0.0.1", port, timeout=30)
 
 
-def asking(*requests: str | tuple[str, str, bytes]) -> Act:
+def asking(*requests: str | tuple[str, str, bytes], **headers: str) -> Act:
     """Forty visitors who ask these in turn, paths or (method, path, body), and again when they are answered."""
+    said = {"authorization": "Bearer guess"} | {name.replace("_", "-"): value for name, value in headers.items()}
 
     @contextmanager
     def asked(_: Ground, daemon: Daemon) -> Iterator[None]:
@@ -91,7 +92,7 @@ def asking(*requests: str | tuple[str, str, bytes]) -> Act:
             method, path, body = request if isinstance(request, tuple) else ("GET", request, b"")
             while not stop.is_set():
                 with contextlib.suppress(OSError, HTTPException), closing(connected(daemon.port)) as connection:
-                    connection.request(method, path, body or None, {"authorization": "Bearer guess"})
+                    connection.request(method, path, body or None, said)
                     connection.getresponse().read()
 
         threads = [threading.Thread(target=ask, args=(n,), daemon=True) for n in range(40)]
@@ -214,6 +215,8 @@ LOADS = (
     Load("forty visitors with the dearest previews", act=asking(*PREVIEWS)),
     Load("forty visitors asking for health, metrics and nothing", act=asking("/healthz", "/metrics", "/nothing")),
     Load("forty visitors with a webhook's megabyte", act=asking(WEBHOOK), settings=META),
+    Load("forty visitors with a webhook's megabyte and a signature of their own",
+         act=asking(WEBHOOK, x_hub_signature_256=f"sha256={0:064}"), settings=META),
     Load("a tenant tries ids to come of contacts", act=trying(IDS_TO_COME)),
     Load("a tenant tries to write through connections of others", act=trying(STRANGE_CONNECTION)),
     Load("2,500 rows with different costly rules", many(2_500, pattern=RULE)),
