@@ -57,8 +57,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
-    at.turn_back()
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A module whose users have their tokens for all its tests says TIME_GOES_ON: one from later counts for nothing."""
+    if not getattr(getattr(item, "module", None), "TIME_GOES_ON", False):
+        at.turn_back()
 
 
 def is_long() -> bool:

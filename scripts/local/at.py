@@ -27,7 +27,7 @@ def turn_back() -> None:
     file = Path(os.environ["FAKETIME_TIMESTAMP_FILE"])
     ahead = float(file.read_text() or 0)
     wanted = datetime.fromisoformat(os.environ["TESTS_BEGIN_AT"]).timestamp()
-    new = file.with_suffix(".new")
+    new = file.with_name(f"{file.name}.new")  # beside others' of the same folder
     new.write_text(f"{wanted - (time.time() - ahead):+.3f}")
     new.rename(file)  # whole or not at all
 

@@ -312,8 +312,11 @@ def test_messages_wait_while_redis_is_down_and_go_when_it_is_back(
     due = {"connection_id": owner.connection_id, "scheduled_at": "2026-01-01T00:00:00Z"}
     row, cancelled = (owner.insert(contact_id=f"+91987654321{n}", message="Hello", **due)["id"] for n in range(2))
     worker = daemon(GATEWAY="bullmq", REDIS_URL=f"redis://127.0.0.1:{port}", RETRY_ATTEMPTS=1)
+    said = "select status, waiting_reason, error from scheduled_messages"
     until(
-        lambda: one(db, "select bool_and(waiting_reason like 'Redis cannot be reached%%') from scheduled_messages"), 15
+        lambda: one(db, "select bool_and(waiting_reason like 'Redis cannot be reached%%') from scheduled_messages"),
+        15,
+        lambda: f"{db.execute(said).fetchall()} {worker.text}",
     )
     # Where the two come back one after the other, the first one's reason is the connection's, and so both rows'.
     until(lambda: job(db, row)["attempts"] == job(db, cancelled)["attempts"] == 0, 15)

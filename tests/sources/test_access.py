@@ -87,7 +87,7 @@ async def test_who_loses_the_right_to_send_sends_nothing_more_of_a_campaign(
             (shop.user, {"status": "draft"}),
         )
     ]
-    await forward(send=False, batch_size=10)  # two batches at a time
+    await forward(send=False, batch_size=5)  # a window of forty
     made = "select count(*) as n from scheduled_messages where status = 'pending' and source_id is not null"
     assert 0 < db.execute(made).fetchone()["n"] < 60
 

@@ -16,6 +16,7 @@ from tests.sql.roles import sql_file
 from tests.sql.test_twenty_faults import UPSTREAM_CONNECTIONS
 from worker.operating import migrate
 
+TIME_GOES_ON = True
 DUE, FUTURE = "2026-01-01T00:00:00+00:00", "2030-01-01T00:00:00+00:00"
 # Rows that such a project may have: name, columns, and what they have become after one pass of the daemon.
 UPSTREAM_ROWS: list[tuple[str, dict[str, Any], str]] = [
