@@ -1,5 +1,6 @@
 """How often campaigns are looked at, and that whoever sends hears of new messages at once."""
 
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,13 +14,14 @@ class ToldCampaigns:
     """made: by each call of `advance`, in turn; then nothing."""
 
     def __init__(self, *made: int) -> None:
-        self.clock, self.made = Clock(), [*made]
+        self.clock, self.made, self.asked = Clock(), [*made], 0
         self.runs = [Run(id="run", is_frozen=True, unmade=100, pending=100)]
 
     async def get_agenda(self) -> CampaignAgenda:
         return CampaignAgenda(starts=[], runs=self.runs, has_ended=False)
 
     async def advance(self, *_: object) -> Advanced:
+        self.asked += 1
         return Advanced(self.made.pop(0) if self.made else 0, None)
 
     async def estimate(self) -> None:
@@ -41,13 +43,28 @@ async def test_whoever_sends_is_told_of_each_batch_and_of_nothing_else() -> None
 
 async def test_a_window_that_stays_full_is_looked_at_ever_more_seldom_and_soon_again_after_it_moved() -> None:
     campaigns = source(ToldCampaigns(), [])
-    waits = [await campaigns.advance() for _ in range(10)]
+    waits = [await campaigns.advance() for _ in range(30)]
     assert waits == sorted(waits)
     assert waits[0] < 0.5
     assert waits[-1] == LOOK_SECONDS
     cast(Any, campaigns.campaigns).made = [1]
     assert await campaigns.advance() == 0
     assert await campaigns.advance() == waits[0]
+
+
+async def test_what_is_more_than_half_full_is_not_asked_for_more_but_now_and_then(monkeypatch) -> None:
+    """Each time reads the last hundred that are settled, behind all that are under way."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    told = ToldCampaigns(50)
+    campaigns = source(told, [])
+    asked = []
+    for under_way, seconds in ((0, 0), (50, 0), (49, 0), (26, 0), (25, 0), (40, 0), (40, LOOK_SECONDS)):
+        now += seconds
+        told.runs = [Run(id="run", is_frozen=True, unmade=100, pending=100 + under_way)]
+        await campaigns.advance()
+        asked.append(told.asked)
+    assert asked == [1, 2, 2, 2, 3, 3, 4]
 
 
 async def test_without_a_run_somebodys_start_is_waited_for_as_long_as_a_message_at_most() -> None:

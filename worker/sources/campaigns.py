@@ -1,5 +1,6 @@
 """Takes campaigns forward: begins their runs, has their numbers judged, keeps their windows full, ends them."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ BATCHES_AT_ONCE = 4  # are made of a run's messages; its window holds twice as m
 LOOK_SECONDS = 5.0  # until a campaign that somebody starts is seen, where messages are not looked for more often
 # Until a window that is half empty is filled up: at first, and by how much longer each time that it was not yet, up to
 # LOOK_SECONDS, since a slow connection's lasts for minutes. By less than twice: the other half lasts until then.
-UNDER_WAY_SECONDS, LONGER = 0.1, 1.5
+UNDER_WAY_SECONDS, LONGER = 0.1, 1.2
 ESTIMATE_SECONDS = 10.0  # until the runs under way are told anew when they will be over
 
 
@@ -33,6 +34,17 @@ class Begin:
     next_at: datetime | None = None
     anchor: datetime | None = None
     refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How many messages of a run were under way when some were last made, and when (monotonic) there was no room.
+
+    While more than half of them are, it is not asked for more but every LOOK_SECONDS: what may be asked has a price.
+    """
+
+    held: int = 0
+    asked_at: float = -math.inf
 
 
 class CampaignSource:
@@ -50,10 +62,12 @@ class CampaignSource:
         self._on_made = on_made
         self._estimate_at = 0.0
         self._wait = UNDER_WAY_SECONDS
+        self._windows: dict[str, Window] = {}  # by run
 
     async def advance(self) -> float:
         """One pass. Returns the seconds until the next one is wanted."""
         agenda = await self.campaigns.get_agenda()
+        self._windows = {run.id: self._windows.get(run.id, Window()) for run in agenda.runs}
         moved = [await self._start(start) for start in agenda.starts]
         moved += [await self._take_forward_or_stop(run) for run in agenda.runs]
         if agenda.has_ended:
@@ -105,13 +119,17 @@ class CampaignSource:
 
     async def _make(self, run: Run) -> bool:
         """Fills its window up. Whether there was room."""
-        if not run.unmade:
+        window, now = self._windows[run.id], time.monotonic()
+        if not run.unmade or (run.under_way > window.held / 2 and now < window.asked_at + LOOK_SECONDS):
             return False
         advanced = await self.campaigns.advance(run.id, BATCHES_AT_ONCE * self.settings.batch_size)
         if advanced.stopped:
             log.warning("a run has paused itself", run=run.id, reason=advanced.stopped)
         if advanced.made:
             self._on_made()  # a poll by the interval alone would send a window a minute
+            self._windows[run.id] = Window(run.under_way + advanced.made)  # there may be room for more
+        else:
+            self._windows[run.id] = replace(window, asked_at=now)
         return advanced.made > 0
 
     async def _freeze(self, run: Run) -> bool:

@@ -46,6 +46,11 @@ class Run:
     unmade: int
     pending: int
 
+    @property
+    def under_way(self) -> int:
+        """Messages that are made and not settled."""
+        return self.pending - self.unmade
+
 
 @dataclass(frozen=True, slots=True)
 class CampaignAgenda:
