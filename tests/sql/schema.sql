@@ -13367,7 +13367,9 @@ begin
             v_campaign.owner_id,
             content.category,
             1,
-            private.fill_approved(content.cloud, rendered.variables, content.media_url),
+            case when content.cloud is not null
+                then private.fill_approved(content.cloud, rendered.variables, content.media_url)
+            end,
             coalesce(greatest(chosen.due_at, v_run.started_at, v_run.retried_at), v_from)
             + v_campaign.give_up_after,
             p_run_id,
