@@ -11,10 +11,10 @@ from worker.planning import plan
 
 
 @pytest.fixture
-def owned(user):
+def owned(db, user):
     """A user and a due message of theirs."""
     owner = user()
-    now = owner.http.post("/rpc/get_pending_scheduled_messages").headers["date"]
+    now = one(db, "select now()").isoformat()
     row = owner.insert(
         connection_id=owner.connection_id, contact_id="+919876500001", message="Old text", scheduled_at=now
     )
