@@ -4,6 +4,8 @@ import time
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from tests.helpers.loops import settings
 from worker.sources.campaigns import LOOK_SECONDS, CampaignSource
 from worker.store.campaigns import Advanced, CampaignAgenda, Run
@@ -50,6 +52,16 @@ async def test_a_window_that_stays_full_is_looked_at_ever_more_seldom_and_soon_a
     cast(Any, campaigns.campaigns).made = [1]
     assert await campaigns.advance() == 0
     assert await campaigns.advance() == waits[0]
+
+
+@pytest.mark.parametrize(("gone", "is_longer"), [(5, True), (6, False)])
+async def test_a_window_that_empties_fast_is_looked_at_as_soon_again(gone: int, is_longer: bool) -> None:
+    told = ToldCampaigns()
+    campaigns, waits = source(told, []), []
+    for under_way in (100, 100 - gone):
+        told.runs = [Run(id="run", is_frozen=True, unmade=0, pending=under_way)]
+        waits.append(await campaigns.advance())
+    assert (waits[1] > waits[0]) is is_longer
 
 
 async def test_what_is_more_than_half_full_is_not_asked_for_more_but_now_and_then(monkeypatch) -> None:

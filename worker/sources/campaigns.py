@@ -22,7 +22,8 @@ BATCHES_AT_ONCE = 4  # are made of a run's messages; its window holds twice as m
 LOOK_SECONDS = 5.0  # until a campaign that somebody starts is seen, where messages are not looked for more often
 # Until a window that is half empty is filled up: at first, and by how much longer each time that it was not yet, up to
 # LOOK_SECONDS, since a slow connection's lasts for minutes. By less than twice: the other half lasts until then.
-UNDER_WAY_SECONDS, LONGER = 0.1, 1.2
+# No longer than before where a twentieth of what is under way has gone since the last look: it is empty soon.
+UNDER_WAY_SECONDS, LONGER, SOON_EMPTY = 0.1, 1.5, 0.05
 ESTIMATE_SECONDS = 10.0  # until the runs under way are told anew when they will be over
 
 
@@ -62,6 +63,7 @@ class CampaignSource:
         self._on_made = on_made
         self._estimate_at = 0.0
         self._wait = UNDER_WAY_SECONDS
+        self._under_way = 0
         self._windows: dict[str, Window] = {}  # by run
 
     async def advance(self) -> float:
@@ -78,9 +80,16 @@ class CampaignSource:
         if any(moved):
             self._wait = UNDER_WAY_SECONDS
             return 0.0
-        longest = min(LOOK_SECONDS, self.settings.poll_interval_seconds)
-        self._wait = min(LONGER * self._wait, longest) if agenda.runs else longest
+        self._wait = self._next_wait(agenda.runs)
         return self._wait
+
+    def _next_wait(self, runs: list[Run]) -> float:
+        longest = min(LOOK_SECONDS, self.settings.poll_interval_seconds)
+        before, self._under_way = self._under_way, sum(run.under_way for run in runs if run.is_frozen)
+        if not runs:
+            return longest
+        is_soon_empty = self._under_way < (1 - SOON_EMPTY) * before
+        return self._wait if is_soon_empty else min(LONGER * self._wait, longest)
 
     async def _start(self, start: Start) -> bool:
         """Whether a run began."""
