@@ -1934,9 +1934,17 @@ declare
     v_retried uuid[];
     v_runs uuid[];
 begin
+    -- What is enqueued counts as it did, and costs no more than to see that.
     select array_agg(distinct m.source_id) into v_of
-    from new_messages as m
-    where m.source_id is not null;
+    from (
+        select new_row.source_id, new_row.status, new_row.delivery_status
+        from new_messages as new_row
+        union all
+        select old_row.source_id, old_row.status, old_row.delivery_status
+        from old_messages as old_row
+    ) as m
+    where m.source_id is not null
+        and (m.status not in ('pending', 'processing') or m.delivery_status is not null);
     if v_of is null then
         return null;
     end if;
@@ -1961,7 +1969,7 @@ begin
         where new_row.source_id is not null
             and (new_row.status, new_row.delivery_status) is distinct
                 from (old_row.status, old_row.delivery_status)
-            -- What is enqueued counts as it did; before its tries are looked for.
+            -- Before its tries are looked for.
             and not (
                 old_row.status in ('pending', 'processing')
                 and new_row.status in ('pending', 'processing')
