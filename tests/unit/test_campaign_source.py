@@ -68,15 +68,34 @@ async def test_what_is_more_than_half_full_is_not_asked_for_more_but_now_and_the
     """Each time reads the last hundred that are settled, behind all that are under way."""
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    told = ToldCampaigns(50)
+    told = ToldCampaigns(100)
     campaigns = source(told, [])
     asked = []
-    for under_way, seconds in ((0, 0), (50, 0), (49, 0), (26, 0), (25, 0), (40, 0), (40, LOOK_SECONDS)):
+    for under_way, seconds in (
+        (0, 0),
+        (100, 0),
+        (99, 0),
+        (51, 0),
+        (50, 0),
+        (80, 0),
+        (80, LOOK_SECONDS),
+        (26, 0),
+        (25, 0),
+    ):
         now += seconds
         told.runs = [Run(id="run", is_frozen=True, unmade=100, pending=100 + under_way)]
         await campaigns.advance()
         asked.append(told.asked)
-    assert asked == [1, 2, 2, 2, 3, 3, 4]
+    assert asked == [1, 2, 2, 2, 3, 3, 4, 5, 6]
+
+
+async def test_few_under_way_may_be_all_whose_time_has_come_by_their_own_clocks() -> None:
+    told = ToldCampaigns(1)
+    campaigns = source(told, [])
+    for under_way in (0, 1, 1, 25):
+        told.runs = [Run(id="run", is_frozen=True, unmade=100, pending=100 + under_way)]
+        await campaigns.advance()
+    assert told.asked == 4
 
 
 async def test_without_a_run_somebodys_start_is_waited_for_as_long_as_a_message_at_most() -> None:

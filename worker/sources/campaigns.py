@@ -18,6 +18,7 @@ from worker.store.campaigns import Attachment, Campaigns, EndedRun, Run, Start
 log = structlog.get_logger()
 
 FROZEN_AT_ONCE = 5000  # recipients in one transaction
+LEAST_WINDOW = 50  # messages (private.run_window)
 BATCHES_AT_ONCE = 4  # are made of a run's messages; its window holds twice as many
 LOOK_SECONDS = 5.0  # until a campaign that somebody starts is seen, where messages are not looked for more often
 # Until a window that is half empty is filled up: at first, and by how much longer each time that it was not yet, up to
@@ -42,6 +43,7 @@ class Window:
     """How many messages of a run were under way when some were last made, and when (monotonic) there was no room.
 
     While more than half of them are, it is not asked for more but every LOOK_SECONDS: what may be asked has a price.
+    What is less than half of any window may be all whose time has come by their own clocks: then it is asked each time.
     """
 
     held: int = 0
@@ -129,7 +131,9 @@ class CampaignSource:
     async def _make(self, run: Run) -> bool:
         """Fills its window up. Whether there was room."""
         window, now = self._windows[run.id], time.monotonic()
-        if not run.unmade or (run.under_way > window.held / 2 and now < window.asked_at + LOOK_SECONDS):
+        if not run.unmade or (
+            run.under_way > max(window.held, LEAST_WINDOW) / 2 and now < window.asked_at + LOOK_SECONDS
+        ):
             return False
         advanced = await self.campaigns.advance(run.id, BATCHES_AT_ONCE * self.settings.batch_size)
         if advanced.stopped:
