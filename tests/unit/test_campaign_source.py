@@ -1,12 +1,12 @@
 """How often campaigns are looked at, and that whoever sends hears of new messages at once."""
 
-import time
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from tests.helpers.loops import settings
+from worker.sources import campaigns as campaigns_module
 from worker.sources.campaigns import LOOK_SECONDS, CampaignSource
 from worker.store.campaigns import Advanced, CampaignAgenda, Run
 from worker.store.clock import Clock
@@ -64,24 +64,17 @@ async def test_a_window_that_empties_fast_is_looked_at_as_soon_again(gone: int, 
     assert (waits[1] > waits[0]) is is_longer
 
 
-async def test_what_is_more_than_half_full_is_not_asked_for_more_but_now_and_then(monkeypatch) -> None:
+async def test_what_is_more_than_half_full_is_not_asked_for_more_but_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Each time reads the last hundred that are settled, behind all that are under way."""
     now = 1000.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(campaigns_module, "time", SimpleNamespace(monotonic=lambda: now))
     told = ToldCampaigns(100)
     campaigns = source(told, [])
     asked = []
-    for under_way, seconds in (
-        (0, 0),
-        (100, 0),
-        (99, 0),
-        (51, 0),
-        (50, 0),
-        (80, 0),
-        (80, LOOK_SECONDS),
-        (26, 0),
-        (25, 0),
-    ):
+    looks = [(0, 0), (100, 0), (99, 0), (51, 0), (50, 0), (80, 0), (80, LOOK_SECONDS), (26, 0), (25, 0)]
+    for under_way, seconds in looks:
         now += seconds
         told.runs = [Run(id="run", is_frozen=True, unmade=100, pending=100 + under_way)]
         await campaigns.advance()

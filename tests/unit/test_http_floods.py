@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -95,8 +96,8 @@ async def test_a_webhook_that_is_refused_takes_the_turns_of_pages_and_meta_s_do_
         now[0] += seconds
 
     now, left = [1000.0], [0]
-    monkeypatch.setattr(server_module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(server_module.asyncio, "sleep", sleep)
+    monkeypatch.setattr(server_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(server_module, "asyncio", SimpleNamespace(sleep=sleep, Lock=asyncio.Lock))
     pace = server_module.Pace(app)
     for _ in range(1000):
         left[0] = size

@@ -21,9 +21,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What became of the rows of one: how many were decided about, how many left `pending`, whether more are due.
+    """What became of some of what is due: how many were decided about, how many left `pending`.
 
-    wrong: why the database took none of them, where that is its set-up's fault.
+    is_last: nothing more is due. wrong: why the database took none of them, where that is its set-up's fault.
     """
 
     decided: int
