@@ -133,7 +133,8 @@ create table if not exists public.campaign_runs (
     template_version integer,
     status text not null default 'processing',
     status_reason text,
-    -- Null until all recipients are frozen; from then on the six below add up to it.
+    -- Null until all recipients are frozen; from then on the six below add up to it, before that to
+    -- frozen_position.
     total integer,
     pending integer not null default 0,
     sent integer not null default 0,

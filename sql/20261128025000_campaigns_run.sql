@@ -3,6 +3,19 @@
 -- Locks: none on tables that were there before.
 set local lock_timeout = '1s';
 
+-- Whether nothing of a run is sent before all of its recipients are known: where the daily limit
+-- may yet refuse it, and where they go by their own clocks, and the last may be the first.
+create or replace function private.waits_for_all(p_campaign public.campaigns)
+returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+    select p_campaign.at_daily_limit = 'fail' or p_campaign.zone_of = 'recipient'
+$$;
+revoke all on function private.waits_for_all from public;
+grant execute on function private.waits_for_all to service_role;
+
 -- What the daemon has to do for campaigns: runs to begin within a minute, and runs under way, those
 -- that waited longest first.
 create or replace function public.get_campaign_agenda(p_limit integer default 100)
@@ -61,12 +74,16 @@ as $$
             select jsonb_agg(jsonb_build_object(
                 'id', open.id,
                 'is_frozen', open.total is not null,
+                'waits_for_all', open.waits_for_all,
                 'unmade', open.unmade,
                 'pending', open.pending
             ))
             from (
-                select run.*
+                select
+                    run.*,
+                    private.waits_for_all(campaign.*) as waits_for_all
                 from public.campaign_runs as run
+                join public.campaigns as campaign on campaign.id = run.campaign_id
                 where run.finished_at is null
                     and coalesce(run.rests_until, '-infinity') <= now()
                     and (run.status = 'processing' or run.pending = 0 and run.total is not null)
@@ -245,7 +262,7 @@ begin
         return null;
     end if;
     perform from public.campaign_runs as run
-    where run.id = p_run_id and run.finished_at is null and run.total is not null
+    where run.id = p_run_id and run.finished_at is null
     for no key update skip locked;
     if not found then
         return null;
@@ -278,10 +295,10 @@ $$;
 revoke all on function public.stop_campaign_run from public, anon, authenticated;
 grant execute on function public.stop_campaign_run to service_role;
 
--- Makes the next messages of a frozen run, as many as its window has room for, once half of it is
--- free: what is made by tens is also polled, enqueued and claimed by tens. Rows and cursor move in
--- one transaction, so a second daemon or a repetition makes nobody's twice. They stand a
--- microsecond apart, which keeps their order.
+-- Makes the next messages of a run, for those who are frozen by now, as many as its window has room
+-- for, once half of it is free: what is made by tens is also polled, enqueued and claimed by tens.
+-- Rows and cursor move in one transaction, so a second daemon or a repetition makes nobody's twice.
+-- They stand a microsecond apart, which keeps their order.
 create or replace function public.advance_campaign_run(p_run_id uuid, p_limit integer default 1000)
 returns table (made integer, stopped text)
 language plpgsql
@@ -310,6 +327,10 @@ begin
     select campaign.* into v_campaign
     from public.campaigns as campaign
     where campaign.id = v_run.campaign_id;
+    if v_run.total is null and private.waits_for_all(v_campaign) then
+        return next;
+        return;
+    end if;
     stopped := private.why_to_stop(v_run, v_campaign);
     if stopped is not null then
         perform public.stop_campaign_run(p_run_id, stopped);
@@ -463,7 +484,7 @@ declare
     v_campaign_status text;
 begin
     v_run := private.take_run(p_run_id);
-    if v_run.id is null or v_run.unmade > 0 or v_run.pending > 0 then
+    if v_run.id is null or v_run.total is null or v_run.unmade > 0 or v_run.pending > 0 then
         return;
     end if;
     select

@@ -24,13 +24,14 @@ LOOK = """
 
 
 def look(db: Database) -> dict[str, Any] | None:
-    """The run, if it is frozen; fails where its counts are not those of its messages."""
+    """The run, if there is one; fails where its counts are not those of its messages, or not all who are frozen."""
     row = db.execute(LOOK).fetchone()
-    if row is None or row["run"]["total"] is None:
+    if row is None:
         return None
     run, messages = row["run"], row["messages"]
     sent, waiting = messages.get("sent", 0), messages.get("pending", 0) + messages.get("processing", 0)
-    assert sum(run[name] for name in SIX) == run["total"], run
+    assert sum(run[name] for name in SIX) == run["frozen_position"], run
+    assert run["total"] in (None, run["frozen_position"]), run
     assert run["sent"] + row["put_down"] == sent, row
     assert run["pending"] - row["put_down"] == waiting + run["unmade"], row
     return run

@@ -11178,7 +11178,7 @@ begin
         return null;
     end if;
     perform from public.campaign_runs as run
-    where run.id = p_run_id and run.finished_at is null and run.total is not null
+    where run.id = p_run_id and run.finished_at is null
     for no key update skip locked;
     if not found then
         return null;
@@ -12053,6 +12053,13 @@ begin
         perform set_config('lock_timeout', '5ms', true);
     end if;
 end
+$$;
+
+CREATE FUNCTION private.waits_for_all(p_campaign public.campaigns) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select p_campaign.at_daily_limit = 'fail' or p_campaign.zone_of = 'recipient'
 $$;
 
 CREATE FUNCTION private.wall_in_zones(p_wall timestamp without time zone, p_zones text[], p_else text) RETURNS TABLE(written text, timezone text, at timestamp with time zone)
@@ -13297,6 +13304,10 @@ begin
     select campaign.* into v_campaign
     from public.campaigns as campaign
     where campaign.id = v_run.campaign_id;
+    if v_run.total is null and private.waits_for_all(v_campaign) then
+        return next;
+        return;
+    end if;
     stopped := private.why_to_stop(v_run, v_campaign);
     if stopped is not null then
         perform public.stop_campaign_run(p_run_id, stopped);
@@ -14056,7 +14067,7 @@ declare
     v_campaign_status text;
 begin
     v_run := private.take_run(p_run_id);
-    if v_run.id is null or v_run.unmade > 0 or v_run.pending > 0 then
+    if v_run.id is null or v_run.total is null or v_run.unmade > 0 or v_run.pending > 0 then
         return;
     end if;
     select
@@ -14483,12 +14494,16 @@ CREATE FUNCTION public.get_campaign_agenda(p_limit integer DEFAULT 100) RETURNS 
             select jsonb_agg(jsonb_build_object(
                 'id', open.id,
                 'is_frozen', open.total is not null,
+                'waits_for_all', open.waits_for_all,
                 'unmade', open.unmade,
                 'pending', open.pending
             ))
             from (
-                select run.*
+                select
+                    run.*,
+                    private.waits_for_all(campaign.*) as waits_for_all
                 from public.campaign_runs as run
+                join public.campaigns as campaign on campaign.id = run.campaign_id
                 where run.finished_at is null
                     and coalesce(run.rests_until, '-infinity') <= now()
                     and (run.status = 'processing' or run.pending = 0 and run.total is not null)
@@ -18015,6 +18030,9 @@ GRANT ALL ON FUNCTION private.values_of(p_given jsonb) TO service_role;
 
 REVOKE ALL ON FUNCTION private.wait_less(p_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.wait_less(p_code text) TO service_role;
+
+REVOKE ALL ON FUNCTION private.waits_for_all(p_campaign public.campaigns) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.waits_for_all(p_campaign public.campaigns) TO service_role;
 
 REVOKE ALL ON FUNCTION private.wall_in_zones(p_wall timestamp without time zone, p_zones text[], p_else text) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.wall_in_zones(p_wall timestamp without time zone, p_zones text[], p_else text) TO service_role;

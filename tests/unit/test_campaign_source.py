@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.loops import settings
 from worker.sources import campaigns as campaigns_module
 from worker.sources.campaigns import LOOK_SECONDS, CampaignSource
-from worker.store.campaigns import Advanced, CampaignAgenda, Run
+from worker.store.campaigns import Advanced, CampaignAgenda, Freezing, Run
 from worker.store.clock import Clock
 
 
@@ -16,7 +16,7 @@ class ToldCampaigns:
     """made: by each call of `advance`, in turn; then nothing."""
 
     def __init__(self, *made: int) -> None:
-        self.clock, self.made, self.asked = Clock(), [*made], 0
+        self.clock, self.made, self.asked, self.frozen = Clock(), [*made], 0, 0
         self.runs = [Run(id="run", is_frozen=True, unmade=100, pending=100)]
 
     async def get_agenda(self) -> CampaignAgenda:
@@ -25,6 +25,10 @@ class ToldCampaigns:
     async def advance(self, *_: object) -> Advanced:
         self.asked += 1
         return Advanced(self.made.pop(0) if self.made else 0, None)
+
+    async def freeze(self, *_: object) -> Freezing:
+        self.frozen += 1
+        return Freezing(False, 10, "", False, [])
 
     async def estimate(self) -> None:
         pass
@@ -80,6 +84,16 @@ async def test_what_is_more_than_half_full_is_not_asked_for_more_but_now_and_the
         await campaigns.advance()
         asked.append(told.asked)
     assert asked == [1, 2, 2, 2, 3, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(("waits_for_all", "asked"), [(False, 1), (True, 0)])
+async def test_messages_are_made_while_others_are_frozen_unless_all_are_waited_for(
+    waits_for_all: bool, asked: int
+) -> None:
+    told = ToldCampaigns(10)
+    told.runs = [Run(id="run", is_frozen=False, unmade=10, pending=10, waits_for_all=waits_for_all)]
+    assert await source(told, []).advance() == 0
+    assert (told.asked, told.frozen) == (asked, 1)
 
 
 async def test_few_under_way_may_be_all_whose_time_has_come_by_their_own_clocks() -> None:

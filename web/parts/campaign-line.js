@@ -20,11 +20,14 @@ export const Time = ({ campaign, run }) => {
 
 const COUNTED = ['sent', 'pending', 'failed', 'unconfirmed', 'skipped', 'cancelled']
 
+function recipientsOf({ total }) {
+  if (total === null) return 'Its recipients are being gathered'
+  return total === 1 ? '1 recipient' : `${total.toLocaleString('en')} recipients`
+}
+
 export function CountsInWords({ run }) {
-  if (run.total === null) return html`<p class="muted">Its recipients are being gathered.</p>`
   const counts = COUNTED.filter((name) => run[name] > 0).map((name) => `${run[name].toLocaleString('en')} ${name}`)
-  const total = run.total === 1 ? '1 recipient' : `${run.total.toLocaleString('en')} recipients`
-  return html`<p class="muted">${[total, ...counts].join(' · ')}</p>`
+  return html`<p class="muted">${[recipientsOf(run), ...counts].join(' · ')}</p>`
 }
 
 // `campaign`: with its latest run (withRuns).

@@ -87,7 +87,7 @@ class CampaignSource:
 
     def _next_wait(self, runs: list[Run]) -> float:
         longest = min(LOOK_SECONDS, self.settings.poll_interval_seconds)
-        before, self._under_way = self._under_way, sum(run.under_way for run in runs if run.is_frozen)
+        before, self._under_way = self._under_way, sum(run.under_way for run in runs)
         if not runs:
             return longest
         is_soon_empty = self._under_way < (1 - SOON_EMPTY) * before
@@ -120,7 +120,9 @@ class CampaignSource:
     async def _take_forward(self, run: Run) -> bool:
         """Whether it moved."""
         if not run.is_frozen:
-            return await self._freeze(run)
+            # Who is frozen need not wait for a hundred thousand others, and both cores have something to do.
+            has_made = not run.waits_for_all and await self._make(run)
+            return await self._freeze(run) or has_made
         if run.pending:
             return await self._make(run)
         difference = await self.campaigns.finish(run.id)

@@ -39,12 +39,16 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run under way. `unmade`: recipients for whom there is no message yet; `pending` counts them too."""
+    """A run under way. `unmade`: recipients for whom there is no message yet; `pending` counts them too.
+
+    waits_for_all: whether none is made before all are frozen.
+    """
 
     id: str
     is_frozen: bool
     unmade: int
     pending: int
+    waits_for_all: bool = False
 
     @property
     def under_way(self) -> int:
@@ -210,9 +214,13 @@ class Campaigns:
 
 
 def _agenda(row: Row) -> CampaignAgenda:
-    runs = [Run(run["id"], run["is_frozen"], run["unmade"], run["pending"]) for run in row["runs"] or []]
+    runs = [_run(run) for run in row["runs"] or []]
     starts = [_start(start) for start in row["starts"] or []]
     return CampaignAgenda(starts, runs, row["has_ended"])
+
+
+def _run(row: Row) -> Run:
+    return Run(row["id"], row["is_frozen"], row["unmade"], row["pending"], row["waits_for_all"])
 
 
 def _freezing(row: Row) -> Freezing:

@@ -1,6 +1,7 @@
 """What a stranger may do to others' messages: what one tenant, visitor or transaction does, at full size."""
 
 import contextlib
+import os
 import resource
 import socket
 import threading
@@ -87,7 +88,8 @@ def asking(*requests: str | tuple[str, str, bytes], **headers: str) -> Act:
         stop = threading.Event()
 
         def ask(number: int) -> None:
-            """Without a client library: what the stranger's machine pays is not to be measured."""
+            """Without a client library and after everybody else: what the stranger's machine pays is not measured."""
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # of this thread alone: setpriority(2)
             request = requests[number % len(requests)]
             method, path, body = request if isinstance(request, tuple) else ("GET", request, b"")
             while not stop.is_set():
