@@ -66,6 +66,8 @@ begin
     if not found then
         return;
     end if;
+    -- It is held through most of its freezing: what is counted meanwhile is put down.
+    perform private.fold_tallies(array[p_run_id]);
     select campaign.* into v_campaign
     from public.campaigns as campaign
     where campaign.id = v_run.campaign_id;

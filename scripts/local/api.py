@@ -86,6 +86,10 @@ class Api:
             )  # fmt: skip
         self._await_ready()
 
+    def start_again_if_ended(self) -> None:
+        if self.process and self.process.poll() is not None:
+            self.start()
+
     def stop(self) -> None:
         """At once: it keeps nothing, and on SIGTERM it waits for its clients."""
         if self.process and self.process.poll() is None:

@@ -94,15 +94,21 @@ def execute(command: list[str]) -> int:
     tidy_up_when_ended()
     try:
         with fresh() as stack:
-            return attend(subprocess.Popen(command, env={**os.environ, **stack.environment}))
+            return attend(subprocess.Popen(command, env={**os.environ, **stack.environment}), stack.api)
     except KeyboardInterrupt:
         return 130
 
 
-def attend(child: subprocess.Popen[bytes]) -> int:
-    """Its exit code. It does not outlive us; after a Ctrl-C, which reached it as well, it has a moment to tidy up."""
+def attend(child: subprocess.Popen[bytes], server: Api) -> int:
+    """Its exit code. It does not outlive us; after a Ctrl-C, which reached it as well, it has a moment to tidy up.
+
+    The API server is started again when it has ended, as it does when PostgreSQL goes down under it.
+    """
     try:
-        return child.wait()
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return child.wait(1)
+            server.start_again_if_ended()
     except KeyboardInterrupt:
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(10)

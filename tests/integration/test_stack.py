@@ -93,6 +93,23 @@ def test_a_stack_that_is_killed_takes_its_servers_with_it(open_tmp):
     until(lambda: not [port for port in used if answers(port)], 20, "the servers being gone")
 
 
+def test_an_api_server_that_goes_down_comes_back_on_its_port(open_tmp):
+    """PostgreSQL takes it down when it crashes, as it does now and then under libfaketime."""
+    stack = start(open_tmp, ASK + "sleep 60")
+    port, _ = ports(stack)
+    children = Path(f"/proc/{stack.pid}/task/{stack.pid}/children")
+    [server] = [
+        pid for pid in map(int, children.read_text().split()) if "lite" in Path(f"/proc/{pid}/cmdline").read_text()
+    ]
+
+    os.kill(server, signal.SIGKILL)
+
+    until(lambda: not answers(port), 10, "it being gone")
+    until(lambda: answers(port), 60, "it being back")
+    stack.terminate()
+    stack.wait(60)
+
+
 def test_the_database_asks_for_a_password_and_runs_without_the_groups_of_root(stack, db):
     url = stack["DATABASE_URL"]
     password = urlsplit(url).password

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import psycopg
 import pytest
 
+from tests.helpers.rows import one
 from tests.sources.conftest import Shop, soon, take_forward
 from tests.sources.test_many_recipients import look
 from worker.daemon import Parts
@@ -48,6 +50,29 @@ async def test_the_first_are_sent_before_the_last_are_known_and_the_counts_add_u
     assert [m["message"] for m in shop.messages(campaign)] == [f"Hello Name {n}" for n in range(COUNT)]
 
 
+async def test_what_is_counted_while_a_portion_is_frozen_is_added_up_with_the_next(shop, parts, stack):
+    """The run is held through most of its freezing; its window must not look full for so long."""
+    shop.contacts(COUNT)
+    campaign = shop.campaign()
+    daemon = await parts()
+    before = await some_sent(daemon, shop)
+    source = daemon.sources.campaigns
+    while not one(shop.db, "select count(*) from scheduled_messages where status = 'pending'"):
+        await source.advance()
+    assert shop.run(campaign)["total"] is None
+    with psycopg.connect(stack["DATABASE_URL"]) as holder:
+        holder.execute("select from public.campaign_runs for no key update")
+        await daemon.scheduler.poll()
+        await daemon.dispatcher.send_all()
+    put_down = one(shop.db, "select sum(sent) from private.run_tallies")
+    assert put_down > 0
+
+    await source.campaigns.freeze(before["id"], source.numbers.rules, "mock", 10)
+
+    assert shop.run(campaign)["sent"] == before["sent"] + put_down
+    assert one(shop.db, "select count(*) from private.run_tallies") == 0
+
+
 async def test_a_number_of_a_later_portion_that_was_sent_to_is_not_sent_to_again(shop, parts):
     shop.contacts(COUNT)
     shop.db.execute(
@@ -77,11 +102,30 @@ async def test_where_the_last_may_decide_for_the_first_nothing_is_made_before_al
         run = look(shop.db)
         if run and run["total"] is not None:
             break
+        if run:  # nor for another daemon, whatever it has read
+            assert (await daemon.sources.campaigns.campaigns.advance(run["id"], 100)).made == 0
         assert shop.db.execute("select from scheduled_messages").fetchone() is None
 
     assert run["total"] == COUNT
     await take_forward(daemon, send=False)
     assert shop.db.execute("select from scheduled_messages").fetchone() is not None
+
+
+async def test_with_nothing_under_way_it_is_not_over_before_all_are_frozen(shop, parts):
+    """Whatever another daemon has read of it."""
+    shop.contacts(COUNT)
+    campaign = shop.campaign()
+    daemon = await parts()
+    run = await some_sent(daemon, shop)
+    while run["pending"]:
+        await daemon.sources.campaigns.campaigns.advance(run["id"], 100)
+        await daemon.scheduler.poll()
+        await daemon.dispatcher.send_all()
+        run = shop.run(campaign)
+
+    assert await daemon.sources.campaigns.campaigns.finish(run["id"]) is None
+
+    assert (shop.run(campaign)["total"], shop.run(campaign)["finished_at"]) == (None, None)
 
 
 async def test_cancelled_meanwhile_it_counts_those_who_were_frozen(shop, parts):

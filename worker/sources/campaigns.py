@@ -23,7 +23,8 @@ BATCHES_AT_ONCE = 4  # are made of a run's messages; its window holds twice as m
 LOOK_SECONDS = 5.0  # until a campaign that somebody starts is seen, where messages are not looked for more often
 # Until a window that is half empty is filled up: at first, and by how much longer each time that it was not yet, up to
 # LOOK_SECONDS, since a slow connection's lasts for minutes. By less than twice: the other half lasts until then.
-# No longer than before where a twentieth of what is under way has gone since the last look: it is empty soon.
+# No longer than before where a twentieth of what is under way has gone since the last look: it is empty soon (a
+# campaign's time is 4 % less for that).
 UNDER_WAY_SECONDS, LONGER, SOON_EMPTY = 0.1, 1.5, 0.05
 ESTIMATE_SECONDS = 10.0  # until the runs under way are told anew when they will be over
 
