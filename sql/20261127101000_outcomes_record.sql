@@ -312,12 +312,14 @@ revoke all on function private.record_rows, private.record_or_put_aside from pub
 grant execute on function private.record_rows, private.record_or_put_aside to service_role;
 
 -- p_rows: a JSON array, each of its objects a private.told_row; what is null may be left out.
+-- Waits for whoever holds a row no longer than a turn takes: the answers of all others wait in a
+-- row behind it, and what is put aside is written a second later.
 create or replace function public.record_outcomes(p_rows text)
 returns table (fenced_out uuid[], refused jsonb)
 language plpgsql
 volatile
 set search_path = ''
-set lock_timeout = '100ms'
+set lock_timeout = '20ms'
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$

@@ -15074,7 +15074,7 @@ $$;
 CREATE FUNCTION public.record_outcomes(p_rows text) RETURNS TABLE(fenced_out uuid[], refused jsonb)
     LANGUAGE plpgsql
     SET search_path TO ''
-    SET lock_timeout TO '100ms'
+    SET lock_timeout TO '20ms'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$

@@ -163,7 +163,7 @@ def test_nothing_that_the_daemon_calls_waits_for_a_lock_for_longer_than_it_says(
 
     assert {"record_outcomes", "get_agenda", "finish_probes", "take_withdrawn_jobs", "diagnose"} <= set(waits)
     assert {"advance_campaign_run", "take_rehearsal", "record_template_statuses", "get_numbers_asked"} <= set(waits)
-    assert {name: wait for name, wait in waits.items() if wait not in ("100ms", "250ms", "2s")} == {}
+    assert {name: wait for name, wait in waits.items() if wait not in ("20ms", "250ms", "2s")} == {}
 
 
 def test_users_have_no_way_into_the_private_schema(db):
