@@ -313,9 +313,11 @@ grant execute on function private.record_rows, private.record_or_put_aside to se
 
 -- p_rows: a JSON array, each of its objects a private.told_row; what is null may be left out.
 -- Waits for whoever holds a row no longer than a turn takes: the answers of all others wait in a
--- row behind it, and what is put aside is written a second later.
+-- row behind it, and what is put aside is written a second later. `db_now` is when it began, and a
+-- claim says when it ended: so the daemon knows the clock from both sides, as closely as the way
+-- there and back takes.
 create or replace function public.record_outcomes(p_rows text)
-returns table (fenced_out uuid[], refused jsonb)
+returns table (fenced_out uuid[], refused jsonb, db_now timestamptz)
 language plpgsql
 volatile
 set search_path = ''
@@ -343,6 +345,7 @@ begin
         ) as job on true
         where job.lease_token is distinct from told.token
     );
+    db_now := now();
     return next;
 end
 $$;

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.calls import record
 from tests.helpers.polling import until
 from tests.helpers.process import ROOT, Worker, environment
 from tests.helpers.rows import due_in, message, one
@@ -112,3 +113,15 @@ def test_jumps_of_the_clock_neither_stop_the_polls_nor_hurry_a_message(db, machi
         until(lambda count=jumps: len(worker.said(RIGHT)) == count, 20, "the clock being right again")
 
     assert message(db, far)["status"] == "pending"
+
+
+def test_what_is_recorded_tells_when_it_began_and_a_claim_when_it_ended(db):
+    """Both bounds of the database's clock: neither is as wide as a call takes."""
+    with db.transaction():
+        db.execute("select pg_sleep(0.02)")
+        began = one(db, "select now()")
+        assert record(db)["db_now"] == began
+        claim = (
+            "select db_now from claim_broadcast_jobs(p_token => gen_random_uuid(), p_seats => 1, p_lease_seconds => 60)"
+        )
+        assert (one(db, claim) - began).total_seconds() > 0.02

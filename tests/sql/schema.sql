@@ -15071,7 +15071,7 @@ CREATE FUNCTION public.record_judged_numbers(p_country_code text, p_rules_versio
     select count(*)::integer from written
 $$;
 
-CREATE FUNCTION public.record_outcomes(p_rows text) RETURNS TABLE(fenced_out uuid[], refused jsonb)
+CREATE FUNCTION public.record_outcomes(p_rows text) RETURNS TABLE(fenced_out uuid[], refused jsonb, db_now timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET lock_timeout TO '20ms'
@@ -15098,6 +15098,7 @@ begin
         ) as job on true
         where job.lease_token is distinct from told.token
     );
+    db_now := now();
     return next;
 end
 $$;
