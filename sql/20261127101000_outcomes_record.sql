@@ -313,11 +313,13 @@ grant execute on function private.record_rows, private.record_or_put_aside to se
 
 -- p_rows: a JSON array, each of its objects a private.told_row; what is null may be left out.
 -- Waits for whoever holds a row no longer than a turn takes: the answers of all others wait in a
--- row behind it, and what is put aside is written a second later. `db_now` is when it began, and a
--- claim says when it ended: so the daemon knows the clock from both sides, as closely as the way
--- there and back takes.
+-- row behind it. `again_at` is when what was put aside is to be written. `db_now` is when it began,
+-- and a claim says when it ended: so the daemon knows the clock from both sides, as closely as the
+-- way there and back takes.
 create or replace function public.record_outcomes(p_rows text)
-returns table (fenced_out uuid[], refused jsonb, db_now timestamptz)
+returns table (
+    fenced_out uuid[], refused jsonb, again_at timestamptz, db_now timestamptz
+)
 language plpgsql
 volatile
 set search_path = ''
@@ -344,6 +346,11 @@ begin
             select j.lease_token from public.broadcast_jobs as j where j.id = told.job_id limit 1
         ) as job on true
         where job.lease_token is distinct from told.token
+    );
+    again_at := (
+        select min(aside.again_at)
+        from private.refused_rows as aside
+        where aside.step in ('record', 'settle', 'announce', 'note')
     );
     db_now := now();
     return next;

@@ -239,6 +239,8 @@ begin
         order by open.id
         for no key update
     ) as run;
+    -- What was counted while somebody else held them: else nobody would look again.
+    perform private.fold_tallies(v_runs);
     with open as materialized (
         select
             message.id,

@@ -131,7 +131,8 @@ begin
     from frozen_now;
 
     is_done := frozen < p_limit;
-    if is_done and v_campaign.at_daily_limit = 'fail' then
+    -- Not what has begun already, before somebody chose this.
+    if is_done and v_campaign.at_daily_limit = 'fail' and v_run.made_position = 0 then
         v_refusal := private.why_beyond_limit(
             v_run.connection_id, greatest(v_run.occurrence_at, now()), v_run.unmade + v_good
         );

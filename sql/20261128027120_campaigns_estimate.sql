@@ -249,7 +249,10 @@ begin
             and rehearsal.revision = v_campaign.revision
             and rehearsal.finished_at is not null;
         is_exact := found;
-        number := coalesce(number, private.count_audience(v_campaign, v_most));
+        -- But for those who have got theirs while others still are frozen.
+        number := greatest(0, coalesce(
+            number, private.count_audience(v_campaign, v_most) - coalesce(v_run.skipped, 0)
+        ) - coalesce(v_over, 0));
     end if;
 
     -- By the recipients' own clocks it begins with the first of them and ends with the last.
@@ -325,7 +328,8 @@ end;
 revoke all on function public.estimate_campaign from public, anon;
 grant execute on function public.estimate_campaign to authenticated, service_role;
 
--- Tells the runs that are on when they will be over, each every ten seconds.
+-- Tells the runs that are on when they will be over, each every ten seconds; and adds up what was
+-- put down of any, for the last that is counted of a run has nobody after it.
 create or replace function public.estimate_campaign_runs(p_limit integer default 10)
 returns table (estimated integer)
 language sql
@@ -333,6 +337,9 @@ volatile
 set search_path = ''
 set lock_timeout = '2s'
 as $$
+    select private.fold_tallies(array(
+        select distinct tally.run_id from private.run_tallies as tally
+    ));
     with due as materialized (
         select
             run.id,

@@ -95,8 +95,8 @@ async def assembled(settings: Settings, attempts: int | None = None) -> AsyncIte
         claims = Alarm(partial(vitals.beat, "dispatcher"))
         probe = Probe(store, gateways, claims, vitals)
         sender = Sender(gateways, store.clock, settings, on_stopped=probe.stopped)
-        dispatcher = Dispatcher(store, sender, settings, metrics, vitals, claims)
         rescue = Rescue(store, gateways, settings, metrics, vitals, claims)
+        dispatcher = Dispatcher(store, sender, settings, metrics, vitals, claims, rescue.again)
         lookout = Lookout(store, vitals)
         listeners = [dispatcher.plan, rescue.plan, probe.plan, lookout.plan]
         scheduler = Scheduler(store, dispatcher, settings, metrics, vitals, listeners)

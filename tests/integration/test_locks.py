@@ -1,5 +1,6 @@
 """A row that somebody holds, in a transaction that does not end, stops itself or its connection, and nobody else."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.helpers.nouns import settlement
+from tests.helpers.polling import auntil
 from tests.helpers.rows import Database, add_connections, message, one, schedule
 from tests.sql.states import job_of, row_in
 
@@ -74,6 +76,22 @@ async def test_what_holds_one_connection_stops_no_other(db, stack, parts, name):
     await go(daemon)
     assert message(db, theirs)["status"] == "sent"
     assert not one(db, "select count(*) from private.refused_rows")
+
+
+async def test_what_was_put_aside_is_written_in_a_second_though_the_next_poll_is_far(db, stack, parts):
+    daemon, stop = await parts(poll_interval_seconds=300), asyncio.Event()
+    add_connections(db, "free")
+    row = schedule(db, connection_id="free")
+    await daemon.scheduler.poll()
+    with holding(stack, f"select from scheduled_messages where id = '{row}' for update"):
+        await daemon.dispatcher.send_all()
+    assert message(db, row)["status"] == "processing"
+
+    rescuing = asyncio.create_task(daemon.rescue.run(stop))
+    await auntil(lambda: message(db, row)["status"] == "sent", 20)
+
+    stop.set()
+    rescuing.cancel()
 
 
 PHONE = "+919876500000"

@@ -1,5 +1,7 @@
 """Who is frozen does not wait until everybody else of a hundred thousand is; here ten are frozen at a time."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -50,27 +52,82 @@ async def test_the_first_are_sent_before_the_last_are_known_and_the_counts_add_u
     assert [m["message"] for m in shop.messages(campaign)] == [f"Hello Name {n}" for n in range(COUNT)]
 
 
+@contextmanager
+def held(stack: dict[str, str]) -> Iterator[None]:
+    """The run, as by whoever freezes a portion of it: what is counted meanwhile is put down."""
+    with psycopg.connect(stack["DATABASE_URL"]) as holder:
+        holder.execute("select from public.campaign_runs for no key update")
+        yield
+
+
+async def sent_while_held(daemon: Parts, shop: Shop, stack: dict[str, str]) -> int:
+    """How many were sent, and put down."""
+    while not one(shop.db, "select count(*) from scheduled_messages where status = 'pending'"):
+        await daemon.sources.campaigns.advance()
+    with held(stack):
+        await daemon.scheduler.poll()
+        await daemon.dispatcher.send_all()
+    return int(one(shop.db, "select sum(sent) from private.run_tallies"))
+
+
 async def test_what_is_counted_while_a_portion_is_frozen_is_added_up_with_the_next(shop, parts, stack):
     """The run is held through most of its freezing; its window must not look full for so long."""
     shop.contacts(COUNT)
     campaign = shop.campaign()
     daemon = await parts()
     before = await some_sent(daemon, shop)
-    source = daemon.sources.campaigns
-    while not one(shop.db, "select count(*) from scheduled_messages where status = 'pending'"):
-        await source.advance()
-    assert shop.run(campaign)["total"] is None
-    with psycopg.connect(stack["DATABASE_URL"]) as holder:
-        holder.execute("select from public.campaign_runs for no key update")
-        await daemon.scheduler.poll()
-        await daemon.dispatcher.send_all()
-    put_down = one(shop.db, "select sum(sent) from private.run_tallies")
-    assert put_down > 0
+    put_down = await sent_while_held(daemon, shop, stack)
 
+    source = daemon.sources.campaigns
     await source.campaigns.freeze(before["id"], source.numbers.rules, "mock", 10)
 
     assert shop.run(campaign)["sent"] == before["sent"] + put_down
     assert one(shop.db, "select count(*) from private.run_tallies") == 0
+
+
+async def test_cancelled_with_nothing_under_way_but_what_was_put_down_it_is_over(shop, parts, stack):
+    shop.contacts(COUNT)
+    campaign = shop.campaign()
+    daemon = await parts()
+    before = await some_sent(daemon, shop)
+    put_down = await sent_while_held(daemon, shop, stack)
+
+    shop.set(campaign, status="cancelled")
+
+    run = shop.run(campaign)
+    assert (run["status"], run["sent"], run["pending"]) == ("cancelled", before["sent"] + put_down, 0)
+    assert run["finished_at"]
+
+
+async def test_the_last_that_is_put_down_is_added_up_though_nothing_of_the_run_follows(shop, parts, stack):
+    shop.contacts(5)
+    campaign = shop.campaign()
+    daemon = await parts()
+    assert await sent_while_held(daemon, shop, stack) == 5
+
+    source = daemon.sources.campaigns
+    while not source._estimate_at:  # every ten seconds
+        await source.advance()
+    await source.campaigns.estimate()
+    await take_forward(daemon)
+
+    assert (shop.run(campaign)["status"], shop.run(campaign)["sent"]) == ("completed", 5)
+
+
+async def test_to_fail_at_the_daily_limit_is_too_late_for_what_has_begun(shop, parts):
+    """None of the counts may be taken back."""
+    shop.contacts(COUNT)
+    shop.settings(daily_limit=20)
+    campaign = shop.campaign()
+    daemon = await parts()
+    await some_sent(daemon, shop)
+
+    shop.set(campaign, at_daily_limit="fail")
+    await take_forward(daemon)
+
+    run = look(shop.db)
+    assert run is not None
+    assert (run["total"], run["sent"], run["pending"], run["failed"]) == (COUNT, 20, 15, 0)
 
 
 async def test_a_number_of_a_later_portion_that_was_sent_to_is_not_sent_to_again(shop, parts):

@@ -3018,7 +3018,10 @@ begin
             and rehearsal.revision = v_campaign.revision
             and rehearsal.finished_at is not null;
         is_exact := found;
-        number := coalesce(number, private.count_audience(v_campaign, v_most));
+        -- But for those who have got theirs while others still are frozen.
+        number := greatest(0, coalesce(
+            number, private.count_audience(v_campaign, v_most) - coalesce(v_run.skipped, 0)
+        ) - coalesce(v_over, 0));
     end if;
 
     -- By the recipients' own clocks it begins with the first of them and ends with the last.
@@ -5879,6 +5882,8 @@ begin
         order by open.id
         for no key update
     ) as run;
+    -- What was counted while somebody else held them: else nobody would look again.
+    perform private.fold_tallies(v_runs);
     with open as materialized (
         select
             message.id,
@@ -14029,6 +14034,9 @@ CREATE FUNCTION public.estimate_campaign_runs(p_limit integer DEFAULT 10) RETURN
     SET search_path TO ''
     SET lock_timeout TO '2s'
     AS $$
+    select private.fold_tallies(array(
+        select distinct tally.run_id from private.run_tallies as tally
+    ));
     with due as materialized (
         select
             run.id,
@@ -14307,7 +14315,8 @@ begin
     from frozen_now;
 
     is_done := frozen < p_limit;
-    if is_done and v_campaign.at_daily_limit = 'fail' then
+    -- Not what has begun already, before somebody chose this.
+    if is_done and v_campaign.at_daily_limit = 'fail' and v_run.made_position = 0 then
         v_refusal := private.why_beyond_limit(
             v_run.connection_id, greatest(v_run.occurrence_at, now()), v_run.unmade + v_good
         );
@@ -15071,7 +15080,7 @@ CREATE FUNCTION public.record_judged_numbers(p_country_code text, p_rules_versio
     select count(*)::integer from written
 $$;
 
-CREATE FUNCTION public.record_outcomes(p_rows text) RETURNS TABLE(fenced_out uuid[], refused jsonb, db_now timestamp with time zone)
+CREATE FUNCTION public.record_outcomes(p_rows text) RETURNS TABLE(fenced_out uuid[], refused jsonb, again_at timestamp with time zone, db_now timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO ''
     SET lock_timeout TO '20ms'
@@ -15097,6 +15106,11 @@ begin
             select j.lease_token from public.broadcast_jobs as j where j.id = told.job_id limit 1
         ) as job on true
         where job.lease_token is distinct from told.token
+    );
+    again_at := (
+        select min(aside.again_at)
+        from private.refused_rows as aside
+        where aside.step in ('record', 'settle', 'announce', 'note')
     );
     db_now := now();
     return next;

@@ -34,7 +34,7 @@ async def test_an_outcome_that_cannot_be_written_takes_none_with_it(number: int,
     store: Any = ToldStore()
     store.recording = refuse if plain else refuse_even_plain
     told = list[Settlement]()
-    recorder = Recorder(store, Metrics(), Vitals(60), told.extend)
+    recorder = Recorder(store, Metrics(), Vitals(60), told.extend, lambda _: None)
     batch = [settled(f"job-{n}", "sent", message_id="m") for n in range(number)]
     batch[place] = settled("poison", "failed", message_id="m", error=POISON)
     for settlement in batch:
@@ -53,7 +53,7 @@ async def test_an_outcome_that_cannot_be_written_takes_none_with_it(number: int,
 
 async def test_what_is_added_while_a_call_is_under_way_is_counted_and_goes_with_the_next() -> None:
     store: Any = ToldStore()
-    recorder = Recorder(store, Metrics(), Vitals(60), lambda _: None)
+    recorder = Recorder(store, Metrics(), Vitals(60), lambda _: None, lambda _: None)
     store.may_record.clear()
     running = asyncio.create_task(recorder.run())
     recorder.add(settled("a", "sent"))

@@ -48,7 +48,7 @@ export function Download({ run, campaign }) {
       const name = `${campaign.name} ${day}`.replace(/[^\p{L}\p{N} ._-]/gu, '_')
       download(`${name}.csv`, await linesOf(run, tell))
     })
-  return html`<button type="button" disabled=${deed.isBusy} onClick=${save}>Download as CSV</button>
-    <span class="muted small" role="status">${deed.isBusy && `${done.toLocaleString('en')} of ${(run.total ?? 0).toLocaleString('en')} …`}</span>
+  return html`<button type="button" disabled=${deed.isBusy || run.total === null} onClick=${save}>Download as CSV</button>
+    <span class="muted small" role="status">${deed.isBusy && `${done.toLocaleString('en')} ${run.total === null ? '' : `of ${run.total.toLocaleString('en')} `}…`}</span>
     <${Note} of=${deed} />`
 }

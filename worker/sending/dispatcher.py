@@ -4,7 +4,8 @@ import asyncio
 import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import structlog
 
@@ -31,15 +32,22 @@ MOST_IN_VAIN = 100  # claims of one pass that bring nothing, one after the other
 class Dispatcher:
     """One loop claims, one records, and one task a message sends. `run` until `stop` is set, then drain.
 
-    claims: rings when there may be something to claim.
+    claims: rings when there may be something to claim. on_put_aside: see Recorder.
     """
 
     def __init__(
-        self, store: Store, sender: Sender, settings: Settings, metrics: Metrics, vitals: Vitals, claims: Alarm
+        self,
+        store: Store,
+        sender: Sender,
+        settings: Settings,
+        metrics: Metrics,
+        vitals: Vitals,
+        claims: Alarm,
+        on_put_aside: Callable[[datetime], None] = lambda _: None,
     ) -> None:
         self.store, self.sender, self.settings, self.metrics, self.claims = store, sender, settings, metrics, claims
         self.clock = store.clock
-        self.recorder = Recorder(store, metrics, vitals, self._recorded)
+        self.recorder = Recorder(store, metrics, vitals, self._recorded, on_put_aside)
         self.call_seconds = 0.0  # that claims take: after a slow one they are soon trusted again
         self._freed = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()

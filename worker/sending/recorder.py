@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -28,9 +29,15 @@ class Recorder:
     """on_recorded: is told of every batch, also of one that could not be written."""
 
     def __init__(
-        self, store: Store, metrics: Metrics, vitals: Vitals, on_recorded: Callable[[list[Settlement]], None]
+        self,
+        store: Store,
+        metrics: Metrics,
+        vitals: Vitals,
+        on_recorded: Callable[[list[Settlement]], None],
+        on_put_aside: Callable[[datetime], None],
     ) -> None:
-        self.store, self.metrics, self._on_recorded = store, metrics, on_recorded
+        """on_put_aside: is told when what could not be written now is to be written."""
+        self.store, self.metrics, self._on_recorded, self._on_put_aside = store, metrics, on_recorded, on_put_aside
         self._alarm = Alarm(partial(vitals.beat, "recorder"), first=math.inf)
         self._answers: list[Settlement] = []
         self.writing = 0
@@ -93,6 +100,8 @@ class Recorder:
     def _say_recorded(self, done: Done) -> None:
         self.metrics.refused.inc(len(done.refused))
         say_refused("an outcome", done.refused)
+        if done.again_at:
+            self._on_put_aside(done.again_at)
         if done.ids:
             self.metrics.fenced_out.inc(len(done.ids))
             log.warning("answers came after their jobs had been settled otherwise", count=len(done.ids))

@@ -49,6 +49,10 @@ class Rescue:
         self.metrics.stale_hand_overs.set(agenda.stale_hand_overs)
         self._expect(agenda.next_expiry_at)
 
+    def again(self, at: datetime) -> None:
+        """Something was put aside, to be written then."""
+        self._alarm.within(max(0.0, self.store.clock.until(at)) + MARGIN_SECONDS)
+
     def _expect(self, expiry: datetime | None) -> None:
         known = max(0.0, self.store.clock.until(expiry)) + MARGIN_SECONDS if expiry else self._longest
         self._alarm.reset(min(known, self._longest))

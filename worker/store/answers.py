@@ -9,10 +9,14 @@ from worker.store.refused import Refused
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a call that writes rows says of them. ids: of rows that were enqueued, or of jobs that were fenced out."""
+    """What a call that writes rows says of them. ids: of rows that were enqueued, or of jobs that were fenced out.
+
+    again_at: when what was put aside is to be written; None where nothing is.
+    """
 
     ids: list[str]
     refused: list[Refused]
+    again_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

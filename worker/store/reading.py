@@ -212,7 +212,7 @@ def claim(row: Row, asked_at: float, token: str) -> Claim:
 
 def done(ids: str) -> Callable[[Row], Done]:
     """Of a function that returns its ids under this name."""
-    return lambda row: Done(row[ids] or [], refused(row["refused"]))
+    return lambda row: Done(row[ids] or [], refused(row["refused"]), instant_or_none(row.get("again_at")))
 
 
 def rescued(row: Row) -> Rescued:

@@ -35,6 +35,9 @@ insert into public.campaigns (connection_id, owner_id, name, message, audience, 
 values ('mall', '{USER}', 'Offer', 'Hello {{name}}, this is an offer to all of our customers. See you soon!',
     '{{"labels": ["gold"]}}', now(), 'scheduled')
 """
+FREEZING = CAMPAIGN.replace("status)", "status, at_daily_limit)").replace(
+    "now(), 'scheduled'", "now() + interval '50 seconds', 'scheduled', 'fail'"
+)
 RUN = "select total is not null, finished_at is not null, status, sent, started_at from public.campaign_runs"
 CLEAR = """
 truncate public.scheduled_messages, public.broadcast_jobs, public.broadcast_messages, public.campaigns,
@@ -138,9 +141,9 @@ def whole_way(place: Ground, rows: int) -> tuple[float, float]:
 
 
 def freezing(place: Ground) -> float:
-    """Seconds that it takes ahead of its time, with nothing to send yet."""
+    """Seconds that it takes ahead of its time, and where nothing is made before all are known."""
     with daemon(place):
-        place.db.execute(CAMPAIGN.replace("now()", "now() + interval '50 seconds'"))
+        place.db.execute(FREEZING)
         began = 0.0
         while not (state := run_of(place))[0]:
             if state[0] is False and not began:
