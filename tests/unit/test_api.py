@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -142,3 +144,16 @@ async def test_every_try_and_every_pause_says_that_the_loop_which_waits_is_not_s
     await Calls(api).row("record_outcomes", {}, fenced_out)
     assert len(servers[0].received) == 3
     assert len(signs) >= 3
+
+
+async def test_the_clock_goes_by_when_an_answer_came_and_not_by_when_it_was_read(
+    connect: tuple[Connect, list[wire.Server]],
+) -> None:
+    """What reading takes would make messages later by as much."""
+    build, _ = connect
+    told = {"db_now": datetime.now(UTC).isoformat()}
+    api, began = await build(wire.answer(200, [told])), list[float]()
+
+    await Calls(api).row("get_agenda", {}, lambda _: began.append(time.monotonic()))
+
+    assert api.clock._observed_at <= began[0]

@@ -5,6 +5,7 @@ It knows nothing of what an answer says: whoever asks reads it, within the attem
 
 import asyncio
 import functools
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
@@ -42,6 +43,7 @@ LONGEST_WAIT = 10.0  # seconds between two tries, at most: so soon is everything
 
 # APIError does not tell the HTTP status, and the code alone is not enough: proxies and servers make up their own.
 _status: ContextVar[int] = ContextVar("status", default=0)
+_answered_at: ContextVar[float] = ContextVar("answered_at", default=math.inf)
 
 
 class Terms(TypedDict, total=False):
@@ -52,8 +54,9 @@ class Terms(TypedDict, total=False):
     optional: bool
 
 
-async def _note_status(response: httpx.Response) -> None:
+async def _note_answer(response: httpx.Response) -> None:
     _status.set(response.status_code)
+    _answered_at.set(time.monotonic())
 
 
 class Api:
@@ -95,7 +98,7 @@ class Api:
             http2=False,
             timeout=httpx.Timeout(10, read=min(30, settings.lease_seconds)),
             limits=httpx.Limits(max_connections=20, keepalive_expiry=120),
-            event_hooks={"response": [_note_status]},
+            event_hooks={"response": [_note_answer]},
         )
         options = AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http)
         client = await acreate_client(settings.supabase_url, settings.supabase_service_role_key, options)
@@ -133,6 +136,7 @@ class Api:
         select: the columns that are wanted, where the function returns more; only for one that reads.
         """
         self._on_try()
+        _answered_at.set(math.inf)
         try:
             with self._metrics.rpc(name):
                 async with asyncio.timeout(self._longest):
@@ -144,6 +148,11 @@ class Api:
             raise fault_of(name, _status.get(), str(e.code or ""), str(e.message)) from e
         except (httpx.HTTPError, TimeoutError, OSError, ValueError) as e:
             raise unreachable(name, e) from e
+
+    @property
+    def answered_at(self) -> float:
+        """When this task's last answer began to arrive (monotonic seconds), before anybody has read it."""
+        return min(_answered_at.get(), time.monotonic())
 
     def table(self, name: str) -> AsyncRequestBuilder:
         """A table's requests, to be run by `on_table` or `pages`."""

@@ -20,9 +20,10 @@ class Clock:
         self._least = self._most = wall() - monotonic()  # until the database has spoken
         self._observed_at = -math.inf
 
-    def observe(self, db_now: datetime, asked_at: float) -> None:
-        """`db_now` was read between `asked_at` and now (monotonic seconds)."""
-        answered_at = self._monotonic()
+    def observe(self, db_now: datetime, asked_at: float, answered_at: float | None = None) -> None:
+        """`db_now` was read between `asked_at` and `answered_at`, by default now (monotonic seconds)."""
+        if answered_at is None:
+            answered_at = self._monotonic()
         drift = DRIFT * (answered_at - self._observed_at)
         least, most = db_now.timestamp() - answered_at, db_now.timestamp() - asked_at
         if least > self._most + drift or most < self._least - drift:  # a clock jumped, or one of them stood still

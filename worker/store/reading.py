@@ -50,7 +50,7 @@ class Calls:
             (row,) = listed(data)
             answer = read(row, asked_at)
             if "db_now" in row:
-                self._api.clock.observe(parse_time(row["db_now"]), asked_at)
+                self._api.clock.observe(parse_time(row["db_now"]), asked_at, self._api.answered_at)
             return answer
 
         return await self.call(name, arguments, read_one, **terms)
