@@ -87,20 +87,22 @@ class Api:
         self._await_ready()
 
     def start_again_if_ended(self) -> None:
+        """By itself, that is, not by `stop`."""
         if self.process and self.process.poll() is not None:
             self.start()
 
     def stop(self) -> None:
         """At once: it keeps nothing, and on SIGTERM it waits for its clients."""
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        process, self.process = self.process, None
+        if process:
+            process.kill()
+            process.wait()
 
     def _await_ready(self) -> None:
-        assert self.process
+        process = self.process
         deadline = time.monotonic() + 60
         headers = {"apikey": self.keys["service_key"], "authorization": f"Bearer {self.keys['service_key']}"}
-        while time.monotonic() < deadline and self.process.poll() is None:
+        while time.monotonic() < deadline and process and process.poll() is None:
             try:
                 # The first request for a table makes grants, and two at a time would get into each other's way.
                 for path in ("auth/v1/settings", "rest/v1/scheduled_messages?limit=0"):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,10 +78,30 @@ def fresh(apply_migrations: bool = True) -> Iterator[Stack]:
     stack = Stack(directory, free_port(), free_port())
     try:
         stack.start(apply_migrations)
-        yield stack
+        with kept_up(stack.api):
+            yield stack
     finally:
         stack.stop()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def kept_up(server: Api) -> Iterator[None]:
+    """It is started again when it has ended by itself, as its driver does when PostgreSQL goes down under it."""
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(0.2):
+            with contextlib.suppress(SystemExit):  # PostgreSQL is not back yet
+                server.start_again_if_ended()
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        looking.join(5)
 
 
 def tidy_up_when_ended() -> None:
@@ -94,21 +115,15 @@ def execute(command: list[str]) -> int:
     tidy_up_when_ended()
     try:
         with fresh() as stack:
-            return attend(subprocess.Popen(command, env={**os.environ, **stack.environment}), stack.api)
+            return attend(subprocess.Popen(command, env={**os.environ, **stack.environment}))
     except KeyboardInterrupt:
         return 130
 
 
-def attend(child: subprocess.Popen[bytes], server: Api) -> int:
-    """Its exit code. It does not outlive us; after a Ctrl-C, which reached it as well, it has a moment to tidy up.
-
-    The API server is started again when it has ended, as it does when PostgreSQL goes down under it.
-    """
+def attend(child: subprocess.Popen[bytes]) -> int:
+    """Its exit code. It does not outlive us; after a Ctrl-C, which reached it as well, it has a moment to tidy up."""
     try:
-        while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return child.wait(1)
-            server.start_again_if_ended()
+        return child.wait()
     except KeyboardInterrupt:
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(10)

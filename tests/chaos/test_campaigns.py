@@ -8,7 +8,6 @@ from collections import Counter
 from typing import Any
 
 from tests.chaos.town import CONCURRENCY, Town, Verdict, chat, size
-from tests.chaos.troubles import revive
 from tests.helpers.polling import until
 
 DAEMONS = 3
@@ -56,7 +55,6 @@ def others(town: Town) -> int:
 def restart(town: Town) -> None:
     town.supabase.postgres.stop(random.choice((signal.SIGINT, signal.SIGQUIT)))
     town.supabase.postgres.spawn()
-    revive(town)
 
 
 def verdict(town: Town, count: int) -> Verdict:

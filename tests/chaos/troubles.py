@@ -35,17 +35,10 @@ def felt(proxy: Proxy, calls: int = 3) -> None:
     until(lambda: proxy.calls.total() >= before + calls, 90, "the daemon feeling it")
 
 
-def revive(town: Town) -> None:
-    """The local API server's driver dies now and then of a backend that dies under it; a supervisor would start it."""
-    if town.supabase.api.process.poll() is not None:
-        town.supabase.api.start()
-
-
 def postgres_restarts(town: Town, proxy: Proxy, sig: signal.Signals) -> None:
     town.supabase.postgres.stop(sig)
     felt(proxy)
     town.supabase.postgres.spawn()
-    revive(town)
 
 
 def backends_die(town: Town, proxy: Proxy) -> None:
@@ -53,7 +46,6 @@ def backends_die(town: Town, proxy: Proxy) -> None:
     for sig in (signal.SIGTERM, signal.SIGKILL):
         os.kill(until(lambda: town.query(BACKENDS), of="a backend of the API's")[0]["pid"], sig)
         felt(proxy)
-        revive(town)
 
 
 def api_dies(town: Town, proxy: Proxy) -> None:

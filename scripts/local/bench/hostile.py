@@ -44,6 +44,7 @@ def turn(place: Ground, load: Load) -> list[float]:
     """Milliseconds by which each message of the victim was late; what was not sent is as late as it is by now."""
     place.clear()
     place.db.execute("delete from public.connections where id like 'h%'")
+    place.db.execute("delete from public.connection_settings where connection_id like 'h%'")  # they outlive it
     place.db.execute("delete from public.contacts")
     at = place.one("select now() + make_interval(secs => %s)", AHEAD_SECONDS)
     place.db.execute(INSERT, (at, VICTIM, MESSAGES))

@@ -176,6 +176,15 @@ def settled(place: Ground, at: datetime) -> None:
     place.db.execute("insert into public.connection_settings (connection_id) values ('h0') on conflict do nothing")
 
 
+def dead(place: Ground, at: datetime) -> None:
+    """Their gateway is not there: each stops with its first message, and is looked at again and again."""
+    rows(place, at, 1_000, connections=1_000)
+    place.db.execute(
+        "insert into public.connection_settings (connection_id, gateway) select 'h' || i, 'waha'"
+        " from generate_series(0, 999) as i"
+    )
+
+
 def heavy(place: Ground, at: datetime) -> None:
     """A picture of 60 MB in a column that is none of ours."""
     rows(place, at, 200)
@@ -232,6 +241,7 @@ LOADS = (
     Load("a connection is deleted while 2,000 of its messages fall due", many(2_000), deletion),
     Load("20,000 rows of one tenant due at one second", many(20_000)),
     Load("3,000 connections with one message each", many(3_000, connections=3_000)),
+    Load("1,000 connections whose gateway is not there", dead),
     Load("500 maximal rows ahead", many(500, size=8_192)),
     Load("60 MB in a column of a connection", heavy),
     Load("200 contacts with 300 kB each in a column", heavy_contacts),
