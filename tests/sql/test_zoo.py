@@ -108,7 +108,7 @@ class Keeper:
         with self.acting("service_role") as db:
             told = {"verdict": outcome, "message_id": message_id, "error": error, "wait": 0}
             recorded = calls.record(db, {"job_id": job, "token": token, **told})
-            assert recorded == {"fenced_out": [], "refused": None}
+            assert (recorded["fenced_out"], recorded["refused"]) == ([], None)
 
     def status(self, row_id: str) -> str:
         return str(one(self.db, "select status from scheduled_messages where id = %s", row_id))

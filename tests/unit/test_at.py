@@ -1,5 +1,6 @@
 """./scripts/test --at: each test begins at that time."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,17 @@ def test_without_a_time_nothing_is_turned(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("TESTS_BEGIN_AT", raising=False)
     at.turn_back()
     assert not offset.exists()
+
+
+def test_what_the_dead_shared_goes_and_what_the_living_share_stays(tmp_path: Path) -> None:
+    """Else a server that gets a dead one's number does not start."""
+    living, dead = os.getpid(), 2**22 + 1  # no process has a number beyond 4194304 (proc(5), pid_max)
+    for name in ("sem.faketime_sem", "faketime_shm"):
+        for pid in (living, dead):
+            (tmp_path / f"{name}_{pid}").touch()
+    (tmp_path / "PostgreSQL.1").touch()
+
+    at.forget_the_dead(tmp_path)
+
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {f"sem.faketime_sem_{living}", f"faketime_shm_{living}", "PostgreSQL.1"}
