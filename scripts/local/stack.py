@@ -173,7 +173,8 @@ def keep() -> None:
         stack.start()
         environment = {k: v for k, v in stack.environment.items() if k != "PATH"}
         # PREVIEW_URL: of a daemon's HTTP_PORT, if one is to show the next occurrences.
-        with Pages(stack.api.url, keys["anon_key"], PAGES_PORT, os.environ.get("PREVIEW_URL", "")) as pages:
+        preview = os.environ.get("PREVIEW_URL", "")
+        with kept_up(stack.api), Pages(stack.api.url, keys["anon_key"], PAGES_PORT, preview) as pages:
             environment["PAGES_URL"] = pages.url
             (HOME / "ready").touch(mode=0o600)
             (HOME / "ready").write_text("".join(f"{k}={v}\n" for k, v in environment.items()))

@@ -42,6 +42,22 @@ async def looks(lease: float, poll: float, known: float) -> int:
     return int(store.rescues)
 
 
+async def test_what_was_put_aside_is_not_forgotten_for_an_agenda_that_was_read_before() -> None:
+    """Nor for a pass that was under way: else it waits for the next poll."""
+    store: Any = ToldStore()
+    gateways: Any = ToldGateway()
+    rescue = Rescue(store, gateways, settings(), Metrics(), Vitals(60), Alarm(lambda: None))
+    at = store.clock.now() + timedelta(seconds=5)
+    for later in (at, at + timedelta(seconds=3)):
+        rescue.again(later)
+        rescue.plan(NOTHING)
+        assert rescue._alarm.at < time.monotonic() + 6
+
+    await rescue.rescue()
+
+    assert rescue._alarm.at > time.monotonic() + 6, "it was dealt with"
+
+
 @pytest.mark.parametrize(
     ("lease", "poll", "known", "soon"),
     [

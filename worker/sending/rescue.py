@@ -42,6 +42,7 @@ class Rescue:
         # A lease made after the last poll ends after the next one, which tells of it, or within one lease.
         self._longest = settings.lease_seconds if settings.lease_seconds < settings.poll_interval_seconds else 3600.0
         self._alarm = Alarm(partial(vitals.beat, "rescue"), first=self._longest, every=self._longest)
+        self._again_at: datetime | None = None
         self._patience = Patience("a rescue failed", settings.poll_interval_seconds)
 
     def plan(self, agenda: Agenda) -> None:
@@ -50,12 +51,16 @@ class Rescue:
         self._expect(agenda.next_expiry_at)
 
     def again(self, at: datetime) -> None:
-        """Something was put aside, to be written then."""
-        self._alarm.within(max(0.0, self.store.clock.until(at)) + MARGIN_SECONDS)
+        """Something was put aside, to be written then. What was read before it knows nothing of it."""
+        self._again_at = min(at, self._again_at or at)
+        self._alarm.within(self._until(self._again_at))
 
     def _expect(self, expiry: datetime | None) -> None:
-        known = max(0.0, self.store.clock.until(expiry)) + MARGIN_SECONDS if expiry else self._longest
-        self._alarm.reset(min(known, self._longest))
+        known = [self._until(at) for at in (expiry, self._again_at) if at]
+        self._alarm.reset(min([*known, self._longest]))
+
+    def _until(self, at: datetime) -> float:
+        return max(0.0, self.store.clock.until(at)) + MARGIN_SECONDS
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`."""
@@ -64,6 +69,7 @@ class Rescue:
 
     async def rescue(self) -> None:
         """One pass."""
+        self._again_at = None  # what is put aside from here on is told again
         found = await self.store.rescue(self.settings.handover_seconds)
         if found.rescued:
             self.metrics.rescued.inc(found.rescued)
